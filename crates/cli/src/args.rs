@@ -1,0 +1,46 @@
+//! The command line: verbs, and the options that all of them share.
+
+use crate::commands;
+use crate::context::Context;
+use clap::{Args, Parser, Subcommand};
+use std::num::NonZeroUsize;
+
+/// Interpretability workbench for language models: dense activations go in; named, tested, manipulable concepts come
+/// out.
+#[derive(Debug, Parser)]
+#[command(name = "untangle", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_help = "Results go to stdout, progress and warnings to stderr. \
+    Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 I/O or locked, 130 interrupted.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Print results as one JSON object
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// Show warnings and errors only
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// Threads to compute with [default: all that the machine offers]
+    #[arg(long, value_name = "N", global = true, help_heading = "Global options")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Inspect(commands::inspect::InspectArgs),
+}
+
+/// Runs the verb that was asked for.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    let context = Context::new(&cli.global)?;
+    match cli.verb {
+        Verb::Inspect(args) => commands::inspect::run(&args, &context),
+    }
+}

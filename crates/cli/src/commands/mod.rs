@@ -1,0 +1,3 @@
+//! One file per verb: its arguments, and what it does with them.
+
+pub(crate) mod inspect;

@@ -1,0 +1,38 @@
+//! What every command gets: progress, results, threads and the device.
+
+use crate::args::GlobalArgs;
+use crate::device::{self, DeviceChoice};
+use crate::observers::{Interrupt, Progress};
+use crate::output::Output;
+use anyhow::Context as _;
+use std::thread::available_parallelism;
+
+/// The surroundings of a command.
+pub(crate) struct Context {
+    /// Shows progress on stderr and says when to stop.
+    pub(crate) progress: Progress,
+    /// Prints results on stdout.
+    pub(crate) output: Output,
+    /// Threads to compute with.
+    pub(crate) threads: usize,
+}
+
+impl Context {
+    /// Catches signals and sets up the display.
+    pub(crate) fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
+        let interrupt = Interrupt::install().context("while setting up signal handlers")?;
+        let available = || available_parallelism().map_or(1, |n| n.get());
+        Ok(Context {
+            progress: Progress::new(global.quiet, interrupt),
+            output: Output::new(global.json),
+            threads: global.threads.map_or_else(available, |n| n.get()),
+        })
+    }
+
+    /// The device that `choice` names, with libtorch's own threads set. To be called before the first tensor call.
+    pub(crate) fn device(&self, choice: DeviceChoice) -> tch::Device {
+        let device = device::resolve(choice, &self.progress);
+        tch::set_num_threads(i32::try_from(self.threads).unwrap_or(i32::MAX));
+        device
+    }
+}

@@ -1,0 +1,161 @@
+//! How a run ends: its exit code, and the one line it prints when it failed.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; also when the reader of stdout went away |
+//! | 1 | a defect of the program |
+//! | 2 | the command line contradicts itself or asks for something that does not exist |
+//! | 3 | a file or value that was given is wrong |
+//! | 4 | reading or writing failed, or another process holds the output |
+//! | 130 | interrupted; what was done so far is kept |
+
+use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use untangle_schema::{Classify, Fault};
+
+/// An error that the command line itself found, with its kind.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    fault: Fault,
+    message: String,
+}
+
+impl Complaint {
+    /// The request makes no sense: exit code 2.
+    pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+        Complaint { fault: Fault::Usage, message: message.into() }.into()
+    }
+
+    /// A file or value is wrong: exit code 3.
+    pub(crate) fn bad_input(message: impl Into<String>) -> anyhow::Error {
+        Complaint { fault: Fault::BadInput, message: message.into() }.into()
+    }
+
+    /// Reading or writing failed: exit code 4.
+    pub(crate) fn io(message: impl Into<String>) -> anyhow::Error {
+        Complaint { fault: Fault::Io, message: message.into() }.into()
+    }
+}
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Complaint {}
+
+/// The exit code of a finished run; prints the error, if there is one, on stderr.
+pub(crate) fn conclude(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    if is_closed_stdout(&error) {
+        return ExitCode::SUCCESS;
+    }
+    let fault = fault_of(&error);
+    let word = if fault == Fault::Interrupted { "interrupted" } else { "error" };
+    // Nothing is left to do when stderr is closed as well.
+    let _ = writeln!(io::stderr(), "{word}: {}", message_of(&error));
+    ExitCode::from(code(fault))
+}
+
+/// Prints a panic as one line, once, however many threads panic after the first.
+pub(crate) fn report_panics_in_one_line() {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    panic::set_hook(Box::new(|info| {
+        if !REPORTED.swap(true, Ordering::SeqCst) {
+            let _ = writeln!(io::stderr(), "error: {}", panic_line(info));
+        }
+    }));
+}
+
+/// The exit code of a panic that [`report_panics_in_one_line`] has reported.
+pub(crate) fn after_panic() -> ExitCode {
+    ExitCode::from(code(Fault::Internal))
+}
+
+fn panic_line(info: &PanicHookInfo<'_>) -> String {
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let first_line = text.and_then(|t| t.lines().next()).unwrap_or("unknown");
+    let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+    format!("internal error, a defect of untangle {}: {first_line}{place}", env!("CARGO_PKG_VERSION"))
+}
+
+const fn code(fault: Fault) -> u8 {
+    match fault {
+        Fault::Internal => 1,
+        Fault::Usage => 2,
+        Fault::BadInput => 3,
+        Fault::Io => 4,
+        Fault::Interrupted => 130,
+    }
+}
+
+/// The messages of the chain, outermost first, on one line; a cause that its effect already quotes is not repeated.
+fn message_of(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if message.is_empty() {
+            message = text;
+        } else if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+    }
+    message.replace('\n', " ")
+}
+
+fn fault_of(error: &anyhow::Error) -> Fault {
+    error.chain().find_map(fault_of_cause).unwrap_or(Fault::Internal)
+}
+
+fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
+    if let Some(complaint) = cause.downcast_ref::<Complaint>() {
+        return Some(complaint.fault);
+    }
+    if cause.is::<io::Error>() {
+        return Some(Fault::Io);
+    }
+    macro_rules! of_crates {
+        ($($kind:ty),* $(,)?) => { $(if let Some(e) = cause.downcast_ref::<$kind>() { return Some(e.fault()); })* };
+    }
+    of_crates!(untangle_store::StoreError);
+    None
+}
+
+fn is_closed_stdout(error: &anyhow::Error) -> bool {
+    let closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(closed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_kind_of_an_error_survives_the_context_around_it() {
+        let error = untangle_store::StoreError::NotFinite { path: PathBuf::from("a.h5"), column: "x".into(), row: 7 };
+        let wrapped = Err::<(), _>(error).context("while training").expect_err("an error");
+        assert_eq!(fault_of(&wrapped), Fault::BadInput);
+        assert_eq!(fault_of(&Complaint::usage("both")), Fault::Usage);
+        assert_eq!(fault_of(&anyhow::anyhow!("surprise")), Fault::Internal);
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_says_nothing_twice() {
+        let inner = io::Error::other("no space");
+        let error = Err::<(), _>(inner).context("a.h5: no space").context("while capturing").expect_err("an error");
+        assert_eq!(message_of(&error), "while capturing: a.h5: no space");
+    }
+
+    #[test]
+    fn only_a_closed_stdout_counts_as_done() {
+        let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(is_closed_stdout(&closed));
+        assert!(!is_closed_stdout(&anyhow::Error::from(io::Error::from(io::ErrorKind::NotFound))));
+    }
+}

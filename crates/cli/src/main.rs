@@ -1,0 +1,19 @@
+//! The `untangle` binary: parse, dispatch, exit code.
+
+mod args;
+mod commands;
+mod context;
+mod device;
+mod exit;
+mod observers;
+mod output;
+
+use clap::Parser;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    exit::report_panics_in_one_line();
+    let cli = args::Cli::parse();
+    catch_unwind(AssertUnwindSafe(|| exit::conclude(args::run(cli)))).unwrap_or_else(|_| exit::after_panic())
+}

@@ -1,0 +1,55 @@
+//! Progress as bars on a terminal.
+
+use super::rate::{Rate, figures_text};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::Write;
+use std::sync::Mutex;
+use untangle_schema::Event;
+
+const TEMPLATE: &str = "{prefix:>9} {bar:32} {percent:>3}%  {msg}";
+
+/// One bar for the running task; notes and warnings are printed above it.
+#[derive(Debug, Default)]
+pub(super) struct Bars {
+    running: Mutex<Option<(ProgressBar, Rate)>>,
+}
+
+impl Bars {
+    pub(super) fn event(&self, event: Event<'_>) {
+        let mut running = self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match event {
+            Event::Started { task, unit, done, total } => {
+                let bar = ProgressBar::new(total).with_style(style()).with_prefix(task.to_owned()).with_position(done);
+                *running = Some((bar, Rate::new(unit, done, total)));
+            }
+            Event::Advanced { done, figures } => {
+                if let Some((bar, rate)) = running.as_ref() {
+                    bar.set_position(done);
+                    bar.set_message(format!("{}  {}", rate.describe(done), figures_text(figures)));
+                }
+            }
+            Event::Finished => {
+                if let Some((bar, rate)) = running.take() {
+                    bar.set_position(rate.total());
+                    bar.finish_with_message(rate.conclude());
+                }
+            }
+            Event::Note(text) => above(running.as_ref(), text),
+            Event::Warning(text) => above(running.as_ref(), &format!("warning: {text}")),
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+fn above(running: Option<&(ProgressBar, Rate)>, text: &str) {
+    let write = || {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    };
+    match running {
+        Some((bar, _)) => bar.suspend(write),
+        None => write(),
+    }
+}

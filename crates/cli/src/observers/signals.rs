@@ -1,0 +1,32 @@
+//! How SIGINT and SIGTERM reach the engine.
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Exit code of the second signal, which does not wait for the engine.
+const INTERRUPTED: i32 = 130;
+
+/// Set by the first signal; engines look at it between batches and save what they have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Catches SIGINT and SIGTERM from now on: the first asks, the second exits at once.
+    pub(crate) fn install() -> io::Result<Self> {
+        let requested = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // The order matters: the first signal finds the flag unset here and sets it in the second handler.
+            flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&requested))?;
+            flag::register(signal, Arc::clone(&requested))?;
+        }
+        Ok(Interrupt(requested))
+    }
+
+    /// Whether a signal has arrived.
+    pub(crate) fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

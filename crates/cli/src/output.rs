@@ -1,0 +1,73 @@
+//! Results on stdout: text for people, or one JSON object.
+
+use anyhow::Context;
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Where results go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Output { json }
+    }
+
+    /// Whether the result is asked for as JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints a result: `value` as one line of JSON, or what `text` writes.
+    pub(crate) fn result(
+        self,
+        value: &impl Serialize,
+        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            let line = serde_json::to_string(value).context("while writing the result as JSON")?;
+            return self.write(|out| writeln!(out, "{line}"));
+        }
+        self.write(text)
+    }
+
+    /// Prints text whatever the form; for what has no JSON form.
+    pub(crate) fn write(self, text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        text(&mut out).and_then(|()| out.flush()).context("stdout")
+    }
+}
+
+/// Rows of cells as aligned columns; the first row is the head. Numbers are right-aligned by their cells' writer.
+pub(crate) fn table(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let pad = width(column).unwrap_or(0) - cell.chars().count();
+            let gap = if column == 0 { "" } else { "  " };
+            if column == 0 {
+                line.push_str(&format!("{gap}{cell}{}", " ".repeat(pad)));
+            } else {
+                line.push_str(&format!("{gap}{}{cell}", " ".repeat(pad)));
+            }
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let mut out = Vec::new();
+        table(&mut out, &[row(["name", "fvu"]), row(["a", "0.0616"])]).expect("memory");
+        assert_eq!(String::from_utf8(out).expect("text"), "name     fvu\na     0.0616\n");
+    }
+}

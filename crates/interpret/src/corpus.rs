@@ -1,0 +1,172 @@
+//! The rows that a dictionary is judged on: one column of a store, split as its training was.
+
+use crate::error::InterpretError;
+use crate::label::facts::{Facts, Place, Reader};
+use crate::point::point_of;
+use crate::progress::Progress;
+use crate::vocabulary::Vocabulary;
+use std::sync::Arc;
+use untangle_sae::{Codes, Sae};
+use untangle_schema::Observer;
+use untangle_schema::capture::row_flags;
+use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, Scan};
+
+/// Rows that are read and encoded together.
+const BLOCK_ROWS: usize = 4096;
+/// Rows of a store without documents that count as one.
+const ROWS_PER_DOCUMENT: u64 = 256;
+
+/// One column of a store, with the rule that says which of its rows were held out of training.
+#[derive(Clone, Debug)]
+pub struct Corpus {
+    store: Arc<ActivationSet>,
+    column: usize,
+    held_out: HeldOut,
+}
+
+/// One row, encoded, and what can be said of it.
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) row: u64,
+    pub(crate) document: u32,
+    pub(crate) position: u32,
+    pub(crate) facts: &'a Facts,
+    pub(crate) reader: &'a Reader<'a>,
+    pub(crate) features: &'a [u32],
+    pub(crate) activations: &'a [f32],
+}
+
+impl Corpus {
+    /// The column of `store` that `sae` belongs to: that of its hook point, or the only one. `held_out` is the rule
+    /// that its training recorded; [`HeldOut::None`] for a store that it never saw.
+    ///
+    /// # Errors
+    /// When there is no such column, or its width is not the dictionary's.
+    pub fn new(store: Arc<ActivationSet>, sae: &Sae, held_out: HeldOut) -> Result<Self, InterpretError> {
+        let named = point_of(sae).and_then(|point| Ok(store.column(&point.to_string())?));
+        let column = match named {
+            Ok(column) => column,
+            Err(_) if store.columns().len() == 1 => 0,
+            Err(error) => return Err(error),
+        };
+        let (d_in, found) = (sae.d_in(), store.columns()[column].d);
+        if d_in != found {
+            let what = format!("`{}` of {}", store.columns()[column].name, store.name());
+            return Err(InterpretError::WidthDiffers { d_in, what, found });
+        }
+        Ok(Self { store, column, held_out })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<ActivationSet> {
+        &self.store
+    }
+
+    /// Index of the column.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    /// What is held out.
+    pub fn held_out(&self) -> &HeldOut {
+        &self.held_out
+    }
+
+    /// Refuses a store without tokens.
+    pub(crate) fn require_tokens(&self) -> Result<(), InterpretError> {
+        let tokens = self.store.manifest().map(|_| ());
+        tokens.ok_or_else(|| InterpretError::NoTokens { store: self.store.name() })
+    }
+
+    /// The document of a row; of stores without documents, a stretch of rows.
+    pub(crate) fn document_of(&self, block: &RowBlock, at: usize) -> u64 {
+        match self.store.n_documents() {
+            Some(_) => u64::from(block.documents[at]),
+            None => block.rows[at] / ROWS_PER_DOCUMENT,
+        }
+    }
+
+    /// Reads `part` block by block: every block with its codes.
+    pub(crate) fn each_block(
+        &self,
+        part: Part,
+        sae: &Sae,
+        task: &str,
+        observer: &dyn Observer,
+        mut visit: impl FnMut(&RowBlock, &Codes) -> Result<(), InterpretError>,
+    ) -> Result<(), InterpretError> {
+        let mut progress = Progress::start(observer, task, self.store.n_rows());
+        let mut scan = Scan::new(Arc::clone(&self.store), &self.held_out, part, &[self.column], BLOCK_ROWS)?;
+        let (mut block, mut codes) = (RowBlock::default(), Codes::new());
+        while scan.next_block(&mut block)? {
+            sae.encode(&block.columns[0], &mut codes)?;
+            visit(&block, &codes)?;
+            progress.reach(block.rows.last().map_or(0, |row| row + 1))?;
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    /// Reads `part` row by row, special tokens left out: every row with its facts and its active features. Says how
+    /// many rows there were.
+    pub(crate) fn each_row(
+        &self,
+        part: Part,
+        sae: &Sae,
+        vocabulary: &Vocabulary,
+        task: &str,
+        observer: &dyn Observer,
+        mut visit: impl FnMut(&Row<'_>),
+    ) -> Result<u64, InterpretError> {
+        let (mut reader, mut facts, mut rows) = (Reader::new(vocabulary), Facts::default(), 0);
+        self.each_block(part, sae, task, observer, |block, codes| {
+            self.check_tokens(block, vocabulary)?;
+            for at in 0..block.len() {
+                let next = self.next_token(block, at)?;
+                let (row, token, position) = (block.rows[at], block.tokens[at], block.positions[at]);
+                reader.read(Place { row, token, next, position }, &mut facts);
+                if block.flags[at] & row_flags::EXCLUDED != 0 {
+                    reader.finish();
+                    continue;
+                }
+                let (features, activations) = codes.row(at);
+                let document = block.documents[at];
+                visit(&Row { row, document, position, facts: &facts, reader: &reader, features, activations });
+                reader.finish();
+                rows += 1;
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// The token after row `at` of the block, in the same context. At the end of a block, and where the part has a gap,
+    /// it is looked up, so that blocks leave no trace in the result.
+    fn next_token(&self, block: &RowBlock, at: usize) -> Result<Option<u32>, InterpretError> {
+        let (row, position) = (block.rows[at] + 1, block.positions[at] + 1);
+        if block.rows.get(at + 1) == Some(&row) {
+            return Ok((block.positions[at + 1] == position).then(|| block.tokens[at + 1]));
+        }
+        if row >= self.store.n_rows() {
+            return Ok(None);
+        }
+        let mut next = RowBlock::default();
+        self.store.read_rows(row..row + 1, &[], &mut next)?;
+        Ok((next.positions[0] == position).then(|| next.tokens[0]))
+    }
+
+    fn check_tokens(&self, block: &RowBlock, vocabulary: &Vocabulary) -> Result<(), InterpretError> {
+        if vocabulary.is_empty() {
+            return Ok(());
+        }
+        match block.tokens.iter().position(|token| *token as usize >= vocabulary.len()) {
+            None => Ok(()),
+            Some(at) => Err(InterpretError::TokenOutside {
+                store: self.store.name(),
+                row: block.rows[at],
+                token: block.tokens[at],
+                vocabulary: vocabulary.len(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is known about the features of a dictionary, in one SQLite file.
+//!
+//! | table | a row per | holds |
+//! |---|---|---|
+//! | `run` | field of [`Run`] | how the file was made, as JSON |
+//! | `features` | feature | density, activations, histogram |
+//! | `labels` | feature and source | label, its F1 and what stands behind it |
+//! | `examples` | feature, kind and rank | a window of tokens with the activation at each |
+//! | `logits` | feature, side and rank | a token that the feature raises or lowers |
+//! | `words` | feature | label, example and logit text, indexed by FTS5 |
+
+mod read;
+mod search;
+mod write;
+
+pub use read::{Database, Summary};
+pub use write::DatabaseWriter;
+
+use crate::error::InterpretError;
+use rusqlite::ErrorCode;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use untangle_schema::{ModelIdentity, SaeConfig};
+
+/// `PRAGMA application_id`: "Untg".
+const APPLICATION_ID: i32 = 0x556e_7467;
+/// `PRAGMA user_version`: raised whenever a table changes.
+const VERSION: i32 = 1;
+
+const TABLES: &str = "
+CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE features (
+    id INTEGER PRIMARY KEY, density REAL NOT NULL, max_activation REAL NOT NULL, mean_activation REAL NOT NULL,
+    histogram TEXT NOT NULL);
+CREATE TABLE labels (
+    feature INTEGER NOT NULL REFERENCES features (id), source TEXT NOT NULL, text TEXT NOT NULL, f1 REAL,
+    precision REAL, recall REAL, mass_recall REAL, floor REAL, control REAL, firings INTEGER, rows INTEGER,
+    PRIMARY KEY (feature, source)) WITHOUT ROWID;
+CREATE TABLE examples (
+    feature INTEGER NOT NULL REFERENCES features (id), kind TEXT NOT NULL, rank INTEGER NOT NULL, row INTEGER NOT NULL,
+    document INTEGER NOT NULL, position INTEGER NOT NULL, activation REAL NOT NULL, peak INTEGER NOT NULL,
+    tokens TEXT NOT NULL, activations BLOB NOT NULL, PRIMARY KEY (feature, kind, rank)) WITHOUT ROWID;
+CREATE TABLE logits (
+    feature INTEGER NOT NULL REFERENCES features (id), side TEXT NOT NULL, rank INTEGER NOT NULL, id INTEGER NOT NULL,
+    token TEXT NOT NULL, effect REAL NOT NULL, PRIMARY KEY (feature, side, rank)) WITHOUT ROWID;
+CREATE VIRTUAL TABLE words USING fts5 (label, examples, logits, tokenize = 'unicode61 remove_diacritics 2');
+";
+
+/// Kinds of examples.
+mod kind {
+    pub(super) const TOP: &str = "top";
+    pub(super) const SAMPLED: &str = "sampled";
+}
+
+/// Sides of the logit effects.
+mod side {
+    pub(super) const TOP: &str = "top";
+    pub(super) const BOTTOM: &str = "bottom";
+}
+
+/// How a database was made: enough to make it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Version of the tool.
+    pub tool_version: String,
+    /// Name of the dictionary's directory.
+    pub sae: String,
+    /// Its configuration.
+    pub config: SaeConfig,
+    /// Name of the store.
+    pub store: String,
+    /// The model that the store's activations come from, where it says so.
+    pub model: Option<ModelIdentity>,
+    /// Rows behind the statistics, the examples and the choice of labels; special tokens left out.
+    pub rows: u64,
+    /// Held-out rows behind the label scores; special tokens left out.
+    pub held_out_rows: u64,
+    /// Seed of the samples and of the shuffled controls.
+    pub seed: u64,
+}
+
+/// What an SQLite failure means for the file at `path`.
+fn failure(path: &Path) -> impl Fn(rusqlite::Error) -> InterpretError + '_ {
+    move |source| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => InterpretError::NotAFeatureDatabase { path: path.to_owned() },
+        Some(ErrorCode::DatabaseCorrupt) => InterpretError::DamagedDatabase { path: path.to_owned() },
+        _ => InterpretError::Database { path: path.to_owned(), source },
+    }
+}

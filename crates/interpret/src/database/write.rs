@@ -1,0 +1,151 @@
+//! Writes a feature database under a partial name, and gives it its final name when it is whole.
+
+use super::{APPLICATION_ID, Run, TABLES, VERSION, failure, kind, side};
+use crate::error::InterpretError;
+use rusqlite::{Connection, params};
+use std::fs::File;
+use std::path::Path;
+use untangle_schema::{Example, FeatureCard, LogitEffect};
+use untangle_store::durable::{place, remove};
+use untangle_store::{Partial, StoreError};
+
+/// A database that is being written. Dropped unfinished, it leaves nothing under the final name.
+#[derive(Debug)]
+pub struct DatabaseWriter {
+    partial: Partial,
+    connection: Connection,
+}
+
+impl DatabaseWriter {
+    /// Begins a database that will be `path`; an existing one is replaced only where `force` is set.
+    ///
+    /// # Errors
+    /// When `path` exists and `force` is not set, when another process writes the same file, or the disk refuses.
+    pub fn create(path: &Path, force: bool) -> Result<Self, InterpretError> {
+        let partial = Partial::claim(path, force)?;
+        // What a killed run left behind is of no use: features are written at the end, in one go.
+        remove(partial.data())?;
+        let connection = begin(partial.data()).map_err(failure(partial.data()))?;
+        Ok(Self { partial, connection })
+    }
+
+    /// Adds one feature.
+    ///
+    /// # Errors
+    /// When writing fails, above all on a full disk.
+    pub fn put(&mut self, card: &FeatureCard) -> Result<(), InterpretError> {
+        put(&self.connection, card).map_err(failure(self.partial.data()))
+    }
+
+    /// Completes the file: writes `run`, syncs, and renames.
+    ///
+    /// # Errors
+    /// When writing fails, or the final name was taken meanwhile.
+    pub fn finish(self, run: &Run) -> Result<(), InterpretError> {
+        put_run(&self.connection, run)
+            .and_then(|()| self.connection.execute_batch("INSERT INTO words (words) VALUES ('optimize'); COMMIT"))
+            .map_err(failure(self.partial.data()))?;
+        self.connection.close().map_err(|(_, error)| failure(self.partial.data())(error))?;
+        let (data, output) = (self.partial.data(), self.partial.output());
+        let synced = File::open(data).and_then(|file| file.sync_all());
+        synced.map_err(|source| StoreError::Io { path: data.to_owned(), source })?;
+        Ok(place(data, output, self.partial.force())?)
+    }
+}
+
+/// No journal: an unfinished file is thrown away, never repaired.
+fn begin(partial: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(partial)?;
+    connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    connection.execute_batch("BEGIN EXCLUSIVE")?;
+    connection.execute_batch(TABLES)?;
+    Ok(connection)
+}
+
+fn put_run(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
+    let serialised = serde_json::to_value(run).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+    let mut insert = connection.prepare("INSERT INTO run VALUES (?1, ?2)")?;
+    for (key, value) in serialised.as_object().into_iter().flatten() {
+        insert.execute(params![key, value.to_string()])?;
+    }
+    Ok(())
+}
+
+fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
+    let id = card.feature as i64;
+    let mut insert = connection.prepare_cached("INSERT INTO features VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    insert.execute(params![id, card.density, card.max_activation, card.mean_activation, json(&card.histogram)?])?;
+    put_label(connection, card)?;
+    put_examples(connection, id, kind::TOP, &card.examples)?;
+    put_examples(connection, id, kind::SAMPLED, &card.sampled)?;
+    put_logits(connection, id, side::TOP, &card.top_logits)?;
+    put_logits(connection, id, side::BOTTOM, &card.bottom_logits)?;
+    let mut insert = connection.prepare_cached("INSERT INTO words (rowid, label, examples, logits) VALUES (?1, ?2, ?3, ?4)")?;
+    let examples: Vec<String> = card.examples.iter().map(around_peak).collect();
+    let logits: Vec<&str> = card.top_logits.iter().map(|effect| effect.token.as_str()).collect();
+    insert.execute(params![id, card.label, examples.join(" | "), logits.join(" ")])?;
+    Ok(())
+}
+
+fn put_label(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
+    let (Some(label), Some(source)) = (&card.label, &card.label_source) else { return Ok(()) };
+    let e = card.label_evidence;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO labels VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
+    insert.execute(params![
+        card.feature as i64,
+        source,
+        label,
+        card.label_score,
+        e.map(|e| e.precision),
+        e.map(|e| e.recall),
+        e.map(|e| e.mass_recall),
+        e.map(|e| e.floor),
+        e.map(|e| e.control),
+        e.map(|e| e.firings as i64),
+        e.map(|e| e.rows as i64),
+    ])?;
+    Ok(())
+}
+
+fn put_examples(connection: &Connection, id: i64, kind: &str, examples: &[Example]) -> rusqlite::Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO examples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+    for (rank, example) in examples.iter().enumerate() {
+        let activations: Vec<u8> = example.activations.iter().flat_map(|a| a.to_le_bytes()).collect();
+        insert.execute(params![
+            id,
+            kind,
+            rank as i64,
+            example.row as i64,
+            example.document,
+            example.position,
+            example.activation,
+            example.peak as i64,
+            json(&example.tokens)?,
+            activations,
+        ])?;
+    }
+    Ok(())
+}
+
+fn put_logits(connection: &Connection, id: i64, side: &str, effects: &[LogitEffect]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT INTO logits VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for (rank, effect) in effects.iter().enumerate() {
+        insert.execute(params![id, side, rank as i64, effect.id, effect.token, effect.effect])?;
+    }
+    Ok(())
+}
+
+/// The words around the peak, for the search: what the feature fires on, not everything that stands nearby.
+fn around_peak(example: &Example) -> String {
+    let (from, to) = (example.peak.saturating_sub(2), (example.peak + 2).min(example.tokens.len()));
+    example.tokens[from.min(to)..to].concat()
+}
+
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}

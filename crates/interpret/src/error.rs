@@ -1,0 +1,225 @@
+//! What can go wrong when dictionaries are interpreted.
+
+use std::path::PathBuf;
+use untangle_model::ModelError;
+use untangle_sae::SaeError;
+use untangle_schema::{Classify, Fault, HookPoint};
+use untangle_store::StoreError;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InterpretError {
+    /// An activation file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A dictionary.
+    #[error(transparent)]
+    Sae(#[from] SaeError),
+    /// The dictionary reads rows of another width.
+    #[error("the dictionary reads activations of width {d_in}, {what} has width {found}; take the ones it was trained on")]
+    WidthDiffers {
+        /// Width that the dictionary reads.
+        d_in: usize,
+        /// The column of the store, or the hook point of the model.
+        what: String,
+        /// Its width.
+        found: usize,
+    },
+    /// The dictionary was trained on another model than the one at hand.
+    #[error("the dictionary belongs to the model `{expected}`, not to `{found}`; name that model, or train on this one")]
+    OtherModel {
+        /// Model of the dictionary or the store.
+        expected: String,
+        /// Model that was given.
+        found: String,
+    },
+    /// `cfg.json` names no hook point, or none that Untangle knows.
+    #[error("the dictionary does not say where it belongs ({found}); set metadata.hook_name in its cfg.json")]
+    NoHookPoint {
+        /// What stands there.
+        found: String,
+    },
+    /// A hook point whose activations no dictionary can read row by row.
+    #[error("activations at {point} are not rows of a fixed width; a dictionary belongs elsewhere")]
+    NotRows {
+        /// The hook point.
+        point: HookPoint,
+    },
+    /// Nothing to measure on.
+    #[error("{store}: {part} has no rows besides special tokens; capture more text")]
+    NoRows {
+        /// The store.
+        store: String,
+        /// Which part of it.
+        part: &'static str,
+    },
+    /// The store has no tokens, which the task needs.
+    #[error("{store}: has no tokens, so there is no text to show or to run the model on; use a captured store")]
+    NoTokens {
+        /// The store.
+        store: String,
+    },
+    /// A token id that the model's vocabulary lacks.
+    #[error("{store}: row {row} has token {token}, the model's vocabulary has {vocabulary}; give the model that was captured")]
+    TokenOutside {
+        /// The store.
+        store: String,
+        /// The row.
+        row: u64,
+        /// The token.
+        token: u32,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// Contexts without a token to predict.
+    #[error("{contexts} contexts have no token to predict; give more text, in contexts of at least two tokens")]
+    NothingPredicted {
+        /// Contexts given.
+        contexts: usize,
+    },
+    /// A feature index beyond the dictionary.
+    #[error("there is no feature {feature}: the dictionary has {d_sae}, from 0")]
+    NoSuchFeature {
+        /// The index.
+        feature: usize,
+        /// Number of features.
+        d_sae: usize,
+    },
+    /// A feature specification that cannot be read.
+    #[error("`{spec}`: {problem}; write ID-or-label[:OP=VALUE] with OP add, set or mul, or ID-or-label:ablate, as in 12:add=8 or 12:add=2x")]
+    Spec {
+        /// The text.
+        spec: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A strength in multiples of the largest activation, which is not known.
+    #[error("`{spec}`: {problem}; give the feature database, or a strength without x, as in 12:add=8")]
+    NeedsDatabase {
+        /// The text.
+        spec: String,
+        /// What cannot be known without it.
+        problem: &'static str,
+    },
+    /// No label matches.
+    #[error("no feature is labelled `{label}`; labels like it: {near}", near = listing(.near))]
+    NoSuchLabel {
+        /// What was asked for.
+        label: String,
+        /// Labels that share a word, with their feature.
+        near: Vec<String>,
+    },
+    /// Several labels match.
+    #[error("`{label}` fits {n} features, name one by its number: {listed}", n = .candidates.len(), listed = listing(.candidates))]
+    AmbiguousLabel {
+        /// What was asked for.
+        label: String,
+        /// Feature and label of the candidates.
+        candidates: Vec<String>,
+    },
+    /// The same feature was given twice.
+    #[error("feature {feature} is steered twice; give each feature once")]
+    TwiceSteered {
+        /// The feature.
+        feature: usize,
+    },
+    /// The feature database belongs to another dictionary.
+    #[error("{path} describes a dictionary of {found} features, this one has {d_sae}; run `untangle features` on it", path = .path.display())]
+    OtherDictionary {
+        /// The database.
+        path: PathBuf,
+        /// Features that it describes.
+        found: usize,
+        /// Features of the dictionary.
+        d_sae: usize,
+    },
+    /// A file that is not a feature database.
+    #[error("{path} is not a feature database; make one with `untangle features`", path = .path.display())]
+    NotAFeatureDatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A feature database that is cut short or damaged.
+    #[error("{path} is cut short or damaged; make it again with `untangle features`", path = .path.display())]
+    DamagedDatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A feature database of another version.
+    #[error("{path} has version {found}, this program reads version {supported}; make it again with `untangle features`", path = .path.display())]
+    DatabaseVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// The version of this program.
+        supported: i32,
+    },
+    /// SQLite failed.
+    #[error("{path}: {source}", path = .path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// libtorch failed.
+    #[error("{doing}: {source}")]
+    Torch {
+        /// What was being done.
+        doing: &'static str,
+        /// What libtorch said.
+        source: tch::TchError,
+    },
+    /// The user asked to stop. Nothing was written.
+    #[error("stopped before the end; nothing was written")]
+    Interrupted,
+}
+
+impl InterpretError {
+    pub(crate) fn torch(doing: &'static str) -> impl Fn(tch::TchError) -> Self {
+        move |source| InterpretError::Torch { doing, source }
+    }
+}
+
+fn listing(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    if names.is_empty() { "none".to_owned() } else { format!("{}{more}", names[..names.len().min(SHOWN)].join(", ")) }
+}
+
+impl Classify for InterpretError {
+    fn fault(&self) -> Fault {
+        use InterpretError as E;
+        match self {
+            E::Store(error) => error.fault(),
+            E::Model(error) => error.fault(),
+            E::Sae(error) => error.fault(),
+            E::NoSuchFeature { .. }
+            | E::Spec { .. }
+            | E::NeedsDatabase { .. }
+            | E::NoSuchLabel { .. }
+            | E::AmbiguousLabel { .. }
+            | E::TwiceSteered { .. } => Fault::Usage,
+            E::Database { .. } => Fault::Io,
+            E::Torch { .. } => Fault::Internal,
+            E::Interrupted => Fault::Interrupted,
+            E::WidthDiffers { .. }
+            | E::OtherModel { .. }
+            | E::NoHookPoint { .. }
+            | E::NotRows { .. }
+            | E::NoRows { .. }
+            | E::NoTokens { .. }
+            | E::NothingPredicted { .. }
+            | E::TokenOutside { .. }
+            | E::OtherDictionary { .. }
+            | E::NotAFeatureDatabase { .. }
+            | E::DamagedDatabase { .. }
+            | E::DatabaseVersion { .. } => Fault::BadInput,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The best rule for a feature on the rows that the labeller may see.
+
+use super::counts::{Counts, FeatureCounts};
+use super::facts::{Class, Kind};
+use super::rule::Rule;
+use super::score::Confusion;
+use crate::vocabulary::Vocabulary;
+use std::cmp::Ordering;
+
+/// Fewer firings are too few to tell a rule from an accident.
+pub const MIN_FIRINGS: u64 = 20;
+/// A rule has to beat the F1 of "it always fires" by this much, or there is no label (chosen).
+pub const MIN_GAIN: f64 = 0.15;
+/// Keys that a label may list.
+const MAX_KEYS: usize = 4;
+/// What another key has to add to F1 to be worth its place in the label.
+const KEY_GAIN: f64 = 0.01;
+/// What a rule has to add to F1 to be preferred to a simpler one.
+const KIND_GAIN: f64 = 0.02;
+
+/// A rule with its wording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    /// The rule.
+    pub rule: Rule,
+    /// Its wording.
+    pub text: String,
+    /// Its F1 on the rows that it was chosen on, estimated: not the score of the label.
+    pub seen_f1: f64,
+}
+
+/// The best rule for `feature`, or none where no rule says more than its density does.
+pub fn propose(counts: &Counts, feature: usize, vocabulary: &Vocabulary) -> Option<Proposal> {
+    let of_feature = &counts.features[feature];
+    if of_feature.firings < MIN_FIRINGS {
+        return None;
+    }
+    let floor = Confusion { named: counts.rows, fires: of_feature.firings, both: of_feature.firings }.f1();
+    let (rule, seen_f1) = candidates(counts, of_feature).into_iter().reduce(simpler_unless_better)?;
+    (seen_f1 >= floor + MIN_GAIN).then(|| Proposal { text: rule.wording(vocabulary, &counts.totals), rule, seen_f1 })
+}
+
+/// Simplest first: tokens and classes, then neighbours, then what needs words.
+fn candidates(counts: &Counts, of_feature: &FeatureCounts) -> Vec<(Rule, f64)> {
+    let keys = |kind| best_keys(counts, of_feature, kind);
+    let classes = Class::ALL.into_iter().enumerate().map(|(at, class)| {
+        let confusion = Confusion {
+            named: counts.classes[at],
+            fires: of_feature.firings,
+            both: of_feature.classes[at],
+        };
+        (Rule::Class(class), confusion.f1())
+    });
+    let best_class = classes.max_by(|a, b| a.1.total_cmp(&b.1));
+    let simple = keys(Kind::Token).into_iter().chain(best_class);
+    let others = [Kind::Previous, Kind::Pair, Kind::Spelling, Kind::PreviousWord, Kind::Next, Kind::ContextWord];
+    simple.chain(others.into_iter().filter_map(keys)).collect()
+}
+
+fn simpler_unless_better(simpler: (Rule, f64), other: (Rule, f64)) -> (Rule, f64) {
+    if other.1 > simpler.1 + KIND_GAIN { other } else { simpler }
+}
+
+/// The set of keys with the best F1, taken greedily. Keys of a kind exclude one another, so that counts add up; context
+/// words do not, and a rule has one of them only.
+fn best_keys(counts: &Counts, of_feature: &FeatureCounts, kind: Kind) -> Option<(Rule, f64)> {
+    let totals = &counts.totals[kind as usize];
+    let mut open: Vec<(u64, Confusion)> = of_feature.kinds[kind as usize]
+        .at_least()
+        .filter_map(|(key, both)| {
+            let named = totals.at_most(key)?.max(both);
+            Some((key, Confusion { named, fires: of_feature.firings, both: both.min(of_feature.firings) }))
+        })
+        .collect();
+    // The order of a hash map never shows: keys break ties.
+    open.sort_by(|a, b| b.1.f1().total_cmp(&a.1.f1()).then(a.0.cmp(&b.0)));
+    let limit = if kind == Kind::ContextWord { 1 } else { MAX_KEYS };
+    let mut keys = Vec::new();
+    let mut best = Confusion { named: 0, fires: of_feature.firings, both: 0 };
+    while keys.len() < limit {
+        let joined = |c: &Confusion| Confusion { named: best.named + c.named, both: best.both + c.both, ..best };
+        let strongest = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0));
+        let each = open.iter().enumerate().map(|(at, (_, c))| (at, joined(c).f1()));
+        let Some((at, f1)) = each.max_by(|a, b| -> Ordering { strongest(a, b) }) else { break };
+        if f1 < best.f1() + KEY_GAIN {
+            break;
+        }
+        let (key, confusion) = open.swap_remove(at);
+        best = joined(&confusion);
+        keys.push(key);
+    }
+    (!keys.is_empty()).then(|| (Rule::Keys { kind, keys }, best.f1()))
+}

@@ -1,0 +1,207 @@
+//! How well rules hold on rows that the labeller never saw.
+//!
+//! `precision = both / named`, `recall = both / fires`, `F1 = 2 both / (named + fires)`: `named` rows that the rule
+//! names, `fires` rows on which the feature fires, `both` rows of both. All in 0..1, higher is better.
+//!
+//! - floor: F1 of the rule that names every row, `2 density / (1 + density)`
+//! - control: mean F1 over rules of other features, drawn with a seed: what a label reaches that belongs elsewhere
+
+use super::facts::{Class, Facts, Kind};
+use super::propose::Proposal;
+use super::rule::Rule;
+use crate::hash::Numbers;
+use std::collections::HashMap;
+use untangle_schema::LabelEvidence;
+
+/// Rules of other features that each label is compared with.
+const CONTROLS: usize = 4;
+
+/// Rows named by a rule, rows on which the feature fires, and rows of both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Confusion {
+    /// Rows that the rule names.
+    pub named: u64,
+    /// Rows on which the feature fires.
+    pub fires: u64,
+    /// Rows that the rule names and on which the feature fires.
+    pub both: u64,
+}
+
+impl Confusion {
+    /// `both / named`; 0 where the rule names nothing.
+    pub fn precision(self) -> f64 {
+        self.both as f64 / self.named.max(1) as f64
+    }
+
+    /// `both / fires`; 0 where the feature never fires.
+    pub fn recall(self) -> f64 {
+        self.both as f64 / self.fires.max(1) as f64
+    }
+
+    /// Harmonic mean of precision and recall.
+    pub fn f1(self) -> f64 {
+        2.0 * self.both as f64 / (self.named + self.fires).max(1) as f64
+    }
+}
+
+/// What is counted for one label.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    both: u64,
+    mass_named: f64,
+    /// Firings on rows that the control rules name.
+    controls: [u64; CONTROLS],
+}
+
+/// Scores the proposals of all features in one pass.
+#[derive(Debug)]
+pub struct Scorer<'a> {
+    proposals: &'a [Option<Proposal>],
+    index: Index,
+    controls: Vec<[Option<usize>; CONTROLS]>,
+    rows: u64,
+    fires: Vec<u64>,
+    mass: Vec<f64>,
+    named: Vec<u64>,
+    tallies: Vec<Tally>,
+}
+
+impl<'a> Scorer<'a> {
+    /// Scores `proposals[feature]`; `seed` draws the controls.
+    pub fn new(proposals: &'a [Option<Proposal>], seed: u64) -> Self {
+        let n = proposals.len();
+        Self {
+            index: Index::new(proposals),
+            controls: draw_controls(proposals, seed),
+            proposals,
+            rows: 0,
+            fires: vec![0; n],
+            mass: vec![0.0; n],
+            named: vec![0; n],
+            tallies: vec![Tally::default(); n],
+        }
+    }
+
+    /// Counts one row with the features that fire on it.
+    pub fn add(&mut self, facts: &Facts, features: &[u32], activations: &[f32]) {
+        self.rows += 1;
+        self.index.visit(facts, |feature| self.named[feature] += 1);
+        for (&feature, &activation) in features.iter().zip(activations) {
+            let feature = feature as usize;
+            self.fires[feature] += 1;
+            self.mass[feature] += f64::from(activation);
+            let Some(proposal) = &self.proposals[feature] else { continue };
+            let tally = &mut self.tallies[feature];
+            if proposal.rule.names(facts) {
+                tally.both += 1;
+                tally.mass_named += f64::from(activation);
+            }
+            for (both, control) in tally.controls.iter_mut().zip(&self.controls[feature]) {
+                let rule = control.and_then(|other| self.proposals[other].as_ref());
+                *both += u64::from(rule.is_some_and(|other| other.rule.names(facts)));
+            }
+        }
+    }
+
+    /// Rows seen.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// F1 of the label of `feature` and what stands behind it; none without a label or without rows.
+    pub fn finish(&self, feature: usize) -> Option<(f64, LabelEvidence)> {
+        self.proposals[feature].as_ref().filter(|_| self.rows > 0)?;
+        let (tally, fires) = (&self.tallies[feature], self.fires[feature]);
+        let confusion = Confusion { named: self.named[feature], fires, both: tally.both };
+        let evidence = LabelEvidence {
+            precision: confusion.precision(),
+            recall: confusion.recall(),
+            mass_recall: if self.mass[feature] > 0.0 { tally.mass_named / self.mass[feature] } else { 0.0 },
+            floor: Confusion { named: self.rows, fires, both: fires }.f1(),
+            control: self.control(feature),
+            firings: fires,
+            rows: self.rows,
+        };
+        Some((confusion.f1(), evidence))
+    }
+
+    fn control(&self, feature: usize) -> f64 {
+        let f1 = |(other, &both): (&Option<usize>, &u64)| {
+            other.map(|other| Confusion { named: self.named[other], fires: self.fires[feature], both }.f1())
+        };
+        let all: Vec<f64> = self.controls[feature].iter().zip(&self.tallies[feature].controls).filter_map(f1).collect();
+        all.iter().sum::<f64>() / all.len().max(1) as f64
+    }
+}
+
+/// For every feature, features whose rules differ from its own.
+fn draw_controls(proposals: &[Option<Proposal>], seed: u64) -> Vec<[Option<usize>; CONTROLS]> {
+    let labelled: Vec<usize> = (0..proposals.len()).filter(|f| proposals[*f].is_some()).collect();
+    let mut numbers = Numbers::new(seed);
+    let mut draw = |own: &Proposal| {
+        // A few tries find another rule wherever there is one; a run whose labels are all alike has no control.
+        let tries = std::iter::repeat_with(|| labelled[numbers.below(labelled.len())]).take(16);
+        tries.filter(|other| proposals[*other].as_ref().is_some_and(|p| p.rule != own.rule)).next()
+    };
+    proposals
+        .iter()
+        .map(|own| match own {
+            Some(own) => std::array::from_fn(|_| draw(own)),
+            None => [None; CONTROLS],
+        })
+        .collect()
+}
+
+/// Finds the rules that name a row without trying each.
+#[derive(Debug, Default)]
+struct Index {
+    keys: [HashMap<u64, Vec<usize>>; Kind::ALL.len()],
+    classes: [Vec<usize>; Class::ALL.len()],
+}
+
+impl Index {
+    fn new(proposals: &[Option<Proposal>]) -> Self {
+        let mut index = Self::default();
+        for (feature, proposal) in proposals.iter().enumerate() {
+            match proposal.as_ref().map(|p| &p.rule) {
+                Some(Rule::Class(class)) => index.classes[*class as usize].push(feature),
+                Some(Rule::Keys { kind, keys }) => {
+                    for key in keys {
+                        index.keys[*kind as usize].entry(*key).or_default().push(feature);
+                    }
+                }
+                None => {}
+            }
+        }
+        index
+    }
+
+    /// Calls `found` once per feature whose rule names the row: keys of a kind exclude one another, and rules with
+    /// context words have one key.
+    fn visit(&self, facts: &Facts, mut found: impl FnMut(usize)) {
+        for (kind, by_key) in Kind::ALL.into_iter().zip(&self.keys) {
+            let single = if kind == Kind::ContextWord { None } else { facts.key(kind, 0) };
+            let several = if kind == Kind::ContextWord { facts.context() } else { &[] };
+            for key in single.iter().chain(several) {
+                by_key.get(key).into_iter().flatten().for_each(|feature| found(*feature));
+            }
+        }
+        for (class, features) in Class::ALL.into_iter().zip(&self.classes) {
+            if facts.is(class) {
+                features.iter().for_each(|feature| found(*feature));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_confusion_gives_the_numbers_computed_by_hand() {
+        let c = Confusion { named: 4, fires: 6, both: 3 };
+        assert_eq!((c.precision(), c.recall(), c.f1()), (0.75, 0.5, 0.6));
+        assert_eq!(Confusion::default().f1(), 0.0);
+    }
+}

@@ -1,0 +1,40 @@
+//! Verb 3: dictionaries to examples, labels, evaluation and steering.
+//!
+//! What a dictionary is worth, and what its features mean:
+//!
+//! - [`evaluate`](mod@evaluate): FVU, L0, dead and dense features on held-out rows, with intervals
+//! - [`ce`]: the model's loss with the reconstruction spliced in, beside zero and mean ablation
+//! - [`features`](mod@features): examples, statistics, logit effects and labels of every feature, in one pass, into a
+//!   [`database`]
+//! - [`label`]: labels that need no language model, scored on text that the labeller never saw
+//! - [`steer`](mod@steer): features turned up, set or taken out while the model writes
+//!
+//! [`intervene`] is how all of them change a running model. SQLite lives here and nowhere else.
+
+pub mod error;
+mod hash;
+pub mod point;
+pub mod progress;
+
+pub mod bootstrap;
+pub mod intervene;
+pub mod logits;
+pub mod splice;
+pub mod vocabulary;
+
+pub mod ce;
+
+pub mod extremes;
+pub mod label;
+pub mod moments;
+pub mod windows;
+
+pub mod database;
+pub mod steer;
+
+pub use bootstrap::Interval;
+pub use database::{Database, DatabaseWriter, Run, Summary};
+pub use error::InterpretError;
+pub use intervene::Scope;
+pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep};
+pub use vocabulary::Vocabulary;

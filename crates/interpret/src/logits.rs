@@ -1,0 +1,108 @@
+//! Which tokens a feature's direction makes more or less likely, by itself.
+//!
+//! `effect(v) = d . (w * W_U[:, v])`: d the feature's decoder row, w the weight of the final norm, W_U the unembedding;
+//! under LayerNorm the mean over the stream's coordinates is taken off, as the norm does. Up to the norm's scale at the
+//! token at hand, which is positive, this is the change of the logits when d is added to the final residual stream; what
+//! later blocks do with d is left out (nostalgebraist 2020, "logit lens").
+
+use crate::error::InterpretError;
+use crate::intervene::flat;
+use crate::vocabulary::Vocabulary;
+use tch::{Device, Kind, Tensor};
+use untangle_model::LanguageModel;
+use untangle_sae::Sae;
+use untangle_schema::{HookPoint, LogitEffect, Site};
+
+/// Features whose effects are computed at once.
+const BLOCK: usize = 256;
+
+/// The strongest effects of one feature.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effects {
+    /// Tokens raised most, most first.
+    pub top: Vec<LogitEffect>,
+    /// Tokens lowered most, most first.
+    pub bottom: Vec<LogitEffect>,
+}
+
+/// Reads decoder rows through the unembedding of a model.
+#[derive(Debug)]
+pub struct LogitLens<'a> {
+    sae: &'a Sae,
+    /// f32 `[d_model, vocab]`; none where directions do not lie in the residual stream.
+    unembedding: Option<Tensor>,
+}
+
+impl<'a> LogitLens<'a> {
+    /// The lens for `sae` at `point` of `model`. Columns that the tokenizer lacks (padding) are left out.
+    ///
+    /// # Errors
+    /// When the dictionary's width is not the model's at `point`.
+    pub fn new(sae: &'a Sae, model: &LanguageModel, point: HookPoint) -> Result<Self, InterpretError> {
+        let found = model.width_of(point)?;
+        if found != sae.d_in() {
+            return Err(InterpretError::WidthDiffers { d_in: sae.d_in(), what: format!("{point} of this model"), found });
+        }
+        let n_tokens = model.tokenizer().map_or(usize::MAX, |tokenizer| tokenizer.vocab_size()).min(model.vocab_size());
+        let folded = || tch::no_grad(|| model.unembedding_folded()).to_device(Device::Cpu).to_kind(Kind::Float);
+        let unembedding = writes_to_stream(point).then(|| folded().narrow(1, 0, n_tokens as i64).contiguous());
+        Ok(Self { sae, unembedding })
+    }
+
+    /// The `n` tokens that each of the features raises and lowers most; none where directions do not lie in the
+    /// residual stream.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn effects(&self, n: usize, vocabulary: &Vocabulary) -> Result<Vec<Effects>, InterpretError> {
+        let features: Vec<usize> = (0..self.sae.d_sae()).collect();
+        let named = |extremes: Vec<(u32, f32)>| -> Vec<LogitEffect> {
+            let effect = |(id, effect)| LogitEffect { token: vocabulary.text(id), id, effect };
+            extremes.into_iter().map(effect).collect()
+        };
+        let mut effects = Vec::with_capacity(features.len());
+        for block in features.chunks(BLOCK) {
+            let (top, bottom) = (self.extremes(block, n, true)?, self.extremes(block, n, false)?);
+            effects.extend(top.into_iter().zip(bottom).map(|(t, b)| Effects { top: named(t), bottom: named(b) }));
+        }
+        Ok(effects)
+    }
+
+    /// The tokens that any of the features raises most, `n` per feature, each once.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn raised(&self, features: &[usize], n: usize) -> Result<Vec<u32>, InterpretError> {
+        let mut ids: Vec<u32> = self.extremes(features, n, true)?.into_iter().flatten().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Per feature, the `n` tokens with the largest or the smallest effects, the extreme one first.
+    fn extremes(&self, features: &[usize], n: usize, largest: bool) -> Result<Vec<Vec<(u32, f32)>>, InterpretError> {
+        let Some(unembedding) = self.unembedding.as_ref().filter(|_| !features.is_empty()) else {
+            return Ok(vec![Vec::new(); features.len()]);
+        };
+        let directions: Vec<f32> = features.iter().flat_map(|f| self.sae.decoder_row(*f).iter().copied()).collect();
+        let directions = Tensor::from_slice(&directions).view([features.len() as i64, -1]); // [features, d_model]
+        let logits = directions.matmul(unembedding); // [features, vocab]
+        let n = (n as i64).min(logits.size()[1]);
+        let (values, ids) = logits.topk(n, 1, largest, true); // [features, n]
+        let (values, ids): (Vec<f32>, Vec<i64>) = (flat(&values)?, flat(&ids)?);
+        let pairs: Vec<(u32, f32)> = ids.iter().map(|id| *id as u32).zip(values).collect();
+        Ok(pairs.chunks(n.max(1) as usize).map(<[(u32, f32)]>::to_vec).collect())
+    }
+}
+
+/// Whether directions at `point` are directions of the residual stream.
+fn writes_to_stream(point: HookPoint) -> bool {
+    match point {
+        HookPoint::Embed => true,
+        HookPoint::FinalNormalized => false,
+        HookPoint::Block { site, .. } => matches!(
+            site,
+            Site::ResidPre | Site::ResidMid | Site::ResidPost | Site::AttnOut | Site::MlpOut
+        ),
+    }
+}

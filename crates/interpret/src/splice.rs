@@ -1,0 +1,82 @@
+//! What stands in for an activation when a dictionary is judged by the model's loss: its reconstruction, nothing, or the
+//! mean.
+
+use crate::error::InterpretError;
+use crate::intervene::Rewrite;
+use untangle_sae::{Codes, Sae};
+
+/// Replaces every row by its reconstruction, `decode(encode(x))`.
+#[derive(Debug)]
+pub struct Splice<'a> {
+    sae: &'a Sae,
+    codes: Codes,
+}
+
+impl<'a> Splice<'a> {
+    /// Splices in the reconstructions of `sae`.
+    pub fn new(sae: &'a Sae) -> Self {
+        Self { sae, codes: Codes::new() }
+    }
+}
+
+impl Rewrite for Splice<'_> {
+    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+        self.sae.encode(rows, &mut self.codes)?;
+        self.sae.decode(&self.codes, rows)?;
+        Ok(true)
+    }
+}
+
+/// Replaces every row by zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct Zero;
+
+impl Rewrite for Zero {
+    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+        rows.fill(0.0);
+        Ok(true)
+    }
+}
+
+/// Replaces every row by one and the same.
+#[derive(Clone, Debug)]
+pub struct Mean {
+    /// The row, `[d]`.
+    pub mean: Vec<f32>,
+}
+
+impl Rewrite for Mean {
+    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+        rows.chunks_exact_mut(self.mean.len()).for_each(|row| row.copy_from_slice(&self.mean));
+        Ok(true)
+    }
+}
+
+/// Changes nothing and sums what it sees.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    rows: u64,
+    sum: Vec<f64>,
+}
+
+impl Watch {
+    /// Watches rows of `width` columns.
+    pub fn new(width: usize) -> Self {
+        Self { rows: 0, sum: vec![0.0; width] }
+    }
+
+    /// The mean of what was seen, `[width]`; zeros where nothing was.
+    pub fn mean(&self) -> Vec<f32> {
+        self.sum.iter().map(|sum| (sum / self.rows.max(1) as f64) as f32).collect()
+    }
+}
+
+impl Rewrite for Watch {
+    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+        for row in rows.chunks_exact(self.sum.len()) {
+            self.rows += 1;
+            self.sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,148 @@
+//! The tokens around chosen firings, and the feature's activation at each of them.
+//!
+//! Windows stay within their context. The rows of all windows are read in ascending order and encoded once each per
+//! batch of windows, so the cost is at most that of another pass over the store.
+
+use crate::error::InterpretError;
+use crate::extremes::Firing;
+use crate::progress::Progress;
+use std::ops::Range;
+use untangle_sae::{Codes, Sae};
+use untangle_store::{ActivationSet, RowBlock};
+
+/// How far a window reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Tokens before the firing.
+    pub before: usize,
+    /// Tokens after it.
+    pub after: usize,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self { before: 16, after: 8 }
+    }
+}
+
+/// A firing with its surroundings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// The feature that is shown.
+    pub feature: usize,
+    /// The firing around which the window lies.
+    pub firing: Firing,
+    /// Token ids, in order.
+    pub tokens: Vec<u32>,
+    /// The feature's activation at each token.
+    pub activations: Vec<f32>,
+    /// Index of the firing in `tokens`.
+    pub peak: usize,
+}
+
+/// Rows that are read and encoded together.
+const BATCH_ROWS: u64 = 8192;
+
+/// The windows around `firings` (feature and firing), in the order given.
+///
+/// # Errors
+/// When reading fails, or the user asks to stop.
+pub fn windows(
+    sae: &Sae,
+    store: &ActivationSet,
+    column: usize,
+    firings: &[(usize, Firing)],
+    reach: Reach,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<Window>, InterpretError> {
+    let range = |firing: &Firing| {
+        let start = firing.row - u64::from(firing.position).min(reach.before as u64).min(firing.row);
+        start..(firing.row + reach.after as u64 + 1).min(store.n_rows())
+    };
+    let mut order: Vec<usize> = (0..firings.len()).collect();
+    order.sort_by_key(|at| (range(&firings[*at].1).start, *at));
+    let mut windows: Vec<Option<Window>> = vec![None; firings.len()];
+    let mut batch = Batch::default();
+    let mut rest = &order[..];
+    while !rest.is_empty() {
+        let taken = batch.plan(rest.iter().map(|at| range(&firings[*at].1)));
+        batch.read(sae, store, column)?;
+        for at in &rest[..taken] {
+            let (feature, firing) = firings[*at];
+            windows[*at] = Some(batch.window(feature, firing, range(&firing)));
+        }
+        progress.advance(taken as u64)?;
+        rest = &rest[taken..];
+    }
+    Ok(windows.into_iter().flatten().collect())
+}
+
+/// Rows of the store, ascending ranges, with what was read of them.
+#[derive(Default)]
+struct Batch {
+    ranges: Vec<Range<u64>>,
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    rows: Vec<f32>,
+    codes: Codes,
+    block: RowBlock,
+}
+
+impl Batch {
+    /// Takes windows, sorted by start, until the batch is full; at least one. Says how many.
+    fn plan(&mut self, wanted: impl Iterator<Item = Range<u64>>) -> usize {
+        self.ranges.clear();
+        let (mut taken, mut n_rows) = (0, 0);
+        for range in wanted {
+            match self.ranges.last_mut() {
+                Some(last) if range.start <= last.end => {
+                    n_rows += range.end.saturating_sub(last.end);
+                    last.end = last.end.max(range.end);
+                }
+                _ => {
+                    n_rows += range.end - range.start;
+                    self.ranges.push(range);
+                }
+            }
+            taken += 1;
+            if n_rows >= BATCH_ROWS {
+                break;
+            }
+        }
+        taken
+    }
+
+    fn read(&mut self, sae: &Sae, store: &ActivationSet, column: usize) -> Result<(), InterpretError> {
+        self.tokens.clear();
+        self.positions.clear();
+        self.rows.clear();
+        for range in &self.ranges {
+            store.read_rows(range.clone(), &[column], &mut self.block)?;
+            self.tokens.extend_from_slice(&self.block.tokens);
+            self.positions.extend_from_slice(&self.block.positions);
+            self.rows.extend_from_slice(&self.block.columns[0]);
+        }
+        Ok(sae.encode(&self.rows, &mut self.codes)?)
+    }
+
+    /// Cuts the window of `firing` out of what was read; `range` is clipped to the context.
+    fn window(&self, feature: usize, firing: Firing, range: Range<u64>) -> Window {
+        let first = self.index_of(range.start);
+        let peak = (firing.row - range.start) as usize;
+        let same_context = |offset: &usize| {
+            let expected = i64::from(firing.position) + *offset as i64 - peak as i64;
+            i64::from(self.positions[first + offset]) == expected
+        };
+        let after = (peak + 1..(range.end - range.start) as usize).take_while(same_context).count();
+        let rows = first..first + peak + 1 + after;
+        let activations = rows.clone().map(|row| self.codes.activation(row, feature)).collect();
+        Window { feature, firing, tokens: self.tokens[rows].to_vec(), activations, peak }
+    }
+
+    /// Where `row` of the store lies among the rows that were read.
+    fn index_of(&self, row: u64) -> usize {
+        let within = self.ranges.partition_point(|range| range.end <= row);
+        let before: u64 = self.ranges[..within].iter().map(|range| range.end - range.start).sum();
+        (before + row - self.ranges[within].start) as usize
+    }
+}

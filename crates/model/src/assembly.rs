@@ -1,0 +1,136 @@
+//! How a decoder is put together from its configuration and a source of parameters.
+//!
+//! One walk over all modules serves loading and random weights; names and shapes of every parameter stand here.
+
+use crate::attention::Attention;
+use crate::block::Block;
+use crate::config::{ModelConfig, NormKind, Positions};
+use crate::decoder::Decoder;
+use crate::error::ModelError;
+use crate::linear::Linear;
+use crate::mlp::Mlp;
+use crate::names::{Module, Part};
+use crate::norm::Norm;
+use crate::parameters::{Parameters, Slot};
+use tch::{Device, Kind, Tensor};
+
+/// A source of parameters and where they go.
+pub(crate) struct Assembly<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) source: &'a mut dyn Parameters,
+    pub(crate) kind: Kind,
+    pub(crate) device: Device,
+}
+
+impl Assembly<'_> {
+    /// The decoder that the configuration describes.
+    pub(crate) fn decoder(mut self) -> Result<Decoder, ModelError> {
+        let c = self.config;
+        let (vocab, d_model) = (c.vocab_size as i64, c.d_model as i64);
+        let embed = self.take(Module::Embed, Slot::Weight, &[vocab, d_model])?;
+        let positions = match c.positions {
+            Positions::Learned => Some(self.take(Module::Positions, Slot::Weight, &[c.max_context as i64, d_model])?),
+            Positions::Rotary(_) => None,
+        };
+        let blocks = (0..c.n_layers).map(|layer| self.block(layer)).collect::<Result<_, _>>()?;
+        let ln_final = self.norm(Module::FinalNorm)?;
+        let unembed = match c.tied_unembedding {
+            true => None,
+            false => Some(self.take(Module::Unembed, Slot::Weight, &[vocab, d_model])?),
+        };
+        Ok(Decoder { config: c.clone(), embed, positions, blocks, ln_final, unembed })
+    }
+
+    fn block(&mut self, layer: usize) -> Result<Block, ModelError> {
+        let at = |part| Module::Block(layer, part);
+        let (c, a, mlp) = (self.config, &self.config.attention, self.config.mlp);
+        let (d_q, d_kv) = (a.n_heads * a.d_head, a.n_kv_heads * a.d_head);
+        Ok(Block {
+            ln1: self.norm(at(Part::Norm1))?,
+            attention: Attention {
+                config: a.clone(),
+                q: self.linear(at(Part::Query), d_q, c.d_model, a.qkv_bias)?,
+                k: self.linear(at(Part::Key), d_kv, c.d_model, a.qkv_bias)?,
+                v: self.linear(at(Part::Value), d_kv, c.d_model, a.qkv_bias)?,
+                out: self.linear(at(Part::Out), c.d_model, d_q, a.out_bias)?,
+            },
+            ln2: self.norm(at(Part::Norm2))?,
+            mlp: Mlp {
+                activation: mlp.activation,
+                first: self.linear(at(Part::MlpFirst), c.d_mlp, c.d_model, mlp.bias)?,
+                up: match mlp.gated {
+                    true => Some(self.linear(at(Part::MlpUp), c.d_mlp, c.d_model, mlp.bias)?),
+                    false => None,
+                },
+                down: self.linear(at(Part::MlpDown), c.d_model, c.d_mlp, mlp.bias)?,
+            },
+        })
+    }
+
+    fn norm(&mut self, module: Module) -> Result<Norm, ModelError> {
+        let shape = [self.config.d_model as i64];
+        let weight = self.take(module, Slot::Weight, &shape)?;
+        let bias = match self.config.norm.kind {
+            NormKind::LayerNorm => Some(self.take(module, Slot::Bias, &shape)?),
+            NormKind::RmsNorm => None,
+        };
+        Ok(Norm { config: self.config.norm, weight, bias })
+    }
+
+    fn linear(&mut self, module: Module, d_out: usize, d_in: usize, bias: bool) -> Result<Linear, ModelError> {
+        let (d_out, d_in) = (d_out as i64, d_in as i64);
+        let weight = self.take(module, Slot::Weight, &[d_out, d_in])?;
+        let bias = if bias { Some(self.take(module, Slot::Bias, &[d_out])?) } else { None };
+        Ok(Linear { weight, bias })
+    }
+
+    fn take(&mut self, module: Module, slot: Slot, shape: &[i64]) -> Result<Tensor, ModelError> {
+        let tensor = self.source.take(module, slot, shape)?.to_kind(self.kind);
+        let doing = "moving a parameter to the device";
+        tensor.f_to_device(self.device).map_err(|source| ModelError::Torch { doing, source })
+    }
+}
+
+impl Decoder {
+    /// All parameters by name, in the order of the pass.
+    pub(crate) fn parameters(&self) -> Vec<(String, &Tensor)> {
+        let mut all = Named::default();
+        all.add(Module::Embed, Some(&self.embed), None);
+        all.add(Module::Positions, self.positions.as_ref(), None);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let at = |part| Module::Block(layer, part);
+            let attention = &block.attention;
+            all.norm(at(Part::Norm1), &block.ln1);
+            all.linear(at(Part::Query), Some(&attention.q));
+            all.linear(at(Part::Key), Some(&attention.k));
+            all.linear(at(Part::Value), Some(&attention.v));
+            all.linear(at(Part::Out), Some(&attention.out));
+            all.norm(at(Part::Norm2), &block.ln2);
+            all.linear(at(Part::MlpFirst), Some(&block.mlp.first));
+            all.linear(at(Part::MlpUp), block.mlp.up.as_ref());
+            all.linear(at(Part::MlpDown), Some(&block.mlp.down));
+        }
+        all.norm(Module::FinalNorm, &self.ln_final);
+        all.add(Module::Unembed, self.unembed.as_ref(), None);
+        all.0
+    }
+}
+
+#[derive(Default)]
+struct Named<'a>(Vec<(String, &'a Tensor)>);
+
+impl<'a> Named<'a> {
+    fn add(&mut self, module: Module, weight: Option<&'a Tensor>, bias: Option<&'a Tensor>) {
+        for (slot, tensor) in [(Slot::Weight, weight), (Slot::Bias, bias)] {
+            self.0.extend(tensor.map(|tensor| (format!("{}.{}", module.name(), slot.name()), tensor)));
+        }
+    }
+
+    fn norm(&mut self, module: Module, norm: &'a Norm) {
+        self.add(module, Some(&norm.weight), norm.bias.as_ref());
+    }
+
+    fn linear(&mut self, module: Module, linear: Option<&'a Linear>) {
+        self.add(module, linear.map(|l| &l.weight), linear.and_then(|l| l.bias.as_ref()));
+    }
+}

@@ -1,0 +1,226 @@
+//! What can go wrong with models.
+
+use std::error::Error;
+use std::path::PathBuf;
+use untangle_schema::{Classify, Fault, HookPoint};
+
+/// An error of this crate. Files are named by path, or by their usual name where a model came from memory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// Reading a file failed.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A directory that is no model.
+    #[error(
+        "{}: no `{missing}` in this directory; a model is a Hugging Face directory with config.json, \
+         model.safetensors (or model.safetensors.index.json) and tokenizer.json",
+        .path.display()
+    )]
+    NoModel {
+        /// The directory.
+        path: PathBuf,
+        /// The file that it lacks.
+        missing: &'static str,
+    },
+    /// A JSON file that cannot be parsed.
+    #[error("{}: not valid JSON: {source}", .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A field whose value is missing, wrong or not supported.
+    #[error("{}: `{field}` is {found}; supported: {supported}", .path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        supported: String,
+    },
+    /// A safetensors file whose header or length is wrong.
+    #[error("{}: not a complete safetensors file: {reason}; fetch it again", .path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor that the model needs and no weight file holds.
+    #[error("{}: tensor `{name}` {expected:?} is missing", .path.display())]
+    MissingTensor {
+        /// The weight file or the index of the shards.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// The shape that it should have.
+        expected: Vec<i64>,
+    },
+    /// A tensor that the model described by config.json does not have.
+    #[error("{}: tensor `{name}` has no place in the model that config.json describes", .path.display())]
+    UnexpectedTensor {
+        /// The weight file.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+    },
+    /// A tensor of another shape than config.json asks for.
+    #[error("{}: tensor `{name}` has shape {found:?}, config.json asks for {expected:?}", .path.display())]
+    WrongShape {
+        /// The weight file.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// The shape that it should have.
+        expected: Vec<i64>,
+        /// The shape that it has.
+        found: Vec<i64>,
+    },
+    /// A tensor whose elements are of an unsupported type.
+    #[error("{}: tensor `{name}` is of type {found}; supported: F32, F16, BF16", .path.display())]
+    WrongDtype {
+        /// The weight file.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// The type that it has.
+        found: String,
+    },
+    /// A tokenizer that cannot be read or used.
+    #[error("{}: {reason}", .path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A model without a tokenizer was asked for text.
+    #[error("model `{model}` has no tokenizer; put its tokenizer.json beside config.json")]
+    NoTokenizer {
+        /// Name of the model.
+        model: String,
+    },
+    /// A beginning-of-sequence token was asked for where there is none.
+    #[error("{}: it has no beginning-of-sequence token; use the policy `auto` or `never`", .path.display())]
+    NoBos {
+        /// The tokenizer.
+        path: PathBuf,
+    },
+    /// A hook point that the model does not have.
+    #[error("the model has no hook point `{point}`: its blocks are 0 to {last_layer}")]
+    NoSuchHook {
+        /// The point.
+        point: HookPoint,
+        /// Index of the last block.
+        last_layer: usize,
+    },
+    /// A hook point whose rows have no fixed width.
+    #[error("`{point}` has as many columns as there are keys in the pass, so it has no fixed width")]
+    NoFixedWidth {
+        /// The point.
+        point: HookPoint,
+    },
+    /// A hook failed; use [`ModelError::hook`] to make it.
+    #[error("at {point}: {source}")]
+    Hook {
+        /// The point that it was visiting.
+        point: HookPoint,
+        /// The kind of failure.
+        fault: Fault,
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A hook returned a tensor that cannot go on.
+    #[error("at {point}: the hook returned {found}, the pass needs {expected}")]
+    HookShape {
+        /// The point.
+        point: HookPoint,
+        /// Kind and shape that it was given.
+        expected: String,
+        /// Kind and shape that it returned.
+        found: String,
+    },
+    /// A hook that ends the pass early was given to something that needs logits.
+    #[error("generation needs logits, and the hook ends the pass after {last}")]
+    NoLogits {
+        /// The point after which the hook ends the pass.
+        last: HookPoint,
+    },
+    /// A pass was given tokens, a mask or a cache that do not fit.
+    #[error("{what} is {found}; expected {expected}")]
+    Input {
+        /// Which argument.
+        what: &'static str,
+        /// What was given.
+        found: String,
+        /// What is needed.
+        expected: String,
+    },
+    /// More tokens than the model has positions.
+    #[error("{tokens} tokens do not fit into the model's context of {max_context}")]
+    ContextExceeded {
+        /// Tokens of the pass and those before it.
+        tokens: usize,
+        /// Positions of the model.
+        max_context: usize,
+    },
+    /// The logits hold NaN or infinity, so there is nothing to choose from.
+    #[error("the logits after {n_tokens} tokens are not finite; a hook that scales activations is too strong")]
+    NotFinite {
+        /// Tokens before the choice.
+        n_tokens: usize,
+    },
+    /// libtorch refused; a missing device or exhausted memory.
+    #[error("{doing}: {source}")]
+    Torch {
+        /// What was being done.
+        doing: &'static str,
+        /// What libtorch said.
+        source: tch::TchError,
+    },
+}
+
+impl ModelError {
+    /// The error of a hook: `error` happened while visiting `point`.
+    pub fn hook(point: HookPoint, error: impl Error + Classify + Send + Sync + 'static) -> Self {
+        ModelError::Hook { point, fault: error.fault(), source: Box::new(error) }
+    }
+}
+
+impl Classify for ModelError {
+    fn fault(&self) -> Fault {
+        match self {
+            ModelError::Io { .. } => Fault::Io,
+            ModelError::Hook { fault, .. } => *fault,
+            ModelError::HookShape { .. } => Fault::Internal,
+            ModelError::NoBos { .. }
+            | ModelError::NoSuchHook { .. }
+            | ModelError::NoFixedWidth { .. }
+            | ModelError::NoLogits { .. }
+            | ModelError::Input { .. }
+            | ModelError::ContextExceeded { .. }
+            | ModelError::Torch { .. } => Fault::Usage,
+            ModelError::NoModel { .. }
+            | ModelError::Json { .. }
+            | ModelError::Field { .. }
+            | ModelError::Weights { .. }
+            | ModelError::MissingTensor { .. }
+            | ModelError::UnexpectedTensor { .. }
+            | ModelError::WrongShape { .. }
+            | ModelError::WrongDtype { .. }
+            | ModelError::Tokenizer { .. }
+            | ModelError::NoTokenizer { .. }
+            | ModelError::NotFinite { .. } => Fault::BadInput,
+        }
+    }
+}

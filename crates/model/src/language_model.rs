@@ -1,0 +1,309 @@
+//! A language model: its decoder, its tokenizer, and what identifies it.
+
+use crate::assembly::Assembly;
+use crate::cache::KvCache;
+use crate::checkpoint::{Checkpoint, Reading};
+use crate::config::{ModelConfig, NormKind};
+use crate::decoder::Decoder;
+use crate::error::ModelError;
+use crate::hook::Hook;
+use crate::input::Input;
+use crate::names::Names;
+use crate::parameters::{Parameters, Seeded, Stored};
+use crate::tap::End;
+use crate::tokenizer::{Tokenizer, TokenizerFiles};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+use untangle_schema::{HookPoint, ModelIdentity, Site};
+
+/// Arithmetic of the forward pass and where it runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadOptions {
+    /// Kind of the parameters and activations: [`Kind::Float`] or [`Kind::BFloat16`].
+    pub kind: Kind,
+    /// Where the parameters lie.
+    pub device: Device,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { kind: Kind::Float, device: Device::Cpu }
+    }
+}
+
+/// The files of a model in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelFiles<'a> {
+    /// Name that the model goes by.
+    pub name: &'a str,
+    /// `config.json`.
+    pub config: &'a [u8],
+    /// `tokenizer.json`.
+    pub tokenizer: Option<&'a [u8]>,
+    /// `model.safetensors`.
+    pub weights: &'a [u8],
+}
+
+/// A decoder-only language model with hooks.
+///
+/// The pass is differentiable: nothing disables gradients and nothing is written in place, except by a [`KvCache`].
+#[derive(Debug)]
+pub struct LanguageModel {
+    decoder: Decoder,
+    tokenizer: Option<Tokenizer>,
+    name: String,
+    weights_sha256: String,
+    kind: Kind,
+    device: Device,
+}
+
+impl LanguageModel {
+    /// Loads a Hugging Face directory: `config.json`, `model.safetensors` (or shards with their index), and where
+    /// present `tokenizer.json`, `tokenizer_config.json` and `generation_config.json`.
+    ///
+    /// # Errors
+    /// A file is missing, damaged or unreadable; the configuration is not supported; a tensor is missing, left over or
+    /// of the wrong shape; the tokenizer knows ids that the embedding lacks.
+    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self, ModelError> {
+        let path = dir.join("config.json");
+        let text = read_optional(&path)?
+            .ok_or_else(|| ModelError::NoModel { path: dir.to_owned(), missing: "config.json" })?;
+        let config = ModelConfig::from_json(&path, &text)?;
+        let tokenizer = TokenizerFiles::read(dir)?.map(|files| Tokenizer::new(&files, &config)).transpose()?;
+        let names = Names::of(&config);
+        let reading = Reading { kind: options.kind, ignored: &|name| names.ignores(name, &config) };
+        let checkpoint = Checkpoint::from_dir(dir, &reading)?;
+        let name = dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
+        Self::from_checkpoint(name.unwrap_or_else(|| "model".into()), config, checkpoint, tokenizer, options)
+    }
+
+    /// Makes a model from the bytes of its files.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::load`].
+    pub fn from_memory(files: &ModelFiles<'_>, options: &LoadOptions) -> Result<Self, ModelError> {
+        let config = ModelConfig::from_json(&PathBuf::from("config.json"), files.config)?;
+        let tokenizer = files.tokenizer.map(|json| Tokenizer::new(&TokenizerFiles::in_memory(json), &config));
+        let names = Names::of(&config);
+        let reading = Reading { kind: options.kind, ignored: &|name| names.ignores(name, &config) };
+        let checkpoint = Checkpoint::from_bytes(files.weights, &reading)?;
+        Self::from_checkpoint(files.name.to_owned(), config, checkpoint, tokenizer.transpose()?, options)
+    }
+
+    /// A model with seeded random weights: N(0, 0.02), those that write to the residual stream divided by
+    /// sqrt(2 * n_layers), norms 1, biases 0. The same seed gives the same weights on every machine.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself, or the device is not there.
+    pub fn random(
+        config: ModelConfig,
+        seed: u64,
+        tokenizer: Option<Tokenizer>,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        config.validate(&PathBuf::from("config.json"))?;
+        let decoder = assemble(&config, &mut Seeded::new(&config, seed), options)?;
+        let mut model = Self::new(format!("random-{seed}"), decoder, tokenizer, String::new(), options);
+        model.weights_sha256 = model.hash_of_parameters();
+        Ok(model)
+    }
+
+    fn from_checkpoint(
+        name: String,
+        config: ModelConfig,
+        checkpoint: Checkpoint,
+        tokenizer: Option<Tokenizer>,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        let mut stored = Stored::new(checkpoint, Names::of(&config));
+        let decoder = assemble(&config, &mut stored, options)?;
+        Ok(Self::new(name, decoder, tokenizer, stored.finish()?, options))
+    }
+
+    fn new(
+        name: String,
+        decoder: Decoder,
+        tokenizer: Option<Tokenizer>,
+        weights_sha256: String,
+        options: &LoadOptions,
+    ) -> Self {
+        Self { decoder, tokenizer, name, weights_sha256, kind: options.kind, device: options.device }
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        &self.decoder.config
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`ModelError::NoTokenizer`] where the model came without one.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
+        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
+    }
+
+    /// Name and hashes, for manifests. The tokenizer's hash is empty where there is none.
+    pub fn identity(&self) -> ModelIdentity {
+        ModelIdentity {
+            name: self.name.clone(),
+            revision: None,
+            model_type: self.config().family.model_type().to_owned(),
+            weights_sha256: self.weights_sha256.clone(),
+            tokenizer_sha256: self.tokenizer.as_ref().map_or_else(String::new, |t| t.sha256().to_owned()),
+        }
+    }
+
+    /// Whether a token ends a text: one that the tokenizer's or, without one, the model's files name.
+    pub fn is_eos(&self, token: u32) -> bool {
+        self.tokenizer.as_ref().map_or_else(|| self.config().eos_tokens.contains(&token), |t| t.eos().contains(&token))
+    }
+
+    /// Kind of the parameters and activations.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where the parameters lie.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Number of blocks.
+    pub fn n_layers(&self) -> usize {
+        self.config().n_layers
+    }
+
+    /// Width of the residual stream.
+    pub fn d_model(&self) -> usize {
+        self.config().d_model
+    }
+
+    /// Largest number of positions.
+    pub fn max_context(&self) -> usize {
+        self.config().max_context
+    }
+
+    /// Rows of the token embedding.
+    pub fn vocab_size(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    /// One pass over `tokens`, int64 `[batch, seq]`, without padding: logits f32 `[batch, seq, vocab]`, or none where
+    /// the hook ended the pass.
+    ///
+    /// # Errors
+    /// The tokens do not fit the model, the hook's last point does not exist, or the hook fails.
+    pub fn forward(&self, tokens: &Tensor, hook: &mut dyn Hook) -> Result<Option<Tensor>, ModelError> {
+        self.forward_with(&Input::new(tokens), None, hook)
+    }
+
+    /// One pass with everything that it can have: padding, a cache, logits of the last column only. A cache takes the
+    /// pass's tokens in only if the pass does not end early or fail.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::forward`].
+    pub fn forward_with(
+        &self,
+        input: &Input<'_>,
+        mut cache: Option<&mut KvCache>,
+        hook: &mut dyn Hook,
+    ) -> Result<Option<Tensor>, ModelError> {
+        hook.last().map_or(Ok(()), |last| self.check_hook(last))?;
+        input.check(self.config(), self.device, cache.as_deref())?;
+        match self.decoder.forward(input, cache.as_deref_mut(), hook) {
+            ControlFlow::Continue(logits) => Ok(Some(logits)),
+            ControlFlow::Break(end) => {
+                cache.into_iter().for_each(KvCache::roll_back);
+                match end {
+                    End::Reached => Ok(None),
+                    End::Failed(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The unembedding W_U, `[d_model, vocab]`: logits are `affine(normalize(x)) W_U`.
+    pub fn unembedding(&self) -> Tensor {
+        self.decoder.unembed().tr()
+    }
+
+    /// The unembedding with the final norm's weight folded in, `[d_model, vocab]`: entry (i, v) is w_i W_U(i, v), and
+    /// for LayerNorm each column's mean is taken off, as the norm takes off the stream's. A direction d in the final
+    /// stream then moves the logits along `d^T W`, up to the norm's scale of the token at hand.
+    pub fn unembedding_folded(&self) -> Tensor {
+        let norm = &self.decoder.ln_final;
+        let folded = self.unembedding() * norm.weight.unsqueeze(1); // [d_model, vocab]
+        match norm.config.kind {
+            NormKind::RmsNorm => folded,
+            NormKind::LayerNorm => &folded - folded.mean_dim(0, true, None::<Kind>),
+        }
+    }
+
+    /// All parameters by name, in the order of the pass; handles to the model's own tensors, so that a trainer can ask
+    /// them for gradients and update them. A tied unembedding appears once, as `embed.weight`.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        self.decoder.parameters().into_iter().map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
+    }
+
+    /// Whether the model has this hook point.
+    ///
+    /// # Errors
+    /// [`ModelError::NoSuchHook`] names the point and the blocks there are.
+    pub fn check_hook(&self, point: HookPoint) -> Result<(), ModelError> {
+        match point {
+            HookPoint::Block { layer, .. } if layer >= self.n_layers() => {
+                Err(ModelError::NoSuchHook { point, last_layer: self.n_layers() - 1 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Columns of the activations at `point`, heads flattened.
+    ///
+    /// # Errors
+    /// The model does not have the point, or it is an attention pattern, whose width is the number of keys.
+    pub fn width_of(&self, point: HookPoint) -> Result<usize, ModelError> {
+        self.check_hook(point)?;
+        let (c, a) = (self.config(), &self.config().attention);
+        let HookPoint::Block { site, .. } = point else { return Ok(c.d_model) };
+        Ok(match site {
+            Site::AttnQ | Site::AttnZ => a.n_heads * a.d_head,
+            Site::AttnK | Site::AttnV => a.n_kv_heads * a.d_head,
+            Site::MlpPre | Site::MlpPost => c.d_mlp,
+            Site::AttnPattern => return Err(ModelError::NoFixedWidth { point }),
+            Site::ResidPre | Site::ResidMid | Site::ResidPost | Site::AttnOut | Site::MlpOut => c.d_model,
+        })
+    }
+
+    fn hash_of_parameters(&self) -> String {
+        let mut digest = Sha256::new();
+        for (name, tensor) in self.decoder.parameters() {
+            let values = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).flatten(0, -1);
+            let values = Vec::<f32>::try_from(values).expect("a flat tensor of f32 on the CPU is a Vec<f32>");
+            digest.update(name);
+            values.iter().for_each(|value| digest.update(value.to_le_bytes()));
+        }
+        format!("{:x}", digest.finalize())
+    }
+}
+
+fn assemble(config: &ModelConfig, source: &mut dyn Parameters, options: &LoadOptions) -> Result<Decoder, ModelError> {
+    if !matches!(options.kind, Kind::Float | Kind::BFloat16) {
+        let (what, found) = ("the kind of the parameters", format!("{:?}", options.kind));
+        return Err(ModelError::Input { what, found, expected: "Float or BFloat16".into() });
+    }
+    Assembly { config, source, kind: options.kind, device: options.device }.decoder()
+}
+
+/// The content of a file that need not be there.
+pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ModelError::Io { path: path.to_owned(), source }),
+    }
+}

@@ -1,0 +1,52 @@
+//! The hooked language model: from a Hugging Face directory or from memory to logits, with every activation within
+//! reach of a [`Hook`].
+//!
+//! There is one decoder, [`ModelConfig`] says which. Reading order:
+//!
+//! - [`hook`]: the one seam of the workspace, through which everything sees or changes activations
+//! - `decoder`, `block`, `attention`, `mlp`, `norm`, `rotary`: the pass, in the order in which it runs
+//! - [`config`] and `families`: what a decoder can be, and what `config.json` says of it
+//! - `checkpoint`, `names`, `parameters`, `assembly`: from weight files to a decoder
+//! - [`language_model`]: all of it together; [`tokenizer`] and [`mod@generate`]: text in, text out
+//!
+//! Shapes: `batch` rows of `seq` tokens; `keys` is `seq` and what a cache holds; `d_model`, `d_head`, `d_mlp`, `vocab`
+//! are the model's.
+
+pub mod hook;
+
+mod attention;
+mod block;
+mod decoder;
+mod linear;
+mod mlp;
+mod norm;
+mod rotary;
+mod tap;
+
+pub mod config;
+mod families;
+mod fields;
+
+mod assembly;
+mod checkpoint;
+mod names;
+mod parameters;
+
+pub mod cache;
+pub mod error;
+pub mod generate;
+pub mod input;
+pub mod language_model;
+pub mod sampling;
+mod token_text;
+pub mod tokenizer;
+
+pub use cache::KvCache;
+pub use config::ModelConfig;
+pub use error::ModelError;
+pub use generate::{Continuation, GenerateOptions, StopReason, generate, generate_rows};
+pub use hook::{Hook, NoHook, Pass, Phase};
+pub use input::{Input, Logits};
+pub use language_model::{LanguageModel, LoadOptions, ModelFiles};
+pub use sampling::Sampling;
+pub use tokenizer::{Tokenizer, TokenizerFiles};

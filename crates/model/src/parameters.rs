@@ -1,0 +1,144 @@
+//! Where a decoder's parameters come from: a checkpoint, each shape asserted, or a seeded generator.
+
+use crate::checkpoint::Checkpoint;
+use crate::config::ModelConfig;
+use crate::error::ModelError;
+use crate::names::{Layout, Module, Names, Part};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
+use std::f64::consts::TAU;
+use tch::Tensor;
+
+/// Which of a module's two tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Weight,
+    Bias,
+}
+
+impl Slot {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Slot::Weight => "weight",
+            Slot::Bias => "bias",
+        }
+    }
+}
+
+/// Gives the parameters that a decoder is built of.
+pub(crate) trait Parameters {
+    /// The tensor of a module in our layout, of exactly this shape.
+    fn take(&mut self, module: Module, slot: Slot, shape: &[i64]) -> Result<Tensor, ModelError>;
+}
+
+/// Parameters out of weight files.
+pub(crate) struct Stored {
+    checkpoint: Checkpoint,
+    names: Names,
+    /// The family's prefix, or nothing where the checkpoint has none.
+    prefix: &'static str,
+    taken: BTreeSet<String>,
+}
+
+impl Stored {
+    pub(crate) fn new(checkpoint: Checkpoint, names: Names) -> Self {
+        let prefixed = checkpoint.tensors.keys().any(|name| name.starts_with(names.prefix));
+        let prefix = if prefixed { names.prefix } else { "" };
+        Self { checkpoint, names, prefix, taken: BTreeSet::new() }
+    }
+
+    /// Asserts that everything was taken; returns the hash of the files.
+    pub(crate) fn finish(self) -> Result<String, ModelError> {
+        match self.checkpoint.tensors.into_iter().find(|(name, _)| !self.taken.contains(name)) {
+            Some((name, (_, path))) => Err(ModelError::UnexpectedTensor { path: path.to_path_buf(), name }),
+            None => Ok(self.checkpoint.sha256),
+        }
+    }
+}
+
+impl Parameters for Stored {
+    fn take(&mut self, module: Module, slot: Slot, shape: &[i64]) -> Result<Tensor, ModelError> {
+        let path = || self.checkpoint.path.clone();
+        let Some((place, layout)) = (self.names.module)(module) else {
+            let name = format!("{}.{}", module.name(), slot.name());
+            return Err(ModelError::MissingTensor { path: path(), name, expected: shape.to_vec() });
+        };
+        let prefix = if module == Module::Unembed { "" } else { self.prefix };
+        let name = format!("{prefix}{place}.{}", slot.name());
+        let expected = stored_shape(layout, shape);
+        let Some((tensor, path)) = self.checkpoint.tensors.get(&name) else {
+            return Err(ModelError::MissingTensor { path: path(), name, expected });
+        };
+        if tensor.size() != expected {
+            let found = tensor.size();
+            return Err(ModelError::WrongShape { path: path.to_path_buf(), name, expected, found });
+        }
+        let tensor = in_our_layout(layout, tensor, shape);
+        self.taken.insert(name);
+        Ok(tensor)
+    }
+}
+
+/// The shape in the file of a tensor whose shape with us is `shape`.
+fn stored_shape(layout: Layout, shape: &[i64]) -> Vec<i64> {
+    match (layout, shape) {
+        (Layout::Transposed, &[d_out, d_in]) => vec![d_in, d_out],
+        (Layout::TransposedPart { of, .. }, &[d_out, d_in]) => vec![d_in, of * d_out],
+        (Layout::TransposedPart { of, .. }, &[d_out]) => vec![of * d_out],
+        _ => shape.to_vec(),
+    }
+}
+
+fn in_our_layout(layout: Layout, stored: &Tensor, shape: &[i64]) -> Tensor {
+    match (layout, shape) {
+        (Layout::Transposed, [_, _]) => stored.tr().contiguous(),
+        (Layout::TransposedPart { index, .. }, &[d_out, _]) => stored.narrow(1, index * d_out, d_out).tr().contiguous(),
+        (Layout::TransposedPart { index, .. }, &[d_out]) => stored.narrow(0, index * d_out, d_out).contiguous(),
+        _ => stored.shallow_clone(),
+    }
+}
+
+/// Parameters out of a seeded generator, as GPT-2 was initialised: weights N(0, 0.02), those that write to the
+/// residual stream divided by sqrt(2 * n_layers), norms 1, biases 0.
+pub(crate) struct Seeded {
+    rng: ChaCha8Rng,
+    n_layers: usize,
+}
+
+/// Standard deviation of initial weights (Radford et al. 2019, section 2.3).
+const INITIAL_STD: f64 = 0.02;
+
+impl Seeded {
+    pub(crate) fn new(config: &ModelConfig, seed: u64) -> Self {
+        Self { rng: ChaCha8Rng::seed_from_u64(seed), n_layers: config.n_layers }
+    }
+
+    /// Two independent standard normal numbers (Box and Muller 1958).
+    fn normal_pair(&mut self) -> [f64; 2] {
+        let radius = (-2.0 * (1.0 - self.rng.random::<f64>()).ln()).sqrt(); // 1 - [0, 1) is never 0
+        let (sin, cos) = (TAU * self.rng.random::<f64>()).sin_cos();
+        [radius * cos, radius * sin]
+    }
+}
+
+impl Parameters for Seeded {
+    fn take(&mut self, module: Module, slot: Slot, shape: &[i64]) -> Result<Tensor, ModelError> {
+        let n = shape.iter().product::<i64>() as usize;
+        let std = match (module, slot) {
+            (_, Slot::Bias) => return Ok(constant(0.0, n, shape)),
+            (Module::FinalNorm | Module::Block(_, Part::Norm1 | Part::Norm2), _) => return Ok(constant(1.0, n, shape)),
+            (Module::Block(_, Part::Out | Part::MlpDown), _) => INITIAL_STD / (2.0 * self.n_layers as f64).sqrt(),
+            _ => INITIAL_STD,
+        };
+        let mut values = Vec::with_capacity(n + 1);
+        while values.len() < n {
+            values.extend(self.normal_pair().map(|z| (z * std) as f32));
+        }
+        Ok(Tensor::from_slice(&values[..n]).view(shape))
+    }
+}
+
+fn constant(value: f32, n: usize, shape: &[i64]) -> Tensor {
+    Tensor::from_slice(&vec![value; n]).view(shape)
+}

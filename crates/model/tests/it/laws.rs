@@ -1,0 +1,237 @@
+//! Caches, padding, batches, early stops and hooks change only what they should.
+
+use crate::support::{FIXTURES, Recorder, Replace, assert_close, fixture, tokens};
+use tch::{Kind, Tensor};
+use untangle_model::{Input, KvCache, LanguageModel, Logits, ModelError, NoHook, Pass, Phase};
+use untangle_schema::{HookPoint, Site};
+
+fn logits(model: &LanguageModel, tokens: &Tensor) -> Tensor {
+    model.forward(tokens, &mut NoHook).unwrap().unwrap()
+}
+
+fn masked(model: &LanguageModel, tokens: &Tensor, mask: &Tensor) -> Tensor {
+    let input = Input { mask: Some(mask), ..Input::new(tokens) };
+    model.forward_with(&input, None, &mut NoHook).unwrap().unwrap()
+}
+
+#[test]
+fn a_cache_changes_no_logits_however_the_tokens_are_cut() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 2, 12);
+        let whole = logits(&model, &tokens);
+        for cuts in [vec![12], vec![1; 12], vec![5, 1, 6], vec![11, 1]] {
+            let mut cache = KvCache::new(model.config());
+            let mut parts = Vec::new();
+            for seq in cuts {
+                let part = tokens.narrow(1, cache.len() as i64, seq);
+                let logits = model.forward_with(&Input::new(&part), Some(&mut cache), &mut NoHook).unwrap();
+                parts.push(logits.unwrap());
+            }
+            assert_eq!(cache.len(), 12);
+            assert_close(name, &Tensor::cat(&parts, 1), &whole, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn padding_changes_no_real_token_on_either_side_with_and_without_a_cache() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let real = tokens(&model, 2, 9);
+        let whole = logits(&model, &real);
+        for (left, right) in [(3, 0), (0, 3), (2, 2)] {
+            let padded = real.constant_pad_nd([left, right]);
+            let mask = real.ones_like().constant_pad_nd([left, right]).to_kind(Kind::Bool);
+            let found = masked(&model, &padded, &mask).narrow(1, left, 9);
+            assert_close(&format!("{name}, {left} left, {right} right"), &found, &whole, 1e-5);
+        }
+        // Left padding, then the last three tokens one by one behind a cache.
+        let (padded, mask) =
+            (real.constant_pad_nd([4, 0]), real.ones_like().constant_pad_nd([4, 0]).to_kind(Kind::Bool));
+        let mut cache = KvCache::new(model.config());
+        let head = (padded.narrow(1, 0, 10), mask.narrow(1, 0, 10));
+        let input = Input { mask: Some(&head.1), ..Input::new(&head.0) };
+        model.forward_with(&input, Some(&mut cache), &mut NoHook).unwrap();
+        for column in 10..13 {
+            let token = padded.narrow(1, column, 1);
+            let found = model.forward_with(&Input::new(&token), Some(&mut cache), &mut NoHook).unwrap().unwrap();
+            assert_close(name, &found, &whole.narrow(1, column - 4, 1), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn patterns_of_padded_passes_are_distributions_over_real_keys() {
+    let model = fixture("llama");
+    let real = tokens(&model, 1, 5);
+    let (padded, mask) = (real.constant_pad_nd([3, 0]), real.ones_like().constant_pad_nd([3, 0]).to_kind(Kind::Bool));
+    let point = HookPoint::block(0, Site::AttnPattern);
+    let (mut with, mut without) = (Recorder::of(&[point]), Recorder::of(&[point]));
+    let input = Input { mask: Some(&mask), ..Input::new(&padded) };
+    let found = model.forward_with(&input, None, &mut with).unwrap().unwrap();
+    model.forward(&real, &mut without).unwrap();
+    let inner = with.found[&point].narrow(2, 3, 5).narrow(3, 3, 5);
+    assert_close("pattern", &inner, &without.found[&point], 1e-5);
+    let sums = with.found[&point].sum_dim_intlist(-1, false, None::<Kind>);
+    assert_close("sums", &sums, &sums.ones_like(), 1e-5);
+    assert_close("explicit and fused", &found, &masked(&model, &padded, &mask), 1e-5);
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_batch() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 4, 10);
+        let all = logits(&model, &tokens);
+        for row in 0..4 {
+            assert_close(name, &logits(&model, &tokens.narrow(0, row, 1)), &all.narrow(0, row, 1), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn logits_of_the_last_column_are_the_last_of_all() {
+    let model = fixture("gpt2");
+    let tokens = tokens(&model, 2, 7);
+    let input = Input { logits: Logits::Last, ..Input::new(&tokens) };
+    let last = model.forward_with(&input, None, &mut NoHook).unwrap().unwrap();
+    assert_close("last", &last, &logits(&model, &tokens).narrow(1, 6, 1), 1e-6);
+}
+
+#[test]
+fn wanting_every_pattern_changes_nothing_beyond_rounding() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 3, 11);
+        let explicit = model.forward(&tokens, &mut Recorder::default()).unwrap().unwrap();
+        assert_close(name, &explicit, &logits(&model, &tokens), 1e-5);
+    }
+}
+
+#[test]
+fn a_hook_that_returns_its_input_changes_no_bit() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 2, 9);
+        let plain = logits(&model, &tokens);
+        for point in HookPoint::all(model.n_layers()) {
+            if matches!(point, HookPoint::Block { site: Site::AttnPattern, .. }) {
+                continue; // takes the explicit path, see above
+            }
+            let hooked = model.forward(&tokens, &mut Recorder::of(&[point])).unwrap().unwrap();
+            assert!(hooked.equal(&plain), "{name}: looking at {point} changes the logits");
+        }
+    }
+}
+
+#[test]
+fn what_a_hook_returns_goes_on_at_every_point() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 1, 6);
+        let plain = logits(&model, &tokens);
+        for point in HookPoint::all(model.n_layers()) {
+            // Not a multiple, which a norm would undo.
+            let mut flip = Replace { at: point, with: |_: &Pass<'_>, acts: Tensor| acts.flip([-1]) };
+            let changed = model.forward(&tokens, &mut flip).unwrap().unwrap();
+            assert!(crate::support::error(&changed, &plain) > 1e-3, "{name}: flipping {point} changes nothing");
+        }
+    }
+}
+
+#[test]
+fn a_pass_ends_after_the_last_point_and_visits_nothing_later() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 1, 5);
+        let points = HookPoint::all(model.n_layers());
+        for (index, last) in points.iter().enumerate() {
+            let mut recorder = Recorder { last: Some(*last), ..Recorder::default() };
+            assert!(model.forward(&tokens, &mut recorder).unwrap().is_none(), "{name}: logits after {last}");
+            assert_eq!(recorder.order, points[..=index], "{name}: the pass ended elsewhere than at {last}");
+            // Nothing wanted at the last point itself: the pass ends all the same.
+            let mut blind = Recorder { last: Some(*last), points: Some(vec![HookPoint::Embed]), ..Recorder::default() };
+            assert!(model.forward(&tokens, &mut blind).unwrap().is_none());
+        }
+    }
+}
+
+#[test]
+fn a_pass_that_ends_early_leaves_the_cache_as_it_was() {
+    let model = fixture("llama");
+    let tokens = tokens(&model, 1, 8);
+    let whole = logits(&model, &tokens);
+    let mut cache = KvCache::new(model.config());
+    let stopping = || Recorder { last: Some(HookPoint::block(1, Site::AttnZ)), ..Recorder::default() };
+    for (start, seq) in [(0, 5), (5, 3)] {
+        let part = tokens.narrow(1, start, seq);
+        assert!(model.forward_with(&Input::new(&part), Some(&mut cache), &mut stopping()).unwrap().is_none());
+        assert_eq!(cache.len() as i64, start);
+        let found = model.forward_with(&Input::new(&part), Some(&mut cache), &mut NoHook).unwrap().unwrap();
+        assert_close("after an early stop", &found, &whole.narrow(1, start, seq), 1e-5);
+    }
+}
+
+#[test]
+fn a_hook_is_told_tokens_positions_mask_and_phase() {
+    let model = fixture("gpt2");
+    let tokens = tokens(&model, 2, 6);
+    let mask = tokens.ge(0);
+    let mut cache = KvCache::new(model.config());
+    for (start, seq, phase) in [(0, 5, Phase::Prompt), (5, 1, Phase::Generated)] {
+        let part = tokens.narrow(1, start, seq);
+        let part_mask = mask.narrow(1, start, seq);
+        let mut calls = 0;
+        let mut look = Replace {
+            at: HookPoint::block(1, Site::ResidPost),
+            with: |pass: &Pass<'_>, acts: Tensor| {
+                assert!(pass.tokens.equal(&part) && pass.mask.unwrap().equal(&part_mask));
+                assert_eq!(Vec::<i64>::try_from(pass.positions).unwrap(), (start..start + seq).collect::<Vec<_>>());
+                assert_eq!(pass.phase, phase);
+                calls += 1;
+                acts
+            },
+        };
+        let input = Input { mask: Some(&part_mask), phase, ..Input::new(&part) };
+        model.forward_with(&input, Some(&mut cache), &mut look).unwrap();
+        assert_eq!(calls, 1);
+    }
+}
+
+#[test]
+fn hooks_that_fail_or_return_another_shape_end_the_pass() {
+    let model = fixture("gpt2");
+    let tokens = tokens(&model, 1, 4);
+    let at = HookPoint::block(1, Site::MlpPost);
+    let error = model.forward(&tokens, &mut Replace { at, with: |_: &Pass<'_>, x: Tensor| x.narrow(2, 0, 3) });
+    let text = error.unwrap_err().to_string();
+    assert_eq!(text, "at blocks.1.mlp.hook_post: the hook returned Float [1, 4, 3], the pass needs Float [1, 4, 37]");
+    let error = model.forward(&tokens, &mut Replace { at, with: |_: &Pass<'_>, x: Tensor| x.to_kind(Kind::Double) });
+    assert!(matches!(error, Err(ModelError::HookShape { .. })));
+}
+
+#[test]
+fn the_folded_unembedding_gives_the_effect_of_a_direction() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 1, 4);
+        let mut recorder = Recorder::of(&[HookPoint::block(1, Site::ResidPost)]);
+        model.forward(&tokens, &mut recorder).unwrap();
+        let stream = &recorder.found[&HookPoint::block(1, Site::ResidPost)];
+        // logits = scale * stream W + constant, so differences between tokens are too, with a scale for every token.
+        let direct = logits(&model, &tokens);
+        let folded = stream.matmul(&model.unembedding_folded());
+        let bias = model.parameters().into_iter().find(|(n, _)| n == "ln_final.bias");
+        let constant = bias.map_or_else(
+            || Tensor::zeros([1], (Kind::Float, tch::Device::Cpu)),
+            |(_, b)| b.unsqueeze(0).matmul(&model.unembedding()),
+        );
+        let ratio = (direct - constant) / &folded; // the same over the vocabulary, where the denominator is not tiny
+        let sure = folded.abs().gt(0.5);
+        let mean =
+            (&ratio * &sure).sum_dim_intlist(-1, true, None::<Kind>) / sure.sum_dim_intlist(-1, true, Kind::Float);
+        let spread = ((ratio / mean - 1.0) * &sure).abs().max().double_value(&[]);
+        assert!(spread < 1e-4, "{name}: logits are not a multiple of the folded unembedding ({spread:.1e})");
+    }
+}

@@ -1,0 +1,13 @@
+//! What the hooked language model promises, from outside.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod faults; // damaged files and impossible requests are named
+mod laws; // caches, padding, batches, early stops and hooks change only what they should
+mod parity; // every hook point equals transformers'
+mod real;
+mod text; // tokenizers and generation
+mod tmp_bench;
+mod training; // the pass is differentiable from random weights // the models beside the project

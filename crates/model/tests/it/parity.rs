@@ -1,0 +1,79 @@
+//! Every hook point equals what transformers computes (eager attention, f32), on the committed random models.
+
+use crate::support::{FIXTURES, Recorder, assert_close, error, fixture, fixture_dir, read_tensors};
+use std::collections::BTreeMap;
+use tch::{Kind, Tensor};
+use untangle_model::{LanguageModel, LoadOptions};
+use untangle_schema::{HookPoint, Site};
+
+/// Largest difference in units of the reference's root mean square.
+const TOLERANCE: f64 = 1e-4;
+
+fn reference(name: &str) -> BTreeMap<String, Tensor> {
+    read_tensors(&fixture_dir(name).join("reference.safetensors"))
+}
+
+/// Heads of everything but patterns flattened, as the reference has them.
+fn flat(point: HookPoint, acts: &Tensor) -> Tensor {
+    let is_pattern = matches!(point, HookPoint::Block { site: Site::AttnPattern, .. });
+    if is_pattern { acts.shallow_clone() } else { acts.flatten(2, -1) }
+}
+
+#[test]
+fn every_hook_point_and_the_logits_equal_transformers() {
+    for name in FIXTURES {
+        let (model, reference) = (fixture(name), reference(name));
+        let mut recorder = Recorder::default();
+        let logits = model.forward(&reference["tokens"], &mut recorder).unwrap().unwrap();
+        assert_close(&format!("{name} logits"), &logits, &reference["logits"], TOLERANCE);
+
+        assert_eq!(recorder.order, HookPoint::all(model.n_layers()), "{name}: points out of order");
+        assert_eq!(reference.len(), 2 + recorder.found.len(), "{name}: the reference has other points");
+        for (point, acts) in &recorder.found {
+            let what = format!("{name} {point}");
+            assert_close(&what, &flat(*point, acts), &reference[&point.to_string()], TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn fused_attention_equals_transformers_too() {
+    for name in FIXTURES {
+        let (model, reference) = (fixture(name), reference(name));
+        let patterns = (0..model.n_layers()).map(|layer| HookPoint::block(layer, Site::AttnPattern)).collect();
+        let mut recorder = Recorder { not: patterns, ..Recorder::default() };
+        model.forward(&reference["tokens"], &mut recorder).unwrap();
+        for (point, acts) in &recorder.found {
+            let what = format!("{name} {point}");
+            assert_close(&what, &flat(*point, acts), &reference[&point.to_string()], TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn bfloat16_stays_near_the_reference() {
+    for name in FIXTURES {
+        let options = LoadOptions { kind: Kind::BFloat16, ..LoadOptions::default() };
+        let model = LanguageModel::load(&fixture_dir(name), &options).unwrap();
+        let reference = reference(name);
+        let mut recorder = Recorder::default();
+        let logits = model.forward(&reference["tokens"], &mut recorder).unwrap().unwrap();
+        assert_eq!(logits.kind(), Kind::Float);
+        assert!(recorder.found.values().all(|acts| acts.kind() == Kind::BFloat16));
+        let error = error(&logits, &reference["logits"]);
+        assert!(error > 1e-6 && error < 0.2, "{name}: bf16 logits differ by {error:.1e} of the RMS");
+    }
+}
+
+#[test]
+fn widths_are_those_of_the_activations() {
+    for name in FIXTURES {
+        let (model, reference) = (fixture(name), reference(name));
+        for point in HookPoint::all(model.n_layers()) {
+            match model.width_of(point) {
+                Ok(width) => assert_eq!(width as i64, *reference[&point.to_string()].size().last().unwrap(), "{point}"),
+                Err(error) => assert!(matches!(point, HookPoint::Block { site: Site::AttnPattern, .. }), "{error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Dictionaries on disk: `cfg.json` and `sae_weights.safetensors`, as SAELens reads and writes them.
+
+use crate::error::SaeError;
+use crate::kernels::buffer::Buffer;
+use crate::sae::{Activation, Parts, Sae};
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use untangle_schema::SaeConfig;
+use untangle_schema::sae::{files, tensors};
+
+/// Largest `d_in * d_sae` that is believed: 2^36 elements, 256 GiB in f32.
+const MAX_ELEMENTS: usize = 1 << 36;
+
+impl Sae {
+    /// Reads a dictionary's directory. SAELens' architectures `standard`, `topk` and `jumprelu` are understood; others, and
+    /// settings that would change the numbers, are refused by name rather than guessed at.
+    ///
+    /// # Errors
+    /// When a file is missing, broken, or asks for something that is not supported.
+    pub fn load(dir: &Path) -> Result<Self, SaeError> {
+        let config_path = dir.join(files::CONFIG);
+        let text = fs::read_to_string(&config_path).map_err(io(&config_path))?;
+        let config: SaeConfig = serde_json::from_str(&text)
+            .map_err(|e| SaeError::Config { path: config_path.clone(), reason: e.to_string() })?;
+        check_supported(&config, &config_path)?;
+        let path = dir.join(files::WEIGHTS);
+        let bytes = fs::read(&path).map_err(io(&path))?;
+        let parts = Reader::new(&path, &bytes)?.parts(&config)?;
+        Sae::new(config, parts)
+    }
+
+    /// Writes `cfg.json` and `sae_weights.safetensors` into `dir`, which is made where it is missing. Each file appears whole,
+    /// by rename.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn save(&self, dir: &Path) -> Result<(), SaeError> {
+        fs::create_dir_all(dir).map_err(io(dir))?;
+        let (d, f) = (self.d_in(), self.d_sae());
+        let parts = self.parts();
+        let w_enc = le_bytes(&transposed(&parts.w_enc, f, d));
+        let (w_dec, b_enc, b_dec) = (le_bytes(&parts.w_dec), le_bytes(&parts.b_enc), le_bytes(&parts.b_dec));
+        let threshold = match &parts.activation {
+            Activation::JumpRelu { threshold } => Some(le_bytes(threshold)),
+            _ => None,
+        };
+        let weights_path = dir.join(files::WEIGHTS);
+        let mut views = vec![
+            (tensors::W_ENC, vec![d, f], &w_enc),
+            (tensors::W_DEC, vec![f, d], &w_dec),
+            (tensors::B_ENC, vec![f], &b_enc),
+            (tensors::B_DEC, vec![d], &b_dec),
+        ];
+        views.extend(threshold.as_ref().map(|bytes| (tensors::THRESHOLD, vec![f], bytes)));
+        let weights_error = |e: safetensors::SafeTensorError| SaeError::Weights { path: weights_path.clone(), reason: e.to_string() };
+        let views = views
+            .into_iter()
+            .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape, bytes)?)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(weights_error)?;
+        let bytes = safetensors::serialize(views, None).map_err(weights_error)?;
+        write_whole(&weights_path, &bytes)?;
+        let config_path = dir.join(files::CONFIG);
+        let mut text = serde_json::to_string_pretty(self.config())
+            .map_err(|e| SaeError::Config { path: config_path.clone(), reason: e.to_string() })?;
+        text.push('\n');
+        write_whole(&config_path, text.as_bytes())
+    }
+}
+
+/// Writes a file under a temporary name, syncs it and renames it, so that a reader never sees half of it.
+///
+/// # Errors
+/// When any of this fails; then nothing lies under the final name that was not there before.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SaeError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|source| {
+        // What is half written only takes space; that it cannot be removed is the lesser news.
+        let _ = fs::remove_file(&temporary);
+        SaeError::Io { path: path.to_owned(), source }
+    })
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SaeError + '_ {
+    move |source| SaeError::Io { path: path.to_owned(), source }
+}
+
+fn check_supported(config: &SaeConfig, path: &Path) -> Result<(), SaeError> {
+    let refuse = |reason: String| Err(SaeError::Config { path: path.to_owned(), reason });
+    if !["standard", "topk", "jumprelu"].contains(&config.architecture.as_str()) {
+        return refuse(format!("architecture `{}` is not supported; standard, topk and jumprelu are", config.architecture));
+    }
+    if config.d_in == 0 || config.d_sae == 0 || config.d_in.saturating_mul(config.d_sae) > MAX_ELEMENTS {
+        return refuse(format!("d_in {} and d_sae {} are out of range", config.d_in, config.d_sae));
+    }
+    // `expected_average_only_in` is folded into the weights by SAELens when it saves, and the identity afterwards.
+    if !["none", "expected_average_only_in"].contains(&config.normalize_activations.as_str()) {
+        let found = &config.normalize_activations;
+        return refuse(format!("normalize_activations `{found}` works row by row and is not supported; only `none` is"));
+    }
+    match (config.architecture.as_str(), config.k) {
+        ("topk", None) => refuse("architecture `topk` needs `k`".to_owned()),
+        ("topk", Some(k)) if k == 0 || k > config.d_sae => {
+            refuse(format!("k = {k} is not between 1 and d_sae = {}", config.d_sae))
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, SaeError> {
+        let tensors = SafeTensors::deserialize(bytes)
+            .map_err(|e| SaeError::Weights { path: path.to_owned(), reason: e.to_string() })?;
+        Ok(Reader { path, tensors })
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, SaeError> {
+        let wrong = |problem: String| SaeError::Tensor { path: PathBuf::from(self.path), tensor: name.to_owned(), problem };
+        let tensor = self.tensors.tensor(name).map_err(|_| wrong("is missing".to_owned()))?;
+        if tensor.shape() != shape {
+            return Err(wrong(format!("has shape {:?} where {shape:?} is expected", tensor.shape())));
+        }
+        let bytes = tensor.data();
+        let values: Vec<f32> = match tensor.dtype() {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            other => return Err(wrong(format!("has type {other:?}; F32, F64, F16 and BF16 are supported"))),
+        };
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(at) => Err(wrong(format!("holds a value that is not finite (element {at})"))),
+            None => Ok(values),
+        }
+    }
+
+    fn parts(&self, config: &SaeConfig) -> Result<Parts, SaeError> {
+        let (d, f) = (config.d_in, config.d_sae);
+        let w_enc = Buffer::copy_of(&transposed(&self.read(tensors::W_ENC, &[d, f])?, d, f));
+        let w_dec = Buffer::copy_of(&self.read(tensors::W_DEC, &[f, d])?);
+        let (b_enc, b_dec) = (self.read(tensors::B_ENC, &[f])?, self.read(tensors::B_DEC, &[d])?);
+        let activation = match (config.architecture.as_str(), config.k) {
+            ("topk", Some(k)) => Activation::TopK { k },
+            ("jumprelu", _) => Activation::JumpRelu { threshold: self.read(tensors::THRESHOLD, &[f])? },
+            _ => Activation::Relu,
+        };
+        let mut parts = Parts { w_enc, b_enc, w_dec, b_dec, activation };
+        if config.architecture == "topk" && config.rescale_acts_by_decoder_norm == Some(true) {
+            fold_decoder_norms(&mut parts, d);
+        }
+        Ok(parts)
+    }
+}
+
+/// Makes ranking and activations "times decoder norm" a property of the weights: with n_i = |d_i|, `(n_i w_i) · x` and `d_i / n_i`
+/// give the same codes and the same reconstruction as SAELens' `rescale_acts_by_decoder_norm`.
+fn fold_decoder_norms(parts: &mut Parts, d: usize) {
+    let rows = parts.w_enc.chunks_exact_mut(d).zip(parts.w_dec.chunks_exact_mut(d));
+    for ((w_enc, w_dec), b_enc) in rows.zip(&mut parts.b_enc) {
+        let norm = w_dec.iter().map(|v| v * v).sum::<f32>().sqrt();
+        if norm > 0.0 {
+            w_enc.iter_mut().for_each(|w| *w *= norm);
+            w_dec.iter_mut().for_each(|w| *w /= norm);
+            *b_enc *= norm;
+        }
+    }
+}
+
+/// The transpose of a row-major `[rows, columns]` matrix, in blocks that stay in cache.
+fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const BLOCK: usize = 32;
+    let mut out = vec![0f32; matrix.len()];
+    for r0 in (0..rows).step_by(BLOCK) {
+        for c0 in (0..columns).step_by(BLOCK) {
+            for r in r0..rows.min(r0 + BLOCK) {
+                for c in c0..columns.min(c0 + BLOCK) {
+                    out[c * rows + r] = matrix[r * columns + c];
+                }
+            }
+        }
+    }
+    out
+}
+
+fn le_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}

@@ -1,0 +1,11 @@
+//! The numerical kernels: what is dense goes to libtorch in cache-sized tiles, what is sparse runs here.
+//!
+//! - [`buffer`]: memory that libtorch may view, and matrix products on slices
+//! - [`vector`]: dot products and scaled sums over rows
+//! - [`select`]: the largest entries of a row, without a sort
+//! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
+
+pub mod buffer;
+pub mod encode;
+pub mod select;
+pub mod vector;

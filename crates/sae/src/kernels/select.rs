@@ -1,0 +1,134 @@
+//! The largest entries of a row, found in one sweep without a sort.
+
+use super::buffer::Element;
+use super::vector::dispatch;
+
+/// An index and its value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Value that the candidates are ranked by.
+    pub value: f32,
+    /// Index of the latent.
+    pub index: u32,
+}
+
+/// Larger values first; among equal values the lower index first.
+pub fn rank(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.value.total_cmp(&a.value).then(a.index.cmp(&b.index))
+}
+
+/// Keeps the `keep` best of all entries that it is shown, in ascending order of index.
+///
+/// Candidates gather in a list of several times `keep`; when it is full, all but the best `keep` are dropped, and from
+/// then on only what beats the worst of those is looked at: a vector comparison per entry in nearly all cases.
+#[derive(Clone, Debug)]
+pub struct Running {
+    keep: usize,
+    floor: f32,
+    found: Vec<Candidate>,
+}
+
+impl Running {
+    /// A selection of the `keep` best.
+    pub fn new(keep: usize) -> Self {
+        Running { keep, floor: f32::NEG_INFINITY, found: Vec::with_capacity(4 * keep + BLOCK) }
+    }
+
+    /// How many it keeps.
+    pub fn keeps(&self) -> usize {
+        self.keep
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.floor = f32::NEG_INFINITY;
+        self.found.clear();
+    }
+
+    /// Shows the entries `values[i] + bias[i]` of indices `first + i`; calls come in ascending order of `first`.
+    pub fn offer<T: Element>(&mut self, values: &[T], bias: &[f32], first: usize) {
+        dispatch(#[inline(always)] || sweep(self, values, bias, first));
+    }
+
+    /// The best entries, best first.
+    pub fn finish(&mut self) -> &[Candidate] {
+        self.prune();
+        self.found.sort_unstable_by(rank);
+        &self.found
+    }
+
+    fn prune(&mut self) {
+        if self.found.len() > self.keep {
+            self.found.select_nth_unstable_by(self.keep - 1, rank);
+            self.found.truncate(self.keep);
+        }
+        if self.found.len() == self.keep {
+            self.floor = self.found.iter().map(|c| c.value).fold(f32::INFINITY, f32::min);
+        }
+    }
+}
+
+/// Entries that one vector comparison decides on together.
+const BLOCK: usize = 32;
+
+#[inline(always)]
+fn sweep<T: Element>(selection: &mut Running, values: &[T], bias: &[f32], first: usize) {
+    let full = 4 * selection.keep;
+    for (block, (values, bias)) in values.chunks(BLOCK).zip(bias.chunks(BLOCK)).enumerate() {
+        let mut sums = [f32::NEG_INFINITY; BLOCK];
+        for ((sum, value), bias) in sums.iter_mut().zip(values).zip(bias) {
+            *sum = value.widen() + bias;
+        }
+        let floor = selection.floor;
+        if !sums.iter().fold(false, |any, &sum| any | (sum > floor)) {
+            continue;
+        }
+        for (i, &value) in sums[..values.len()].iter().enumerate() {
+            if value > floor {
+                selection.found.push(Candidate { value, index: (first + block * BLOCK + i) as u32 });
+            }
+        }
+        if selection.found.len() >= full {
+            selection.prune();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+    use proptest::prelude::*;
+
+    fn by_sorting(values: &[f32], keep: usize) -> Vec<Candidate> {
+        let mut all: Vec<_> =
+            values.iter().enumerate().map(|(i, &value)| Candidate { value, index: i as u32 }).collect();
+        all.sort_by(rank);
+        all.truncate(keep);
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn the_sweep_finds_what_sorting_finds(
+            values in proptest::collection::vec(-20i8..20, 1..700), keep in 1usize..50, cut in 0usize..700,
+        ) {
+            // Few distinct values, so that ties are common.
+            let values: Vec<f32> = values.into_iter().map(f32::from).collect();
+            let bias: Vec<f32> = (0..values.len()).map(|i| (i % 3) as f32).collect();
+            let sums: Vec<f32> = values.iter().zip(&bias).map(|(v, b)| v + b).collect();
+            let cut = cut.min(values.len());
+            let mut running = Running::new(keep);
+            for _ in 0..2 {
+                running.clear();
+                running.offer(&values[..cut], &bias[..cut], 0);
+                running.offer(&values[cut..], &bias[cut..], cut);
+                prop_assert_eq!(running.finish(), &by_sorting(&sums, keep)[..]);
+            }
+            let narrow: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
+            running.clear();
+            running.offer(&narrow, &bias, 0);
+            prop_assert_eq!(running.finish(), &by_sorting(&sums, keep)[..]);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Sparse autoencoders: maths, sparse codes, kernels, formats, metrics.
+//!
+//! A dictionary untangles a model's dense activations into features of which few are active at a time. This crate knows
+//! what a dictionary computes ([`Sae`]), how it lies on disk (SAELens' form), and how to do the computation fast without
+//! changing its result ([`kernels`]). It does not know where activations come from.
+//!
+//! Sizes in shapes: `n` rows, `d_in` width of an activation, `d_sae` features, `k` active features per row.
+
+pub mod codes;
+pub mod error;
+mod io;
+pub mod kernels;
+pub mod metrics;
+pub mod precision;
+pub mod sae;
+
+pub use codes::Codes;
+pub use error::SaeError;
+pub use io::write_whole;
+pub use precision::Precision;
+pub use sae::{Activation, Parts, Sae};

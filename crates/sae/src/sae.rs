@@ -1,0 +1,245 @@
+//! A dictionary for inference: encode activations into features, decode features into activations.
+//!
+//! ```text
+//! p     = W_enc (x - b_dec) + b_enc           pre-activations, [d_sae]
+//! f     = sigma(p)                            feature activations, [d_sae], >= 0, few of them not zero
+//! x_hat = sum_i f_i d_i + b_dec               reconstruction, d_i the rows of W_dec
+//!
+//! sigma: relu      f_i = max(p_i, 0)                                 Bricken et al. 2023
+//!        top-k     the k largest p_i of the row, then max(., 0)      Gao et al. 2024, section 2.3
+//!        jump-relu f_i = p_i where p_i > theta_i, else 0             Rajamanoharan et al. 2024, section 3
+//! ```
+
+use crate::codes::Codes;
+use crate::error::SaeError;
+use crate::kernels::buffer::{Buffer, Element};
+use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
+use crate::kernels::select::{Candidate, rank};
+use crate::kernels::vector;
+use crate::precision::Precision;
+use half::bf16;
+use rayon::prelude::*;
+use untangle_schema::SaeConfig;
+
+/// The non-linearity of a dictionary.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Activation {
+    /// Everything positive fires.
+    Relu,
+    /// The k largest of a row fire, where positive.
+    TopK {
+        /// Features per row.
+        k: usize,
+    },
+    /// What exceeds its own threshold fires.
+    JumpRelu {
+        /// `[d_sae]`
+        threshold: Vec<f32>,
+    },
+}
+
+/// The tensors of a dictionary, a row per feature in both matrices.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// `[d_sae, d_in]`: the transpose of `W_enc` on file.
+    pub w_enc: Buffer<f32>,
+    /// `[d_sae]`
+    pub b_enc: Vec<f32>,
+    /// `[d_sae, d_in]`
+    pub w_dec: Buffer<f32>,
+    /// `[d_in]`
+    pub b_dec: Vec<f32>,
+    /// The non-linearity.
+    pub activation: Activation,
+}
+
+/// A dictionary for inference. Nothing in it changes after construction.
+#[derive(Debug)]
+pub struct Sae {
+    config: SaeConfig,
+    parts: Parts,
+    w_enc_bf16: Option<Buffer<bf16>>,
+    scratch: Scratch,
+}
+
+/// Rows below which the encoder product is not worth a tile.
+const FEW_ROWS: usize = 16;
+
+impl Sae {
+    /// A dictionary of these tensors; `config` says what they are.
+    ///
+    /// # Errors
+    /// When a length does not follow from `d_in` and `d_sae`, or k exceeds `d_sae`.
+    pub fn new(config: SaeConfig, parts: Parts) -> Result<Self, SaeError> {
+        let (d, f) = (config.d_in, config.d_sae);
+        let check = |what, expected: usize, found: usize| {
+            let error = SaeError::Shape { what, expected: vec![expected], found: vec![found] };
+            if expected == found { Ok(()) } else { Err(error) }
+        };
+        check("W_enc", d * f, parts.w_enc.len())?;
+        check("W_dec", d * f, parts.w_dec.len())?;
+        check("b_enc", f, parts.b_enc.len())?;
+        check("b_dec", d, parts.b_dec.len())?;
+        match &parts.activation {
+            Activation::JumpRelu { threshold } => check("threshold", f, threshold.len())?,
+            Activation::TopK { k } if *k == 0 || *k > f => {
+                return Err(SaeError::Shape { what: "k within d_sae", expected: vec![f], found: vec![*k] });
+            }
+            _ => {}
+        }
+        let fixed_k = matches!(parts.activation, Activation::TopK { .. });
+        let w_enc_bf16 = (fixed_k && Precision::fastest() == Precision::Bf16).then(|| narrowed(&parts.w_enc));
+        Ok(Sae { config, parts, w_enc_bf16, scratch: Scratch::default() })
+    }
+
+    /// What `cfg.json` says.
+    pub fn config(&self) -> &SaeConfig {
+        &self.config
+    }
+
+    /// The tensors.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Width of the activations.
+    pub fn d_in(&self) -> usize {
+        self.config.d_in
+    }
+
+    /// Number of features.
+    pub fn d_sae(&self) -> usize {
+        self.config.d_sae
+    }
+
+    /// What the feature writes: its row of `W_dec`, `[d_in]`.
+    pub fn decoder_row(&self, feature: usize) -> &[f32] {
+        &self.parts.w_dec[feature * self.d_in()..(feature + 1) * self.d_in()]
+    }
+
+    /// What the feature reads: its column of `W_enc`, `[d_in]`.
+    pub fn encoder_row(&self, feature: usize) -> &[f32] {
+        &self.parts.w_enc[feature * self.d_in()..(feature + 1) * self.d_in()]
+    }
+
+    /// Replaces `codes` by the active features of `rows`, `[n, d_in]`. The set is that of f32 arithmetic; ties of the
+    /// k-th place go to the lower index.
+    ///
+    /// # Errors
+    /// When the slice is not a number of whole rows.
+    pub fn encode(&self, rows: &[f32], codes: &mut Codes) -> Result<(), SaeError> {
+        let d = self.d_in();
+        if rows.len() % d != 0 {
+            return Err(SaeError::Width { expected: d, found: rows.len() });
+        }
+        codes.clear();
+        match &self.parts.activation {
+            Activation::TopK { k } if rows.len() / d > FEW_ROWS => self.encode_top_k(rows, *k, codes),
+            _ => {
+                self.encode_by_dots(rows, codes);
+                Ok(())
+            }
+        }
+    }
+
+    fn weights(&self) -> EncoderWeights<'_> {
+        EncoderWeights {
+            w_enc: &self.parts.w_enc,
+            w_enc_bf16: self.w_enc_bf16.as_deref(),
+            b_enc: &self.parts.b_enc,
+            d_in: self.d_in(),
+        }
+    }
+
+    fn centred(&self, rows: &[f32]) -> Vec<f32> {
+        let mut centred = rows.to_vec();
+        if self.config.apply_b_dec_to_input {
+            for row in centred.chunks_exact_mut(self.d_in()) {
+                row.iter_mut().zip(&self.parts.b_dec).for_each(|(x, b)| *x -= b);
+            }
+        }
+        centred
+    }
+
+    fn encode_top_k(&self, rows: &[f32], k: usize, codes: &mut Codes) -> Result<(), SaeError> {
+        let (d, n) = (self.d_in(), rows.len() / self.d_in());
+        let (mut indices, mut pre_acts) = (vec![0u32; n * k], vec![0f32; n * k]);
+        rows.par_chunks(TILE_ROWS * d)
+            .zip(indices.par_chunks_mut(TILE_ROWS * k))
+            .zip(pre_acts.par_chunks_mut(TILE_ROWS * k))
+            .try_for_each(|((rows, indices), pre_acts)| {
+                self.weights().choose(&self.centred(rows), k, &self.scratch, Chosen { indices, pre_acts })
+            })?;
+        for (indices, pre_acts) in indices.chunks_exact(k).zip(pre_acts.chunks_exact(k)) {
+            codes.push_row(indices.iter().copied().zip(pre_acts.iter().copied()).filter(|&(_, p)| p > 0.0));
+        }
+        Ok(())
+    }
+
+    fn encode_by_dots(&self, rows: &[f32], codes: &mut Codes) {
+        let (d, f) = (self.d_in(), self.d_sae());
+        for block in rows.chunks(TILE_ROWS * d) {
+            let centred = self.centred(block);
+            let mut pre_acts = vec![0f32; block.len() / d * f];
+            centred.par_chunks(d).zip(pre_acts.par_chunks_mut(f)).for_each(|(x, p)| all_pre_acts(&self.weights(), x, p));
+            for pre_acts in pre_acts.chunks_exact(f) {
+                codes.push_row(self.fire(pre_acts));
+            }
+        }
+    }
+
+    /// sigma of one row's pre-activations.
+    fn fire(&self, pre_acts: &[f32]) -> Vec<(u32, f32)> {
+        let indexed = (0u32..).zip(pre_acts.iter().copied());
+        match &self.parts.activation {
+            Activation::Relu => indexed.filter(|&(_, p)| p > 0.0).collect(),
+            Activation::JumpRelu { threshold } => {
+                indexed.zip(threshold).filter(|((_, p), theta)| p > theta && *p > 0.0).map(|(pair, _)| pair).collect()
+            }
+            Activation::TopK { k } => {
+                let mut all: Vec<_> = indexed.map(|(index, value)| Candidate { value, index }).collect();
+                if all.len() > *k {
+                    all.select_nth_unstable_by(k - 1, rank);
+                    all.truncate(*k);
+                }
+                all.retain(|c| c.value > 0.0);
+                all.sort_unstable_by_key(|c| c.index);
+                all.into_iter().map(|c| (c.index, c.value)).collect()
+            }
+        }
+    }
+
+    /// Writes the reconstructions of all rows of `codes` to `out`, `[n_rows, d_in]`.
+    ///
+    /// # Errors
+    /// When `out` has another length.
+    pub fn decode(&self, codes: &Codes, out: &mut [f32]) -> Result<(), SaeError> {
+        let d = self.d_in();
+        if out.len() != codes.n_rows() * d {
+            let (expected, found) = (vec![codes.n_rows(), d], vec![out.len()]);
+            return Err(SaeError::Shape { what: "decode", expected, found });
+        }
+        out.par_chunks_exact_mut(d).enumerate().for_each(|(row, out)| {
+            let (features, activations) = codes.row(row);
+            out.copy_from_slice(&self.parts.b_dec);
+            vector::dispatch(#[inline(always)] || add_rows(out, &self.parts.w_dec, features, activations));
+        });
+        Ok(())
+    }
+}
+
+/// `w` rounded to bf16.
+pub(crate) fn narrowed(w: &[f32]) -> Buffer<bf16> {
+    let mut narrow = Buffer::zeros(w.len());
+    narrow.iter_mut().zip(w).for_each(|(n, &w)| *n = bf16::narrow(w));
+    narrow
+}
+
+#[inline(always)]
+fn add_rows(out: &mut [f32], w_dec: &[f32], features: &[u32], activations: &[f32]) {
+    let d = out.len();
+    for (&feature, &activation) in features.iter().zip(activations) {
+        let at = feature as usize * d;
+        vector::axpy(out, activation, &w_dec[at..at + d]);
+    }
+}

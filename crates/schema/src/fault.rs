@@ -1,0 +1,22 @@
+//! What kind of failure an error is.
+
+/// Kinds of failure; the command line gives each its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The request contradicts itself or asks for something that does not exist.
+    Usage,
+    /// A file or value that was given is wrong.
+    BadInput,
+    /// Reading or writing failed, or another process holds the output.
+    Io,
+    /// The user asked to stop; what was done so far is kept.
+    Interrupted,
+    /// A defect of the program.
+    Internal,
+}
+
+/// Implemented by the error type of every crate.
+pub trait Classify {
+    /// The kind of failure.
+    fn fault(&self) -> Fault;
+}

@@ -1,0 +1,95 @@
+//! What is known about one feature of a dictionary.
+
+use serde::{Deserialize, Serialize};
+
+/// A place in the corpus where a feature fires, with its surroundings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// Row of the store at which the feature is strongest in this window.
+    pub row: u64,
+    /// Document of that row.
+    pub document: u32,
+    /// Position of that row in its context.
+    pub position: u32,
+    /// Activation at that row, in units of the raw activations along the feature's unit direction.
+    pub activation: f32,
+    /// The window's tokens as text, in order.
+    pub tokens: Vec<String>,
+    /// The feature's activation at each token of the window.
+    pub activations: Vec<f32>,
+    /// Index into `tokens` of the strongest one.
+    pub peak: usize,
+}
+
+/// A token and how much the feature's direction moves its logit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogitEffect {
+    /// The token as text.
+    pub token: String,
+    /// Its id.
+    pub id: u32,
+    /// Dot product of the decoder row with the token's column of the unembedding (after the final norm's weight).
+    pub effect: f32,
+}
+
+/// How good a label is as a rule for "the feature fires", measured on rows that the labeller never saw.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelEvidence {
+    /// Of the rows that the rule names, the fraction on which the feature fires.
+    pub precision: f64,
+    /// Of the rows on which the feature fires, the fraction that the rule names.
+    pub recall: f64,
+    /// Of the feature's summed activation, the fraction that lies on rows that the rule names.
+    pub mass_recall: f64,
+    /// F1 of the rule "it always fires": what a label has to beat.
+    pub floor: f64,
+    /// Mean F1 of rules that belong to other features, taken by a seeded shuffle: what a wrong label reaches.
+    pub control: f64,
+    /// Held-out rows on which the feature fires.
+    pub firings: u64,
+    /// Held-out rows.
+    pub rows: u64,
+}
+
+/// How often a feature's activations have which size, in bins of equal ratio.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Lower edge of every bin and the upper edge of the last, ascending; one more than `counts`.
+    pub edges: Vec<f32>,
+    /// Rows on which the activation lies in the bin.
+    pub counts: Vec<u64>,
+}
+
+/// One feature: where it fires, what it writes, and a label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeatureCard {
+    /// Index of the feature.
+    pub feature: usize,
+    /// A label, where one was found.
+    pub label: Option<String>,
+    /// How the label was made: `tokens` for the token statistics.
+    pub label_source: Option<String>,
+    /// F1 of the label as a rule on held-out rows, where it is a rule.
+    pub label_score: Option<f64>,
+    /// What stands behind `label_score`.
+    #[serde(default)]
+    pub label_evidence: Option<LabelEvidence>,
+    /// Fraction of rows on which the feature fires.
+    pub density: f64,
+    /// Largest activation seen.
+    pub max_activation: f32,
+    /// Mean over the rows on which it fires.
+    pub mean_activation: f32,
+    /// Strongest examples, strongest first, at most one per document.
+    pub examples: Vec<Example>,
+    /// Examples drawn evenly over the quantiles of the activations, strongest first: what the feature is usually like.
+    #[serde(default)]
+    pub sampled: Vec<Example>,
+    /// Sizes of the activations on the rows on which it fires.
+    #[serde(default)]
+    pub histogram: Histogram,
+    /// Tokens whose logits the direction raises most.
+    pub top_logits: Vec<LogitEffect>,
+    /// Tokens whose logits it lowers most.
+    pub bottom_logits: Vec<LogitEffect>,
+}

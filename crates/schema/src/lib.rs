@@ -1,0 +1,28 @@
+//! The words that Untangle serialises, and the few that its crates exchange.
+//!
+//! Everything here is plain data: no tensors, no files of activations, no terminal. A name that appears in a file
+//! (a hook point, a field of `cfg.json`, a row flag) is defined once, in this crate, and imported everywhere else.
+//!
+//! - [`hook_point`]: where in a model an activation is read or changed, in TransformerLens names
+//! - [`capture`]: the manifest of an activation file, and the flags of its rows
+//! - [`sae`]: `cfg.json` of a dictionary, in SAELens' v6 form
+//! - [`feature`]: what is known about one feature of a dictionary
+//! - [`event`]: how a running engine reports, and how it is asked to stop
+//! - [`fault`]: what kind of failure an error is, which decides the exit code
+
+pub mod capture;
+pub mod event;
+pub mod fault;
+pub mod feature;
+pub mod hook_point;
+pub mod sae;
+
+pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDtype};
+pub use event::{Event, Observer, Silent, Unit};
+pub use fault::{Classify, Fault};
+pub use feature::{Example, FeatureCard, Histogram, LabelEvidence, LogitEffect};
+pub use hook_point::{HookPoint, Site, UnknownHookPoint};
+pub use sae::{SaeConfig, SaeMetadata};
+
+/// Version of the tool, written into every artefact.
+pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,108 @@
+//! How does a file reach the disk so that a crash leaves the old one or the new one, never a half?
+
+use crate::error::StoreError;
+use crate::sys;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// `path` with `suffix` appended to its last component: `x.h5` and `.partial` give `x.h5.partial`.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Replaces `path` by `content`: written beside it, synced, renamed over it, and the folder synced.
+///
+/// # Errors
+/// When writing fails; `path` is then as it was.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let beside = with_suffix(path, ".new");
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&beside, path)).map_err(StoreError::io(path))?;
+    sync_folder(path)
+}
+
+/// Gives finished work its final name: `from` becomes `to`, and the folder is synced. An existing `to` is replaced only
+/// where `force` is set, and only if it is a file.
+///
+/// # Errors
+/// [`StoreError::Exists`] where `to` exists and `force` is not set.
+pub fn place(from: &Path, to: &Path, force: bool) -> Result<(), StoreError> {
+    let placed = if force { fs::rename(from, to) } else { place_new(from, to) };
+    match placed {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(StoreError::Exists { path: to.to_owned() }),
+        placed => placed.map_err(StoreError::io(to)),
+    }?;
+    sync_folder(to)
+}
+
+/// A rename that never replaces; where the file system has none, a hard link does the same for files.
+fn place_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match sys::rename_new(from, to) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        renamed => return renamed,
+    }
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+        // Neither: folders, and file systems without links. The writer's lock keeps out other writers of this output.
+        Err(_) if to.try_exists()? => Err(ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+/// Syncs the folder that holds `path`, so that a new name in it survives a crash.
+///
+/// # Errors
+/// When the folder cannot be opened or synced.
+pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io(folder))
+}
+
+/// Removes a file; one that is absent counts as removed.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(StoreError::io(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_file_is_never_replaced_unless_forced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder.path().join("x.partial"), folder.path().join("x"));
+        fs::write(&from, "new").expect("written");
+        fs::write(&to, "old").expect("written");
+        assert!(matches!(place(&from, &to, false), Err(StoreError::Exists { .. })));
+        assert_eq!(fs::read_to_string(&to).expect("read"), "old");
+        place(&from, &to, true).expect("placed");
+        assert_eq!(fs::read_to_string(&to).expect("read"), "new");
+        assert!(!from.exists());
+    }
+
+    #[test]
+    fn replacing_leaves_nothing_beside_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        replace(&path, b"one").expect("written");
+        replace(&path, b"two").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"two");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+}

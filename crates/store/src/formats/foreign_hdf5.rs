@@ -1,0 +1,90 @@
+//! How is a matrix in somebody else's HDF5 file read?
+
+use super::as_matrix;
+use crate::error::StoreError;
+use crate::layout;
+use crate::matrix::{Matrix, Storage};
+use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode};
+use hdf5::{Dataset, Group};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use untangle_schema::StoreDtype;
+
+/// Decompressed chunks that HDF5 keeps, so that a chunk which two reads share is unpacked once.
+const CHUNK_CACHE_BYTES: usize = 16 << 20;
+/// Slots of that cache: a prime, as HDF5 advises.
+const CHUNK_CACHE_SLOTS: usize = 12_421;
+/// Dataset names collected for a message.
+const MOST_NAMES: usize = 100;
+
+/// Opens the dataset `name` of the file.
+pub(super) fn open(path: &Path, name: &str) -> Result<Matrix, StoreError> {
+    let hdf5 = hdf5::File::with_options()
+        .with_fapl(|access| access.file_locking(false).chunk_cache(CHUNK_CACHE_SLOTS, CHUNK_CACHE_BYTES, 1.0))
+        .open(path)
+        .map_err(layout::unreadable(path))?;
+    let dataset = hdf5.dataset(name).map_err(|_| StoreError::NoSuchObject {
+        path: path.to_owned(),
+        object: name.to_owned(),
+        holds: datasets(&hdf5),
+    })?;
+    let shape: Vec<u64> = dataset.shape().into_iter().map(|size| size as u64).collect();
+    let (n, d) = as_matrix(&shape, path, name)?;
+    let dtype = element_type(&dataset, path, name)?;
+    let storage = storage(dataset, path, name)?;
+    let name = name.rsplit('/').next().unwrap_or(name).to_owned();
+    Ok(Matrix { path: path.to_owned(), name, n, d: d as usize, dtype, storage })
+}
+
+fn element_type(dataset: &Dataset, path: &Path, name: &str) -> Result<StoreDtype, StoreError> {
+    let element = dataset.dtype().and_then(|dtype| dtype.to_descriptor());
+    let marked_bf16 = || {
+        let mark = dataset.attr(layout::DTYPE_ATTRIBUTE).and_then(|a| a.read_scalar::<VarLenUnicode>());
+        mark.is_ok_and(|mark| mark.as_str() == "bf16")
+    };
+    let found = match element {
+        Ok(TypeDescriptor::Float(FloatSize::U4)) => return Ok(StoreDtype::F32),
+        Ok(TypeDescriptor::Float(FloatSize::U2)) => return Ok(StoreDtype::F16),
+        Ok(TypeDescriptor::Unsigned(IntSize::U2)) if marked_bf16() => return Ok(StoreDtype::Bf16),
+        Ok(other) => other.to_string(),
+        Err(_) => "elements of a type of its own".to_owned(),
+    };
+    Err(StoreError::ElementType { path: path.to_owned(), object: name.to_owned(), found })
+}
+
+fn storage(dataset: Dataset, path: &Path, name: &str) -> Result<Storage, StoreError> {
+    let plain = dataset.layout() == hdf5::dataset::Layout::Contiguous && layout::is_little_endian(&dataset);
+    if plain && dataset.offset().is_some() {
+        let file = File::open(path).map_err(StoreError::io(path))?;
+        let size = file.metadata().map_err(StoreError::io(path))?.len();
+        let extent = layout::extent_of(&dataset, path, name, size)?;
+        return Ok(Storage::Contiguous { file: Arc::new(file), offset: extent.offset });
+    }
+    let chunk_rows = dataset.chunk().and_then(|chunk| chunk.first().copied()).unwrap_or(1);
+    let probe = dataset.shape().iter().all(|size| *size > 0);
+    if probe {
+        // A missing filter or lost external file shows at the first read: let it show before the first row is served.
+        let first = dataset.read_slice_1d::<f32, _>((0, ..));
+        first.map_err(layout::unreadable(path))?;
+    }
+    Ok(Storage::Hdf5 { dataset, chunk_rows })
+}
+
+/// Full names of the datasets below `group`, in depth-first order, at most [`MOST_NAMES`].
+pub(super) fn datasets(group: &Group) -> Vec<String> {
+    let mut names = Vec::new();
+    collect(group, &mut names);
+    names
+}
+
+fn collect(group: &Group, names: &mut Vec<String>) {
+    names.extend(group.datasets().unwrap_or_default().iter().map(|dataset| dataset.name()));
+    for below in group.groups().unwrap_or_default() {
+        if names.len() >= MOST_NAMES {
+            break;
+        }
+        collect(&below, names);
+    }
+    names.truncate(MOST_NAMES);
+}

@@ -1,0 +1,66 @@
+//! Which kinds of file hold activations? One module each; all give a [`Shard`].
+
+mod foreign_hdf5;
+mod npy;
+mod own;
+mod safetensors;
+
+use crate::error::StoreError;
+use crate::matrix::{Matrix, RowNumbers};
+use crate::place::{Kind, Place};
+use crate::statistics::ColumnStatistics;
+use std::path::PathBuf;
+use untangle_schema::CaptureManifest;
+
+/// One opened and validated file.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) path: PathBuf,
+    pub(crate) n_rows: u64,
+    /// At least one, all of `n_rows` rows.
+    pub(crate) columns: Vec<Matrix>,
+    /// What only our own format has.
+    pub(crate) captured: Option<Captured>,
+}
+
+/// What a captured file knows beyond its activations.
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    pub(crate) manifest: CaptureManifest,
+    /// One per column.
+    pub(crate) statistics: Vec<ColumnStatistics>,
+    pub(crate) tokens: RowNumbers,
+    pub(crate) documents: RowNumbers,
+    pub(crate) positions: RowNumbers,
+    pub(crate) flags: RowNumbers,
+}
+
+/// Opens and validates what `place` names.
+pub(crate) fn open(place: &Place) -> Result<Shard, StoreError> {
+    let object = place.object.as_deref();
+    let shard = match (place.kind, object) {
+        (Kind::Hdf5, None) => own::open(&place.path)?,
+        (Kind::Hdf5, Some(dataset)) => single(foreign_hdf5::open(&place.path, dataset)?),
+        (Kind::Npy, _) => single(npy::open(&place.path)?),
+        (Kind::Safetensors, key) => single(safetensors::open(&place.path, key)?),
+    };
+    let empty = shard.n_rows == 0 || shard.columns.iter().any(|column| column.d == 0);
+    if empty { Err(StoreError::Empty { path: shard.path }) } else { Ok(shard) }
+}
+
+fn single(matrix: Matrix) -> Shard {
+    Shard { path: matrix.path.clone(), n_rows: matrix.n, columns: vec![matrix], captured: None }
+}
+
+/// `n * d` elements of `size` bytes; none where no file could be as large.
+fn matrix_bytes(n: u64, d: u64, size: usize) -> Option<u64> {
+    n.checked_mul(d)?.checked_mul(size as u64).filter(|bytes| *bytes <= i64::MAX as u64)
+}
+
+/// The two sizes of a shape that is a matrix'.
+fn as_matrix(shape: &[u64], path: &std::path::Path, object: &str) -> Result<(u64, u64), StoreError> {
+    match *shape {
+        [n, d] => Ok((n, d)),
+        _ => Err(StoreError::NotAMatrix { path: path.to_owned(), object: object.to_owned(), shape: shape.to_vec() }),
+    }
+}

@@ -1,0 +1,44 @@
+//! Activation files on disk, and the row sources that trainers read.
+
+#[cfg(test)]
+extern crate self as untangle_store;
+
+mod element;
+mod formats;
+mod layout;
+mod matrix;
+mod order;
+mod place;
+mod window;
+mod sys;
+
+pub mod differences;
+pub mod durable;
+pub mod error;
+mod journal;
+pub mod lock;
+pub mod memory;
+pub mod partial;
+pub mod scan;
+pub mod set;
+pub mod shuffle;
+pub mod source;
+pub mod split;
+pub mod statistics;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod testing;
+pub mod writer;
+
+pub use differences::{Difference, differences};
+pub use error::StoreError;
+pub use lock::Lock;
+pub use memory::MemoryRows;
+pub use partial::Partial;
+pub use scan::{Part, Scan};
+pub use set::{ActivationSet, Column};
+pub use shuffle::{ShuffleConfig, Shuffled};
+pub use source::{RowBlock, RowSource};
+pub use split::{HeldOut, Split};
+pub use statistics::{ColumnStatistics, Statistics};
+pub use writer::{Rows, StoreWriter};

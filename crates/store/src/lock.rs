@@ -1,0 +1,68 @@
+//! Who may write an output? The holder of its lock file.
+
+use crate::durable;
+use crate::error::StoreError;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// An exclusive lock on an output, held until dropped; a process that dies releases it.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock file `path` on behalf of `output`.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], naming `output`, where another process holds it.
+    pub fn take(path: &Path, output: &Path) -> Result<Self, StoreError> {
+        loop {
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(false).write(true);
+            let file = options.open(path).map_err(StoreError::io(path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: output.to_owned() }),
+                Err(TryLockError::Error(source)) => return Err(StoreError::Io { path: path.to_owned(), source }),
+            }
+            // The former holder removes the file when it is done: a lock on a removed file keeps nobody out.
+            if is_at(&file, path) {
+                return Ok(Lock { path: path.to_owned(), _file: file });
+            }
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Removed while still held, so that nobody locks a file that is about to go. A file left behind does no harm.
+        let _ = durable::remove(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_until_the_first_lets_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (lock, output) = (folder.path().join("x.lock"), folder.path().join("x"));
+        let held = Lock::take(&lock, &output).expect("free");
+        let refused = Lock::take(&lock, &output).expect_err("held");
+        assert!(matches!(&refused, StoreError::Locked { path } if *path == output), "{refused}");
+        drop(held);
+        assert!(!lock.exists());
+        Lock::take(&lock, &output).expect("free again");
+    }
+}

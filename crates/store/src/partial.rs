@@ -1,0 +1,98 @@
+//! Which files make up an unfinished output, and how does it become the finished one?
+//!
+//! Work on `FILE` happens in `FILE.partial`; what belongs to it lies beside it as `FILE.partial.NAME`. All of it is
+//! guarded by the lock `FILE.partial.lock` and goes when the output has its final name.
+
+use crate::durable;
+use crate::error::StoreError;
+use crate::lock::Lock;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name of the side file that a resume believes.
+pub(crate) const JOURNAL: &str = "journal";
+
+/// The right to write one output, held until dropped.
+#[derive(Debug)]
+pub struct Partial {
+    output: PathBuf,
+    data: PathBuf,
+    force: bool,
+    side_files: Vec<PathBuf>,
+    _lock: Lock,
+}
+
+impl Partial {
+    /// Takes the lock of `output`, creating its folder where needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where the finished output is there and `force` is not set, [`StoreError::Locked`] where
+    /// another process is at work on it.
+    pub fn claim(output: &Path, force: bool) -> Result<Self, StoreError> {
+        if let Some(folder) = output.parent() {
+            fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
+        }
+        let data = durable::with_suffix(output, ".partial");
+        let lock = Lock::take(&durable::with_suffix(&data, ".lock"), output)?;
+        let mut partial = Partial { output: output.to_owned(), data, force, side_files: Vec::new(), _lock: lock };
+        let journal = partial.side_file(JOURNAL);
+        if output.try_exists().map_err(StoreError::io(output))? && !force {
+            // A run that was killed after giving the output its name leaves its journal.
+            if !partial.data.try_exists().map_err(StoreError::io(&partial.data))? {
+                durable::remove(&journal)?;
+            }
+            return Err(StoreError::Exists { path: output.to_owned() });
+        }
+        Ok(partial)
+    }
+
+    /// The final name.
+    pub fn output(&self) -> &Path {
+        &self.output
+    }
+
+    /// The unfinished file.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Whether a finished output is to be replaced, and an unfinished one of other settings to be discarded.
+    pub fn force(&self) -> bool {
+        self.force
+    }
+
+    /// The path of a file that belongs to the unfinished output and is removed when it is finished.
+    pub fn side_file(&mut self, name: &str) -> PathBuf {
+        let path = durable::with_suffix(&self.data, &format!(".{name}"));
+        if !self.side_files.contains(&path) {
+            self.side_files.push(path.clone());
+        }
+        path
+    }
+
+    /// Gives the unfinished file its final name and removes what belonged to it.
+    pub(crate) fn finish(self) -> Result<PathBuf, StoreError> {
+        durable::place(&self.data, &self.output, self.force)?;
+        self.side_files.iter().try_for_each(|path| durable::remove(path))?;
+        Ok(self.output.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_claimed_once_and_never_when_finished() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = folder.path().join("new/folder/x.h5");
+        let first = Partial::claim(&output, false).expect("free");
+        assert!(matches!(Partial::claim(&output, true), Err(StoreError::Locked { .. })));
+        fs::write(first.data(), "rows").expect("written");
+        assert_eq!(first.finish().expect("placed"), output);
+        assert!(matches!(Partial::claim(&output, false), Err(StoreError::Exists { .. })));
+        Partial::claim(&output, true).expect("forced");
+        let left: Vec<_> = fs::read_dir(folder.path().join("new/folder")).expect("listed").collect();
+        assert_eq!(left.len(), 1, "only the output is left: {left:?}");
+    }
+}

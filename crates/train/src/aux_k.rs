@@ -1,0 +1,224 @@
+//! AuxK: what the dead latents are trained on, so that they come back to life.
+//!
+//! ```text
+//! r_n = x_n - x_hat_n (detached)        p_n: raw pre-activations of the dead latents, negative ones kept
+//! L_aux = c min(n_dead / (d_in / 2), 1) 1/N sum_n |r_n - sum_i p_ni d_i|^2     over the k_aux largest p_ni of the row
+//! k_aux = min(d_in / 2, n_dead)
+//! ```
+//!
+//! (Gao et al. 2024, appendix A.2, in SAELens' form: pre-activations are not rectified, which lets gradient reach a latent
+//! however far below zero it lies, and `b_dec` is not added.) The dead are few and each row takes many of them, so this
+//! part is dense algebra over the dead rows alone, in the precision of the encoder product.
+
+use crate::forward::Activity;
+use crate::state::TrainState;
+use half::bf16;
+use rayon::prelude::*;
+use untangle_sae::SaeError;
+use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt, matmul_tn};
+use untangle_sae::kernels::encode::TILE_ROWS;
+
+/// Gradients of the auxiliary loss.
+#[derive(Debug)]
+pub struct AuxGradients {
+    /// The dead latents, ascending, `[n_dead]`
+    pub dead: Vec<u32>,
+    /// dL_aux/dw_i, `[n_dead, d_in]`
+    pub d_w: Buffer<f32>,
+    /// dL_aux/dd_i, `[n_dead, d_in]`
+    pub d_d: Buffer<f32>,
+    /// dL_aux/db_i, `[n_dead]`
+    pub d_b: Vec<f32>,
+    /// `L_aux`
+    pub loss: f64,
+}
+
+impl AuxGradients {
+    /// Place of `latent` among the dead.
+    #[inline(always)]
+    pub fn place(&self, latent: usize) -> Option<usize> {
+        self.dead.binary_search(&(latent as u32)).ok()
+    }
+}
+
+/// The auxiliary loss of a batch and its gradients; none where nothing is dead.
+///
+/// # Errors
+/// When libtorch refuses a product.
+pub fn aux_gradients(
+    state: &TrainState,
+    activity: &Activity,
+    dead: Vec<u32>,
+    coefficient: f32,
+) -> Result<Option<AuxGradients>, SaeError> {
+    if dead.is_empty() || coefficient == 0.0 {
+        return Ok(None);
+    }
+    let task = AuxTask::new(state, activity, dead, coefficient);
+    match state.w_enc_bf16 {
+        Some(_) => task.solve::<bf16>(),
+        None => task.solve::<f32>(),
+    }
+    .map(Some)
+}
+
+struct AuxTask<'a> {
+    activity: &'a Activity,
+    dead: Vec<u32>,
+    w_enc: Buffer<f32>,
+    w_dec: Buffer<f32>,
+    b_enc: Vec<f32>,
+    d: usize,
+    k_aux: usize,
+    scale: f32,
+}
+
+/// Per row: the chosen pre-activations and what they receive, zero elsewhere, both `[n, n_dead]`; and the gradient at
+/// the reconstruction, `[n, d_in]`.
+struct Passed<T: Element> {
+    p: Buffer<T>,
+    d_p: Buffer<T>,
+    d_out: Buffer<T>,
+    loss: f64,
+}
+
+/// Latents whose gradients one worker takes at a time.
+const LATENT_BLOCK: usize = 64;
+
+impl<'a> AuxTask<'a> {
+    fn new(state: &TrainState, activity: &'a Activity, dead: Vec<u32>, coefficient: f32) -> Self {
+        let d = state.d_in;
+        let rows_of = |matrix: &[f32]| {
+            let mut rows = Buffer::zeros(dead.len() * d);
+            for (row, &latent) in rows.chunks_exact_mut(d).zip(&dead) {
+                row.copy_from_slice(&matrix[latent as usize * d..(latent as usize + 1) * d]);
+            }
+            rows
+        };
+        let half = (d / 2).max(1);
+        AuxTask {
+            activity,
+            w_enc: rows_of(&state.w_enc.value),
+            w_dec: rows_of(&state.w_dec.value),
+            b_enc: dead.iter().map(|&latent| state.b_enc.value[latent as usize]).collect(),
+            d,
+            k_aux: half.min(dead.len()),
+            scale: coefficient * (dead.len() as f32 / half as f32).min(1.0),
+            dead,
+        }
+    }
+
+    fn solve<T: Element>(self) -> Result<AuxGradients, SaeError> {
+        let (w_enc, w_dec) = (narrow_all::<T>(&self.w_enc), narrow_all::<T>(&self.w_dec));
+        let passed = self.pass_rows(&w_enc, &w_dec)?;
+        let (m, d) = (self.dead.len(), self.d);
+        let centred = narrow_all::<T>(&self.activity.centred);
+        let (mut d_w, mut d_d, mut d_b) = (Buffer::zeros(m * d), Buffer::zeros(m * d), vec![0f32; m]);
+        d_w.par_chunks_mut(LATENT_BLOCK * d)
+            .zip(d_d.par_chunks_mut(LATENT_BLOCK * d))
+            .zip(d_b.par_chunks_mut(LATENT_BLOCK))
+            .enumerate()
+            .try_for_each(|(block, ((d_w, d_d), d_b))| {
+                let columns = block * LATENT_BLOCK..block * LATENT_BLOCK + d_b.len();
+                let (p, d_p) = (columns_of(&passed.p, m, columns.clone()), columns_of(&passed.d_p, m, columns));
+                widen_product(&d_p, &centred, d_w, d)?;
+                widen_product(&p, &passed.d_out, d_d, d)?;
+                for row in d_p.chunks_exact(d_b.len()) {
+                    d_b.iter_mut().zip(row).for_each(|(sum, v)| *sum += v.widen());
+                }
+                Ok::<(), SaeError>(())
+            })?;
+        Ok(AuxGradients { dead: self.dead, d_w, d_d, d_b, loss: passed.loss })
+    }
+
+    /// Forward and backward as far as rows go, a tile at a time.
+    fn pass_rows<T: Element>(&self, w_enc: &[T], w_dec: &[T]) -> Result<Passed<T>, SaeError> {
+        let (m, d) = (self.dead.len(), self.d);
+        let n = self.activity.centred.len() / d;
+        let mut passed =
+            Passed { p: Buffer::zeros(n * m), d_p: Buffer::zeros(n * m), d_out: Buffer::zeros(n * d), loss: 0.0 };
+        let losses: Vec<f64> = (passed.p.par_chunks_mut(TILE_ROWS * m))
+            .zip(passed.d_p.par_chunks_mut(TILE_ROWS * m))
+            .zip(passed.d_out.par_chunks_mut(TILE_ROWS * d))
+            .zip(self.activity.centred.par_chunks(TILE_ROWS * d))
+            .zip(self.activity.d_out.par_chunks(TILE_ROWS * d))
+            .map(|((((p, d_p), d_out), centred), main_d_out)| {
+                matmul_nt(&narrow_all::<T>(centred), w_enc, p, d)?;
+                p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row));
+                matmul_nn(p, w_dec, d_out, m, d)?;
+                let loss = self.differentiate(main_d_out, n, d_out);
+                matmul_nt(d_out, w_dec, d_p, d)?;
+                // A latent that was not chosen is exactly zero in p, and receives nothing.
+                d_p.iter_mut().zip(p.iter()).for_each(|(g, p)| {
+                    if p.widen() == 0.0 {
+                        *g = T::default();
+                    }
+                });
+                Ok(loss)
+            })
+            .collect::<Result<_, SaeError>>()?;
+        passed.loss = losses.iter().sum::<f64>() * f64::from(self.scale) / n as f64;
+        Ok(passed)
+    }
+
+    /// Adds the bias and zeroes all but the `k_aux` largest.
+    fn keep_largest<T: Element>(&self, row: &mut [T]) {
+        row.iter_mut().zip(&self.b_enc).for_each(|(p, b)| *p = T::narrow(p.widen() + b));
+        if self.k_aux == row.len() {
+            return;
+        }
+        let mut sorted: Vec<f32> = row.iter().map(|p| p.widen()).collect();
+        let (_, &mut threshold, _) = sorted.select_nth_unstable_by(self.k_aux - 1, |a, b| b.total_cmp(a));
+        let mut ties = self.k_aux - row.iter().filter(|p| p.widen() > threshold).count();
+        for p in row {
+            let value = p.widen();
+            let kept = value > threshold || (value == threshold && ties > 0);
+            ties -= usize::from(kept && value == threshold);
+            if !kept {
+                *p = T::default();
+            }
+        }
+    }
+
+    /// Turns the auxiliary reconstruction into the gradient at it; returns the sum of squared errors.
+    ///
+    /// The residual is r = -e, and the main pass left g = 2/n e.
+    fn differentiate<T: Element>(&self, main_d_out: &[f32], n: usize, d_out: &mut [T]) -> f64 {
+        let to_residual = -(n as f32) / 2.0;
+        let to_gradient = 2.0 * self.scale / n as f32;
+        let mut squared_error = 0f64;
+        for (out, main) in d_out.chunks_exact_mut(self.d).zip(main_d_out.chunks_exact(self.d)) {
+            let mut row_error = 0f32;
+            for (out, main) in out.iter_mut().zip(main) {
+                let error = out.widen() - to_residual * main;
+                row_error += error * error;
+                *out = T::narrow(to_gradient * error);
+            }
+            squared_error += f64::from(row_error);
+        }
+        squared_error
+    }
+}
+
+fn narrow_all<T: Element>(values: &[f32]) -> Buffer<T> {
+    let mut narrow = Buffer::zeros(values.len());
+    narrow.iter_mut().zip(values).for_each(|(n, &v)| *n = T::narrow(v));
+    narrow
+}
+
+fn columns_of<T: Element>(matrix: &[T], width: usize, columns: std::ops::Range<usize>) -> Buffer<T> {
+    let mut out = Buffer::zeros(matrix.len() / width * columns.len());
+    for (to, from) in out.chunks_exact_mut(columns.len()).zip(matrix.chunks_exact(width)) {
+        to.copy_from_slice(&from[columns.clone()]);
+    }
+    out
+}
+
+/// `out = aᵀ b` in f32, from operands in `T`.
+fn widen_product<T: Element>(a: &[T], b: &[T], out: &mut [f32], d: usize) -> Result<(), SaeError> {
+    let m = out.len() / d;
+    let mut product = Buffer::<T>::zeros(m * d);
+    matmul_tn(a, b, &mut product, m, d)?;
+    out.iter_mut().zip(product.iter()).for_each(|(out, p)| *out = p.widen());
+    Ok(())
+}

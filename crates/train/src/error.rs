@@ -1,0 +1,89 @@
+//! What can go wrong in training.
+
+use std::path::PathBuf;
+use untangle_sae::SaeError;
+use untangle_schema::{Classify, Fault};
+use untangle_store::StoreError;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Settings that contradict each other or the data.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// The setting, as the command line spells it.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// A finished dictionary lies at the output.
+    #[error("{path} exists already; choose another --out, or --force to replace it", path = .path.display())]
+    Exists {
+        /// The output directory.
+        path: PathBuf,
+    },
+    /// An unfinished run of other settings lies at the output.
+    #[error("{path} was begun with other settings ({differing}); repeat those, choose another --out, or remove it", path = .path.display())]
+    OtherRun {
+        /// The partial directory.
+        path: PathBuf,
+        /// The differing fields, each with both values.
+        differing: String,
+    },
+    /// Another process trains into the same directory.
+    #[error("{path} is in use by another process", path = .path.display())]
+    Locked {
+        /// The partial directory.
+        path: PathBuf,
+    },
+    /// A checkpoint cannot be used.
+    #[error("{path}: {reason}; remove it to begin anew", path = .path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The loss is no longer a number.
+    #[error("the loss of step {step} is not finite; lower --lr (it was {lr:e})")]
+    Diverged {
+        /// The step, from 0.
+        step: u64,
+        /// Its learning rate.
+        lr: f64,
+    },
+    /// The user asked to stop.
+    #[error("interrupted after step {step}; the same command continues from there")]
+    Interrupted {
+        /// Steps done and kept.
+        step: u64,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Reading activations failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A kernel or a file of the dictionary failed.
+    #[error(transparent)]
+    Sae(#[from] SaeError),
+}
+
+impl Classify for TrainError {
+    fn fault(&self) -> Fault {
+        match self {
+            TrainError::Setting { .. } | TrainError::Exists { .. } | TrainError::OtherRun { .. } => Fault::Usage,
+            TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
+            TrainError::Locked { .. } | TrainError::Io { .. } => Fault::Io,
+            TrainError::Interrupted { .. } => Fault::Interrupted,
+            TrainError::Store(e) => e.fault(),
+            TrainError::Sae(e) => e.fault(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Where training starts: the scale of the data, and the first weights.
+
+use crate::state::{Parameter, TrainState};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use untangle_sae::Precision;
+use untangle_sae::kernels::buffer::{Buffer, Element};
+
+/// What a sample of the training rows says about their scale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataScale {
+    /// Rows are multiplied by this, so that their mean norm is sqrt(d_in); 1 without normalisation.
+    pub factor: f32,
+    /// Mean of the multiplied rows, `[d_in]`.
+    pub mean: Vec<f32>,
+    /// Mean of `|x - mean|^2` of the multiplied rows: what a loss is compared with.
+    pub variance: f64,
+}
+
+impl DataScale {
+    /// The scale of `rows`, `[n, d_in]`, none of which is empty.
+    pub fn of(rows: &[f32], d_in: usize, normalise: bool) -> Self {
+        let n = (rows.len() / d_in) as f64;
+        let (mut sum, mut squares, mut norms) = (vec![0f64; d_in], 0f64, 0f64);
+        for row in rows.chunks_exact(d_in) {
+            let square: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            squares += square;
+            norms += square.sqrt();
+            sum.iter_mut().zip(row).for_each(|(s, &x)| *s += f64::from(x));
+        }
+        let factor = if normalise && norms > 0.0 { (d_in as f64).sqrt() * n / norms } else { 1.0 };
+        let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
+        let variance = squares / n - mean.iter().map(|m| m * m).sum::<f64>();
+        DataScale {
+            factor: factor as f32,
+            mean: mean.iter().map(|m| (m * factor) as f32).collect(),
+            variance: variance.max(0.0) * factor * factor,
+        }
+    }
+}
+
+/// Scale of the encoder's rows at the start relative to the decoder's. On stories260k (d_in 64, d_sae 512, k 16, 488 steps of
+/// 2048 rows, learning rate 3e-3, 3 seeds) the held-out FVU is .0628 to .0631 at 1, .0605 to .0607 at 1/2 and .0608 to .0613 at 1/4.
+const ENCODER_SCALE: f32 = 0.5;
+
+/// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data.
+pub fn initial(d_in: usize, d_sae: usize, k: usize, seed: u64, mean: &[f32], precision: Precision) -> TrainState {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let mut w_dec = Buffer::zeros(d_sae * d_in);
+    for row in w_dec.chunks_exact_mut(d_in) {
+        row.iter_mut().for_each(|w| *w = normal(&mut generator));
+        let norm = row.iter().map(|w| w * w).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        row.iter_mut().for_each(|w| *w /= norm);
+    }
+    let mut w_enc = w_dec.clone();
+    w_enc.iter_mut().for_each(|w| *w *= ENCODER_SCALE);
+    let w_enc_bf16 = (precision == Precision::Bf16).then(|| {
+        let mut narrow = Buffer::zeros(w_enc.len());
+        narrow.iter_mut().zip(w_enc.iter()).for_each(|(n, &w)| *n = Element::narrow(w));
+        narrow
+    });
+    TrainState {
+        d_in,
+        d_sae,
+        k,
+        w_enc: Parameter::new(w_enc),
+        b_enc: Parameter::new(Buffer::zeros(d_sae)),
+        w_dec: Parameter::new(w_dec),
+        b_dec: Parameter::new(Buffer::copy_of(mean)),
+        w_enc_bf16,
+        fired_at: vec![0; d_sae],
+        step: 0,
+        tokens: 0,
+    }
+}
+
+/// A standard normal number (Box & Muller 1958); its direction over several is uniform.
+fn normal(generator: &mut impl Rng) -> f32 {
+    let radius = (-2.0 * (1.0 - generator.random::<f64>()).ln()).sqrt();
+    (radius * (std::f64::consts::TAU * generator.random::<f64>()).cos()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_of_four_rows_by_hand() {
+        let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0, 3.0, 4.0, -3.0, 4.0], 2, false);
+        assert_eq!((scale.factor, scale.mean.clone(), scale.variance), (1.0, vec![0.0, 4.0], 9.0));
+        let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0], 2, true);
+        assert!((scale.factor - 2f32.sqrt() / 5.0).abs() < 1e-7);
+        assert!((scale.variance - 9.0 * 2.0 / 25.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn decoder_rows_start_as_unit_and_depend_on_the_seed_alone() {
+        let start = |seed| initial(8, 16, 2, seed, &[0.5; 8], Precision::F32);
+        let state = start(7);
+        for row in state.w_dec.value.chunks_exact(8) {
+            assert!((row.iter().map(|w| w * w).sum::<f32>() - 1.0).abs() < 1e-6);
+        }
+        assert_eq!(start(7).w_dec.value[..], state.w_dec.value[..]);
+        assert_ne!(start(8).w_dec.value[..], state.w_dec.value[..]);
+    }
+}

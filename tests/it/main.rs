@@ -1,0 +1,12 @@
+//! Tests of the whole: what no single crate can promise.
+
+mod support;
+
+// The shape of the workspace.
+mod edges;
+mod tidy;
+
+// The binary, end to end.
+mod bad_input;
+mod memory;
+mod resume;

@@ -1,0 +1,56 @@
+//! Texts and models that tests run on.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The folder of third-party test material: `$UNTANGLE_SHARED`, else `../shared` beside the workspace.
+fn shared() -> PathBuf {
+    match std::env::var_os("UNTANGLE_SHARED") {
+        Some(folder) => folder.into(),
+        None => super::workspace_root().join("../shared"),
+    }
+}
+
+/// A real language model and a text for it. None, with a line that says so, where the material is absent; under CI that
+/// is a failure.
+pub(crate) fn shared_model_and_text(test: &str) -> Option<(PathBuf, PathBuf)> {
+    let model = shared().join("models/stories260k");
+    let text = shared().join("corpora/tinystories.txt");
+    let absent = [&model, &text].into_iter().find(|path| !path.exists());
+    if let Some(absent) = absent {
+        skip(test, &format!("{} is absent; UNTANGLE_SHARED can name a folder that has it", absent.display()));
+        return None;
+    }
+    Some((model, text))
+}
+
+/// Says that a test does not run here, and why. Under CI that is a failure.
+pub(crate) fn skip(test: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{test} may not be skipped under CI: {why}");
+    // Straight to stderr: the test harness would swallow the print macros of a test that passes.
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+}
+
+/// Writes a seeded text of about `kilobytes` thousand characters in short documents, and returns its path.
+pub(crate) fn corpus_text(folder: &Path, kilobytes: usize) -> PathBuf {
+    const WORDS: [&str; 24] = [
+        "the", "a", "cat", "dog", "bird", "sun", "tree", "red", "blue", "small", "big", "sat", "ran", "saw", "ate",
+        "on", "under", "near", "with", "and", "then", "happy", "old", "river",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    let mut text = String::new();
+    while text.len() < kilobytes * 1000 {
+        for _ in 0..20 + draw(60) {
+            text.push_str(WORDS[draw(WORDS.len())]);
+            text.push_str(if draw(8) == 0 { ". " } else { " " });
+        }
+        text.push_str("\n<|endoftext|>\n");
+    }
+    let path = folder.join(format!("corpus-{kilobytes}k.txt"));
+    std::fs::write(&path, text).expect("the scratch folder is writable");
+    path
+}
