@@ -26,7 +26,7 @@ const QUARANTINED: [(&str, &[&str]); 9] = [
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("signal-hook", &["cli"]),
-    ("rayon", &["sae", "train", "bench"]),
+    ("rayon", &["sae", "train", "cli", "bench"]),
 ];
 
 /// All that the vocabulary may use.

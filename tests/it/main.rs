@@ -8,5 +8,7 @@ mod tidy;
 
 // The binary, end to end.
 mod bad_input;
+mod command_line;
 mod memory;
+mod pipeline;
 mod resume;

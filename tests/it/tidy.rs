@@ -74,9 +74,9 @@ fn files_are_small() {
 #[test]
 fn lines_end_in_text() {
     let ends_blank = |text: &str| text.lines().position(|line| line.trim_end() != line);
-    let found = texts(&["rs", "py", "toml", "md"]).into_iter().filter_map(|(path, text)| {
-        ends_blank(&text).map(|number| format!("{}:{}", path.display(), number + 1))
-    });
+    let found = texts(&["rs", "py", "toml", "md"])
+        .into_iter()
+        .filter_map(|(path, text)| ends_blank(&text).map(|number| format!("{}:{}", path.display(), number + 1)));
     none("lines that end in a blank", found.collect());
 }
 

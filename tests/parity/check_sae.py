@@ -3,7 +3,7 @@
 
     check_sae.py SAE_DIR STORE.h5 CODES.safetensors
 
-CODES is what `untangle encode SAE_DIR --store STORE.h5 --rows N --out CODES.safetensors` wrote: `rows` i64 [n] (row
+CODES is what `untangle encode SAE_DIR STORE.h5 --rows N --out CODES.safetensors` wrote: `rows` i64 [n] (row
 numbers in the store), `starts` i64 [n+1], `features` i64 [nnz] and `activations` f32 [nnz] in compressed rows.
 
 SAELens encodes the same rows. Activations must agree to 1e-5 of the row's largest; a feature may be active on one side

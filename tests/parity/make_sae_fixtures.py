@@ -7,15 +7,10 @@ decode(encode(x)) [n, d_in], all f32. Its metadata key `provenance` names the ve
 
 A row is kept only where no feature lies close to switching (see `margin`), so that every correct implementation finds
 the same features, whatever its order of summation.
-
-    make_sae_fixtures.py            writes the fixtures
-    make_sae_fixtures.py --check    regenerates them elsewhere and compares with the committed ones
 """
 
-import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +19,13 @@ import torch
 from sae_lens.saes.jumprelu_sae import JumpReLUSAE, JumpReLUSAEConfig
 from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig, TopKTrainingSAE, TopKTrainingSAEConfig
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 SEED = 20
 D_IN, D_SAE, K, ROWS = 12, 40, 5, 64
 # Distance that every feature keeps from its switching point, a thousand times the rounding error of f32 here.
 MARGIN = 1e-3
-# Largest difference between two machines' f32 results, relative to the largest value of the tensor.
-TOLERANCE = 1e-5
-FOLDER = Path(__file__).resolve().parent / "fixtures" / "sae"
+OUT = Path(__file__).resolve().parent / "fixtures" / "sae"
 METADATA = {"model_name": "fixture", "hook_name": "blocks.0.hook_resid_post", "context_size": 16, "prepend_bos": True}
 
 
@@ -116,56 +108,9 @@ def write(folder):
         print(f"{name:14} {ROWS} rows, {active.min()} to {active.max()} active features")
 
 
-def tensors(path):
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
-
-
-def differences(ours, theirs):
-    """What differs between two files of tensors, in words."""
-    (found, made_by), (expected, expected_by) = tensors(ours), tensors(theirs)
-    if made_by != expected_by:
-        yield f"made by {made_by}, committed by {expected_by}"
-    for name in sorted(found.keys() | expected.keys()):
-        if name not in found or name not in expected:
-            yield f"tensor {name} is in one file only"
-        elif found[name].shape != expected[name].shape:
-            yield f"tensor {name} has shapes {tuple(found[name].shape)} and {tuple(expected[name].shape)}"
-        else:
-            error = (found[name] - expected[name]).abs().max() / expected[name].abs().max()
-            if not error <= TOLERANCE:
-                yield f"tensor {name} differs by {error:.1e} of its largest value"
-
-
-def check(committed):
-    """Regenerates and compares; returns whether all agree."""
-    agree = True
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch)
-        write(made)
-        files = {path.relative_to(root) for root in (made, committed) for path in root.rglob("*") if path.is_file()}
-        for file in sorted(files):
-            if not (made / file).exists() or not (committed / file).exists():
-                problems = ["exists on one side only"]
-            elif file.suffix == ".json":
-                same = json.loads((made / file).read_text()) == json.loads((committed / file).read_text())
-                problems = [] if same else ["differs"]
-            else:
-                problems = list(differences(made / file, committed / file))
-            for problem in problems:
-                print(f"{file}: {problem}")
-            agree = agree and not problems
-    print("fixtures: the committed ones are what SAELens gives" if agree else "fixtures: NOT the same")
-    return agree
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the committed fixtures instead of writing")
     torch.set_num_threads(1)
-    if parser.parse_args().check:
-        sys.exit(0 if check(FOLDER) else 1)
-    write(FOLDER)
+    write(OUT)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,12 @@ pub(crate) struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Train(commands::train::TrainArgs),
+    Encode(commands::encode::EncodeArgs),
+    Features(commands::features::FeaturesArgs),
+    Show(commands::show::ShowArgs),
+    Search(commands::search::SearchArgs),
+    Steer(commands::steer::SteerArgs),
     Inspect(commands::inspect::InspectArgs),
 }
 
@@ -41,6 +47,12 @@ enum Verb {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     let context = Context::new(&cli.global)?;
     match cli.verb {
+        Verb::Train(args) => commands::train::run(&args, &context),
+        Verb::Encode(args) => commands::encode::run(&args, &context),
+        Verb::Features(args) => commands::features::run(&args, &context),
+        Verb::Show(args) => commands::show::run(&args, &context),
+        Verb::Search(args) => commands::search::run(&args, &context),
+        Verb::Steer(args) => commands::steer::run(&args, &context),
         Verb::Inspect(args) => commands::inspect::run(&args, &context),
     }
 }

@@ -18,15 +18,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Catches signals and sets up the display.
+    /// Catches signals, starts the threads that work on rows and features, and sets up the display.
     pub(crate) fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
         let interrupt = Interrupt::install().context("while setting up signal handlers")?;
         let available = || available_parallelism().map_or(1, |n| n.get());
-        Ok(Context {
-            progress: Progress::new(global.quiet, interrupt),
-            output: Output::new(global.json),
-            threads: global.threads.map_or_else(available, |n| n.get()),
-        })
+        let threads = global.threads.map_or_else(available, |n| n.get());
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("while starting threads")?;
+        Ok(Context { progress: Progress::new(global.quiet, interrupt), output: Output::new(global.json), threads })
     }
 
     /// The device that `choice` names, with libtorch's own threads set. To be called before the first tensor call.

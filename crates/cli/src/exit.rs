@@ -121,7 +121,13 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
     macro_rules! of_crates {
         ($($kind:ty),* $(,)?) => { $(if let Some(e) = cause.downcast_ref::<$kind>() { return Some(e.fault()); })* };
     }
-    of_crates!(untangle_store::StoreError);
+    of_crates!(
+        untangle_store::StoreError,
+        untangle_model::ModelError,
+        untangle_sae::SaeError,
+        untangle_train::TrainError,
+        untangle_interpret::InterpretError,
+    );
     None
 }
 

@@ -1,6 +1,8 @@
 //! The `untangle` binary: parse, dispatch, exit code.
 
 mod args;
+mod cards;
+mod codes_file;
 mod commands;
 mod context;
 mod device;

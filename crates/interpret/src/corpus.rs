@@ -126,13 +126,11 @@ impl Corpus {
                 let (row, token, position) = (block.rows[at], block.tokens[at], block.positions[at]);
                 reader.read(Place { row, token, next, position }, &mut facts);
                 if block.flags[at] & row_flags::EXCLUDED != 0 {
-                    reader.finish();
                     continue;
                 }
                 let (features, activations) = codes.row(at);
                 let document = block.documents[at];
                 visit(&Row { row, document, position, facts: &facts, reader: &reader, features, activations });
-                reader.finish();
                 rows += 1;
             }
             Ok(())

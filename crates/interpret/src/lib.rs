@@ -23,8 +23,12 @@ pub mod splice;
 pub mod vocabulary;
 
 pub mod ce;
+pub mod contexts;
+pub mod corpus;
+pub mod evaluate;
 
 pub mod extremes;
+pub mod features;
 pub mod label;
 pub mod moments;
 pub mod windows;
@@ -33,8 +37,13 @@ pub mod database;
 pub mod steer;
 
 pub use bootstrap::Interval;
+pub use ce::{CeRecovered, Context, ce_recovered};
+pub use contexts::contexts_of;
+pub use corpus::Corpus;
 pub use database::{Database, DatabaseWriter, Run, Summary};
 pub use error::InterpretError;
+pub use evaluate::{Evaluation, evaluate};
+pub use features::{FeaturesPlan, FeaturesReport, features};
 pub use intervene::Scope;
 pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep};
 pub use vocabulary::Vocabulary;

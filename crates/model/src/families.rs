@@ -155,3 +155,63 @@ fn rotary_scaling(fields: &Fields) -> Result<RotaryScaling, ModelError> {
         _ => Err(fields.refuse(field, "default, linear, llama3")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: Value) -> ModelConfig {
+        ModelConfig::from_json(Path::new("config.json"), json.to_string().as_bytes()).expect("supported")
+    }
+
+    fn small_llama(extra: Value) -> ModelConfig {
+        let mut json = json!({"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "vocab_size": 100});
+        json.as_object_mut().expect("object").extend(extra.as_object().expect("object").clone());
+        read(json)
+    }
+
+    #[test]
+    fn what_gpt2_leaves_out_is_its_class_default() {
+        let sizes = json!({"model_type": "gpt2", "n_embd": 24, "n_layer": 2, "n_head": 3, "vocab_size": 60000,
+            "bos_token_id": 50256, "eos_token_id": [7, 70000]});
+        let config = read(sizes);
+        assert_eq!((config.d_mlp, config.max_context, config.tied_unembedding), (96, 1024, true));
+        assert_eq!(config.mlp, MlpConfig { gated: false, activation: Activation::GeluTanh, bias: true });
+        assert_eq!(config.norm, NormConfig { kind: NormKind::LayerNorm, eps: 1e-5 });
+        assert_eq!((config.attention.d_head, config.attention.scale), (8, 8f64.powf(-0.5)));
+        assert_eq!((config.bos_token, config.eos_tokens), (Some(50256), vec![7]));
+    }
+
+    #[test]
+    fn what_llama_leaves_out_is_its_class_default() {
+        let config = small_llama(json!({}));
+        assert_eq!((config.max_context, config.tied_unembedding), (2048, false));
+        assert_eq!((config.attention.n_kv_heads, config.attention.d_head), (4, 16));
+        assert!(!config.attention.qkv_bias && !config.mlp.bias && config.mlp.gated);
+        assert_eq!(config.norm, NormConfig { kind: NormKind::RmsNorm, eps: 1e-6 });
+        let unscaled = Rotary { theta: 1e4, scaling: RotaryScaling::Unscaled };
+        assert_eq!(config.positions, Positions::Rotary(unscaled));
+    }
+
+    #[test]
+    fn rotary_fields_are_read_in_the_old_and_the_new_place() {
+        let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192});
+        let scaling = RotaryScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_context: 8192.0,
+        };
+        let expected = Positions::Rotary(Rotary { theta: 5e5, scaling });
+        let old = json!({"rope_theta": 500000.0, "rope_scaling": llama3});
+        assert_eq!(small_llama(old).positions, expected);
+        let mut new = llama3;
+        new["rope_theta"] = json!(500000);
+        assert_eq!(small_llama(json!({"rope_parameters": new})).positions, expected);
+        let linear = small_llama(json!({"rope_scaling": {"type": "linear", "factor": 2}}));
+        let expected = Rotary { theta: 1e4, scaling: RotaryScaling::Linear { factor: 2.0 } };
+        assert_eq!(linear.positions, Positions::Rotary(expected));
+    }
+}

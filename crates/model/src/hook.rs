@@ -18,7 +18,7 @@ pub enum Phase {
 pub struct Pass<'a> {
     /// Token ids, int64 `[batch, seq]`.
     pub tokens: &'a Tensor,
-    /// Absolute position of every column, int64 `[seq]`: not 0-based when a cache precedes the pass.
+    /// Absolute position of every column, padding counted, int64 `[seq]`: not 0-based when a cache precedes the pass.
     pub positions: &'a Tensor,
     /// True where a token is real and false where it is padding, bool `[batch, seq]`; none when all are real.
     pub mask: Option<&'a Tensor>,

@@ -82,6 +82,16 @@ pub(crate) enum Layout {
     },
 }
 
+impl Layout {
+    /// Whether no other module takes a part of the same tensor after this one; parts are taken in their order.
+    pub(crate) fn is_last_use(self) -> bool {
+        match self {
+            Layout::Plain | Layout::Transposed => true,
+            Layout::TransposedPart { index, of } => index + 1 == of,
+        }
+    }
+}
+
 /// How a family names its tensors.
 #[derive(Clone, Copy)]
 pub(crate) struct Names {

@@ -6,7 +6,6 @@ use crate::error::ModelError;
 use crate::names::{Layout, Module, Names, Part};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 use tch::Tensor;
 
@@ -38,19 +37,18 @@ pub(crate) struct Stored {
     names: Names,
     /// The family's prefix, or nothing where the checkpoint has none.
     prefix: &'static str,
-    taken: BTreeSet<String>,
 }
 
 impl Stored {
     pub(crate) fn new(checkpoint: Checkpoint, names: Names) -> Self {
         let prefixed = checkpoint.tensors.keys().any(|name| name.starts_with(names.prefix));
         let prefix = if prefixed { names.prefix } else { "" };
-        Self { checkpoint, names, prefix, taken: BTreeSet::new() }
+        Self { checkpoint, names, prefix }
     }
 
-    /// Asserts that everything was taken; returns the hash of the files.
+    /// Asserts that nothing is left over; returns the hash of the files.
     pub(crate) fn finish(self) -> Result<String, ModelError> {
-        match self.checkpoint.tensors.into_iter().find(|(name, _)| !self.taken.contains(name)) {
+        match self.checkpoint.tensors.into_iter().next() {
             Some((name, (_, path))) => Err(ModelError::UnexpectedTensor { path: path.to_path_buf(), name }),
             None => Ok(self.checkpoint.sha256),
         }
@@ -74,9 +72,11 @@ impl Parameters for Stored {
             let found = tensor.size();
             return Err(ModelError::WrongShape { path: path.to_path_buf(), name, expected, found });
         }
-        let tensor = in_our_layout(layout, tensor, shape);
-        self.taken.insert(name);
-        Ok(tensor)
+        let ours = in_our_layout(layout, tensor, shape);
+        if layout.is_last_use() {
+            self.checkpoint.tensors.remove(&name); // so that a layout's copies never add up to a second model
+        }
+        Ok(ours)
     }
 }
 

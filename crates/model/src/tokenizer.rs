@@ -1,7 +1,7 @@
 //! The tokenizer: text to ids and back, with special tokens handled explicitly.
 //!
 //! Text is encoded without the special tokens that a post-processor would add; a beginning-of-sequence token comes
-//! only from [`Tokenizer::with_bos`], so it is never doubled.
+//! only from [`Tokenizer::encode_with_bos`] and [`Tokenizer::bos_for`], so it is never doubled.
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;

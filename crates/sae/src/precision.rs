@@ -15,13 +15,15 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The faster one on this machine, found by a timing of a few milliseconds at the first call. bf16 is a hundred times
-    /// slower than f32 on a CPU without instructions for it, and two to ten times faster on one with them.
+    /// The faster one on this machine. bf16 is two to ten times faster on a CPU that has instructions for it, and a hundred
+    /// times slower where libtorch falls back to emulation, so the instructions are asked for, and a timing of a few
+    /// milliseconds at the first call confirms that they are used. It only has to tell those two cases apart: a busy machine
+    /// must not decide otherwise than an idle one.
     pub fn fastest() -> Self {
         static FASTEST: OnceLock<Precision> = OnceLock::new();
         *FASTEST.get_or_init(|| {
-            let faster = has_bf16_instructions() && product_time::<bf16>() < product_time::<f32>();
-            if faster { Precision::Bf16 } else { Precision::F32 }
+            let used = has_bf16_instructions() && product_time::<bf16>() < EMULATED * product_time::<f32>();
+            if used { Precision::Bf16 } else { Precision::F32 }
         })
     }
 
@@ -33,6 +35,9 @@ impl Precision {
         }
     }
 }
+
+/// A product that takes this many times longer in bf16 than in f32 is emulated.
+const EMULATED: f64 = 8.0;
 
 /// Asked before the timing, so that a CPU without the instructions does not spend a second on the slow path.
 fn has_bf16_instructions() -> bool {

@@ -14,7 +14,7 @@ use crate::codes::Codes;
 use crate::error::SaeError;
 use crate::kernels::buffer::{Buffer, Element};
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
-use crate::kernels::select::{Candidate, rank};
+use crate::kernels::select::{Candidate, keep_best};
 use crate::kernels::vector;
 use crate::precision::Precision;
 use half::bf16;
@@ -197,14 +197,11 @@ impl Sae {
                 indexed.zip(threshold).filter(|((_, p), theta)| p > theta && *p > 0.0).map(|(pair, _)| pair).collect()
             }
             Activation::TopK { k } => {
-                let mut all: Vec<_> = indexed.map(|(index, value)| Candidate { value, index }).collect();
-                if all.len() > *k {
-                    all.select_nth_unstable_by(k - 1, rank);
-                    all.truncate(*k);
-                }
-                all.retain(|c| c.value > 0.0);
-                all.sort_unstable_by_key(|c| c.index);
-                all.into_iter().map(|c| (c.index, c.value)).collect()
+                let mut all: Vec<_> = indexed.map(|(index, p)| Candidate::new(p, index)).collect();
+                keep_best(&mut all, *k);
+                all.retain(|c| c.value() > 0.0);
+                all.sort_unstable_by_key(|c| c.index());
+                all.into_iter().map(|c| (c.index(), c.value())).collect()
             }
         }
     }

@@ -45,24 +45,6 @@ impl Elements {
         }
     }
 
-    /// Sets type and number of elements, whose values are left open. The allocation is kept where it suffices, and is
-    /// never larger than asked for.
-    pub(crate) fn become_len(&mut self, dtype: StoreDtype, len: usize) {
-        let reused = match self {
-            Elements::F32(v) => dtype == StoreDtype::F32 && len <= v.capacity(),
-            Elements::F16(v) => dtype == StoreDtype::F16 && len <= v.capacity(),
-            Elements::Bf16(v) => dtype == StoreDtype::Bf16 && len <= v.capacity(),
-        };
-        match reused {
-            true => self.resize(len),
-            false => {
-                // The old buffer goes first: the two together might not fit.
-                *self = Elements::zeros(dtype, 0);
-                *self = Elements::zeros(dtype, len);
-            }
-        }
-    }
-
     /// The bytes of a range of elements, as they lie on disk.
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         match self {

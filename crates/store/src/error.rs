@@ -264,7 +264,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Fewer rows to train on than a batch takes.
-    #[error("{store} has {rows} rows to train on (of {total}), fewer than a batch of {batch}; use a smaller batch or capture more")]
+    #[error(
+        "{store} has {rows} rows to train on (of {total}), fewer than a batch of {batch}; use a smaller batch or capture more"
+    )]
     TooFewRows {
         /// The store.
         store: String,

@@ -99,13 +99,17 @@ mod tests {
         journal.save(&path).expect("saved");
         assert_eq!(Journal::load(&path, &path).expect("loaded"), Some(journal));
         let bytes = std::fs::read(&path).expect("read");
-        for (at, cut) in [(0, bytes.len()), (40, bytes.len()), (bytes.len() - 1, bytes.len()), (0, 0), (0, 31), (0, 90)] {
+        for (at, cut) in [(0, bytes.len()), (40, bytes.len()), (bytes.len() - 1, bytes.len()), (0, 0), (0, 31), (0, 90)]
+        {
             let mut bytes = bytes[..cut].to_vec();
             if let Some(byte) = bytes.get_mut(at) {
                 *byte ^= 1;
             }
             std::fs::write(&path, bytes).expect("written");
-            assert!(matches!(Journal::load(&path, &path), Err(StoreError::JournalDamaged { .. })), "at {at}, cut {cut}");
+            assert!(
+                matches!(Journal::load(&path, &path), Err(StoreError::JournalDamaged { .. })),
+                "at {at}, cut {cut}"
+            );
         }
     }
 }

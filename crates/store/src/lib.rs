@@ -9,8 +9,8 @@ mod layout;
 mod matrix;
 mod order;
 mod place;
-mod window;
 mod sys;
+mod window;
 
 pub mod differences;
 pub mod durable;

@@ -89,7 +89,13 @@ mod tests {
         let mut served = Vec::new();
         for index in 0..7 {
             source.read(index, &mut block).expect("read");
-            assert!(block.rows.iter().zip(block.columns[0].chunks(2)).all(|(r, x)| x == [*r as f32 * 2.0, *r as f32 * 2.0 + 1.0]));
+            assert!(
+                block
+                    .rows
+                    .iter()
+                    .zip(block.columns[0].chunks(2))
+                    .all(|(r, x)| x == [*r as f32 * 2.0, *r as f32 * 2.0 + 1.0])
+            );
             served.extend(block.rows.iter().copied());
         }
         let epochs: Vec<Vec<u64>> = served.chunks(7).map(|epoch| epoch.to_vec()).collect();
@@ -104,7 +110,10 @@ mod tests {
 
     #[test]
     fn bad_requests_and_rows_are_refused() {
-        assert!(matches!(MemoryRows::new(vec![0.0; 4], 2, 3, 0), Err(StoreError::TooFewRows { rows: 2, batch: 3, .. })));
+        assert!(matches!(
+            MemoryRows::new(vec![0.0; 4], 2, 3, 0),
+            Err(StoreError::TooFewRows { rows: 2, batch: 3, .. })
+        ));
         assert!(matches!(MemoryRows::new(vec![0.0; 4], 2, 0, 0), Err(StoreError::EmptyBatch)));
         let mut source = MemoryRows::new(vec![0.0, f32::NAN], 1, 2, 0).expect("enough rows");
         let error = source.read(0, &mut RowBlock::default()).expect_err("refused");

@@ -32,8 +32,8 @@ impl Place {
             return of_file(whole, None);
         }
         let cuts = text.match_indices(':').map(|(at, _)| (Path::new(&text[..at]), &text[at + 1..]));
-        let mut containers =
-            cuts.filter(|(path, object)| matches!(kind(path), Some(Kind::Hdf5 | Kind::Safetensors)) && !object.is_empty());
+        let mut containers = cuts
+            .filter(|(path, object)| matches!(kind(path), Some(Kind::Hdf5 | Kind::Safetensors)) && !object.is_empty());
         let first = containers.next();
         let existing = first.into_iter().chain(containers).find(|(path, _)| path.is_file());
         match existing.or(first) {

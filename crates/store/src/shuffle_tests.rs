@@ -41,7 +41,7 @@ proptest! {
 
     #[test]
     fn each_epoch_serves_every_eligible_row_once(
-        n_rows in 40u64..400, batch in 1usize..30, memory in 0usize..40_000, held in 0u64..20,
+        n_rows in 40u64..400, batch in 1usize..20, memory in 0usize..40_000, held in 0u64..20,
     ) {
         let (_folder, set) = store(n_rows);
         let eligible: Vec<u64> = (0..n_rows - held).filter(|row| testing::flags(*row) == 0).collect();
@@ -133,10 +133,14 @@ fn a_value_that_is_not_finite_is_reported_with_its_row() {
     testing::write_npy(&path, 100, 4, &values);
     let set = Arc::new(ActivationSet::open(&[path.to_str().expect("text")]).expect("opened"));
     for memory in [0, 1 << 20] {
-        let config = ShuffleConfig { seed: 0, batch_rows: 10, memory_bytes: memory, keep_special: false, columns: vec![0] };
+        let config =
+            ShuffleConfig { seed: 0, batch_rows: 10, memory_bytes: memory, keep_special: false, columns: vec![0] };
         let mut source = Shuffled::with_block_bytes(set.clone(), &HeldOut::None, &config, 64).expect("opened");
         let mut block = RowBlock::default();
         let errors: Vec<StoreError> = (0..10).filter_map(|index| source.read(index, &mut block).err()).collect();
-        assert!(matches!(errors.as_slice(), [StoreError::NotFinite { row: 37, column, .. }] if column == "x"), "{errors:?}");
+        assert!(
+            matches!(errors.as_slice(), [StoreError::NotFinite { row: 37, column, .. }] if column == "x"),
+            "{errors:?}"
+        );
     }
 }

@@ -50,7 +50,11 @@ enum Rule {
     /// Rows from this one on.
     From(u64),
     /// Units (documents, or blocks of so many rows) whose hash is at most `limit`.
-    Hash { seed: u64, limit: u64, block: Option<u64> },
+    Hash {
+        seed: u64,
+        limit: u64,
+        block: Option<u64>,
+    },
 }
 
 impl Split {
@@ -145,9 +149,13 @@ mod tests {
     #[test]
     fn splits_that_leave_one_side_empty_are_refused() {
         let fraction = |fraction| HeldOut::Fraction { fraction, seed: 0 };
-        for (held_out, rows) in
-            [(HeldOut::LastRows(10), 10), (fraction(1.0), 10), (fraction(-0.1), 10), (fraction(f64::NAN), 10), (fraction(0.5), 1)]
-        {
+        for (held_out, rows) in [
+            (HeldOut::LastRows(10), 10),
+            (fraction(1.0), 10),
+            (fraction(-0.1), 10),
+            (fraction(f64::NAN), 10),
+            (fraction(0.5), 1),
+        ] {
             assert!(matches!(Split::of(&held_out, rows, None), Err(StoreError::HeldOut { .. })), "{held_out:?}");
         }
     }

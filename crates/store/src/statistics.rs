@@ -203,7 +203,10 @@ mod tests {
         let ColumnStatistics { all, ordinary } = sums.finish();
         assert_eq!(ordinary.mean, [1.5, 2.5]);
         assert_eq!(ordinary.second_moment, [4.5, 8.5]);
-        assert_eq!((ordinary.count, ordinary.norm_mean, ordinary.norm_second_moment, ordinary.norm_max), (2, 3.0, 13.0, 5.0));
+        assert_eq!(
+            (ordinary.count, ordinary.norm_mean, ordinary.norm_second_moment, ordinary.norm_max),
+            (2, 3.0, 13.0, 5.0)
+        );
         assert_eq!(all.mean, [11.0, 15.0]);
         assert_eq!((all.count, all.norm_mean, all.norm_max), (3, 56.0 / 3.0, 50.0));
     }

@@ -12,7 +12,6 @@ use crate::source::RowBlock;
 use crate::split::Split;
 use std::ops::Range;
 use std::sync::Arc;
-use untangle_schema::StoreDtype;
 use untangle_schema::capture::row_flags;
 
 /// Rows counted at a time when a store is opened.
@@ -133,7 +132,8 @@ impl Plan {
         }
         let mut starts = vec![0];
         for window in 0..self.windows {
-            let rows: u64 = order[self.share(window)].iter().map(|block| u64::from(self.blocks[*block as usize].1)).sum();
+            let rows: u64 =
+                order[self.share(window)].iter().map(|block| u64::from(self.blocks[*block as usize].1)).sum();
             starts.push(starts[window] + rows);
         }
         Epoch { epoch, order, starts }
@@ -152,10 +152,13 @@ impl Plan {
         blocks.sort_unstable();
         let end = self.set.n_rows();
         let range = |block: u64| block * self.block_rows..((block + 1) * self.block_rows).min(end);
-        Content {
-            blocks: blocks.into_iter().map(range).collect(),
-            rows: (epoch.starts[window + 1] - epoch.starts[window]) as usize,
-        }
+        Content { blocks: blocks.into_iter().map(range).collect(), most_rows: self.most_rows() }
+    }
+
+    /// Rows of the largest window of any epoch, or a little more: what windows are allocated for, once.
+    fn most_rows(&self) -> usize {
+        let blocks = self.blocks.len().div_ceil(self.windows) as u64;
+        self.rows_per_epoch.min(blocks * self.block_rows) as usize
     }
 }
 
@@ -164,15 +167,17 @@ impl Plan {
 pub(crate) struct Content {
     /// Rows of the store, block by block in file order.
     blocks: Vec<Range<u64>>,
-    /// How many of them are served.
-    rows: usize,
+    /// How many any window may have to serve.
+    most_rows: usize,
 }
 
 /// Rows in memory, in their stored type.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
-    /// One buffer per selected column, `[n, d]`.
+    /// One buffer per selected column, `[most rows, d]`.
     columns: Vec<Elements>,
+    /// One block of every column, as it was read.
+    block: Vec<Elements>,
     /// Numbers, tokens, documents, positions and flags, `[n]`; no columns.
     about: RowBlock,
     /// The order in which rows are served.
@@ -180,23 +185,22 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Replaces the content by the rows to serve of these blocks; allocations are kept where they suffice.
+    /// Replaces the content by the rows to serve of these blocks. Buffers are allocated once.
     pub(crate) fn load(&mut self, plan: &Plan, content: &Content) -> Result<(), StoreError> {
         let columns: Vec<_> = plan.columns.iter().map(|column| &plan.set.columns()[*column]).collect();
         self.about.reset(0);
-        self.about.reserve_exact(content.rows);
-        self.columns.resize_with(columns.len(), || Elements::zeros(StoreDtype::F32, 0));
-        for (elements, column) in self.columns.iter_mut().zip(&columns) {
-            elements.become_len(column.dtype, content.rows * column.d);
+        self.about.reserve_exact(content.most_rows);
+        if self.columns.is_empty() {
+            let longest = plan.block_rows.min(plan.set.n_rows()) as usize;
+            let room = |rows: usize| columns.iter().map(|c| Elements::zeros(c.dtype, rows * c.d)).collect();
+            (self.columns, self.block) = (room(content.most_rows), room(longest));
         }
-        let longest = content.blocks.iter().map(|rows| rows.end - rows.start).max().unwrap_or(0) as usize;
-        let mut blocks: Vec<_> = columns.iter().map(|column| Elements::zeros(column.dtype, longest * column.d)).collect();
         let mut about = RowBlock::default();
         for rows in &content.blocks {
             about.reset(0);
             plan.set.append_about(rows.clone(), &mut about)?;
             let served: Vec<u32> = (0..about.len() as u32).filter(|at| plan.serves(&about, *at as usize)).collect();
-            for (index, block) in blocks.iter_mut().enumerate() {
+            for (index, block) in self.block.iter_mut().enumerate() {
                 let d = columns[index].d;
                 plan.set.read_elements(plan.columns[index], rows.clone(), block, 0)?;
                 let mut at = self.about.len();

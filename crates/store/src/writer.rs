@@ -204,14 +204,7 @@ fn measures(of: &Statistics) -> [Vec<u8>; 4] {
     [of.count.as_bytes().into(), of.mean.as_bytes().into(), of.second_moment.as_bytes().into(), norm.as_bytes().into()]
 }
 
-fn write_at(
-    file: &File,
-    path: &Path,
-    layout: &Layout,
-    dataset: &str,
-    at: u64,
-    bytes: &[u8],
-) -> Result<(), StoreError> {
+fn write_at(file: &File, path: &Path, layout: &Layout, dataset: &str, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
     let extent = layout.extent(dataset);
     debug_assert!(at + bytes.len() as u64 <= extent.bytes, "{dataset} is written beyond its end");
     file.write_all_at(bytes, extent.offset + at).map_err(|error| space_or_io(path, bytes.len() as u64, error))

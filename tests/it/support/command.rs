@@ -54,6 +54,11 @@ impl Untangle {
         self.arg(name).arg(value)
     }
 
+    /// The command itself, for tests that treat the process in their own way.
+    pub(crate) fn command(self) -> Command {
+        self.0
+    }
+
     /// Runs to the end.
     pub(crate) fn run(mut self) -> Outcome {
         let output = self.0.output().unwrap_or_else(|error| panic!("{:?} does not start: {error}", self.0));

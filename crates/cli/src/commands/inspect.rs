@@ -1,18 +1,140 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
+use super::options::open_store;
 use crate::context::Context;
+use crate::exit::Complaint;
+use crate::output::table;
 use clap::Args;
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use untangle_interpret::Database;
+use untangle_model::ModelConfig;
+use untangle_sae::Sae;
+use untangle_schema::sae::files;
+use untangle_schema::{CaptureManifest, HookPoint};
+use untangle_store::ActivationSet;
 
 /// Show what an activation store, a dictionary, a feature database or a model holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// Store (.h5), dictionary directory, feature database (.db), model directory, .safetensors or .npy
+    /// Store (.h5), matrix (.npy, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database (.db)
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: String,
 }
 
 pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
-    let _ = (args, context.threads);
-    Ok(())
+    let path = Path::new(&args.file);
+    if path.join(files::CONFIG).exists() {
+        return dictionary(path, context);
+    }
+    if path.join("config.json").exists() {
+        return model(&path.join("config.json"), context);
+    }
+    if path.is_dir() {
+        return Err(Complaint::bad_input(format!(
+            "{}: neither a dictionary (cfg.json) nor a model (config.json) is in this directory",
+            path.display()
+        )));
+    }
+    if path.extension().is_some_and(|extension| extension == "db") {
+        return database(path, context);
+    }
+    store(&args.file, context)
+}
+
+fn store(place: &str, context: &Context) -> anyhow::Result<()> {
+    let store = open_store(&[place.to_owned()])?;
+    let columns: Vec<_> = (0..store.columns().len()).map(|column| column_json(&store, column)).collect();
+    let value = json!({ "kind": "store", "rows": store.n_rows(), "columns": columns, "manifest": store.manifest() });
+    context.output.result(&value, |out| {
+        writeln!(out, "{}: {} rows", store.name(), store.n_rows())?;
+        if let Some(manifest) = store.manifest() {
+            write_manifest(out, manifest)?;
+        }
+        let head = ["column", "width", "type", "mean norm", "largest norm"].map(str::to_owned).to_vec();
+        let rows = (0..columns.len()).map(|column| column_row(&store, column));
+        table(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())
+    })
+}
+
+fn column_json(store: &ActivationSet, index: usize) -> Value {
+    let column = &store.columns()[index];
+    let statistics = store.statistics(index).map(|s| {
+        json!({ "ordinary_rows": s.ordinary.count, "norm_mean": s.ordinary.norm_mean, "norm_max": s.ordinary.norm_max })
+    });
+    json!({ "name": column.name, "d": column.d, "dtype": column.dtype, "statistics": statistics })
+}
+
+fn column_row(store: &ActivationSet, index: usize) -> Vec<String> {
+    let column = &store.columns()[index];
+    let norms = store.statistics(index).map(|s| [s.ordinary.norm_mean, s.ordinary.norm_max].map(|n| format!("{n:.3}")));
+    let [mean, max] = norms.unwrap_or_else(|| ["-", "-"].map(str::to_owned));
+    vec![column.name.clone(), column.d.to_string(), column.dtype.to_string(), mean, max]
+}
+
+fn write_manifest(out: &mut dyn Write, manifest: &CaptureManifest) -> io::Result<()> {
+    let model = &manifest.model;
+    let hash: String = model.weights_sha256.chars().take(12).collect();
+    writeln!(out, "model      {} ({}, weights {hash}…)", model.name, model.model_type)?;
+    let corpus: Vec<_> = manifest.corpus.iter().map(|file| file.name.as_str()).collect();
+    writeln!(out, "corpus     {}: {} documents", corpus.join(", "), manifest.n_documents)?;
+    let bos = manifest.bos_token.map_or("none".to_owned(), |id| format!("token {id}"));
+    writeln!(out, "contexts   {} tokens, beginning-of-sequence: {bos}", manifest.context)?;
+    writeln!(out, "computed   in {}, stored as {}", manifest.compute_dtype, manifest.store_dtype)?;
+    writeln!(out, "written    by untangle {}", manifest.tool_version)
+}
+
+fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
+    let sae = Sae::load(dir)?;
+    let training = fs::read_to_string(dir.join(files::TRAINING)).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let training: Option<Value> = training;
+    let config = sae.config();
+    context.output.result(&json!({ "kind": "dictionary", "config": config, "training": training }), |out| {
+        let k = config.k.map(|k| format!(", k {k}")).unwrap_or_default();
+        writeln!(
+            out,
+            "dictionary {}{k}: {} features of activations of width {}",
+            config.architecture,
+            sae.d_sae(),
+            sae.d_in()
+        )?;
+        let unknown = || "unknown".to_owned();
+        writeln!(out, "model      {}", config.metadata.model_name.clone().unwrap_or_else(unknown))?;
+        writeln!(out, "hook       {}", config.metadata.hook_name.clone().unwrap_or_else(unknown))?;
+        if let Some(training) = &training {
+            writeln!(out, "training   {}", serde_json::to_string_pretty(training).unwrap_or_default())?;
+        }
+        Ok(())
+    })
+}
+
+fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
+    let database = Database::open(path)?;
+    let (run, n_features) = (database.run()?, database.n_features()?);
+    context.output.result(&json!({ "kind": "features", "features": n_features, "run": run }), |out| {
+        writeln!(out, "{n_features} features of {}, described on {}", run.sae, run.store)?;
+        writeln!(out, "rows       {} for examples, {} held out for label scores", run.rows, run.held_out_rows)?;
+        let model = run.model.as_ref().map_or("not given", |model| &model.name);
+        writeln!(out, "model      {model}")?;
+        writeln!(out, "written    by untangle {}", run.tool_version)
+    })
+}
+
+fn model(path: &PathBuf, context: &Context) -> anyhow::Result<()> {
+    let text = fs::read(path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
+    let config = ModelConfig::from_json(path, &text)?;
+    let hooks: Vec<_> = HookPoint::all(config.n_layers).iter().map(ToString::to_string).collect();
+    let value = json!({
+        "kind": "model", "model_type": config.family.model_type(), "n_layers": config.n_layers, "d_model": config.d_model,
+        "d_mlp": config.d_mlp, "vocab_size": config.vocab_size, "max_context": config.max_context, "hooks": hooks,
+    });
+    context.output.result(&value, |out| {
+        writeln!(out, "{} model: {} blocks of width {}", config.family.model_type(), config.n_layers, config.d_model)?;
+        writeln!(out, "vocabulary {} tokens, contexts up to {}", config.vocab_size, config.max_context)?;
+        writeln!(out, "hooks      hook_embed, blocks.0 to blocks.{}, ln_final.hook_normalized", config.n_layers - 1)?;
+        let in_block = hooks.iter().filter_map(|hook| hook.strip_prefix("blocks.0.")).collect::<Vec<_>>().join(", ");
+        writeln!(out, "in a block {in_block}")
+    })
 }

@@ -40,9 +40,9 @@ pub fn propose(counts: &Counts, feature: usize, vocabulary: &Vocabulary) -> Opti
     (seen_f1 >= floor + MIN_GAIN).then(|| Proposal { text: rule.wording(vocabulary, &counts.totals), rule, seen_f1 })
 }
 
-/// Simplest first: tokens and classes, then neighbours, then what needs words.
+/// Simplest first: one token, a class, several tokens, then neighbours, then what needs words.
 fn candidates(counts: &Counts, of_feature: &FeatureCounts) -> Vec<(Rule, f64)> {
-    let keys = |kind| best_keys(counts, of_feature, kind);
+    let keys = |kind, limit| best_keys(counts, of_feature, kind, limit);
     let classes = Class::ALL.into_iter().enumerate().map(|(at, class)| {
         let confusion = Confusion {
             named: counts.classes[at],
@@ -51,19 +51,22 @@ fn candidates(counts: &Counts, of_feature: &FeatureCounts) -> Vec<(Rule, f64)> {
         };
         (Rule::Class(class), confusion.f1())
     });
-    let best_class = classes.max_by(|a, b| a.1.total_cmp(&b.1));
-    let simple = keys(Kind::Token).into_iter().chain(best_class);
-    let others = [Kind::Previous, Kind::Pair, Kind::Spelling, Kind::PreviousWord, Kind::Next, Kind::ContextWord];
-    simple.chain(others.into_iter().filter_map(keys)).collect()
+    // Of classes that say the same, the first: the list goes from the particular to the general.
+    let best_class = classes.reduce(|a, b| if b.1 > a.1 { b } else { a });
+    let simple = keys(Kind::Token, 1).into_iter().chain(best_class).chain(keys(Kind::Token, MAX_KEYS));
+    let others = [Kind::Previous, Kind::Pair, Kind::Spelling, Kind::PreviousWord, Kind::Next];
+    let others = others.into_iter().filter_map(|kind| keys(kind, MAX_KEYS));
+    // Context words do not exclude one another, so that their counts do not add up.
+    simple.chain(others).chain(keys(Kind::ContextWord, 1)).collect()
 }
 
 fn simpler_unless_better(simpler: (Rule, f64), other: (Rule, f64)) -> (Rule, f64) {
     if other.1 > simpler.1 + KIND_GAIN { other } else { simpler }
 }
 
-/// The set of keys with the best F1, taken greedily. Keys of a kind exclude one another, so that counts add up; context
-/// words do not, and a rule has one of them only.
-fn best_keys(counts: &Counts, of_feature: &FeatureCounts, kind: Kind) -> Option<(Rule, f64)> {
+/// The set of at most `limit` keys with the best F1, taken greedily. Keys of a kind exclude one another on a row, so
+/// their counts add up.
+fn best_keys(counts: &Counts, of_feature: &FeatureCounts, kind: Kind, limit: usize) -> Option<(Rule, f64)> {
     let totals = &counts.totals[kind as usize];
     let mut open: Vec<(u64, Confusion)> = of_feature.kinds[kind as usize]
         .at_least()
@@ -74,7 +77,6 @@ fn best_keys(counts: &Counts, of_feature: &FeatureCounts, kind: Kind) -> Option<
         .collect();
     // The order of a hash map never shows: keys break ties.
     open.sort_by(|a, b| b.1.f1().total_cmp(&a.1.f1()).then(a.0.cmp(&b.0)));
-    let limit = if kind == Kind::ContextWord { 1 } else { MAX_KEYS };
     let mut keys = Vec::new();
     let mut best = Confusion { named: 0, fires: of_feature.firings, both: 0 };
     while keys.len() < limit {

@@ -1,6 +1,6 @@
 //! What the hooked language model promises, from outside.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 
@@ -9,5 +9,4 @@ mod laws; // caches, padding, batches, early stops and hooks change only what th
 mod parity; // every hook point equals transformers'
 mod real;
 mod text; // tokenizers and generation
-mod tmp_bench;
 mod training; // the pass is differentiable from random weights // the models beside the project

@@ -7,33 +7,33 @@ use untangle_model::{Hook, LanguageModel, LoadOptions, ModelError, Pass};
 use untangle_schema::HookPoint;
 
 /// Names of the fixtures under tests/parity/fixtures/model.
-pub const FIXTURES: [&str; 3] = ["gpt2", "llama", "llama3"];
+pub(crate) const FIXTURES: [&str; 3] = ["gpt2", "llama", "llama3"];
 
 /// Directory of a fixture.
-pub fn fixture_dir(name: &str) -> PathBuf {
+pub(crate) fn fixture_dir(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures/model").join(name)
 }
 
 /// A fixture in f32.
-pub fn fixture(name: &str) -> LanguageModel {
+pub(crate) fn fixture(name: &str) -> LanguageModel {
     LanguageModel::load(&fixture_dir(name), &LoadOptions::default()).unwrap()
 }
 
 /// Keeps what it wants and changes nothing.
 #[derive(Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     /// The points to keep; all where this is none.
-    pub points: Option<Vec<HookPoint>>,
+    pub(crate) points: Option<Vec<HookPoint>>,
     /// Points to leave out.
-    pub not: Vec<HookPoint>,
-    pub last: Option<HookPoint>,
-    pub found: BTreeMap<HookPoint, Tensor>,
+    pub(crate) not: Vec<HookPoint>,
+    pub(crate) last: Option<HookPoint>,
+    pub(crate) found: BTreeMap<HookPoint, Tensor>,
     /// Points in the order in which they came.
-    pub order: Vec<HookPoint>,
+    pub(crate) order: Vec<HookPoint>,
 }
 
 impl Recorder {
-    pub fn of(points: &[HookPoint]) -> Self {
+    pub(crate) fn of(points: &[HookPoint]) -> Self {
         Self { points: Some(points.to_vec()), ..Self::default() }
     }
 }
@@ -55,9 +55,9 @@ impl Hook for Recorder {
 }
 
 /// Replaces the activation at one point by a function of it.
-pub struct Replace<F> {
-    pub at: HookPoint,
-    pub with: F,
+pub(crate) struct Replace<F> {
+    pub(crate) at: HookPoint,
+    pub(crate) with: F,
 }
 
 impl<F: FnMut(&Pass<'_>, Tensor) -> Tensor> Hook for Replace<F> {
@@ -71,13 +71,13 @@ impl<F: FnMut(&Pass<'_>, Tensor) -> Tensor> Hook for Replace<F> {
 }
 
 /// Token ids `[batch, seq]`, the same for the same arguments.
-pub fn tokens(model: &LanguageModel, batch: i64, seq: i64) -> Tensor {
+pub(crate) fn tokens(model: &LanguageModel, batch: i64, seq: i64) -> Tensor {
     let ids = Tensor::arange(batch * seq, (Kind::Int64, Device::Cpu)) * 7 + 3;
     ids.remainder(model.vocab_size() as i64).view([batch, seq])
 }
 
 /// Largest |found - expected| in units of the root mean square of `expected`.
-pub fn error(found: &Tensor, expected: &Tensor) -> f64 {
+pub(crate) fn error(found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.size(), expected.size());
     let (found, expected) = (found.to_kind(Kind::Double), expected.to_kind(Kind::Double));
     let rms = expected.square().mean(None::<Kind>).sqrt();
@@ -86,18 +86,18 @@ pub fn error(found: &Tensor, expected: &Tensor) -> f64 {
 
 /// Fails unless the two agree to `tolerance` in units of the expected root mean square.
 #[track_caller]
-pub fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
+pub(crate) fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     let error = error(found, expected);
     assert!(error <= tolerance, "{what}: differs by {error:.1e} of the RMS, at most {tolerance:.0e} is allowed");
 }
 
 /// The tensors of a safetensors file.
-pub fn read_tensors(path: &Path) -> BTreeMap<String, Tensor> {
+pub(crate) fn read_tensors(path: &Path) -> BTreeMap<String, Tensor> {
     Tensor::read_safetensors(path).unwrap().into_iter().collect()
 }
 
 /// A folder of the test material beside the project, or none, said aloud, where it is absent.
-pub fn shared(folder: &str) -> Option<PathBuf> {
+pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let root = std::env::var_os("UNTANGLE_SHARED").map_or_else(beside, PathBuf::from);
     let dir = root.join(folder);

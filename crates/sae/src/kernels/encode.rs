@@ -8,7 +8,7 @@
 //! whatever the proposing precision, and no result depends on how the product was tiled.
 
 use super::buffer::{Buffer, Element, matmul_nt};
-use super::select::{Candidate, Running, rank};
+use super::select::{Candidate, Running, keep_best};
 use super::vector;
 use crate::error::SaeError;
 use half::bf16;
@@ -170,9 +170,9 @@ fn settle_rows(
     let outputs = chosen.indices.chunks_exact_mut(k).zip(chosen.pre_acts.chunks_exact_mut(k));
     for ((x, running), (indices, pre_acts)) in rows.zip(outputs) {
         settle(weights, x, k, running.finish(), exact);
-        exact.sort_unstable_by_key(|c| c.index);
+        exact.sort_unstable_by_key(|c| c.index());
         for ((index, pre_act), c) in indices.iter_mut().zip(pre_acts).zip(exact.iter()) {
-            (*index, *pre_act) = (c.index, c.value);
+            (*index, *pre_act) = (c.index(), c.value());
         }
     }
 }
@@ -183,21 +183,17 @@ fn settle(weights: &EncoderWeights<'_>, x: &[f32], k: usize, proposed: &[Candida
     exact.clear();
     let mut worst_error = 0f32;
     for proposal in &proposed[..(k + EXTRA).min(proposed.len())] {
-        let value = weights.pre_act(x, proposal.index);
-        worst_error = worst_error.max((value - proposal.value).abs());
-        exact.push(Candidate { value, index: proposal.index });
+        worst_error = worst_error.max(look(weights, x, *proposal, exact));
     }
     let mut next = exact.len();
     loop {
         keep_best(exact, k);
-        let kth = exact.iter().map(|c| c.value).fold(f32::INFINITY, f32::min);
+        let kth = exact.iter().map(|c| c.value()).fold(f32::INFINITY, f32::min);
         // Twice the worst error seen: the latents that were looked at are a sample of those that were not.
         let doubt = kth - 2.0 * worst_error;
         match proposed.get(next) {
-            Some(proposal) if proposal.value >= doubt => {
-                let value = weights.pre_act(x, proposal.index);
-                worst_error = worst_error.max((value - proposal.value).abs());
-                exact.push(Candidate { value, index: proposal.index });
+            Some(proposal) if proposal.value() >= doubt => {
+                worst_error = worst_error.max(look(weights, x, *proposal, exact));
                 next += 1;
             }
             Some(_) => return,
@@ -207,16 +203,17 @@ fn settle(weights: &EncoderWeights<'_>, x: &[f32], k: usize, proposed: &[Candida
     }
     exact.clear();
     for index in 0..weights.d_sae() as u32 {
-        exact.push(Candidate { value: weights.pre_act(x, index), index });
+        exact.push(Candidate::new(weights.pre_act(x, index), index));
     }
     keep_best(exact, k);
 }
 
-fn keep_best(candidates: &mut Vec<Candidate>, k: usize) {
-    if candidates.len() > k {
-        candidates.select_nth_unstable_by(k - 1, rank);
-        candidates.truncate(k);
-    }
+/// Recomputes a proposal in f32; returns how far off it was.
+#[inline(always)]
+fn look(weights: &EncoderWeights<'_>, x: &[f32], proposal: Candidate, exact: &mut Vec<Candidate>) -> f32 {
+    let value = weights.pre_act(x, proposal.index());
+    exact.push(Candidate::new(value, proposal.index()));
+    (value - proposal.value()).abs()
 }
 
 /// Every pre-activation of every row by f32 dot products: the slow reference of [`EncoderWeights::choose`], and the way

@@ -3,21 +3,47 @@
 use super::buffer::Element;
 use super::vector::dispatch;
 
-/// An index and its value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    /// Value that the candidates are ranked by.
-    pub value: f32,
-    /// Index of the latent.
-    pub index: u32,
+/// A latent and the value that it is ranked by, packed so that ranking is one comparison of integers: larger values come
+/// first, among equal values the lower index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate(u64);
+
+impl Candidate {
+    /// The candidate `index` with `value`.
+    #[inline(always)]
+    pub fn new(value: f32, index: u32) -> Self {
+        // Flipping a negative number's bits, and a positive one's sign, makes unsigned order the order of values
+        // (IEEE 754 total order); the complement turns it around.
+        let bits = value.to_bits();
+        let ascending = bits ^ (((bits as i32) >> 31) as u32 | 0x8000_0000);
+        Candidate(u64::from(!ascending) << 32 | u64::from(index))
+    }
+
+    /// The value.
+    #[inline(always)]
+    pub fn value(self) -> f32 {
+        let ascending = !((self.0 >> 32) as u32);
+        let flipped = if ascending >> 31 == 1 { 0x8000_0000 } else { u32::MAX };
+        f32::from_bits(ascending ^ flipped)
+    }
+
+    /// The index.
+    #[inline(always)]
+    pub fn index(self) -> u32 {
+        self.0 as u32
+    }
 }
 
-/// Larger values first; among equal values the lower index first.
-pub fn rank(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.value.total_cmp(&a.value).then(a.index.cmp(&b.index))
+/// Drops all but the `keep` first in rank, in no particular order.
+#[inline(always)]
+pub fn keep_best(candidates: &mut Vec<Candidate>, keep: usize) {
+    if candidates.len() > keep {
+        candidates.select_nth_unstable(keep - 1);
+        candidates.truncate(keep);
+    }
 }
 
-/// Keeps the `keep` best of all entries that it is shown, in ascending order of index.
+/// Keeps the `keep` best of all entries that it is shown.
 ///
 /// Candidates gather in a list of several times `keep`; when it is full, all but the best `keep` are dropped, and from
 /// then on only what beats the worst of those is looked at: a vector comparison per entry in nearly all cases.
@@ -52,19 +78,14 @@ impl Running {
 
     /// The best entries, best first.
     pub fn finish(&mut self) -> &[Candidate] {
-        self.prune();
-        self.found.sort_unstable_by(rank);
+        keep_best(&mut self.found, self.keep);
+        self.found.sort_unstable();
         &self.found
     }
 
     fn prune(&mut self) {
-        if self.found.len() > self.keep {
-            self.found.select_nth_unstable_by(self.keep - 1, rank);
-            self.found.truncate(self.keep);
-        }
-        if self.found.len() == self.keep {
-            self.floor = self.found.iter().map(|c| c.value).fold(f32::INFINITY, f32::min);
-        }
+        keep_best(&mut self.found, self.keep);
+        self.floor = self.found.iter().map(|c| c.value()).fold(f32::INFINITY, f32::min);
     }
 }
 
@@ -85,7 +106,7 @@ fn sweep<T: Element>(selection: &mut Running, values: &[T], bias: &[f32], first:
         }
         for (i, &value) in sums[..values.len()].iter().enumerate() {
             if value > floor {
-                selection.found.push(Candidate { value, index: (first + block * BLOCK + i) as u32 });
+                selection.found.push(Candidate::new(value, (first + block * BLOCK + i) as u32));
             }
         }
         if selection.found.len() >= full {
@@ -102,10 +123,18 @@ mod tests {
 
     fn by_sorting(values: &[f32], keep: usize) -> Vec<Candidate> {
         let mut all: Vec<_> =
-            values.iter().enumerate().map(|(i, &value)| Candidate { value, index: i as u32 }).collect();
-        all.sort_by(rank);
+            (0u32..).zip(values).map(|(i, &value)| Candidate::new(value, i)).collect();
+        all.sort_by(|a, b| b.value().total_cmp(&a.value()).then(a.index().cmp(&b.index())));
         all.truncate(keep);
         all
+    }
+
+    #[test]
+    fn packing_keeps_value_and_index() {
+        for value in [0.0, -0.0, 1.5, -1.5, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE, -3e38] {
+            let candidate = Candidate::new(value, 77);
+            assert_eq!((candidate.value().to_bits(), candidate.index()), (value.to_bits(), 77));
+        }
     }
 
     proptest! {

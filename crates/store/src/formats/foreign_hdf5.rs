@@ -71,7 +71,7 @@ fn storage(dataset: Dataset, path: &Path, name: &str) -> Result<Storage, StoreEr
     Ok(Storage::Hdf5 { dataset, chunk_rows })
 }
 
-/// Full names of the datasets below `group`, in depth-first order, at most [`MOST_NAMES`].
+/// Full names of the datasets below `group`, a group's own first, at most [`MOST_NAMES`].
 pub(super) fn datasets(group: &Group) -> Vec<String> {
     let mut names = Vec::new();
     collect(group, &mut names);
@@ -79,7 +79,9 @@ pub(super) fn datasets(group: &Group) -> Vec<String> {
 }
 
 fn collect(group: &Group, names: &mut Vec<String>) {
-    names.extend(group.datasets().unwrap_or_default().iter().map(|dataset| dataset.name()));
+    let mut own: Vec<String> = group.datasets().unwrap_or_default().iter().map(|dataset| dataset.name()).collect();
+    own.sort();
+    names.extend(own);
     for below in group.groups().unwrap_or_default() {
         if names.len() >= MOST_NAMES {
             break;

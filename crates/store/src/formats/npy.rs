@@ -87,7 +87,11 @@ fn parse(text: &str) -> Option<Header> {
     };
     let shape = value("shape")?.strip_prefix('(')?.split_once(')')?.0;
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
-    Some(Header { descr: descr(value("descr")?)?, fortran_order, shape: sizes.map(|s| s.parse().ok()).collect::<Option<_>>()? })
+    Some(Header {
+        descr: descr(value("descr")?)?,
+        fortran_order,
+        shape: sizes.map(|s| s.parse().ok()).collect::<Option<_>>()?,
+    })
 }
 
 /// The type: a quoted string, or the beginning of a structured type, which no reader here takes.
@@ -132,7 +136,10 @@ mod tests {
         refused("{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", "shape [6]");
         refused("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2, 1), }", "shape [3, 2, 1]");
         refused("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2), }", "cut short");
-        refused("{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999, 9999999999999999), }", "no file has");
+        refused(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999, 9999999999999999), }",
+            "no file has",
+        );
         refused("{'descr': '<f4', 'fortran_order': False, 'shape': (3, -2), }", "dictionary");
         refused("{}", "dictionary");
     }
@@ -141,7 +148,13 @@ mod tests {
     fn files_that_are_not_numpy_and_absurd_header_lengths_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.npy");
-        for bytes in [&b""[..], b"PK\x03\x04 something else", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{", b"\x93NUMPY\x09\x00\x01\x00{"] {
+        for bytes in [
+            &b""[..],
+            b"PK\x03\x04 something else",
+            b"\x93NUMPY\x01\x00",
+            b"\x93NUMPY\x02\x00\xff\xff\xff\xff{",
+            b"\x93NUMPY\x09\x00\x01\x00{",
+        ] {
             std::fs::write(&path, bytes).expect("written");
             assert!(matches!(open(&path), Err(StoreError::Header { .. })), "{bytes:?}");
         }

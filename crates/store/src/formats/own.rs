@@ -39,7 +39,10 @@ pub(super) fn open(path: &Path) -> Result<Shard, StoreError> {
         n: captured.manifest.n_rows,
         d: hook.d_in,
         dtype: captured.manifest.store_dtype,
-        storage: Storage::Contiguous { file: file.clone(), offset: layout.extent(&layout::activations(hook.hook)).offset },
+        storage: Storage::Contiguous {
+            file: file.clone(),
+            offset: layout.extent(&layout::activations(hook.hook)).offset,
+        },
     };
     let columns = captured.manifest.hooks.iter().map(column).collect();
     Ok(Shard { path: path.to_owned(), n_rows: captured.manifest.n_rows, columns, captured: Some(captured) })

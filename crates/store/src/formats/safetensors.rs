@@ -32,7 +32,9 @@ pub(super) fn open(path: &Path, key: Option<&str>) -> Result<Matrix, StoreError>
         Dtype::F32 => StoreDtype::F32,
         Dtype::F16 => StoreDtype::F16,
         Dtype::BF16 => StoreDtype::Bf16,
-        other => return Err(StoreError::ElementType { path: path.to_owned(), object: key, found: format!("{other:?}") }),
+        other => {
+            return Err(StoreError::ElementType { path: path.to_owned(), object: key, found: format!("{other:?}") });
+        }
     };
     let shape: Vec<u64> = info.shape.iter().map(|size| *size as u64).collect();
     let (n, d) = as_matrix(&shape, path, &key)?;
@@ -70,9 +72,7 @@ fn chosen(header: &Map<String, Value>, path: &Path, key: Option<&str>) -> Result
     let holds = || header.keys().cloned().collect::<Vec<_>>();
     match key {
         Some(key) if header.contains_key(key) => Ok(key.to_owned()),
-        Some(key) => {
-            Err(StoreError::NoSuchObject { path: path.to_owned(), object: key.to_owned(), holds: holds() })
-        }
+        Some(key) => Err(StoreError::NoSuchObject { path: path.to_owned(), object: key.to_owned(), holds: holds() }),
         None if header.len() == 1 => Ok(holds().remove(0)),
         None => Err(StoreError::KeyNeeded { path: path.to_owned(), holds: holds() }),
     }
@@ -109,7 +109,11 @@ mod tests {
         refused(r#"{"a": {"dtype": "F64", "shape": [1, 2], "data_offsets": [0, 16]}}"#, None, "F64");
         refused(r#"{"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}"#, None, "shape [4]");
         refused(r#"{"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 12]}}"#, None, "are not 2 rows of 2");
-        refused(r#"{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 4]}}"#, None, "are not");
+        refused(
+            r#"{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 4]}}"#,
+            None,
+            "are not",
+        );
         refused(r#"{"a": 3}"#, None, "entry `a`");
         refused("[", None, "bad safetensors header");
     }

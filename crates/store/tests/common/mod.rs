@@ -1,5 +1,5 @@
 //! Which small files do this crate's tests share?
-#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part")]
 
 use std::path::Path;
 use untangle_schema::capture::{HookColumn, row_flags};

@@ -1,0 +1,144 @@
+//! Sparse codes on disk, written while they come in: a safetensors file whose sizes are known only at the end.
+//!
+//! | tensor | shape | holds |
+//! |---|---|---|
+//! | `rows` | i64 `[n]` | number of every row in the store |
+//! | `starts` | i64 `[n + 1]` | where every row's entries begin in the two tensors below |
+//! | `features` | i64 `[nnz]` | active features, ascending within a row |
+//! | `activations` | f32 `[nnz]` | their activations, greater than zero |
+
+use serde_json::{Map, Value, json};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use untangle_sae::Codes;
+use untangle_store::durable::{place, with_suffix};
+use untangle_store::{Lock, StoreError};
+
+/// Tensors in the order of the file: name, type, bytes per element.
+const TENSORS: [(&str, &str, u64); 4] =
+    [("rows", "I64", 8), ("starts", "I64", 8), ("features", "I64", 8), ("activations", "F32", 4)];
+
+/// Writes the tensors side by side into files of their own, and joins them at the end.
+pub(crate) struct CodesFile {
+    output: PathBuf,
+    parts: [Part; TENSORS.len()],
+    force: bool,
+    _lock: Lock,
+}
+
+/// One tensor while it grows; removed when dropped.
+struct Part {
+    path: PathBuf,
+    file: BufWriter<File>,
+    elements: u64,
+}
+
+impl CodesFile {
+    /// Begins `output`, which may exist only if `force` is set.
+    pub(crate) fn create(output: &Path, force: bool) -> Result<Self, StoreError> {
+        if !force && output.exists() {
+            return Err(StoreError::Exists { path: output.to_owned() });
+        }
+        let partial = with_suffix(output, ".partial");
+        let lock = Lock::take(&with_suffix(&partial, ".lock"), output)?;
+        let [a, b, c, d] = TENSORS.map(|(name, _, _)| Part::create(with_suffix(&partial, &format!(".{name}"))));
+        let mut file = CodesFile { output: output.to_owned(), parts: [a?, b?, c?, d?], force, _lock: lock };
+        file.parts[1].put(0_i64.to_le_bytes())?;
+        Ok(file)
+    }
+
+    /// Appends the codes of the store's rows `rows`.
+    pub(crate) fn append(&mut self, rows: &[u64], codes: &Codes) -> Result<(), StoreError> {
+        let [row_part, start_part, feature_part, activation_part] = &mut self.parts;
+        let before = feature_part.elements;
+        for (row, start) in rows.iter().zip(&codes.starts()[1..]) {
+            row_part.put((*row as i64).to_le_bytes())?;
+            start_part.put(((before + *start as u64) as i64).to_le_bytes())?;
+        }
+        for feature in codes.features() {
+            feature_part.put(i64::from(*feature).to_le_bytes())?;
+        }
+        for activation in codes.activations() {
+            activation_part.put(activation.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Rows and active features so far.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.parts[0].elements, self.parts[2].elements)
+    }
+
+    /// Joins the tensors under their header, syncs, and gives the file its name.
+    pub(crate) fn finish(mut self) -> Result<(), StoreError> {
+        let partial = with_suffix(&self.output, ".partial");
+        let joined = self.join(&partial);
+        if joined.is_err() {
+            let _ = fs::remove_file(&partial);
+        }
+        joined.map_err(StoreError::io(&self.output))?;
+        place(&partial, &self.output, self.force)
+    }
+
+    fn join(&mut self, partial: &Path) -> io::Result<()> {
+        let mut out = BufWriter::new(File::create(partial)?);
+        let header = header(self.parts.each_ref().map(|part| part.elements));
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        for part in &mut self.parts {
+            part.file.flush()?;
+            io::copy(&mut File::open(&part.path)?, &mut out)?;
+        }
+        out.into_inner()?.sync_all()
+    }
+}
+
+impl Part {
+    fn create(path: PathBuf) -> Result<Self, StoreError> {
+        let file = File::create(&path).map_err(StoreError::io(&path))?;
+        Ok(Part { path, file: BufWriter::new(file), elements: 0 })
+    }
+
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), StoreError> {
+        self.elements += 1;
+        self.file.write_all(&bytes).map_err(StoreError::io(&self.path))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // What cannot be removed is overwritten by the next run.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The JSON that says where every tensor lies, padded so that the tensors are aligned.
+fn header(elements: [u64; TENSORS.len()]) -> String {
+    let mut offset = 0;
+    let mut tensors = Map::new();
+    for ((name, dtype, size), n) in TENSORS.into_iter().zip(elements) {
+        let end = offset + n * size;
+        tensors.insert(name.to_owned(), json!({ "dtype": dtype, "shape": [n], "data_offsets": [offset, end] }));
+        offset = end;
+    }
+    let text = Value::Object(tensors).to_string();
+    format!("{text:<width$}", width = text.len().next_multiple_of(8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_lie_one_after_the_other_behind_an_aligned_header() {
+        let header = header([2, 3, 5, 5]);
+        assert_eq!(header.len() % 8, 0);
+        let value: Value = serde_json::from_str(&header).expect("JSON");
+        let place = |name: &str| value[name]["data_offsets"].clone();
+        assert_eq!(
+            ["rows", "starts", "features", "activations"].map(place),
+            [json!([0, 16]), json!([16, 40]), json!([40, 80]), json!([80, 100])]
+        );
+    }
+}

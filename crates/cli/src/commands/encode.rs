@@ -1,0 +1,85 @@
+//! `untangle encode`: which features of a dictionary fire on the rows of a store?
+
+use super::options::{column_of, open_store};
+use crate::codes_file::CodesFile;
+use crate::context::Context;
+use crate::exit::Complaint;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::path::PathBuf;
+use untangle_interpret::progress::Progress;
+use untangle_sae::{Codes, Sae};
+use untangle_store::{HeldOut, Part, RowBlock, Scan};
+
+/// Run the rows of a store through a dictionary and write the sparse codes as safetensors
+#[derive(Debug, Args)]
+pub(crate) struct EncodeArgs {
+    /// Dictionary directory
+    #[arg(value_name = "SAE")]
+    sae: PathBuf,
+    /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key)
+    #[arg(value_name = "STORE", required = true)]
+    store: Vec<String>,
+    /// File to write, with the tensors rows, starts, features and activations
+    #[arg(long, value_name = "CODES.safetensors")]
+    out: PathBuf,
+    /// Column of the store [default: the dictionary's own]
+    #[arg(long, value_name = "NAME")]
+    hook: Option<String>,
+    /// Encode only the first N rows of the part
+    #[arg(long, value_name = "N")]
+    rows: Option<u64>,
+    /// Rows to encode; train and held-out are those of the default split
+    #[arg(long, value_enum, default_value = "all")]
+    part: PartChoice,
+    /// Replace an existing file
+    #[arg(long)]
+    force: bool,
+}
+
+/// A part of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PartChoice {
+    /// Every row
+    All,
+    /// Rows that training may read
+    Train,
+    /// Rows that it may not
+    HeldOut,
+}
+
+/// Rows that are encoded together.
+const BLOCK_ROWS: usize = 8192;
+
+pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
+    let sae = Sae::load(&args.sae)?;
+    let store = open_store(&args.store)?;
+    let column = column_of(&sae, &store, args.hook.as_deref())?;
+    let part = match args.part {
+        PartChoice::All => Part::All,
+        PartChoice::Train => Part::Train,
+        PartChoice::HeldOut => Part::HeldOut,
+    };
+    let limit = args.rows.unwrap_or(store.n_rows()).min(store.n_rows());
+    if limit == 0 {
+        return Err(Complaint::usage("--rows 0 leaves nothing to encode".to_owned()));
+    }
+    let mut scan = Scan::new(store, &HeldOut::default(), part, &[column], BLOCK_ROWS)?;
+    let mut file = CodesFile::create(&args.out, args.force)?;
+    let mut progress = Progress::start(&context.progress, "encode", limit);
+    let (mut block, mut codes) = (RowBlock::default(), Codes::new());
+    while file.counts().0 < limit && scan.next_block(&mut block)? {
+        let n = block.len().min((limit - file.counts().0) as usize);
+        sae.encode(&block.columns[0][..n * sae.d_in()], &mut codes)?;
+        file.append(&block.rows[..n], &codes)?;
+        progress.advance(n as u64)?;
+    }
+    progress.finish();
+    let (rows, active) = file.counts();
+    file.finish()?;
+    let result = json!({ "codes": args.out, "rows": rows, "active": active });
+    context.output.result(&result, |out| {
+        let mean = active as f64 / rows.max(1) as f64;
+        writeln!(out, "{}: {rows} rows, {mean:.2} active features per row", args.out.display())
+    })
+}

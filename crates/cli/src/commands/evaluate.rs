@@ -1,0 +1,131 @@
+//! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
+
+use super::dictionary::{Dictionary, Rows};
+use super::options::{ComputeArgs, load_model, open_store};
+use super::text_store::TextStore;
+use crate::context::Context;
+use crate::exit::Complaint;
+use crate::output::table;
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+use untangle_interpret::ce::{CeRecovered, ce_recovered};
+use untangle_interpret::contexts::contexts_of;
+use untangle_interpret::evaluate::{Evaluation, evaluate};
+use untangle_interpret::{Corpus, Interval};
+use untangle_model::LanguageModel;
+use untangle_store::ActivationSet;
+
+/// Measure dictionaries on rows that training never saw: FVU, L0, dead and dense features, CE recovered
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// Dictionary directories
+    #[arg(value_name = "SAE", required = true)]
+    sae: Vec<PathBuf>,
+    /// Stores or matrices; of the store that a dictionary was trained on, only the held-out part is used
+    #[arg(long, value_name = "STORE", num_args = 1.., required_unless_present = "text")]
+    store: Vec<String>,
+    /// Model directory: measure what the reconstruction costs the model when it is spliced in
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Text to evaluate on instead of a store; needs --model
+    #[arg(long, value_name = "PATH", num_args = 1.., requires = "model", conflicts_with = "store")]
+    text: Vec<PathBuf>,
+    /// Rows to use
+    #[arg(long, value_enum, default_value = "auto")]
+    rows: Rows,
+    /// Contexts to run the model on at most
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    contexts: usize,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// Everything measured of one dictionary.
+#[derive(Debug, Serialize)]
+pub(crate) struct Measured {
+    /// Name of its directory.
+    pub(crate) sae: String,
+    /// `all`, `train` or `held-out`.
+    pub(crate) part: &'static str,
+    /// On rows.
+    #[serde(flatten)]
+    pub(crate) evaluation: Evaluation,
+    /// In the model, where there is one.
+    pub(crate) ce: Option<CeRecovered>,
+}
+
+pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
+    let dictionaries = args.sae.iter().map(|dir| Dictionary::load(dir)).collect::<anyhow::Result<Vec<_>>>()?;
+    let model = args.model.as_deref().map(|dir| load_model(dir, args.compute, context)).transpose()?;
+    let mut measured = Vec::new();
+    for dictionary in &dictionaries {
+        let one = match &model {
+            Some(model) if !args.text.is_empty() => {
+                let store = TextStore::capture(dictionary, model, &args.text, context)?;
+                measure(dictionary, &store.set, args.rows, Some(model), args.contexts, context)?
+            }
+            model => measure(dictionary, &open_store(&args.store)?, args.rows, model.as_ref(), args.contexts, context)?,
+        };
+        measured.push(one);
+    }
+    context.output.result(&serde_json::json!({ "dictionaries": measured }), |out| {
+        table(out, &rows_of(&measured))?;
+        let rows = &measured[0].evaluation;
+        writeln!(out, "\non {} rows, {} of them special tokens; brackets: 95 % intervals", rows.rows, rows.special_rows)
+    })
+}
+
+/// Measures one dictionary on a store.
+pub(crate) fn measure(
+    dictionary: &Dictionary,
+    store: &std::sync::Arc<ActivationSet>,
+    rows: Rows,
+    model: Option<&LanguageModel>,
+    contexts: usize,
+    context: &Context,
+) -> anyhow::Result<Measured> {
+    if contexts == 0 {
+        return Err(Complaint::usage("--contexts 0 leaves the model nothing to read"));
+    }
+    let (held_out, part, name) = dictionary.rows_of(store, rows);
+    let corpus = Corpus::new(store.clone(), &dictionary.sae, held_out)?;
+    let evaluation = evaluate(&dictionary.sae, &corpus, part, &context.progress)?;
+    let ce = model
+        .map(|model| {
+            let contexts = contexts_of(&corpus, part, contexts)?;
+            ce_recovered(model, &dictionary.sae, &contexts, &context.progress)
+        })
+        .transpose()?;
+    Ok(Measured { sae: dictionary.name.clone(), part: name, evaluation, ce })
+}
+
+/// Metrics down, dictionaries across.
+pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
+    type Cell = fn(&Measured) -> Option<String>;
+    let lines: [(&str, Cell); 10] = [
+        ("", |m| Some(m.sae.clone())),
+        ("rows", |m| Some(m.part.to_owned())),
+        ("FVU", |m| Some(bracketed(m.evaluation.fvu, m.evaluation.fvu_interval, 4))),
+        ("FVU without special tokens", |m| {
+            let e = &m.evaluation;
+            Some(bracketed(e.fvu_without_special, e.fvu_without_special_interval, 4))
+        }),
+        ("L0", |m| Some(format!("{:.2}", m.evaluation.l0_without_special))),
+        ("dead features", |m| Some(format!("{} of {}", m.evaluation.dead, m.evaluation.d_sae))),
+        ("dense features (> 10 % of rows)", |m| Some(m.evaluation.dense.to_string())),
+        ("CE recovered", |m| m.ce.as_ref().map(|ce| bracketed(ce.recovered, ce.recovered_interval, 4))),
+        ("CE recovered, against the mean", |m| m.ce.as_ref().map(|ce| format!("{:.4}", ce.recovered_mean))),
+        ("nats per token lost", |m| m.ce.as_ref().map(|ce| bracketed(ce.nats_lost, ce.nats_lost_interval, 4))),
+    ];
+    let row = |(name, cell): (&str, Cell)| {
+        let cells: Option<Vec<String>> = measured.iter().map(cell).collect();
+        Some(std::iter::once(name.to_owned()).chain(cells?).collect())
+    };
+    lines.into_iter().filter_map(row).collect()
+}
+
+fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
+    let ends = interval.map(|i| format!(" [{:.digits$}, {:.digits$}]", i.low, i.high));
+    format!("{value:.digits$}{}", ends.unwrap_or_default())
+}

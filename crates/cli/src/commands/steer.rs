@@ -1,0 +1,166 @@
+//! `untangle steer`: what does the model write when features are turned up, set or taken out?
+
+use super::options::{Bos, ComputeArgs, load_model};
+use crate::cards::one_line;
+use crate::context::Context;
+use crate::exit::Complaint;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use untangle_interpret::{Database, Edit, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep};
+use untangle_model::{GenerateOptions, Sampling};
+use untangle_sae::Sae;
+
+/// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
+#[derive(Debug, Args)]
+pub(crate) struct SteerArgs {
+    /// Model directory in Hugging Face form
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Dictionary directory
+    #[arg(long, value_name = "SAE")]
+    sae: PathBuf,
+    /// Feature and what to do: 12:add=8, 12:add=2x (twice its largest activation), 12:set=3, 12:mul=0.5, 12:ablate;
+    /// a label instead of a number needs --features
+    #[arg(long = "feature", value_name = "ID-or-label[:OP=VALUE]", required = true)]
+    feature: Vec<String>,
+    /// Text to continue
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// Feature database, for labels and for strengths with x
+    #[arg(long, value_name = "FEATURES.db")]
+    features: Option<PathBuf>,
+    /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
+    sweep: Vec<f32>,
+    /// Tokens that are steered
+    #[arg(long, value_enum, default_value = "all")]
+    at: At,
+    /// Tokens to write
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    tokens: usize,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0, help_heading = "Sampling")]
+    temperature: f64,
+    /// Only the N likeliest tokens are considered
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    top_k: Option<usize>,
+    /// Only the likeliest tokens whose probabilities sum to P are considered
+    #[arg(long, value_name = "P", help_heading = "Sampling")]
+    top_p: Option<f64>,
+    /// Seed of sampling and of the random directions beside which the effect is measured
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
+    seed: u64,
+    /// Beginning-of-sequence token before the prompt
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Sampling")]
+    bos: Bos,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// Which tokens are steered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum At {
+    /// Prompt and generated tokens
+    All,
+    /// The prompt alone
+    Prompt,
+    /// Generated tokens alone
+    Generated,
+}
+
+/// What one set of edits did.
+#[derive(Serialize)]
+struct Steered {
+    /// The value of the sweep, where there is one.
+    value: Option<f32>,
+    edits: Vec<EditRecord>,
+    #[serde(flatten)]
+    result: SteerResult,
+}
+
+/// An edit with its strength in units of activation.
+#[derive(Serialize)]
+struct EditRecord {
+    feature: usize,
+    operator: &'static str,
+    value: f32,
+}
+
+pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
+    let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
+    let sae = Sae::load(&args.sae)?;
+    let database = args.features.as_deref().map(Database::open).transpose()?;
+    let values = sweep_values(&args.sweep)?;
+    let edits = values
+        .iter()
+        .map(|value| {
+            let specs: Vec<_> = specs.iter().map(|spec| value.map_or(spec.clone(), |v| spec.with_value(v))).collect();
+            resolve(&specs, database.as_ref(), sae.d_sae())
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let model = load_model(&args.model, args.compute, context)?;
+    let results = sweep(&model, &sae, &edits, &args.prompt, &options(args))?;
+    let steered: Vec<_> = values
+        .into_iter()
+        .zip(edits)
+        .zip(results)
+        .map(|((value, edits), result)| Steered { value, edits: edits.iter().map(record).collect(), result })
+        .collect();
+    let value = serde_json::json!({ "prompt": args.prompt, "steered": steered });
+    context.output.result(&value, |out| write_text(out, &steered))
+}
+
+/// Once without a value where nothing is swept.
+fn sweep_values(values: &[f32]) -> anyhow::Result<Vec<Option<f32>>> {
+    if let Some(wrong) = values.iter().find(|value| !value.is_finite()) {
+        return Err(Complaint::usage(format!("--sweep: {wrong} is not a finite number")));
+    }
+    Ok(if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() })
+}
+
+fn options(args: &SteerArgs) -> SteerOptions {
+    let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
+    let scope = match args.at {
+        At::All => Scope::All,
+        At::Prompt => Scope::Prompt,
+        At::Generated => Scope::Generated,
+    };
+    let generate = GenerateOptions { max_new_tokens: args.tokens, sampling, seed: args.seed, stop_at_eos: true };
+    SteerOptions { generate, scope, bos: args.bos.into() }
+}
+
+fn record(edit: &Edit) -> EditRecord {
+    use untangle_interpret::Operator;
+    let (operator, value) = match edit.operator {
+        Operator::Add(value) => ("add", value),
+        Operator::Set(value) => ("set", value),
+        Operator::Mul(value) => ("mul", value),
+    };
+    EditRecord { feature: edit.feature, operator, value }
+}
+
+fn write_text(out: &mut dyn Write, steered: &[Steered]) -> io::Result<()> {
+    if let Some(first) = steered.first() {
+        writeln!(out, "baseline: {}", one_line(&first.result.baseline))?;
+    }
+    for one in steered {
+        let edits: Vec<_> =
+            one.edits.iter().map(|e| format!("feature {} {} {:.2}", e.feature, e.operator, e.value)).collect();
+        writeln!(out, "\n{}", edits.join(", "))?;
+        writeln!(out, "steered:  {}", one_line(&one.result.steered))?;
+        writeln!(out, "effect:   {}", effect_text(&one.result))?;
+    }
+    Ok(())
+}
+
+/// The effect on the prompt beside that of random directions of the same norm.
+pub(crate) fn effect_text(result: &SteerResult) -> String {
+    let e = &result.effect;
+    format!(
+        "moves the next-token distribution by {:.2} nats (a random direction: {:.2}), \
+         the tokens that the feature raises by {:+.3} (random: {:+.3})",
+        e.kl, e.control_kl, e.raised, e.control_raised
+    )
+}

@@ -1,0 +1,183 @@
+//! How well a dictionary reconstructs, and how its features fire, on rows that its training never saw.
+//!
+//! The metrics and their formulas are [`untangle_sae::metrics`]'; here they are pooled over a part of a store, and
+//! [`bootstrap`](crate::bootstrap) intervals over groups of documents are put beside them.
+
+use crate::bootstrap::{self, GROUPS, Interval, group_of};
+use crate::corpus::Corpus;
+use crate::error::InterpretError;
+use serde::Serialize;
+use untangle_sae::metrics::{FiringCounts, Fvu};
+use untangle_sae::{Codes, Sae};
+use untangle_schema::Observer;
+use untangle_schema::capture::row_flags;
+use untangle_store::{Part, RowBlock};
+
+/// What a dictionary does on the evaluated rows. Special tokens (BOS and the like) count only where it says so.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Rows, special tokens included.
+    pub rows: u64,
+    /// Rows of special tokens.
+    pub special_rows: u64,
+    /// Fraction of variance unexplained over all rows; lower is better.
+    pub fvu: f64,
+    /// Its 95 % interval.
+    pub fvu_interval: Option<Interval>,
+    /// The same without special tokens.
+    pub fvu_without_special: f64,
+    /// Its 95 % interval.
+    pub fvu_without_special_interval: Option<Interval>,
+    /// Mean number of active features per row over all rows.
+    pub l0: f64,
+    /// The same without special tokens.
+    pub l0_without_special: f64,
+    /// Its 95 % interval.
+    pub l0_without_special_interval: Option<Interval>,
+    /// Features of the dictionary.
+    pub d_sae: usize,
+    /// Features that fire on none of the rows that are not special.
+    pub dead: usize,
+    /// Features that fire on more than a tenth of them.
+    pub dense: usize,
+}
+
+/// Evaluates `sae` on a part of `corpus`.
+///
+/// # Errors
+/// When the part is empty, a value is not finite, or the user asks to stop.
+pub fn evaluate(
+    sae: &Sae,
+    corpus: &Corpus,
+    part: Part,
+    observer: &dyn Observer,
+) -> Result<Evaluation, InterpretError> {
+    let mut sums = Sums::new(sae);
+    corpus.each_block(part, sae, "evaluate", observer, |block, codes| sums.add(sae, corpus, block, codes))?;
+    if sums.ordinary.firing.rows() == 0 {
+        let part = if part == Part::HeldOut { "the held-out part" } else { "the part" };
+        return Err(InterpretError::NoRows { store: corpus.store().name(), part });
+    }
+    Ok(sums.finish())
+}
+
+/// Sums over a set of rows, pooled and by group of documents.
+struct Pool {
+    fvu: Fvu,
+    firing: FiringCounts,
+    groups: Groups,
+}
+
+impl Pool {
+    fn new(sae: &Sae) -> Self {
+        Self { fvu: Fvu::new(sae.d_in()), firing: FiringCounts::new(sae.d_sae()), groups: Groups::new(sae.d_in()) }
+    }
+}
+
+struct Sums {
+    all: Pool,
+    ordinary: Pool,
+    x_hat: Vec<f32>,
+    kept: (Vec<f32>, Vec<f32>, Codes),
+}
+
+impl Sums {
+    fn new(sae: &Sae) -> Self {
+        Self { all: Pool::new(sae), ordinary: Pool::new(sae), x_hat: Vec::new(), kept: Default::default() }
+    }
+
+    fn add(&mut self, sae: &Sae, corpus: &Corpus, block: &RowBlock, codes: &Codes) -> Result<(), InterpretError> {
+        let (d, x) = (sae.d_in(), &block.columns[0][..]);
+        self.x_hat.resize(x.len(), 0.0);
+        sae.decode(codes, &mut self.x_hat)?;
+        self.all.fvu.update(x, &self.x_hat);
+        self.all.firing.update(codes);
+        let (kept_x, kept_x_hat, kept_codes) = &mut self.kept;
+        kept_x.clear();
+        kept_x_hat.clear();
+        kept_codes.clear();
+        for (at, (x, x_hat)) in x.chunks_exact(d).zip(self.x_hat.chunks_exact(d)).enumerate() {
+            let group = group_of(corpus.document_of(block, at));
+            let (features, activations) = codes.row(at);
+            self.all.groups.add(group, x, x_hat, features.len());
+            if block.flags[at] & row_flags::EXCLUDED == 0 {
+                self.ordinary.groups.add(group, x, x_hat, features.len());
+                kept_x.extend_from_slice(x);
+                kept_x_hat.extend_from_slice(x_hat);
+                kept_codes.push_row(features.iter().copied().zip(activations.iter().copied()));
+            }
+        }
+        self.ordinary.fvu.update(kept_x, kept_x_hat);
+        self.ordinary.firing.update(kept_codes);
+        Ok(())
+    }
+
+    fn finish(self) -> Evaluation {
+        let (all, ordinary) = (self.all, self.ordinary);
+        let (rows, ordinary_rows) = (all.firing.rows(), ordinary.firing.rows());
+        Evaluation {
+            rows,
+            special_rows: rows - ordinary_rows,
+            fvu: all.fvu.value(),
+            fvu_interval: all.groups.fvu_interval(),
+            fvu_without_special: ordinary.fvu.value(),
+            fvu_without_special_interval: ordinary.groups.fvu_interval(),
+            l0: all.firing.l0(),
+            l0_without_special: ordinary.firing.l0(),
+            l0_without_special_interval: ordinary.groups.l0_interval(),
+            d_sae: ordinary.firing.counts().len(),
+            dead: ordinary.firing.dead(),
+            dense: ordinary.firing.dense(),
+        }
+    }
+}
+
+/// Per group of documents, what a resample needs: rows, active features, `|x - x_hat|^2`, `|x - o|^2`, and `x - o` by
+/// coordinate, with o the first row seen, so that a large common mean does not eat the variance's digits.
+struct Groups {
+    origin: Vec<f32>,
+    sums: Vec<Vec<f64>>,
+}
+
+const ROWS: usize = 0;
+const ACTIVE: usize = 1;
+const ERROR: usize = 2;
+const SQUARE: usize = 3;
+const FIRST: usize = 4;
+
+impl Groups {
+    fn new(d_in: usize) -> Self {
+        Self { origin: Vec::new(), sums: vec![vec![0.0; FIRST + d_in]; GROUPS] }
+    }
+
+    fn add(&mut self, group: usize, x: &[f32], x_hat: &[f32], active: usize) {
+        if self.origin.is_empty() {
+            self.origin = x.to_vec();
+        }
+        let sums = &mut self.sums[group];
+        sums[ROWS] += 1.0;
+        sums[ACTIVE] += active as f64;
+        let (mut error, mut square) = (0.0, 0.0);
+        for (((&x, &x_hat), &origin), sum) in x.iter().zip(x_hat).zip(&self.origin).zip(&mut sums[FIRST..]) {
+            let (e, c) = (f64::from(x) - f64::from(x_hat), f64::from(x) - f64::from(origin));
+            error += e * e;
+            square += c * c;
+            *sum += c;
+        }
+        sums[ERROR] += error;
+        sums[SQUARE] += square;
+    }
+
+    fn interval(&self, metric: impl Fn(&[f64]) -> f64) -> Option<Interval> {
+        let held: Vec<Vec<f64>> = self.sums.iter().filter(|sums| sums[ROWS] > 0.0).cloned().collect();
+        bootstrap::interval(&held, 0, metric)
+    }
+
+    fn fvu_interval(&self) -> Option<Interval> {
+        self.interval(|s| s[ERROR] / (s[SQUARE] - s[FIRST..].iter().map(|x| x * x).sum::<f64>() / s[ROWS]))
+    }
+
+    fn l0_interval(&self) -> Option<Interval> {
+        self.interval(|s| s[ACTIVE] / s[ROWS])
+    }
+}

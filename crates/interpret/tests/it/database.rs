@@ -1,0 +1,169 @@
+//! Feature databases come back as they were written, broken ones are refused by name, and labels find features.
+
+use crate::planted::config;
+use std::fs;
+use std::path::Path;
+use untangle_interpret::{Database, DatabaseWriter, InterpretError, Operator, Run, resolve};
+use untangle_schema::{Classify, Example, Fault, FeatureCard, Histogram, LabelEvidence, LogitEffect};
+use untangle_store::StoreError;
+
+fn card(feature: usize, label: Option<&str>) -> FeatureCard {
+    let evidence = LabelEvidence {
+        precision: 0.5,
+        recall: 0.25,
+        mass_recall: 0.75,
+        floor: 0.125,
+        control: 0.0625,
+        firings: 40,
+        rows: 1000,
+    };
+    let example = |row: u64, activation: f32| Example {
+        row,
+        document: 7,
+        position: 2,
+        activation,
+        tokens: vec![" the".into(), " \"old\"".into(), " bridge".into(), "\n".into()],
+        activations: vec![0.0, 0.1, activation, 0.0],
+        peak: 2,
+    };
+    let effect = |token: &str, effect: f32| LogitEffect { token: token.into(), id: 9, effect };
+    FeatureCard {
+        feature,
+        label: label.map(str::to_owned),
+        label_source: label.map(|_| "tokens".to_owned()),
+        label_score: label.map(|_| 0.9 - feature as f64 / 100.0),
+        label_evidence: label.map(|_| evidence),
+        density: 0.01,
+        max_activation: 4.5 + feature as f32,
+        mean_activation: 0.1,
+        examples: vec![example(1 << 40, 4.5), example(3, 0.1)],
+        sampled: vec![example(5, 0.3)],
+        histogram: Histogram { edges: vec![1.0, 2.0, 4.0], counts: vec![3, 4] },
+        top_logits: vec![effect(" river", 1.5), effect("?!", 1.25)],
+        bottom_logits: vec![effect(" sky", -1.5)],
+    }
+}
+
+const LABELS: [Option<&str>; 5] = [Some("\"bridge\""), Some("after \"bridge\""), Some("end of a sentence"), None, Some("Ünder")];
+
+fn run() -> Run {
+    Run {
+        tool_version: "0".into(),
+        sae: "mid".into(),
+        config: config(3, 5),
+        store: "x.h5".into(),
+        model: None,
+        rows: 1000,
+        held_out_rows: 50,
+        seed: 0,
+    }
+}
+
+fn write(path: &Path) {
+    let mut writer = DatabaseWriter::create(path, false).expect("free");
+    LABELS.iter().enumerate().for_each(|(feature, label)| writer.put(&card(feature, *label)).expect("written"));
+    writer.finish(&run()).expect("finished");
+}
+
+#[test]
+fn cards_come_back_as_they_were_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("FEATURES.db");
+    write(&path);
+    let database = Database::open(&path).expect("valid");
+    for (feature, label) in LABELS.into_iter().enumerate() {
+        assert_eq!(database.card(feature).expect("there"), card(feature, label));
+    }
+    assert_eq!((database.run().expect("there"), database.n_features().expect("counted")), (run(), 5));
+    let beyond = database.card(5).expect_err("five features");
+    assert_eq!((beyond.to_string().as_str(), beyond.fault()), ("there is no feature 5: the dictionary has 5, from 0", Fault::Usage));
+    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing beside the database");
+}
+
+#[test]
+fn features_are_found_by_words_and_by_rank() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("FEATURES.db");
+    write(&path);
+    let database = Database::open(&path).expect("valid");
+    let found = |text: &str| -> Vec<usize> {
+        database.search(text, 10).expect("searched").iter().map(|summary| summary.feature).collect()
+    };
+    assert_eq!(found("sentence"), [2]);
+    assert_eq!(found("bridge")[..2], [0, 1], "labels before examples");
+    assert_eq!(found("bridge").len(), 5, "all fire on it");
+    assert_eq!(found("sen end"), [2], "beginnings of words, in any order");
+    assert_eq!(found("under"), [4], "accents aside");
+    assert_eq!(found("river").len(), 5);
+    assert_eq!(found("?!").len(), 5, "punctuation is looked up as it stands");
+    for harmless in ["\"", "a OR", "NEAR(", "*", "", "nothing such", "label:x", "100%"] {
+        let _ = found(harmless);
+    }
+    let listed: Vec<usize> = database.list(10).expect("listed").iter().map(|summary| summary.feature).collect();
+    assert_eq!(listed, [0, 1, 2, 4, 3]);
+}
+
+#[test]
+fn specifications_are_resolved_and_ambiguity_is_spelt_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("FEATURES.db");
+    write(&path);
+    let database = Database::open(&path).expect("valid");
+    let resolved = |text: &str| resolve(&[text.parse().expect("valid")], Some(&database), 5).map(|edits| edits[0]);
+    let edit = resolved("bridge:add=2x").expect("an exact label is preferred to a part of one");
+    assert_eq!((edit.feature, edit.operator), (0, Operator::Add(9.0)));
+    assert_eq!(resolved("3").expect("known").operator, Operator::Add(7.5), "once its maximum, by default");
+    assert_eq!(resolved("sentence:ablate").expect("one").feature, 2);
+    let several = resolved("bri:add=1").expect_err("two labels have it").to_string();
+    assert!(several.contains("2 features") && several.contains("0 (\"bridge\")") && several.contains("1 (after"), "{several}");
+    let none = resolved("river:add=1").expect_err("not a label").to_string();
+    assert!(none.contains("no feature is labelled `river`") && none.contains("0 (\"bridge\")"), "{none}");
+    assert!(matches!(resolved("9:add=1"), Err(InterpretError::NoSuchFeature { feature: 9, d_sae: 5 })));
+    let spec = ["4:add=2x".parse().expect("valid")];
+    assert!(matches!(resolve(&spec, None, 5), Err(InterpretError::NeedsDatabase { .. })));
+    assert!(matches!(resolve(&spec, Some(&database), 6), Err(InterpretError::OtherDictionary { .. })));
+}
+
+#[test]
+fn broken_and_foreign_files_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("FEATURES.db");
+    write(&path);
+    let whole = fs::read(&path).expect("read");
+    let opened = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("written");
+        let error = Database::open(&path).map(drop).expect_err("broken");
+        assert!(error.to_string().contains("FEATURES.db") && error.fault() == Fault::BadInput, "{error}");
+        error
+    };
+    assert!(matches!(opened(&whole[..whole.len() / 2]), InterpretError::DamagedDatabase { .. }));
+    assert!(matches!(opened(b"not a database at all, but long enough to be one".repeat(40).as_slice()), InterpretError::NotAFeatureDatabase { .. }));
+    assert!(matches!(opened(b""), InterpretError::NotAFeatureDatabase { .. }));
+    let changed = |at: usize, bytes: [u8; 4]| {
+        let mut copy = whole.clone();
+        copy[at..at + 4].copy_from_slice(&bytes);
+        copy
+    };
+    // Bytes 60 and 68 of an SQLite header are user_version and application_id.
+    assert!(matches!(opened(&changed(60, [0, 0, 0, 9])), InterpretError::DatabaseVersion { found: 9, .. }));
+    assert!(matches!(opened(&changed(68, [0; 4])), InterpretError::NotAFeatureDatabase { .. }));
+    let missing = Database::open(&folder.path().join("absent.db")).expect_err("absent");
+    assert_eq!(missing.fault(), Fault::Io);
+}
+
+#[test]
+fn a_database_is_written_by_one_and_never_overwritten_unasked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("FEATURES.db");
+    let first = DatabaseWriter::create(&path, false).expect("free");
+    let second = DatabaseWriter::create(&path, false).map(drop);
+    assert!(matches!(second, Err(InterpretError::Store(StoreError::Locked { .. }))), "{second:?}");
+    drop(first);
+    assert!(!path.exists(), "unfinished work has no final name");
+    write(&path);
+    assert!(matches!(DatabaseWriter::create(&path, false), Err(InterpretError::Store(StoreError::Exists { .. }))));
+    let forced = DatabaseWriter::create(&path, true).expect("forced");
+    assert_eq!(Database::open(&path).expect("still the old one").n_features().expect("counted"), 5);
+    forced.finish(&run()).expect("finished");
+    assert_eq!(Database::open(&path).expect("the new one").n_features().expect("counted"), 0);
+}

@@ -1,0 +1,165 @@
+//! Planted features get the labels that say where they fire, features that fire at random get none, labels of other
+//! features score low, and examples and statistics equal a naive reference.
+
+use crate::planted::{Token, axes, corpus, id, model, noise, store};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use tempfile::TempDir;
+use untangle_interpret::{Corpus, Database, FeaturesPlan, FeaturesReport, features};
+use untangle_schema::{FeatureCard, Silent};
+use untangle_store::{HeldOut, Split};
+
+/// Width of the model, so of the dictionary.
+const D: usize = 16;
+
+type Fires = fn(&Token) -> bool;
+
+/// What each feature fires on, by coordinate, and the label that says so; features beyond are dead.
+const PLANTED: [(Option<&str>, Fires); 8] = [
+    (Some("\"The\" / \"the\""), |t| [id(" the"), id(" The")].contains(&t.token)),
+    (Some("after \"little\""), |t| t.previous == Some(id(" little"))),
+    (Some("before \"boat\""), |t| t.next == Some(id(" boat"))),
+    (Some("end of a sentence"), |t| [id("."), id("!")].contains(&t.token)),
+    (Some("\"sea\" after \"big\""), |t| t.token == id(" sea") && t.previous == Some(id(" big"))),
+    (None, |t| noise(t.row, 77) % 10 == 0),
+    (Some("\"fish\""), |t| t.token == id(" fish") || noise(t.row, 78) % 100 == 0),
+    (Some("spelling \"underwood\""), |t| {
+        t.token == id("wood") && t.previous == Some(id("der")) && noise(t.row, 0) % 2 == 0
+    }),
+];
+
+fn activation(feature: usize, token: &Token) -> f32 {
+    let planted = PLANTED.get(feature);
+    let fires = !token.special() && planted.is_some_and(|(_, fires)| fires(token));
+    if fires { 1.0 + (noise(token.row, 3 + feature as u64) % 100_000) as f32 / 50_000.0 } else { 0.0 }
+}
+
+struct World {
+    _folder: TempDir,
+    tokens: Vec<Token>,
+    split: Split,
+    report: FeaturesReport,
+    database: Database,
+}
+
+/// One run over the planted corpus, shared by the tests.
+fn world() -> MutexGuard<'static, World> {
+    static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
+    WORLD.get_or_init(|| Mutex::new(make())).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn make() -> World {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (tokens, model, sae) = (corpus(1000, 60), model(), axes(D));
+    let row = |token: &Token| (0..D).map(|feature| activation(feature, token)).collect();
+    let set = store(&folder.path().join("x.h5"), &tokens, D, model.identity(), row);
+    let held_out = HeldOut::Fraction { fraction: 0.2, seed: 0 };
+    let split = Split::new(&held_out, &set).expect("possible");
+    let corpus = Corpus::new(set, &sae, held_out).expect("fits");
+    let path = folder.path().join("FEATURES.db");
+    let plan = FeaturesPlan::default();
+    let report = features(&sae, "planted", &corpus, Some(&model), &plan, &path, false, &Silent).expect("done");
+    let database = Database::open(&path).expect("written");
+    World { _folder: folder, tokens, split, report, database }
+}
+
+fn cards(world: &World) -> Vec<FeatureCard> {
+    (0..D).map(|feature| world.database.card(feature).expect("there")).collect()
+}
+
+#[test]
+fn planted_features_are_labelled_and_random_ones_are_not() {
+    let world = world();
+    let cards = cards(&world);
+    for (card, (label, _)) in cards.iter().zip(PLANTED) {
+        if let Some("spelling \"underwood\"") = label {
+            // Too rare to be certain of: pairs and spellings compete. Whatever it is called has to hold.
+            continue;
+        }
+        assert_eq!(card.label.as_deref(), label);
+    }
+    for feature in [0, 1, 2, 3, 4] {
+        assert_eq!(cards[feature].label_score, Some(1.0), "feature {feature} follows its rule exactly");
+        let evidence = cards[feature].label_evidence.expect("scored");
+        assert_eq!((evidence.precision, evidence.recall, evidence.mass_recall), (1.0, 1.0, 1.0));
+    }
+    let noisy = cards[6].label_evidence.expect("scored");
+    assert!(noisy.precision == 1.0 && (0.7..0.9).contains(&noisy.recall), "{noisy:?}");
+    assert!(cards[8..].iter().all(|card| card.label.is_none() && card.max_activation == 0.0));
+}
+
+#[test]
+fn scores_are_those_of_a_count_over_the_held_out_rows() {
+    let world = world();
+    let held: Vec<&Token> =
+        world.tokens.iter().filter(|t| !t.special() && world.split.is_held_out(t.row, t.document)).collect();
+    let fires = held.iter().filter(|t| activation(6, t) > 0.0).count() as f64;
+    let named = held.iter().filter(|t| t.token == id(" fish")).count() as f64;
+    let card = world.database.card(6).expect("there");
+    let evidence = card.label_evidence.expect("scored");
+    assert_eq!((evidence.rows, evidence.firings), (held.len() as u64, fires as u64));
+    assert_eq!(card.label_score, Some(2.0 * named / (named + fires)), "every fish fires, so both = named");
+    let density = fires / held.len() as f64;
+    assert!((evidence.floor - 2.0 * density / (1.0 + density)).abs() < 1e-12);
+    assert_eq!(world.report.run.held_out_rows, held.len() as u64);
+}
+
+#[test]
+fn labels_of_other_features_score_low() {
+    let world = world();
+    assert!(world.report.mean_f1 > 0.9, "{:?}", world.report);
+    assert!(world.report.mean_control < 0.2, "{:?}", world.report);
+    assert_eq!(world.report.dead, D - PLANTED.len());
+}
+
+#[test]
+fn statistics_and_strongest_examples_equal_a_naive_reference() {
+    let world = world();
+    let train: Vec<&Token> =
+        world.tokens.iter().filter(|t| !t.special() && !world.split.is_held_out(t.row, t.document)).collect();
+    for feature in 0..PLANTED.len() {
+        let card = world.database.card(feature).expect("there");
+        let mut firing: Vec<(&Token, f32)> =
+            train.iter().map(|t| (*t, activation(feature, t))).filter(|(_, a)| *a > 0.0).collect();
+        assert_eq!(card.density, firing.len() as f64 / train.len() as f64);
+        assert_eq!(card.histogram.counts.iter().sum::<u64>(), firing.len() as u64);
+        firing.sort_by(|(s, a), (t, b)| b.total_cmp(a).then(s.row.cmp(&t.row)));
+        assert_eq!(card.max_activation, firing[0].1);
+        let mut seen = HashMap::new();
+        firing.retain(|(t, _)| seen.insert(t.document, ()).is_none());
+        firing.truncate(20);
+        let expected: Vec<(u64, f32)> = firing.iter().map(|(t, a)| (t.row, *a)).collect();
+        let found: Vec<(u64, f32)> = card.examples.iter().map(|e| (e.row, e.activation)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn windows_show_the_corpus_and_the_activation_at_every_token() {
+    let world = world();
+    for card in cards(&world) {
+        for example in card.examples.iter().chain(&card.sampled) {
+            let first = example.row as usize - example.peak;
+            let place = &world.tokens[example.row as usize];
+            assert_eq!((example.document, example.position), (place.document, place.position));
+            assert_eq!(example.activations[example.peak], example.activation);
+            assert_eq!(example.peak, (place.position as usize).min(16), "as far back as the context goes");
+            for (offset, (text, found)) in example.tokens.iter().zip(&example.activations).enumerate() {
+                let token = &world.tokens[first + offset];
+                assert_eq!(*text, crate::planted::VOCABULARY[token.token as usize]);
+                assert_eq!(*found, activation(card.feature, token));
+                assert_eq!(token.row as usize / 32, place.row as usize / 32, "within the context");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_best_understood_features_come_first_and_labels_find_features() {
+    let world = world();
+    let best = world.database.most_interpretable(10).expect("read");
+    assert!(best.len() >= 5 && best.windows(2).all(|pair| pair[0].label_score >= pair[1].label_score));
+    assert!(best.iter().all(|card| card.density <= 0.1));
+    assert_eq!(world.database.by_label("AFTER little").expect("read")[0].feature, 1);
+    assert_eq!(world.database.search("fish", 10).expect("read")[0].feature, 6);
+}

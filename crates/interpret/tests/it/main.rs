@@ -1,0 +1,9 @@
+//! Tests of the public interface: planted dictionaries, a random two-block model, files that are broken on purpose.
+
+mod database;
+mod evaluation;
+mod labels;
+mod planted;
+mod splicing;
+mod steering;
+mod windows;

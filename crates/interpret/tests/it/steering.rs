@@ -1,0 +1,180 @@
+//! Laws of steering, on a random model and a random dictionary.
+
+use crate::planted::{POINT, corpus, model, noise, random_dictionary};
+use tch::Tensor;
+use untangle_interpret::intervene::{Intervention, Rewrite};
+use untangle_interpret::steer::edit::{RandomStep, Steer};
+use untangle_interpret::{Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
+use untangle_model::{GenerateOptions, Hook, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Sampling};
+use untangle_sae::{Codes, Sae};
+use untangle_schema::BosPolicy;
+
+const D: usize = 16;
+
+fn tokens() -> Vec<i64> {
+    corpus(1, 30).iter().map(|t| i64::from(t.token)).collect()
+}
+
+fn logits(model: &LanguageModel, hook: &mut dyn Hook) -> Vec<f32> {
+    let logits = model.forward(&Tensor::from_slice(&tokens()).unsqueeze(0), hook).expect("fits").expect("logits");
+    Vec::try_from(logits.view(-1)).expect("f32")
+}
+
+fn steered(model: &LanguageModel, sae: &Sae, edits: &[Edit], scope: Scope) -> Vec<f32> {
+    let rewrite = Steer::new(sae, edits).expect("valid");
+    logits(model, &mut Intervention::new(model, POINT, D, scope, rewrite).expect("fits"))
+}
+
+fn edit(feature: usize, operator: Operator) -> Edit {
+    Edit { feature, operator }
+}
+
+fn rows() -> Vec<f32> {
+    (0..D as u64 * 20).map(|at| noise(at, 1) as f32 / (1_u64 << 47) as f32 - 1.0).collect()
+}
+
+fn rewritten(sae: &Sae, edits: &[Edit]) -> Vec<f32> {
+    let mut rows = rows();
+    Steer::new(sae, edits).expect("valid").rewrite(&mut rows).expect("rewritten");
+    rows
+}
+
+#[test]
+fn an_unchanged_feature_changes_no_bit() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    let baseline = logits(&model, &mut NoHook);
+    for operator in [Operator::Add(0.0), Operator::Mul(1.0)] {
+        assert_eq!(steered(&model, &sae, &[edit(3, operator), edit(9, operator)], Scope::All), baseline);
+    }
+    let silent = edit(3, Operator::Add(5.0));
+    assert_eq!(steered(&model, &sae, &[silent], Scope::Generated), baseline, "no token of the prompt");
+    assert_ne!(steered(&model, &sae, &[silent], Scope::All), baseline);
+}
+
+#[test]
+fn setting_a_feature_to_its_own_value_changes_no_bit() {
+    let sae = random_dictionary(D, 40);
+    let mut codes = Codes::new();
+    sae.encode(&rows(), &mut codes).expect("encoded");
+    for (at, row) in rows().chunks_exact(D).enumerate() {
+        for feature in 0..sae.d_sae() {
+            let mut same = row.to_vec();
+            // One row at a time, as in generation: the value is that of the batch.
+            let own = edit(feature, Operator::Set(codes.activation(at, feature)));
+            let changed = Steer::new(&sae, &[own]).expect("valid").rewrite(&mut same).expect("rewritten");
+            assert!(!changed && same == row, "feature {feature} of row {at}");
+        }
+    }
+}
+
+#[test]
+fn edits_are_exact_deltas_that_leave_the_rest_alone() {
+    let sae = random_dictionary(D, 40);
+    let mut codes = Codes::new();
+    sae.encode(&rows(), &mut codes).expect("encoded");
+    let expect = |change: &dyn Fn(f32) -> f32, operator| {
+        let found = rewritten(&sae, &[edit(4, operator)]);
+        for (at, (x, y)) in rows().chunks_exact(D).zip(found.chunks_exact(D)).enumerate() {
+            let f = codes.activation(at, 4);
+            for ((x, y), d) in x.iter().zip(y).zip(sae.decoder_row(4)) {
+                assert_eq!(*y, x + (change(f) * d), "row {at}, {operator:?}");
+            }
+        }
+    };
+    expect(&|_| 2.5, Operator::Add(2.5));
+    expect(&|f| 1.5 - f, Operator::Set(1.5));
+    expect(&|f| 0.0 - f, Operator::Set(0.0));
+    expect(&|f| 3.0 * f - f, Operator::Mul(3.0));
+    assert!((0..20).any(|row| codes.activation(row, 4) > 0.0), "the feature fires somewhere");
+}
+
+#[test]
+fn several_features_are_the_sum_in_any_order() {
+    let sae = random_dictionary(D, 40);
+    let (a, b) = (edit(4, Operator::Set(2.0)), edit(17, Operator::Add(-1.0)));
+    let both = rewritten(&sae, &[a, b]);
+    assert_eq!(both, rewritten(&sae, &[b, a]), "to the bit");
+    let (one, other) = (rewritten(&sae, &[a]), rewritten(&sae, &[b]));
+    for (((x, both), one), other) in rows().iter().zip(&both).zip(&one).zip(&other) {
+        assert!((both - x - ((one - x) + (other - x))).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn the_cache_makes_no_difference() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    for edits in [vec![edit(4, Operator::Add(3.0))], vec![edit(4, Operator::Set(3.0)), edit(6, Operator::Mul(2.0))]] {
+        let whole = steered(&model, &sae, &edits, Scope::All);
+        let rewrite = Steer::new(&sae, &edits).expect("valid");
+        let mut hook = Intervention::new(&model, POINT, D, Scope::All, rewrite).expect("fits");
+        let mut cache = KvCache::new(model.config());
+        let vocab = model.vocab_size();
+        for (at, token) in tokens().iter().enumerate() {
+            let token = Tensor::from_slice(&[*token]).unsqueeze(0);
+            let phase = if at == 0 { Phase::Prompt } else { Phase::Generated };
+            let input = Input { tokens: &token, mask: None, phase, logits: Logits::Last };
+            let logits = model.forward_with(&input, Some(&mut cache), &mut hook).expect("fits").expect("logits");
+            let logits: Vec<f32> = Vec::try_from(logits.view(-1)).expect("f32");
+            let expected = &whole[at * vocab..(at + 1) * vocab];
+            let apart = logits.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-5, "position {at}: {apart}");
+        }
+    }
+}
+
+#[test]
+fn special_tokens_are_never_steered() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    let rewrite = Steer::new(&sae, &[edit(4, Operator::Add(9.0))]).expect("valid");
+    let mut hook = Intervention::new(&model, POINT, D, Scope::All, rewrite).expect("fits");
+    let at = |hook: &mut dyn Hook| {
+        let logits = model.forward(&Tensor::from_slice(&[0_i64, 5, 0, 0]).unsqueeze(0), hook).expect("fits");
+        Vec::<f32>::try_from(logits.expect("logits").view(-1)).expect("f32")
+    };
+    let (with, without) = (at(&mut hook), at(&mut NoHook));
+    assert_eq!(with[..24], without[..24], "position 0 is special and sees nothing else");
+    assert_ne!(with[24..48], without[24..48]);
+}
+
+#[test]
+fn random_steps_are_as_long_as_the_steering() {
+    let sae = random_dictionary(D, 40);
+    let edits = [edit(4, Operator::Set(2.0)), edit(9, Operator::Add(1.0))];
+    let mut random = rows();
+    RandomStep::new(Steer::new(&sae, &edits).expect("valid"), 3).rewrite(&mut random).expect("rewritten");
+    let before = rows();
+    let lengths = |after: &[f32]| -> Vec<f32> {
+        let length = |(y, x): (&[f32], &[f32])| y.iter().zip(x).map(|(y, x)| (y - x).powi(2)).sum::<f32>().sqrt();
+        after.chunks_exact(D).zip(before.chunks_exact(D)).map(length).collect()
+    };
+    for (a, b) in lengths(&random).iter().zip(lengths(&rewritten(&sae, &edits))) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+}
+
+#[test]
+fn texts_stand_side_by_side_and_effects_grow_with_strength() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    let generate = GenerateOptions { max_new_tokens: 12, sampling: Sampling::GREEDY, seed: 1, stop_at_eos: false };
+    let options = SteerOptions { generate, scope: Scope::All, bos: BosPolicy::Auto };
+    let strengths = [0.0, 1.0, 4.0, 16.0];
+    let edits: Vec<Vec<Edit>> = strengths.iter().map(|v| vec![edit(4, Operator::Add(*v))]).collect();
+    let found = sweep(&model, &sae, &edits, "the little dog", &options).expect("steered");
+    assert_eq!(found[0].steered, found[0].baseline, "strength 0");
+    assert_eq!((found[0].effect.kl, found[0].effect.raised, found[0].effect.control_kl), (0.0, 0.0, 0.0));
+    assert!(found.iter().all(|result| result.baseline.starts_with("the little dog")));
+    assert!(found.windows(2).all(|pair| pair[0].effect.kl < pair[1].effect.kl), "{found:?}");
+    assert!(found[3].effect.control_kl > 0.0 && found[3].effect.raised > found[3].effect.control_raised, "{found:?}");
+    assert_ne!(found[3].steered, found[3].baseline);
+    assert_eq!(steer(&model, &sae, &edits[3], "the little dog", &options).expect("steered"), found[3]);
+}
+
+#[test]
+fn edits_that_cannot_be_meant_are_refused() {
+    let sae = random_dictionary(D, 40);
+    let refused = |edits: &[Edit]| Steer::new(&sae, edits).map(drop);
+    let twice = [edit(1, Operator::Add(1.0)), edit(1, Operator::Set(0.0))];
+    assert!(matches!(refused(&twice), Err(InterpretError::TwiceSteered { feature: 1 })));
+    let beyond = refused(&[edit(40, Operator::Add(1.0))]).expect_err("0 to 39").to_string();
+    assert!(beyond.contains("no feature 40") && beyond.contains("40, from 0"), "{beyond}");
+}

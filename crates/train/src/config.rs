@@ -1,0 +1,207 @@
+//! What the user asks of a training run, and the checked plan that follows from it and the data.
+
+use crate::error::TrainError;
+use crate::schedule::Schedule;
+use serde::{Deserialize, Serialize};
+use untangle_sae::Precision;
+
+/// Number of features, absolute or relative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Width {
+    /// `d_sae` itself.
+    Features(usize),
+    /// `d_sae / d_in`.
+    Expansion(f64),
+}
+
+/// What the user asks for; `None` leaves a choice to the plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// Number of features.
+    pub width: Width,
+    /// Active features per row.
+    pub k: usize,
+    /// Training tokens, counted with repetition.
+    pub tokens: Option<u64>,
+    /// Rows per step.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub lr: Option<f64>,
+    /// Fraction of the run in which the learning rate rises.
+    pub warm_up: f64,
+    /// Fraction of the run, at its end, in which it falls to zero.
+    pub decay: f64,
+    /// Seed of the first weights (the order of rows has the source's).
+    pub seed: u64,
+    /// Global norm that gradients are clipped to; none for no clipping.
+    pub clip_norm: Option<f64>,
+    /// Coefficient of AuxK; 0 turns it off.
+    pub aux_coefficient: f64,
+    /// Tokens of silence after which a latent counts as dead.
+    pub dead_after: Option<u64>,
+    /// Whether rows are scaled to a mean norm of sqrt(d_in) in training (and the scale folded into the result).
+    pub normalise: bool,
+    /// Arithmetic of the encoder product.
+    pub precision: Option<Precision>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            width: Width::Expansion(8.0),
+            k: 32,
+            tokens: None,
+            batch: 4096,
+            lr: None,
+            warm_up: 0.05,
+            decay: 0.2,
+            seed: 0,
+            clip_norm: Some(1.0),
+            aux_coefficient: 1.0,
+            dead_after: None,
+            normalise: true,
+            precision: None,
+        }
+    }
+}
+
+/// A checked run: every number that decides the result. Saved beside it, and compared before a run is continued.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainPlan {
+    /// Always `topk`.
+    pub architecture: String,
+    /// Width of the activations.
+    pub d_in: usize,
+    /// Number of features.
+    pub d_sae: usize,
+    /// Active features per row.
+    pub k: usize,
+    /// Rows per step.
+    pub batch: usize,
+    /// Learning rate by step, and the number of steps.
+    pub schedule: Schedule,
+    /// Seed of the first weights.
+    pub seed: u64,
+    /// Global norm that gradients are clipped to; none for no clipping.
+    pub clip_norm: Option<f64>,
+    /// Coefficient of AuxK.
+    pub aux_coefficient: f64,
+    /// Tokens of silence after which a latent counts as dead.
+    pub dead_after: u64,
+    /// Whether rows are scaled in training.
+    pub normalise: bool,
+    /// Arithmetic of the encoder product: `f32` or `bf16`.
+    pub precision: String,
+}
+
+/// Without `--tokens`, the store is read as often as it takes to see this many rows, at least once.
+const DEFAULT_TOKENS: u64 = 2_000_000;
+/// A latent is dead after this many silent tokens, or a tenth of the run where that is less.
+const DEAD_AFTER: u64 = 10_000_000;
+
+impl TrainConfig {
+    /// Checks the request against the data, `rows_per_epoch` rows of width `d_in`, and fills what was left open.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] names the setting that cannot be.
+    pub fn plan(&self, d_in: usize, rows_per_epoch: u64) -> Result<TrainPlan, TrainError> {
+        let refuse = |setting, problem: String| Err(TrainError::Setting { setting, problem });
+        let d_sae = match self.width {
+            Width::Features(n) => n,
+            Width::Expansion(factor) => (factor * d_in as f64).round() as usize,
+        };
+        if d_sae == 0 || d_sae > u32::MAX as usize / 2 {
+            return refuse("--d-sae", format!("{d_sae} features cannot be; give a number from 1 on"));
+        }
+        if self.k == 0 || self.k > d_sae {
+            return refuse("--k", format!("{} is not between 1 and d_sae = {d_sae}", self.k));
+        }
+        if self.batch == 0 || self.batch as u64 > rows_per_epoch {
+            return refuse("--batch", format!("{} is not between 1 and the {rows_per_epoch} training rows", self.batch));
+        }
+        let fraction = |value: f64| (0.0..=1.0).contains(&value);
+        if !fraction(self.warm_up) || !fraction(self.decay) {
+            return refuse("--warm-up and --decay", "must be fractions of the run between 0 and 1".to_owned());
+        }
+        let tokens = self.tokens.unwrap_or_else(|| rows_per_epoch * DEFAULT_TOKENS.div_ceil(rows_per_epoch).max(1));
+        let steps = tokens / self.batch as u64;
+        if steps == 0 {
+            return refuse("--tokens", format!("{tokens} is less than one batch of {}", self.batch));
+        }
+        let lr = self.lr.unwrap_or_else(|| default_learning_rate(d_sae, steps));
+        if !(lr.is_finite() && lr > 0.0) {
+            return refuse("--lr", format!("{lr} is not a positive number"));
+        }
+        if self.clip_norm.is_some_and(|norm| !(norm.is_finite() && norm > 0.0)) {
+            return refuse("--clip-norm", "must be a positive number".to_owned());
+        }
+        if !(self.aux_coefficient.is_finite() && self.aux_coefficient >= 0.0) {
+            return refuse("--aux-k", "must be zero or a positive number".to_owned());
+        }
+        let part = |fraction: f64| (steps as f64 * fraction).round() as u64;
+        Ok(TrainPlan {
+            architecture: "topk".to_owned(),
+            d_in,
+            d_sae,
+            k: self.k,
+            batch: self.batch,
+            schedule: Schedule { lr, warm_up: part(self.warm_up), decay: part(self.decay), steps },
+            seed: self.seed,
+            clip_norm: self.clip_norm,
+            aux_coefficient: self.aux_coefficient,
+            dead_after: self.dead_after.unwrap_or_else(|| DEAD_AFTER.min(steps * self.batch as u64 / 10).max(1)),
+            normalise: self.normalise,
+            precision: self.precision.unwrap_or_else(Precision::fastest).name().to_owned(),
+        })
+    }
+}
+
+/// The peak learning rate where none is given. PLACEHOLDER
+fn default_learning_rate(d_sae: usize, steps: u64) -> f64 {
+    let _ = (d_sae, steps);
+    3e-3
+}
+
+impl TrainPlan {
+    /// Tokens of the whole run.
+    pub fn tokens(&self) -> u64 {
+        self.schedule.steps * self.batch as u64
+    }
+
+    /// Arithmetic of the encoder product.
+    pub fn precision(&self) -> Precision {
+        if self.precision == Precision::Bf16.name() { Precision::Bf16 } else { Precision::F32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting_refused(config: TrainConfig) -> &'static str {
+        match config.plan(64, 10_000) {
+            Err(TrainError::Setting { setting, .. }) => setting,
+            other => panic!("expected a refusal, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plan_resolves_what_was_left_open() {
+        let plan = TrainConfig { tokens: Some(100_000), batch: 1000, ..TrainConfig::default() }.plan(64, 10_000).expect("fits");
+        assert_eq!((plan.d_sae, plan.schedule.steps, plan.schedule.warm_up, plan.schedule.decay), (512, 100, 5, 20));
+        assert_eq!(plan.dead_after, 10_000);
+        let whole_epochs = TrainConfig { batch: 1000, ..TrainConfig::default() }.plan(64, 700_000).expect("fits");
+        assert_eq!(whole_epochs.tokens(), 2_100_000);
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        let config = TrainConfig { batch: 1000, ..TrainConfig::default() };
+        assert_eq!(setting_refused(TrainConfig { k: 513, ..config.clone() }), "--k");
+        assert_eq!(setting_refused(TrainConfig { k: 0, ..config.clone() }), "--k");
+        assert_eq!(setting_refused(TrainConfig { batch: 10_001, ..config.clone() }), "--batch");
+        assert_eq!(setting_refused(TrainConfig { tokens: Some(999), ..config.clone() }), "--tokens");
+        assert_eq!(setting_refused(TrainConfig { lr: Some(f64::NAN), ..config.clone() }), "--lr");
+        assert_eq!(setting_refused(TrainConfig { width: Width::Features(0), ..config }), "--d-sae");
+    }
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Regenerates the fixtures elsewhere and compares them with the committed ones, file by file."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import make_model_fixtures
+import make_sae_fixtures
+from safetensors.torch import load_file
+
+# Largest difference between two machines' f32 results, relative to the largest value of the tensor.
+TOLERANCE = 1e-5
+
+
+def tensor_problems(made, committed):
+    """What differs between two files of tensors, in words."""
+    made, committed = load_file(made), load_file(committed)
+    for name in sorted(made.keys() | committed.keys()):
+        if name not in made or name not in committed:
+            yield f"tensor {name} is {'not committed' if name in made else 'no longer made'}"
+        elif made[name].shape != committed[name].shape or made[name].dtype != committed[name].dtype:
+            yield f"tensor {name} has another shape or type"
+        else:
+            ours, theirs = made[name].double(), committed[name].double()
+            error = (ours - theirs).abs().max()
+            if not error <= TOLERANCE * theirs.abs().max():
+                yield f"tensor {name} differs by {error:.1e}, its largest value is {theirs.abs().max():.1e}"
+
+
+def file_problems(made, committed):
+    """What differs between two files, in words."""
+    if not made.exists() or not committed.exists():
+        return [f"is {'not committed' if made.exists() else 'no longer made'}"]
+    if made.suffix == ".safetensors":
+        return list(tensor_problems(made, committed))
+    return [] if json.loads(made.read_text()) == json.loads(committed.read_text()) else ["differs"]
+
+
+def main():
+    agree = True
+    for generator in (make_sae_fixtures, make_model_fixtures):
+        committed = generator.OUT
+        with tempfile.TemporaryDirectory() as scratch:
+            made = generator.OUT = Path(scratch) / committed.name
+            generator.main()
+            files = {path.relative_to(root) for root in (made, committed) for path in root.rglob("*") if path.is_file()}
+            for file in sorted(files):
+                for problem in file_problems(made / file, committed / file):
+                    print(f"{committed.name}/{file}: {problem}")
+                    agree = False
+    print("agree: the committed fixtures are what the references give" if agree else "DISAGREE")
+    sys.exit(0 if agree else 1)
+
+
+if __name__ == "__main__":
+    main()
