@@ -40,7 +40,7 @@ lint: setup
 
 # Seconds per training step beside the machine's limit
 bench: setup
-    cargo bench --locked --package untangle-bench
+    cargo run --release --locked --package untangle-bench
 
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build

@@ -95,7 +95,9 @@ fn nothing_is_left_for_later_and_no_machine_is_named() {
 fn verbs() -> BTreeSet<String> {
     let help = Untangle::new("--help").succeed();
     let commands = help.split("Commands:").nth(1).expect("a list of commands").split("\n\n").next().unwrap_or_default();
-    let verbs = commands.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+    // Verbs stand two blanks in; deeper lines go on with a description.
+    let entries = commands.lines().filter_map(|line| line.strip_prefix("  ").filter(|entry| !entry.starts_with(' ')));
+    let verbs = entries.filter_map(|entry| entry.split_whitespace().next()).map(str::to_owned);
     verbs.filter(|verb| verb != "help").collect()
 }
 

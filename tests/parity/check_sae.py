@@ -11,7 +11,9 @@ only where its pre-activation lies within that distance of its switching point.
 """
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
 import sae_lens
 import torch
@@ -73,6 +75,16 @@ def compare(sae, x, ours):
     return table, agree
 
 
+def lost_configuration(directory, sae):
+    """What `cfg.json` says and SAELens, having loaded it, does not; it discards what it takes for an old form."""
+    written = json.loads((Path(directory) / "cfg.json").read_text())
+    loaded = sae.cfg.to_dict()
+    for key, value in {**written, **written["metadata"]}.items():
+        found = loaded["metadata"].get(key) if key in written["metadata"] else loaded.get(key)
+        if key != "metadata" and found != value:
+            yield f"cfg.json has {key} {value!r}, SAELens reads {found!r}"
+
+
 def hook_of(sae, store):
     """The store's dataset that the dictionary was trained on."""
     hook = sae.cfg.metadata.hook_name
@@ -91,11 +103,11 @@ def main():
 
     store = Store(args.store)
     print(*store.summary(), sep="\n")
-    problems = list(store.problems())
+    sae = sae_lens.SAE.load_from_disk(args.sae)
+    problems = [*store.problems(), *lost_configuration(args.sae, sae)]
     for problem in problems:
         print(f"  PROBLEM: {problem}")
 
-    sae = sae_lens.SAE.load_from_disk(args.sae)
     codes = load_file(args.codes)
     x = torch.from_numpy(store.rows(hook_of(sae, store)))[codes["rows"]]
     norms = sae.W_dec.norm(dim=1)

@@ -34,25 +34,31 @@ pub(crate) struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Capture(commands::capture::CaptureArgs),
     Train(commands::train::TrainArgs),
-    Encode(commands::encode::EncodeArgs),
+    Evaluate(commands::evaluate::EvaluateArgs),
     Features(commands::features::FeaturesArgs),
     Show(commands::show::ShowArgs),
     Search(commands::search::SearchArgs),
     Steer(commands::steer::SteerArgs),
+    Encode(commands::encode::EncodeArgs),
     Inspect(commands::inspect::InspectArgs),
+    Demo(commands::demo::DemoArgs),
 }
 
 /// Runs the verb that was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     let context = Context::new(&cli.global)?;
     match cli.verb {
+        Verb::Capture(args) => commands::capture::run(&args, &context),
         Verb::Train(args) => commands::train::run(&args, &context),
-        Verb::Encode(args) => commands::encode::run(&args, &context),
+        Verb::Evaluate(args) => commands::evaluate::run(&args, &context),
         Verb::Features(args) => commands::features::run(&args, &context),
         Verb::Show(args) => commands::show::run(&args, &context),
         Verb::Search(args) => commands::search::run(&args, &context),
         Verb::Steer(args) => commands::steer::run(&args, &context),
+        Verb::Encode(args) => commands::encode::run(&args, &context),
         Verb::Inspect(args) => commands::inspect::run(&args, &context),
+        Verb::Demo(args) => commands::demo::run(&args, &context),
     }
 }

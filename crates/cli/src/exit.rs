@@ -125,6 +125,7 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         untangle_store::StoreError,
         untangle_model::ModelError,
         untangle_sae::SaeError,
+        untangle_capture::CaptureError,
         untangle_train::TrainError,
         untangle_interpret::InterpretError,
     );

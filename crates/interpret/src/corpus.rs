@@ -6,6 +6,7 @@ use crate::point::point_of;
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
 use std::sync::Arc;
+use untangle_model::LanguageModel;
 use untangle_sae::{Codes, Sae};
 use untangle_schema::Observer;
 use untangle_schema::capture::row_flags;
@@ -76,6 +77,23 @@ impl Corpus {
     pub(crate) fn require_tokens(&self) -> Result<(), InterpretError> {
         let tokens = self.store.manifest().map(|_| ());
         tokens.ok_or_else(|| InterpretError::NoTokens { store: self.store.name() })
+    }
+
+    /// Whether the store was captured from `model`: other weights would give its rows another meaning.
+    ///
+    /// # Errors
+    /// When it was captured from another one.
+    pub fn check_model(&self, model: &LanguageModel) -> Result<(), InterpretError> {
+        let (Some(manifest), given) = (self.store.manifest(), model.identity()) else { return Ok(()) };
+        let captured = &manifest.model;
+        if captured.weights_sha256 == given.weights_sha256 && captured.tokenizer_sha256 == given.tokenizer_sha256 {
+            return Ok(());
+        }
+        let name = |name: &str, hash: &str| format!("{name} (weights {})", hash.get(..8).unwrap_or(hash));
+        Err(InterpretError::OtherModel {
+            expected: name(&captured.name, &captured.weights_sha256),
+            found: name(&given.name, &given.weights_sha256),
+        })
     }
 
     /// The document of a row; of stores without documents, a stretch of rows.

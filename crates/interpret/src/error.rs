@@ -20,7 +20,9 @@ pub enum InterpretError {
     #[error(transparent)]
     Sae(#[from] SaeError),
     /// The dictionary reads rows of another width.
-    #[error("the dictionary reads activations of width {d_in}, {what} has width {found}; take the ones it was trained on")]
+    #[error(
+        "the dictionary reads activations of width {d_in}, {what} has width {found}; take the ones it was trained on"
+    )]
     WidthDiffers {
         /// Width that the dictionary reads.
         d_in: usize,
@@ -29,10 +31,12 @@ pub enum InterpretError {
         /// Its width.
         found: usize,
     },
-    /// The dictionary was trained on another model than the one at hand.
-    #[error("the dictionary belongs to the model `{expected}`, not to `{found}`; name that model, or train on this one")]
+    /// The store was captured from another model than the one at hand.
+    #[error(
+        "the store was captured from the model {expected}, this one is {found}; name that model, or capture from this one"
+    )]
     OtherModel {
-        /// Model of the dictionary or the store.
+        /// Model of the store.
         expected: String,
         /// Model that was given.
         found: String,
@@ -64,7 +68,9 @@ pub enum InterpretError {
         store: String,
     },
     /// A token id that the model's vocabulary lacks.
-    #[error("{store}: row {row} has token {token}, the model's vocabulary has {vocabulary}; give the model that was captured")]
+    #[error(
+        "{store}: row {row} has token {token}, the model's vocabulary has {vocabulary}; give the model that was captured"
+    )]
     TokenOutside {
         /// The store.
         store: String,
@@ -90,7 +96,9 @@ pub enum InterpretError {
         d_sae: usize,
     },
     /// A feature specification that cannot be read.
-    #[error("`{spec}`: {problem}; write ID-or-label[:OP=VALUE] with OP add, set or mul, or ID-or-label:ablate, as in 12:add=8 or 12:add=2x")]
+    #[error(
+        "`{spec}`: {problem}; write ID-or-label[:OP=VALUE] with OP add, set or mul, or ID-or-label:ablate, as in 12:add=8 or 12:add=2x"
+    )]
     Spec {
         /// The text.
         spec: String,

@@ -46,12 +46,7 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// When the part is empty, a value is not finite, or the user asks to stop.
-pub fn evaluate(
-    sae: &Sae,
-    corpus: &Corpus,
-    part: Part,
-    observer: &dyn Observer,
-) -> Result<Evaluation, InterpretError> {
+pub fn evaluate(sae: &Sae, corpus: &Corpus, part: Part, observer: &dyn Observer) -> Result<Evaluation, InterpretError> {
     let mut sums = Sums::new(sae);
     corpus.each_block(part, sae, "evaluate", observer, |block, codes| sums.add(sae, corpus, block, codes))?;
     if sums.ordinary.firing.rows() == 0 {

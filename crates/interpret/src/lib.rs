@@ -31,6 +31,7 @@ pub mod extremes;
 pub mod features;
 pub mod label;
 pub mod moments;
+mod passes;
 pub mod windows;
 
 pub mod database;

@@ -41,7 +41,11 @@ impl<'a> LogitLens<'a> {
     pub fn new(sae: &'a Sae, model: &LanguageModel, point: HookPoint) -> Result<Self, InterpretError> {
         let found = model.width_of(point)?;
         if found != sae.d_in() {
-            return Err(InterpretError::WidthDiffers { d_in: sae.d_in(), what: format!("{point} of this model"), found });
+            return Err(InterpretError::WidthDiffers {
+                d_in: sae.d_in(),
+                what: format!("{point} of this model"),
+                found,
+            });
         }
         let n_tokens = model.tokenizer().map_or(usize::MAX, |tokenizer| tokenizer.vocab_size()).min(model.vocab_size());
         let folded = || tch::no_grad(|| model.unembedding_folded()).to_device(Device::Cpu).to_kind(Kind::Float);
@@ -100,9 +104,8 @@ fn writes_to_stream(point: HookPoint) -> bool {
     match point {
         HookPoint::Embed => true,
         HookPoint::FinalNormalized => false,
-        HookPoint::Block { site, .. } => matches!(
-            site,
-            Site::ResidPre | Site::ResidMid | Site::ResidPost | Site::AttnOut | Site::MlpOut
-        ),
+        HookPoint::Block { site, .. } => {
+            matches!(site, Site::ResidPre | Site::ResidMid | Site::ResidPost | Site::AttnOut | Site::MlpOut)
+        }
     }
 }

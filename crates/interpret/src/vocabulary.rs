@@ -105,7 +105,15 @@ mod tests {
         let vocabulary = Vocabulary::new(texts, &[0]);
         let quoted: Vec<String> = (0..9).map(|id| vocabulary.quoted(id)).collect();
         let expected = [
-            "special token <s>", "\"little\"", "\"…ily\"", "\".\"", "line break", "space", "\"a\"", "\"don't\"", "token 8",
+            "special token <s>",
+            "\"little\"",
+            "\"…ily\"",
+            "\".\"",
+            "line break",
+            "space",
+            "\"a\"",
+            "\"don't\"",
+            "token 8",
         ];
         assert_eq!(quoted, expected);
         assert_eq!((vocabulary.text(1), vocabulary.text(99)), (" little".to_owned(), "[99]".to_owned()));

@@ -23,12 +23,16 @@ impl Sae {
     pub fn load(dir: &Path) -> Result<Self, SaeError> {
         let config_path = dir.join(files::CONFIG);
         let text = fs::read_to_string(&config_path).map_err(io(&config_path))?;
-        let config: SaeConfig = serde_json::from_str(&text)
+        let mut config: SaeConfig = serde_json::from_str(&text)
             .map_err(|e| SaeError::Config { path: config_path.clone(), reason: e.to_string() })?;
         check_supported(&config, &config_path)?;
         let path = dir.join(files::WEIGHTS);
         let bytes = fs::read(&path).map_err(io(&path))?;
-        let parts = Reader::new(&path, &bytes)?.parts(&config)?;
+        let mut parts = Reader::new(&path, &bytes)?.parts(&config)?;
+        if config.rescale_acts_by_decoder_norm == Some(true) {
+            fold_decoder_norms(&mut parts, config.d_in);
+            config.rescale_acts_by_decoder_norm = Some(false);
+        }
         Sae::new(config, parts)
     }
 
@@ -160,11 +164,7 @@ impl<'a> Reader<'a> {
             ("jumprelu", _) => Activation::JumpRelu { threshold: self.read(tensors::THRESHOLD, &[f])? },
             _ => Activation::Relu,
         };
-        let mut parts = Parts { w_enc, b_enc, w_dec, b_dec, activation };
-        if config.architecture == "topk" && config.rescale_acts_by_decoder_norm == Some(true) {
-            fold_decoder_norms(&mut parts, d);
-        }
-        Ok(parts)
+        Ok(Parts { w_enc, b_enc, w_dec, b_dec, activation })
     }
 }
 

@@ -7,10 +7,12 @@
 //! - [`capture`]: the manifest of an activation file, and the flags of its rows
 //! - [`sae`]: `cfg.json` of a dictionary, in SAELens' v6 form
 //! - [`feature`]: what is known about one feature of a dictionary
+//! - [`concept`]: known concepts of a text, and from which byte on a reader can know them
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
 
 pub mod capture;
+pub mod concept;
 pub mod event;
 pub mod fault;
 pub mod feature;
@@ -18,6 +20,7 @@ pub mod hook_point;
 pub mod sae;
 
 pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDtype};
+pub use concept::{Annotation, Concept, ConceptId, ConceptKind, Coverage};
 pub use event::{Event, Observer, Silent, Unit};
 pub use fault::{Classify, Fault};
 pub use feature::{Example, FeatureCard, Histogram, LabelEvidence, LogitEffect};

@@ -70,6 +70,15 @@ impl Partial {
         path
     }
 
+    /// Removes the unfinished output and everything that belongs to it: nothing can come of it.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be removed.
+    pub fn discard(self) -> Result<(), StoreError> {
+        durable::remove(&self.data)?;
+        self.side_files.iter().try_for_each(|path| durable::remove(path))
+    }
+
     /// Gives the unfinished file its final name and removes what belonged to it.
     pub(crate) fn finish(self) -> Result<PathBuf, StoreError> {
         durable::place(&self.data, &self.output, self.force)?;

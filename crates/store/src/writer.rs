@@ -52,7 +52,8 @@ impl StoreWriter {
     ///
     /// # Errors
     /// [`StoreError::OtherSettings`] where the unfinished file has another manifest (begun afresh if forced),
-    /// [`StoreError::DiskFull`] where the disk cannot hold the whole file, [`StoreError::Empty`] for no rows.
+    /// [`StoreError::DiskFull`] where the disk cannot hold the whole file, and everything that belongs to it is removed;
+    /// [`StoreError::Empty`] for no rows.
     pub fn open(mut partial: Partial, manifest: CaptureManifest) -> Result<Self, StoreError> {
         if manifest.n_rows == 0 || manifest.hooks.is_empty() || manifest.hooks.iter().any(|hook| hook.d_in == 0) {
             return Err(StoreError::Empty { path: partial.output().to_owned() });
@@ -60,7 +61,14 @@ impl StoreWriter {
         let journal_path = partial.side_file(JOURNAL);
         let journal = match resumable(&partial, &journal_path, &manifest)? {
             Some(journal) => journal,
-            None => begin(&partial, &journal_path, manifest)?,
+            None => match begin(&partial, &journal_path, manifest) {
+                // What was prepared for a file that cannot come is in the way of a smaller one.
+                Err(error @ StoreError::DiskFull { .. }) => {
+                    partial.discard()?;
+                    return Err(error);
+                }
+                begun => begun?,
+            },
         };
         let data = partial.data();
         let layout = Layout::locate(&layout::open(data)?, data, &journal.manifest)?;
@@ -142,6 +150,14 @@ impl StoreWriter {
         self.write(layout::COMPLETE, 0, &[1])?;
         self.file.sync_all().map_err(StoreError::io(self.partial.data()))?;
         self.partial.finish()
+    }
+
+    /// Gives up: removes the unfinished file and everything that belongs to it.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn discard(self) -> Result<(), StoreError> {
+        self.partial.discard()
     }
 
     fn check_shapes(&self, rows: &Rows<'_>) -> Result<(), StoreError> {

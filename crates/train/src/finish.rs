@@ -13,6 +13,9 @@ use untangle_schema::sae::files;
 use untangle_schema::{CaptureManifest, SaeConfig, SaeMetadata, TOOL_VERSION};
 use untangle_store::durable;
 
+/// The version of SAELens whose form is written.
+const SAELENS_FORM: &str = "6.0.0";
+
 /// Where the training rows came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataProvenance {
@@ -86,6 +89,8 @@ pub fn folded(state: &TrainState, scale: &DataScale, metadata: SaeMetadata) -> R
 pub fn metadata(data: &DataProvenance) -> SaeMetadata {
     let mut other = Map::new();
     other.insert("untangle_version".to_owned(), TOOL_VERSION.into());
+    // Without a version of at least 6, SAELens takes the file for an older form and drops all metadata.
+    other.insert("sae_lens_version".to_owned(), SAELENS_FORM.into());
     let capture = data.capture.as_ref();
     if let Some(capture) = capture {
         other.insert("model_weights_sha256".to_owned(), capture.model.weights_sha256.clone().into());

@@ -2,8 +2,12 @@
 
 mod dictionary;
 mod options;
+mod text_store;
 
+pub(crate) mod capture;
+pub(crate) mod demo;
 pub(crate) mod encode;
+pub(crate) mod evaluate;
 pub(crate) mod features;
 pub(crate) mod inspect;
 pub(crate) mod search;

@@ -46,7 +46,8 @@ impl Database {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failure(path))?;
-        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(failure(path));
+        let pragma =
+            |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(failure(path));
         if pragma("application_id")? != APPLICATION_ID {
             return Err(InterpretError::NotAFeatureDatabase { path: path.to_owned() });
         }
@@ -170,9 +171,9 @@ impl Database {
     }
 
     fn logits(&self, feature: usize, side: &str) -> rusqlite::Result<Vec<LogitEffect>> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT token, id, effect FROM logits WHERE feature = ?1 AND side = ?2 ORDER BY rank",
-        )?;
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT token, id, effect FROM logits WHERE feature = ?1 AND side = ?2 ORDER BY rank")?;
         let read = |row: &Row<'_>| Ok(LogitEffect { token: row.get(0)?, id: row.get(1)?, effect: row.get(2)? });
         select.query_map(params![feature as i64, side], read)?.collect()
     }

@@ -83,7 +83,8 @@ fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
     put_examples(connection, id, kind::SAMPLED, &card.sampled)?;
     put_logits(connection, id, side::TOP, &card.top_logits)?;
     put_logits(connection, id, side::BOTTOM, &card.bottom_logits)?;
-    let mut insert = connection.prepare_cached("INSERT INTO words (rowid, label, examples, logits) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO words (rowid, label, examples, logits) VALUES (?1, ?2, ?3, ?4)")?;
     let examples: Vec<String> = card.examples.iter().map(around_peak).collect();
     let logits: Vec<&str> = card.top_logits.iter().map(|effect| effect.token.as_str()).collect();
     insert.execute(params![id, card.label, examples.join(" | "), logits.join(" ")])?;

@@ -25,15 +25,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 7] = [
-        Kind::Token,
-        Kind::Previous,
-        Kind::Next,
-        Kind::Pair,
-        Kind::Spelling,
-        Kind::PreviousWord,
-        Kind::ContextWord,
-    ];
+    pub const ALL: [Kind; 7] =
+        [Kind::Token, Kind::Previous, Kind::Next, Kind::Pair, Kind::Spelling, Kind::PreviousWord, Kind::ContextWord];
 }
 
 /// A property that a row has or has not.
@@ -267,9 +260,9 @@ impl<'a> Reader<'a> {
             Class::WordStart => self.pieces == 1,
             Class::WordInside => self.pieces > 1,
             Class::LineBreak => piece.text.contains('\n'),
-            Class::Opening => self
-                .previous
-                .is_none_or(|previous| self.vocabulary.piece(previous).is_some_and(|piece| piece.special)),
+            Class::Opening => {
+                self.previous.is_none_or(|previous| self.vocabulary.piece(previous).is_some_and(|piece| piece.special))
+            }
             Class::Early => place.position < EARLY,
         }
     }

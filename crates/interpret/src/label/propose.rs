@@ -14,7 +14,7 @@ pub const MIN_GAIN: f64 = 0.15;
 /// Keys that a label may list.
 const MAX_KEYS: usize = 4;
 /// What another key has to add to F1 to be worth its place in the label.
-const KEY_GAIN: f64 = 0.01;
+const KEY_GAIN: f64 = 0.03;
 /// What a rule has to add to F1 to be preferred to a simpler one.
 const KIND_GAIN: f64 = 0.02;
 
@@ -44,11 +44,8 @@ pub fn propose(counts: &Counts, feature: usize, vocabulary: &Vocabulary) -> Opti
 fn candidates(counts: &Counts, of_feature: &FeatureCounts) -> Vec<(Rule, f64)> {
     let keys = |kind, limit| best_keys(counts, of_feature, kind, limit);
     let classes = Class::ALL.into_iter().enumerate().map(|(at, class)| {
-        let confusion = Confusion {
-            named: counts.classes[at],
-            fires: of_feature.firings,
-            both: of_feature.classes[at],
-        };
+        let confusion =
+            Confusion { named: counts.classes[at], fires: of_feature.firings, both: of_feature.classes[at] };
         (Rule::Class(class), confusion.f1())
     });
     // Of classes that say the same, the first: the list goes from the particular to the general.

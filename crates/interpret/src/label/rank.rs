@@ -9,14 +9,19 @@ const MAX_DENSITY: f64 = 0.1;
 const MIN_FIRINGS: u64 = 20;
 
 /// The `n` features with the best label scores, best first: at most a tenth of the rows, at least twenty held-out
-/// firings, no label twice.
+/// firings, and of labels that begin alike (`"the" / "The"`, `"the" / "his"`) only the best.
 pub fn most_interpretable(features: Vec<Summary>, n: usize) -> Vec<Summary> {
     let mut ranked: Vec<(f64, Summary)> =
         features.into_iter().filter(is_sound).filter_map(|feature| Some((feature.label_score?, feature))).collect();
     ranked.sort_by(|(a, x), (b, y)| b.total_cmp(a).then(x.feature.cmp(&y.feature)));
     let mut labels = HashSet::new();
-    let fresh = ranked.into_iter().filter(|(_, feature)| labels.insert(feature.label.clone()));
+    let fresh = ranked.into_iter().filter(|(_, feature)| labels.insert(gist(feature)));
     fresh.take(n).map(|(_, feature)| feature).collect()
+}
+
+/// The label as far as its first alternative.
+fn gist(feature: &Summary) -> Option<String> {
+    feature.label.as_deref().and_then(|label| label.split(" / ").next()).map(str::to_owned)
 }
 
 fn is_sound(feature: &Summary) -> bool {
@@ -38,7 +43,7 @@ mod tests {
             feature(0, "a", 0.7, 0.01, 50),
             feature(1, "b", 0.9, 0.30, 500),
             feature(2, "c", 0.9, 0.01, 19),
-            feature(3, "a", 0.8, 0.01, 20),
+            feature(3, "a / e", 0.8, 0.01, 20),
             feature(4, "d", 0.75, 0.10, 20),
         ];
         let best: Vec<usize> = most_interpretable(all, 10).iter().map(|feature| feature.feature).collect();

@@ -140,8 +140,8 @@ fn draw_controls(proposals: &[Option<Proposal>], seed: u64) -> Vec<[Option<usize
     let mut numbers = Numbers::new(seed);
     let mut draw = |own: &Proposal| {
         // A few tries find another rule wherever there is one; a run whose labels are all alike has no control.
-        let tries = std::iter::repeat_with(|| labelled[numbers.below(labelled.len())]).take(16);
-        tries.filter(|other| proposals[*other].as_ref().is_some_and(|p| p.rule != own.rule)).next()
+        let mut tries = std::iter::repeat_with(|| labelled[numbers.below(labelled.len())]).take(16);
+        tries.find(|other| proposals[*other].as_ref().is_some_and(|p| p.rule != own.rule))
     };
     proposals
         .iter()

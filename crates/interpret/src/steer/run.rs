@@ -32,7 +32,7 @@ pub struct SteerResult {
     pub baseline: String,
     /// The prompt and the steered continuation.
     pub steered: String,
-    /// What the edits do to the next-token distribution on the prompt.
+    /// What the edits do to the next-token distribution on the prompt, its tokens being steered whatever the scope.
     pub effect: Effect,
 }
 

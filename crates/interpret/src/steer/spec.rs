@@ -106,11 +106,7 @@ impl FeatureSpec {
 /// # Errors
 /// When a feature does not exist, a label fits none or several, or the database is needed and not there, or describes
 /// another dictionary.
-pub fn resolve(
-    specs: &[FeatureSpec],
-    database: Option<&Database>,
-    d_sae: usize,
-) -> Result<Vec<Edit>, InterpretError> {
+pub fn resolve(specs: &[FeatureSpec], database: Option<&Database>, d_sae: usize) -> Result<Vec<Edit>, InterpretError> {
     if let Some(database) = database {
         let found = database.n_features()?;
         if found != d_sae {
@@ -125,7 +121,9 @@ fn resolve_one(spec: &FeatureSpec, database: Option<&Database>, d_sae: usize) ->
     let feature = match &spec.selector {
         Selector::Id(id) if *id >= d_sae => return Err(InterpretError::NoSuchFeature { feature: *id, d_sae }),
         Selector::Id(id) => *id,
-        Selector::Label(label) => by_label(label, database.ok_or_else(|| needed("features are known by label only there"))?)?,
+        Selector::Label(label) => {
+            by_label(label, database.ok_or_else(|| needed("features are known by label only there"))?)?
+        }
     };
     let operator = match (spec.strength, spec.operator) {
         (Strength::OfMaximum, Operator::Add(times) | Operator::Set(times)) => {

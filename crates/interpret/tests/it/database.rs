@@ -44,7 +44,8 @@ fn card(feature: usize, label: Option<&str>) -> FeatureCard {
     }
 }
 
-const LABELS: [Option<&str>; 5] = [Some("\"bridge\""), Some("after \"bridge\""), Some("end of a sentence"), None, Some("Ünder")];
+const LABELS: [Option<&str>; 5] =
+    [Some("\"bridge\""), Some("after \"bridge\""), Some("end of a sentence"), None, Some("Ünder")];
 
 fn run() -> Run {
     Run {
@@ -76,7 +77,10 @@ fn cards_come_back_as_they_were_written() {
     }
     assert_eq!((database.run().expect("there"), database.n_features().expect("counted")), (run(), 5));
     let beyond = database.card(5).expect_err("five features");
-    assert_eq!((beyond.to_string().as_str(), beyond.fault()), ("there is no feature 5: the dictionary has 5, from 0", Fault::Usage));
+    assert_eq!(
+        (beyond.to_string().as_str(), beyond.fault()),
+        ("there is no feature 5: the dictionary has 5, from 0", Fault::Usage)
+    );
     assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing beside the database");
 }
 
@@ -115,7 +119,10 @@ fn specifications_are_resolved_and_ambiguity_is_spelt_out() {
     assert_eq!(resolved("3").expect("known").operator, Operator::Add(7.5), "once its maximum, by default");
     assert_eq!(resolved("sentence:ablate").expect("one").feature, 2);
     let several = resolved("bri:add=1").expect_err("two labels have it").to_string();
-    assert!(several.contains("2 features") && several.contains("0 (\"bridge\")") && several.contains("1 (after"), "{several}");
+    assert!(
+        several.contains("2 features") && several.contains("0 (\"bridge\")") && several.contains("1 (after"),
+        "{several}"
+    );
     let none = resolved("river:add=1").expect_err("not a label").to_string();
     assert!(none.contains("no feature is labelled `river`") && none.contains("0 (\"bridge\")"), "{none}");
     assert!(matches!(resolved("9:add=1"), Err(InterpretError::NoSuchFeature { feature: 9, d_sae: 5 })));
@@ -137,7 +144,10 @@ fn broken_and_foreign_files_are_refused_by_name() {
         error
     };
     assert!(matches!(opened(&whole[..whole.len() / 2]), InterpretError::DamagedDatabase { .. }));
-    assert!(matches!(opened(b"not a database at all, but long enough to be one".repeat(40).as_slice()), InterpretError::NotAFeatureDatabase { .. }));
+    assert!(matches!(
+        opened(b"not a database at all, but long enough to be one".repeat(40).as_slice()),
+        InterpretError::NotAFeatureDatabase { .. }
+    ));
     assert!(matches!(opened(b""), InterpretError::NotAFeatureDatabase { .. }));
     let changed = |at: usize, bytes: [u8; 4]| {
         let mut copy = whole.clone();

@@ -1,6 +1,6 @@
 //! FVU, L0, dead and dense features on rows whose numbers are known.
 
-use crate::planted::{Token, axes, corpus, noise, nobody, perfect, store};
+use crate::planted::{Token, axes, corpus, nobody, noise, perfect, store};
 use untangle_interpret::{Corpus, InterpretError, evaluate};
 use untangle_schema::Silent;
 use untangle_store::{HeldOut, Part};

@@ -159,7 +159,13 @@ pub(crate) fn axes(d: usize) -> Sae {
 pub(crate) fn perfect(d: usize) -> Sae {
     let signed = |at: usize| {
         let (feature, column) = (at / d, at % d);
-        if feature % d != column { 0.0 } else if feature < d { 1.0 } else { -1.0 }
+        if feature % d != column {
+            0.0
+        } else if feature < d {
+            1.0
+        } else {
+            -1.0
+        }
     };
     let rows: Vec<f32> = (0..2 * d * d).map(signed).collect();
     dictionary(d, &rows, &rows)
@@ -183,8 +189,11 @@ pub(crate) fn model() -> LanguageModel {
             "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "bos_token_id": 0, "eos_token_id": 0}}"#
     );
     let config = ModelConfig::from_json(Path::new("config.json"), json.as_bytes()).expect("valid");
-    let vocabulary: Vec<String> =
-        VOCABULARY.iter().enumerate().map(|(id, text)| format!("\"{}\": {id}", text.replace(' ', "\u{2581}"))).collect();
+    let vocabulary: Vec<String> = VOCABULARY
+        .iter()
+        .enumerate()
+        .map(|(id, text)| format!("\"{}\": {id}", text.replace(' ', "\u{2581}")))
+        .collect();
     let tokenizer = format!(
         r#"{{"version": "1.0", "added_tokens": [{{"id": 0, "content": "<s>", "single_word": false, "lstrip": false,
             "rstrip": false, "normalized": false, "special": true}}], "normalizer": null,

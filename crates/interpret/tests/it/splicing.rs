@@ -61,7 +61,8 @@ fn cross_entropy_is_the_mean_over_counted_tokens() {
     let model = model();
     let tokens = vec![0, 3, 9, 0, 5, 7];
     let counts = vec![true, true, false, true, true, true];
-    let found = ce_recovered(&model, &axes(16), &[Context { tokens: tokens.clone(), counts }], &Silent).expect("measured");
+    let found =
+        ce_recovered(&model, &axes(16), &[Context { tokens: tokens.clone(), counts }], &Silent).expect("measured");
     let all = logits(&model, &tokens, &mut NoHook);
     let nats = |at: usize| {
         let row = &all[(at - 1) * 24..at * 24];

@@ -1,7 +1,7 @@
 //! The feature pass needs the same memory for a longer store, stops when asked to, and does not depend on the order of
 //! what it is asked for.
 
-use crate::planted::{Token, axes, corpus, noise, nobody, store};
+use crate::planted::{Token, axes, corpus, nobody, noise, store};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use untangle_interpret::extremes::Firing;
 use untangle_interpret::progress::Progress;
@@ -63,13 +63,13 @@ fn an_interrupted_pass_leaves_nothing_under_the_final_name() {
     let set = store(&folder.path().join("x.h5"), &tokens, D, nobody(), row);
     let corpus = Corpus::new(set, &sae, HeldOut::default()).expect("fits");
     let path = folder.path().join("FEATURES.db");
-    let run = |observer: &dyn Observer| {
-        features(&sae, "x", &corpus, None, &FeaturesPlan::default(), &path, false, observer)
-    };
+    let run =
+        |observer: &dyn Observer| features(&sae, "x", &corpus, None, &FeaturesPlan::default(), &path, false, observer);
     assert!(matches!(run(&Impatient(AtomicUsize::new(0))), Err(InterpretError::Interrupted)));
     assert!(!path.exists());
     run(&Silent).expect("a second run starts afresh");
     assert!(matches!(run(&Silent), Err(InterpretError::Store(StoreError::Exists { .. }))));
-    let names: Vec<_> = std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("entry").file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("entry").file_name()).collect();
     assert_eq!(names.len(), 2, "the store and the database: {names:?}");
 }

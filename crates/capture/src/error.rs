@@ -1,0 +1,111 @@
+//! What can go wrong while capturing.
+
+use std::path::PathBuf;
+use untangle_model::ModelError;
+use untangle_schema::{Classify, Fault, HookPoint};
+use untangle_store::StoreError;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// The activation file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The model or its tokenizer.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Reading or writing failed.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Nothing to record.
+    #[error("no hook point was named; name one, such as blocks.0.hook_resid_post")]
+    NoHooks,
+    /// The same hook point twice.
+    #[error("hook point `{0}` is named twice")]
+    RepeatedHook(HookPoint),
+    /// A hook point that has no row per token.
+    #[error(
+        "`{0}` cannot be captured: its width is the number of tokens so far, so it is no [rows, width] matrix; capture attn.hook_z, or hook_q and hook_k, of that block"
+    )]
+    NoMatrix(HookPoint),
+    /// The model's pass never came to a hook point.
+    #[error("the model has no `{0}`: its blocks have no such place")]
+    NotReached(HookPoint),
+    /// A context that the model has no positions for, or that has no room for text.
+    #[error("a context of {asked} tokens does not fit: this model takes {least} to {most}")]
+    Context {
+        /// Tokens per context that were asked for.
+        asked: usize,
+        /// Fewest that make sense.
+        least: usize,
+        /// The model's positions.
+        most: usize,
+    },
+    /// A number that must be at least one is zero.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// No text file was named.
+    #[error("no text file was named")]
+    NoText,
+    /// A text file does not exist or is a folder.
+    #[error("{path}: {problem}", path = .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there instead.
+        problem: &'static str,
+    },
+    /// There is no text in the files.
+    #[error("the corpus is empty: {names} gave no token")]
+    EmptyCorpus {
+        /// The files.
+        names: String,
+    },
+    /// A text file is not the one that the unfinished capture began with.
+    #[error("{path} was changed since this capture began; restore it, remove {partial}*, or pass --force to start afresh",
+        path = .path.display(), partial = .partial.display())]
+    CorpusChanged {
+        /// The text file.
+        path: PathBuf,
+        /// The unfinished output.
+        partial: PathBuf,
+    },
+    /// The user asked to stop.
+    #[error("interrupted at {done} of {total} {unit}; the same command continues from there")]
+    Interrupted {
+        /// Finished so far.
+        done: u64,
+        /// Finished when the capture is.
+        total: u64,
+        /// What is counted.
+        unit: &'static str,
+    },
+}
+
+impl CaptureError {
+    /// Turns what the system said about `path` into an error of this crate.
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CaptureError {
+        move |source| CaptureError::Io { path: path.to_owned(), source }
+    }
+}
+
+impl Classify for CaptureError {
+    fn fault(&self) -> Fault {
+        use CaptureError as E;
+        match self {
+            E::Store(error) => error.fault(),
+            E::Model(error) => error.fault(),
+            E::Io { .. } => Fault::Io,
+            E::NoHooks | E::RepeatedHook(_) | E::NoMatrix(_) | E::NotReached(_) => Fault::Usage,
+            E::Context { .. } | E::Zero(_) | E::NoText => Fault::Usage,
+            E::NotAFile { .. } | E::EmptyCorpus { .. } | E::CorpusChanged { .. } => Fault::BadInput,
+            E::Interrupted { .. } => Fault::Interrupted,
+        }
+    }
+}

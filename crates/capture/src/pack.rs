@@ -1,0 +1,141 @@
+//! How do documents fill contexts?
+//!
+//! Contexts hold exactly `context` tokens, only the last may hold fewer; documents follow one another and run on over
+//! contexts. Where a beginning-of-sequence token applies, every context begins with it and it stands before every
+//! document, but never twice in a row.
+
+use serde::{Deserialize, Serialize};
+
+/// One row: a token of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packed {
+    pub(crate) token: u32,
+    pub(crate) document: u32,
+}
+
+/// Fills contexts; all of its state, so that packing can be continued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Packer {
+    context: usize,
+    bos: Option<u32>,
+    /// Rows at most.
+    limit: Option<u64>,
+    /// Rows so far.
+    pub(crate) rows: u64,
+    /// Documents so far.
+    pub(crate) documents: u32,
+    /// The last token, unless it ended a context.
+    last: Option<u32>,
+}
+
+impl Packer {
+    pub(crate) fn new(context: usize, bos: Option<u32>, limit: Option<u64>) -> Self {
+        Packer { context, bos, limit, rows: 0, documents: 0, last: None }
+    }
+
+    /// Whether the limit is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.rows >= limit)
+    }
+
+    /// Appends the rows of the next document to `out`; a document without tokens counts for nothing.
+    pub(crate) fn add(&mut self, tokens: &[u32], out: &mut Vec<Packed>) {
+        let text = match self.bos {
+            Some(bos) if tokens.first() == Some(&bos) => &tokens[1..],
+            _ => tokens,
+        };
+        if text.is_empty() || self.is_full() {
+            return;
+        }
+        self.begin(out);
+        for token in text {
+            if self.rows.is_multiple_of(self.context as u64) {
+                self.begin(out);
+            }
+            self.push(*token, out);
+        }
+        self.documents += 1;
+    }
+
+    /// Puts the beginning-of-sequence token, unless it stands there.
+    fn begin(&mut self, out: &mut Vec<Packed>) {
+        if let Some(bos) = self.bos
+            && self.last != Some(bos)
+        {
+            self.push(bos, out);
+        }
+    }
+
+    fn push(&mut self, token: u32, out: &mut Vec<Packed>) {
+        if self.is_full() {
+            return;
+        }
+        out.push(Packed { token, document: self.documents });
+        self.rows += 1;
+        let ended = self.rows.is_multiple_of(self.context as u64);
+        self.last = (!ended).then_some(token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOS: u32 = 1;
+
+    fn pack(context: usize, bos: Option<u32>, limit: Option<u64>, documents: &[&[u32]]) -> Vec<(u32, u32)> {
+        let mut packer = Packer::new(context, bos, limit);
+        let mut out = Vec::new();
+        documents.iter().for_each(|document| packer.add(document, &mut out));
+        assert_eq!(packer.rows, out.len() as u64);
+        out.into_iter().map(|row| (row.token, row.document)).collect()
+    }
+
+    fn tokens(rows: &[(u32, u32)]) -> Vec<u32> {
+        rows.iter().map(|row| row.0).collect()
+    }
+
+    #[test]
+    fn contexts_and_documents_begin_with_bos() {
+        let rows = pack(4, Some(BOS), None, &[&[5, 6, 7, 8], &[9]]);
+        assert_eq!(rows, [(1, 0), (5, 0), (6, 0), (7, 0), (1, 0), (8, 0), (1, 1), (9, 1)]);
+    }
+
+    #[test]
+    fn bos_is_never_doubled() {
+        assert_eq!(tokens(&pack(4, Some(BOS), None, &[&[BOS, 5], &[BOS, 6]])), [1, 5, 1, 6]);
+        assert_eq!(tokens(&pack(3, Some(BOS), None, &[&[5, 6], &[7]])), [1, 5, 6, 1, 7]);
+        assert_eq!(tokens(&pack(4, Some(BOS), None, &[&[5, BOS], &[6]])), [1, 5, 1, 6]);
+        assert_eq!(tokens(&pack(9, Some(BOS), None, &[&[BOS], &[], &[6]])), [1, 6]);
+    }
+
+    #[test]
+    fn without_bos_documents_follow_one_another() {
+        assert_eq!(pack(3, None, None, &[&[5, 6], &[], &[7, 8]]), [(5, 0), (6, 0), (7, 1), (8, 1)]);
+    }
+
+    #[test]
+    fn the_limit_is_exact_and_later_documents_do_not_count() {
+        let mut packer = Packer::new(4, Some(BOS), Some(5));
+        let mut out = Vec::new();
+        for document in [&[5u32, 6, 7, 8, 9][..], &[10]] {
+            packer.add(document, &mut out);
+        }
+        assert_eq!((out.len(), packer.rows, packer.documents, packer.is_full()), (5, 5, 1, true));
+    }
+
+    proptest! {
+        #[test]
+        fn no_token_is_lost_or_invented(
+            documents in prop::collection::vec(prop::collection::vec(1u32..6, 0..30), 0..12), context in 2usize..9,
+        ) {
+            let slices: Vec<&[u32]> = documents.iter().map(Vec::as_slice).collect();
+            let rows = pack(context, Some(BOS), None, &slices);
+            let text = |tokens: Vec<u32>| tokens.into_iter().filter(|token| *token != BOS).collect::<Vec<_>>();
+            prop_assert_eq!(text(tokens(&rows)), text(documents.concat()));
+            prop_assert!(rows.chunks(context).all(|rows| rows[0].0 == BOS));
+            prop_assert_eq!(tokens(&pack(context, None, None, &slices)), documents.concat());
+        }
+    }
+}

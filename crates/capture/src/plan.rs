@@ -1,0 +1,165 @@
+//! What is to be captured? [`CaptureConfig`] is what the user asked for, [`CapturePlan`] what it means for a model.
+
+use crate::corpus::Corpus;
+use crate::error::CaptureError;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use tch::Kind;
+use untangle_model::{LanguageModel, ModelError};
+use untangle_schema::capture::HookColumn;
+use untangle_schema::{BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, StoreDtype, TOOL_VERSION};
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// Hook points to record, all in one pass.
+    pub hooks: Vec<HookPoint>,
+    /// The activation file.
+    pub output: PathBuf,
+    /// Tokens per context; none for 128, or the model's context where that is shorter.
+    #[serde(default)]
+    pub context: Option<usize>,
+    /// Contexts per forward pass; none for about 4096 tokens.
+    #[serde(default)]
+    pub batch: Option<usize>,
+    /// Rows to capture at most; none for the whole corpus.
+    #[serde(default)]
+    pub tokens: Option<u64>,
+    /// Element type of the stored rows.
+    #[serde(default)]
+    pub store: StoreDtype,
+    /// When a beginning-of-sequence token is put before contexts and documents.
+    #[serde(default)]
+    pub bos: BosPolicy,
+    /// Whether a finished output is replaced and an unfinished one of other settings discarded.
+    #[serde(default)]
+    pub force: bool,
+}
+
+impl CaptureConfig {
+    /// Everything but hook points and output left to the defaults.
+    pub fn new(hooks: Vec<HookPoint>, output: PathBuf) -> Self {
+        let (store, bos) = (StoreDtype::default(), BosPolicy::default());
+        CaptureConfig { hooks, output, context: None, batch: None, tokens: None, store, bos, force: false }
+    }
+}
+
+/// Tokens per context where none are asked for.
+const CONTEXT: usize = 128;
+/// Tokens per forward pass where no batch is asked for: enough to keep a CPU's matrix products busy, little memory.
+const PASS_TOKENS: usize = 4096;
+
+/// A checked capture: everything that decides the bytes of the file, but the text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CapturePlan {
+    pub(crate) output: PathBuf,
+    pub(crate) force: bool,
+    pub(crate) model: ModelIdentity,
+    /// In the order of the pass.
+    pub(crate) hooks: Vec<HookColumn>,
+    pub(crate) context: usize,
+    pub(crate) batch: usize,
+    pub(crate) tokens: Option<u64>,
+    pub(crate) bos: BosPolicy,
+    pub(crate) bos_token: Option<u32>,
+    pub(crate) compute_dtype: &'static str,
+    pub(crate) store: StoreDtype,
+}
+
+impl CapturePlan {
+    /// Checks a configuration against the model that is to be captured.
+    ///
+    /// # Errors
+    /// A hook point that the model lacks, that is named twice or that is no matrix; a context that does not fit; a
+    /// zero; a policy that asks for a token that the tokenizer lacks.
+    pub fn new(config: &CaptureConfig, model: &LanguageModel) -> Result<Self, CaptureError> {
+        let context = config.context.unwrap_or_else(|| CONTEXT.min(model.max_context()));
+        let batch = config.batch.unwrap_or_else(|| (PASS_TOKENS / context.max(1)).max(1));
+        let zero = [("the batch", batch == 0), ("the number of tokens", config.tokens == Some(0))];
+        if let Some((what, _)) = zero.into_iter().find(|(_, zero)| *zero) {
+            return Err(CaptureError::Zero(what));
+        }
+        let bos_token = model.tokenizer()?.bos_for(config.bos)?;
+        // A context of nothing but the beginning-of-sequence token holds no text.
+        let (least, most) = (1 + usize::from(bos_token.is_some()), model.max_context());
+        if !(least..=most).contains(&context) {
+            return Err(CaptureError::Context { asked: context, least, most });
+        }
+        Ok(CapturePlan {
+            output: config.output.clone(),
+            force: config.force,
+            model: model.identity(),
+            hooks: columns(&config.hooks, model)?,
+            context,
+            batch,
+            tokens: config.tokens,
+            bos: config.bos,
+            bos_token,
+            compute_dtype: match model.kind() {
+                Kind::BFloat16 => "bf16",
+                Kind::Double => "f64",
+                _ => "f32",
+            },
+            store: config.store,
+        })
+    }
+
+    /// The hook points and their widths, in the order of the pass.
+    pub fn hooks(&self) -> &[HookColumn] {
+        &self.hooks
+    }
+
+    /// Rows of a full batch.
+    pub(crate) fn batch_rows(&self) -> u64 {
+        (self.context * self.batch) as u64
+    }
+
+    /// Everything that decides the bytes of the file, as JSON: the effective configuration, and what an unfinished
+    /// capture is compared with.
+    pub fn settings(&self, corpus: &Corpus) -> Value {
+        let text = corpus.files().iter().map(|file| json!({"name": file.name(), "bytes": file.bytes}));
+        json!({
+            "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
+            "batch": self.batch, "tokens": self.tokens, "bos": self.bos, "bos_token": self.bos_token,
+            "compute_dtype": self.compute_dtype, "store_dtype": self.store, "text": text.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The manifest of the file, once the text is known.
+    pub(crate) fn manifest(&self, n_rows: u64, n_documents: u64, corpus: Vec<CorpusFile>) -> CaptureManifest {
+        CaptureManifest {
+            tool_version: TOOL_VERSION.to_owned(),
+            model: self.model.clone(),
+            hooks: self.hooks.clone(),
+            n_rows,
+            n_documents,
+            context: self.context,
+            batch: self.batch,
+            bos: self.bos,
+            bos_token: self.bos_token,
+            compute_dtype: self.compute_dtype.to_owned(),
+            store_dtype: self.store,
+            corpus,
+            seed: 0,
+        }
+    }
+}
+
+fn columns(hooks: &[HookPoint], model: &LanguageModel) -> Result<Vec<HookColumn>, CaptureError> {
+    if hooks.is_empty() {
+        return Err(CaptureError::NoHooks);
+    }
+    let mut points = BTreeSet::new();
+    if let Some(again) = hooks.iter().find(|hook| !points.insert(**hook)) {
+        return Err(CaptureError::RepeatedHook(*again));
+    }
+    let column = |hook: HookPoint| match model.width_of(hook) {
+        Ok(d_in) => Ok(HookColumn { hook, d_in }),
+        Err(ModelError::NoFixedWidth { point }) => Err(CaptureError::NoMatrix(point)),
+        Err(other) => Err(other.into()),
+    };
+    points.into_iter().map(column).collect()
+}

@@ -1,0 +1,220 @@
+//! How many rows will there be? The token ids are made first and spooled beside the unfinished file.
+//!
+//! The spool holds token and document of every row, two u32 each. Its state, a small JSON file that is replaced as a
+//! whole after the spool is synced, says how far both the spool and the reading of the text are.
+
+use crate::corpus::{self, Corpus, Document, Documents, Survey};
+use crate::encode::encode;
+use crate::error::CaptureError;
+use crate::pack::{Packed, Packer};
+use crate::plan::CapturePlan;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Instant;
+use untangle_model::Tokenizer;
+use untangle_schema::{Event, Observer, Unit};
+use untangle_store::{Partial, StoreError, differences, durable};
+
+/// Bytes of a row.
+const ROW: u64 = 8;
+/// Text that is encoded at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Rows after which the state is saved: some seconds of tokenizing.
+const SAVE_ROWS: u64 = 1 << 21;
+
+/// How far the spool is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct State {
+    /// What the spool was begun with.
+    settings: Value,
+    packer: Packer,
+    /// The files read so far; the last one up to `offset`.
+    surveys: Vec<Survey>,
+    offset: u64,
+    complete: bool,
+}
+
+/// The token ids of a whole capture, on disk.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    file: File,
+    path: PathBuf,
+    state_path: PathBuf,
+    partial: PathBuf,
+    state: State,
+    saved_rows: u64,
+}
+
+impl Spool {
+    /// Makes the spool of a plan, or what is missing of it.
+    ///
+    /// # Errors
+    /// An unfinished spool of other settings (begun afresh if forced), an interruption, an empty corpus.
+    pub(crate) fn make(
+        partial: &mut Partial,
+        plan: &CapturePlan,
+        corpus: &Corpus,
+        tokenizer: &Tokenizer,
+        observer: &dyn Observer,
+    ) -> Result<Self, CaptureError> {
+        let mut spool = Self::open(partial, plan, plan.settings(corpus))?;
+        if !spool.state.complete {
+            let done = spool.bytes_read();
+            observer.event(Event::Started { task: "tokenize", unit: Unit::Bytes, done, total: corpus.bytes() });
+            spool.fill(corpus, tokenizer, observer)?;
+            observer.event(Event::Finished);
+        }
+        if spool.rows() == 0 {
+            let names: Vec<String> = corpus.files().iter().map(|file| file.name()).collect();
+            return Err(CaptureError::EmptyCorpus { names: names.join(", ") });
+        }
+        Ok(spool)
+    }
+
+    fn open(partial: &mut Partial, plan: &CapturePlan, settings: Value) -> Result<Self, CaptureError> {
+        let (path, state_path) = (partial.side_file("tokens"), partial.side_file("spool"));
+        let state = match std::fs::read(&state_path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            read => serde_json::from_slice(&read.map_err(CaptureError::io(&state_path))?).ok(),
+        };
+        let state = match state {
+            Some(state) if path.is_file() => same_settings(partial, state, &settings)?,
+            _ => None,
+        };
+        let packer = Packer::new(plan.context, plan.bos_token, plan.tokens);
+        let fresh = || State { settings, packer, surveys: Vec::new(), offset: 0, complete: false };
+        let state = state.unwrap_or_else(fresh);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(CaptureError::io(&path))?;
+        file.set_len(state.packer.rows * ROW).map_err(CaptureError::io(&path))?;
+        let (saved_rows, partial) = (state.packer.rows, partial.data().to_owned());
+        Ok(Spool { file, path, state_path, partial, state, saved_rows })
+    }
+
+    fn fill(&mut self, corpus: &Corpus, tokenizer: &Tokenizer, observer: &dyn Observer) -> Result<(), CaptureError> {
+        let started = (Instant::now(), self.rows());
+        let first = self.state.surveys.len().saturating_sub(1);
+        for index in first..corpus.files().len() {
+            let file = &corpus.files()[index];
+            let Some(survey) = corpus::survey(file, &|| observer.interrupted())? else {
+                return Err(self.interrupted(corpus)?);
+            };
+            match self.state.surveys.get(index) {
+                Some(before) if *before != survey => {
+                    let (path, partial) = (file.path.clone(), self.partial.clone());
+                    return Err(CaptureError::CorpusChanged { path, partial });
+                }
+                Some(_) => {}
+                None => {
+                    self.state.surveys.push(survey.clone());
+                    self.state.offset = 0;
+                }
+            }
+            let mut documents = Documents::open(&file.path, survey.separated, self.state.offset)?;
+            let mut replaced = 0;
+            while !self.state.packer.is_full() {
+                let chunk = next_chunk(&mut documents)?;
+                let Some(last) = chunk.last() else { break };
+                let end = last.end;
+                replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
+                self.append(&encode(tokenizer, &chunk)?, end)?;
+                let speed = (self.rows() - started.1) as f64 / started.0.elapsed().as_secs_f64().max(1e-9);
+                observer.event(Event::Advanced { done: self.bytes_read(), figures: &[("tokens/s", speed)] });
+                if observer.interrupted() {
+                    return Err(self.interrupted(corpus)?);
+                }
+            }
+            if replaced > 0 {
+                let name = file.name();
+                observer.event(Event::Warning(&format!("{name}: {replaced} byte sequences are not UTF-8; replaced")));
+            }
+            if self.state.packer.is_full() {
+                break;
+            }
+        }
+        self.state.complete = true;
+        self.save()
+    }
+
+    /// Packs the ids of consecutive documents that end at byte `end` of the current file.
+    fn append(&mut self, documents: &[Vec<u32>], end: u64) -> Result<(), CaptureError> {
+        let first = self.rows();
+        let mut packed: Vec<Packed> = Vec::new();
+        documents.iter().for_each(|tokens| self.state.packer.add(tokens, &mut packed));
+        let bytes: Vec<u8> =
+            packed.iter().flat_map(|row| [row.token.to_le_bytes(), row.document.to_le_bytes()]).flatten().collect();
+        self.file.write_all_at(&bytes, first * ROW).map_err(CaptureError::io(&self.path))?;
+        self.state.offset = end;
+        if self.rows() - self.saved_rows >= SAVE_ROWS { self.save() } else { Ok(()) }
+    }
+
+    fn save(&mut self) -> Result<(), CaptureError> {
+        self.file.sync_data().map_err(CaptureError::io(&self.path))?;
+        let json = serde_json::to_vec(&self.state).map_err(|error| CaptureError::io(&self.state_path)(error.into()))?;
+        durable::replace(&self.state_path, &json)?;
+        self.saved_rows = self.rows();
+        Ok(())
+    }
+
+    /// Saves the state and gives the error that says so.
+    fn interrupted(&mut self, corpus: &Corpus) -> Result<CaptureError, CaptureError> {
+        self.save()?;
+        Ok(CaptureError::Interrupted { done: self.bytes_read(), total: corpus.bytes(), unit: "bytes of text" })
+    }
+
+    /// Bytes of text that were read.
+    fn bytes_read(&self) -> u64 {
+        let whole = self.state.surveys.len().saturating_sub(1);
+        self.state.surveys[..whole].iter().map(|survey| survey.file.bytes).sum::<u64>() + self.state.offset
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.state.packer.rows
+    }
+
+    /// Number of documents.
+    pub(crate) fn documents(&self) -> u64 {
+        u64::from(self.state.packer.documents)
+    }
+
+    /// The files that were read.
+    pub(crate) fn surveys(&self) -> &[Survey] {
+        &self.state.surveys
+    }
+
+    /// Token ids and documents of `n` rows from `first` on.
+    pub(crate) fn read(&self, first: u64, n: usize) -> Result<(Vec<u32>, Vec<u32>), CaptureError> {
+        let mut bytes = vec![0; n * ROW as usize];
+        self.file.read_exact_at(&mut bytes, first * ROW).map_err(CaptureError::io(&self.path))?;
+        let words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+        Ok((words.clone().step_by(2).collect(), words.skip(1).step_by(2).collect()))
+    }
+}
+
+/// The state, if it belongs to these settings; none if others may be discarded.
+fn same_settings(partial: &Partial, state: State, settings: &Value) -> Result<Option<State>, CaptureError> {
+    let differences = differences(&state.settings, settings);
+    match (differences.is_empty(), partial.force()) {
+        (true, _) => Ok(Some(state)),
+        (false, true) => Ok(None),
+        (false, false) => Err(StoreError::OtherSettings { partial: partial.data().to_owned(), differences }.into()),
+    }
+}
+
+/// The next documents, up to about [`CHUNK_BYTES`].
+fn next_chunk(documents: &mut Documents) -> Result<Vec<Document>, CaptureError> {
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    while bytes < CHUNK_BYTES
+        && let Some(document) = documents.next()?
+    {
+        bytes += document.text.len();
+        chunk.push(document);
+    }
+    Ok(chunk)
+}

@@ -1,0 +1,63 @@
+//! Does the memory of a capture stay the same when the corpus is ten times as long?
+#![allow(clippy::print_stdout, reason = "the measured process reports on its standard output")]
+
+mod common;
+
+use common::{hooks, model, run, stories, write};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use untangle_capture::CaptureConfig;
+use untangle_schema::{Event, Observer};
+
+const STORIES: usize = 10_000;
+/// What caches of the tokenizer and allocators may add.
+const SLACK_KIB: u64 = 4096;
+
+/// Looks at its own memory at every event.
+#[derive(Default)]
+struct Peak(AtomicU64);
+
+impl Observer for Peak {
+    fn event(&self, _: Event<'_>) {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon is listed");
+        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
+        self.0.fetch_max(kib, Ordering::Relaxed);
+    }
+}
+
+const LENGTH: &str = "UNTANGLE_TEST_CORPUS_LENGTH";
+
+/// Not a test by itself: the process whose memory [`memory_does_not_follow_the_length_of_the_corpus`] compares.
+#[test]
+fn measured_process() {
+    let Some(length) = std::env::var(LENGTH).ok().and_then(|length| length.parse().ok()) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = write(folder.path(), "a.txt", stories(STORIES).repeat(length));
+    let peak = Peak::default();
+    let config = CaptureConfig {
+        context: Some(64),
+        ..CaptureConfig::new(hooks(&["blocks.0.hook_resid_post"]), folder.path().join("x.h5"))
+    };
+    let captured = run(&config, &model(true), &[text], &peak).expect("captured");
+    println!("rows {} peak {}", captured.manifest.n_rows, peak.0.load(Ordering::Relaxed));
+}
+
+/// Rows and peak in KiB of a corpus `length` times as long.
+fn measure(length: usize) -> (u64, u64) {
+    let output = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "measured_process", "--nocapture"])
+        .env(LENGTH, length.to_string())
+        .output()
+        .expect("run");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let figure = |name: &str| text.split(name).nth(1)?.split_whitespace().next()?.parse().ok();
+    (figure("rows ").unwrap_or_else(|| panic!("no figures in {text}")), figure("peak ").expect("a figure"))
+}
+
+#[test]
+fn memory_does_not_follow_the_length_of_the_corpus() {
+    let (short, long) = (measure(1), measure(10));
+    assert_eq!(long.0.div_ceil(10).abs_diff(short.0) / 1000, 0, "ten times as many rows");
+    assert!(long.1 <= short.1 + SLACK_KIB, "{} KiB for the short corpus, {} KiB for the long one", short.1, long.1);
+}

@@ -1,0 +1,93 @@
+//! Is an interrupted capture continued to the same bytes, and is everything else refused?
+
+mod common;
+
+use common::{StopAt, hooks, model, names, run, stories, write};
+use std::fs;
+use std::path::Path;
+use untangle_capture::{CaptureConfig, CaptureError};
+use untangle_schema::{Classify, Fault, Silent};
+
+fn config(folder: &Path, name: &str) -> CaptureConfig {
+    CaptureConfig {
+        context: Some(32),
+        batch: Some(4),
+        ..CaptureConfig::new(hooks(&["blocks.0.hook_resid_post", "blocks.1.mlp.hook_pre"]), folder.join(name))
+    }
+}
+
+#[test]
+fn interrupted_anywhere_the_file_is_the_same_to_the_byte() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The second is longer than what is encoded at a time, so that making the spool can be interrupted too.
+    let text =
+        [write(folder.path(), "a.txt", stories(12)), write(folder.path(), "b.txt", "words and more. ".repeat(20_000))];
+    let model = model(true);
+    let limited = |name: &str| CaptureConfig { tokens: Some(9000), ..config(folder.path(), name) };
+    let whole = run(&limited("whole.h5"), &model, &text, &Silent).expect("captured");
+    let whole = fs::read(whole.path).expect("read");
+    let mut polls = 0;
+    for stop in 1.. {
+        let config = limited("cut.h5");
+        let error = match run(&config, &model, &text, &StopAt::new(stop)) {
+            Ok(_) => break,
+            Err(error) => error,
+        };
+        polls = stop;
+        assert_eq!(error.fault(), Fault::Interrupted, "{error}");
+        assert!(!config.output.exists());
+        run(&config, &model, &text, &Silent).expect("continued");
+        assert!(fs::read(&config.output).expect("read") == whole, "stopped at poll {stop}");
+        fs::remove_file(&config.output).expect("removed");
+    }
+    assert!(polls >= 9000 / 128, "every batch is an opportunity to stop, and there were {polls}");
+    assert_eq!(names(folder.path()), ["a.txt", "b.txt", "cut.h5", "whole.h5"]);
+}
+
+#[test]
+fn interrupted_at_every_turn_the_file_is_the_same_to_the_byte() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = [write(folder.path(), "a.txt", stories(40))];
+    let model = model(true);
+    let whole = run(&config(folder.path(), "whole.h5"), &model, &text, &Silent).expect("captured");
+    let mut runs = 0;
+    loop {
+        runs += 1;
+        // The second time that a run is asked it stops: one batch per run.
+        match run(&config(folder.path(), "cut.h5"), &model, &text, &StopAt::new(2)) {
+            Ok(_) => break,
+            Err(CaptureError::Interrupted { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(runs > 10, "{runs} runs");
+    assert!(fs::read(folder.path().join("cut.h5")).expect("read") == fs::read(whole.path).expect("read"));
+}
+
+#[test]
+fn other_settings_and_changed_text_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = [write(folder.path(), "a.txt", "words and more. ".repeat(40_000))];
+    let model = model(true);
+    let stop = |n| run(&config(folder.path(), "x.h5"), &model, &text, &StopAt::new(n)).expect_err("interrupted");
+    let error = stop(1);
+    assert!(error.to_string().ends_with("bytes of text; the same command continues from there"), "{error}");
+
+    fs::write(&text[0], "other and more. ".repeat(40_000)).expect("written");
+    let error = run(&config(folder.path(), "x.h5"), &model, &text, &Silent).expect_err("refused");
+    assert!(matches!(error, CaptureError::CorpusChanged { .. }), "{error}");
+    fs::write(&text[0], "words and more. ".repeat(40_000)).expect("written");
+
+    let other = CaptureConfig { context: Some(16), ..config(folder.path(), "x.h5") };
+    let error = run(&other, &model, &text, &Silent).expect_err("refused").to_string();
+    assert!(error.contains("context: 32 there, 16 asked for") && error.contains("--force"), "{error}");
+    let error = run(&other, &common::model(false), &text, &Silent).expect_err("refused").to_string();
+    assert!(error.contains("bos_token: 0 there, null asked for"), "{error}");
+
+    let forced = CaptureConfig { force: true, tokens: Some(500), ..other };
+    let captured = run(&forced, &model, &text, &Silent).expect("afresh");
+    assert_eq!((captured.manifest.context, captured.manifest.n_rows), (16, 500));
+    let error = run(&config(folder.path(), "x.h5"), &model, &text, &Silent).expect_err("refused").to_string();
+    assert!(error.contains("exists already"), "{error}");
+    assert_eq!(names(folder.path()), ["a.txt", "x.h5"]);
+}

@@ -1,0 +1,138 @@
+//! `untangle capture`: what passes a model's hook points while it reads text, written to a store.
+
+use super::options::{Bos, ComputeArgs, load_model, parse_hook};
+use crate::context::Context;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture};
+use untangle_model::LanguageModel;
+use untangle_schema::{CaptureManifest, StoreDtype};
+
+/// Record a model's activations over text, several hook points in one pass, into a store
+#[derive(Debug, Args)]
+pub(crate) struct CaptureArgs {
+    /// Model directory in Hugging Face form
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Text files; documents are separated by <|endoftext|> lines
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    text: Vec<PathBuf>,
+    /// Hook points in TransformerLens names, such as blocks.2.hook_resid_post
+    #[arg(long, value_name = "NAME", num_args = 1.., required = true)]
+    hook: Vec<String>,
+    /// Store to write
+    #[arg(long, value_name = "FILE.h5")]
+    out: PathBuf,
+    /// Tokens per context [default: 128, or what the model takes]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// Tokens to capture at most [default: the whole text]
+    #[arg(long, value_name = "N")]
+    tokens: Option<u64>,
+    /// Contexts per forward pass [default: about 4096 tokens]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Element type of the stored activations
+    #[arg(long, value_enum, default_value = "f16")]
+    store: StoreType,
+    /// Beginning-of-sequence token before contexts and documents
+    #[arg(long, value_enum, default_value = "auto")]
+    bos: Bos,
+    /// Replace a finished store, and discard an unfinished one of other settings
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// Element type on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StoreType {
+    /// 4 bytes, exact
+    F32,
+    /// 2 bytes, 11 significant bits, up to 65,504
+    F16,
+    /// 2 bytes, 8 significant bits, full range
+    Bf16,
+}
+
+impl From<StoreType> for StoreDtype {
+    fn from(store: StoreType) -> Self {
+        match store {
+            StoreType::F32 => StoreDtype::F32,
+            StoreType::F16 => StoreDtype::F16,
+            StoreType::Bf16 => StoreDtype::Bf16,
+        }
+    }
+}
+
+pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
+    let hooks = args.hook.iter().map(|name| parse_hook(name)).collect::<anyhow::Result<_>>()?;
+    // The text is looked for before the model is loaded: the cheapest mistake to find comes first.
+    Corpus::open(&args.text)?;
+    let model = load_model(&args.model, args.compute, context)?;
+    let config = CaptureConfig {
+        context: args.context,
+        batch: args.batch,
+        tokens: args.tokens,
+        store: args.store.into(),
+        bos: args.bos.into(),
+        force: args.force,
+        ..CaptureConfig::new(hooks, args.out.clone())
+    };
+    let captured = capture_text(&config, &args.text, &model, context)?;
+    let manifest = &captured.manifest;
+    context.output.result(&json!({ "store": captured.path, "manifest": manifest }), |out| {
+        let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
+        let (rows, documents) = (manifest.n_rows, manifest.n_documents);
+        writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
+    })
+}
+
+/// Captures, or continues an interrupted capture of the same settings.
+pub(crate) fn capture_text(
+    config: &CaptureConfig,
+    text: &[PathBuf],
+    model: &LanguageModel,
+    context: &Context,
+) -> anyhow::Result<Captured> {
+    let corpus = Corpus::open(text)?;
+    let plan = CapturePlan::new(config, model)?;
+    context.progress.note(&describe(&plan.settings(&corpus)));
+    Ok(capture(&plan, model, &corpus, &context.progress)?)
+}
+
+/// Whether a finished store is what this capture would make. The rows themselves are not compared.
+pub(crate) fn is_capture_of(
+    manifest: Option<&CaptureManifest>,
+    config: &CaptureConfig,
+    text: &[PathBuf],
+    model: &LanguageModel,
+) -> anyhow::Result<bool> {
+    let settings = CapturePlan::new(config, model)?.settings(&Corpus::open(text)?);
+    let Some(manifest) = manifest.and_then(|manifest| serde_json::to_value(manifest).ok()) else { return Ok(false) };
+    let same = |key: &str| settings[key] == manifest[key];
+    let keys = ["model", "hooks", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
+    // A capture that stops at a number of tokens does not come to the last files.
+    let read = manifest["corpus"].as_array().map_or(&[][..], |files| files);
+    let named = settings["text"].as_array().map_or(&[][..], |files| files);
+    let same_file = |(a, b): (&Value, &Value)| a["name"] == b["name"] && a["bytes"] == b["bytes"];
+    Ok(keys.into_iter().all(same) && read.len() <= named.len() && read.iter().zip(named).all(same_file))
+}
+
+/// Everything that the plan decided, in one line.
+fn describe(settings: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let hooks: Vec<_> = settings["hooks"].as_array().into_iter().flatten().map(|hook| text(&hook["hook"])).collect();
+    format!(
+        "{} at {}: contexts of {} tokens, {} per pass, beginning-of-sequence token {}, computed in {}, stored as {}",
+        text(&settings["model"]["name"]),
+        hooks.join(", "),
+        settings["context"],
+        settings["batch"],
+        if settings["bos_token"].is_null() { "none".to_owned() } else { settings["bos_token"].to_string() },
+        text(&settings["compute_dtype"]),
+        text(&settings["store_dtype"]),
+    )
+}

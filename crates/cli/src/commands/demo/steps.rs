@@ -1,0 +1,175 @@
+//! The steps of the demo up to the features: what is made, and when an earlier demo's artefact will do.
+
+use super::DemoArgs;
+use crate::commands::capture::{capture_text, is_capture_of};
+use crate::commands::dictionary::{Dictionary, Rows};
+use crate::commands::evaluate::{Measured, measure};
+use crate::commands::options::open_store;
+use crate::commands::train::{Request, SHUFFLE_BYTES, train_dictionary};
+use crate::context::Context;
+use crate::exit::Complaint;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use untangle_capture::CaptureConfig;
+use untangle_interpret::features::{FeaturesPlan, features};
+use untangle_interpret::{Corpus, Database};
+use untangle_model::LanguageModel;
+use untangle_sae::Precision;
+use untangle_schema::sae::files;
+use untangle_schema::{FeatureCard, HookPoint, Site};
+use untangle_store::{ActivationSet, HeldOut};
+use untangle_train::{TrainConfig, TrainingRecord, Width};
+
+/// Tokens captured, where the text has as many.
+const CAPTURE_TOKENS: u64 = 400_000;
+/// Features of the dictionary.
+const D_SAE: usize = 512;
+/// Features that are active at a token.
+const K: usize = 16;
+/// Tokens trained on, repetitions included.
+const TRAIN_TOKENS: u64 = 1_500_000;
+/// Rows per training step.
+const BATCH: usize = 2048;
+/// Contexts that the model is run on in the evaluation.
+const CONTEXTS: usize = 256;
+/// Features shown.
+const SHOWN: usize = 10;
+
+/// Where everything goes.
+#[derive(Debug)]
+pub(super) struct Paths {
+    pub(super) store: PathBuf,
+    pub(super) sae: PathBuf,
+    pub(super) database: PathBuf,
+}
+
+/// A demo under way.
+pub(super) struct Demo<'a> {
+    pub(super) args: &'a DemoArgs,
+    pub(super) model: &'a LanguageModel,
+    pub(super) context: &'a Context,
+    pub(super) hook: HookPoint,
+    pub(super) paths: Paths,
+    /// Set by `--force`, and by the first step whose result is new: what follows from it is then made anew.
+    anew: bool,
+}
+
+impl<'a> Demo<'a> {
+    /// Plans a demo at the middle layer of `model`.
+    pub(super) fn new(args: &'a DemoArgs, model: &'a LanguageModel, context: &'a Context) -> anyhow::Result<Self> {
+        fs::create_dir_all(&args.out).map_err(|error| Complaint::io(format!("{}: {error}", args.out.display())))?;
+        let path = |name: &str| args.out.join(name);
+        Ok(Demo {
+            args,
+            model,
+            context,
+            hook: HookPoint::block(model.n_layers() / 2, Site::ResidPost),
+            paths: Paths { store: path("activations.h5"), sae: path("sae"), database: path("features.db") },
+            anew: args.force,
+        })
+    }
+
+    /// Prints a part of the story, unless the result is asked for as JSON.
+    pub(super) fn say(&self, text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+        if self.context.output.is_json() { Ok(()) } else { self.context.output.write(text) }
+    }
+
+    /// Step 1: activations.
+    pub(super) fn capture(&mut self) -> anyhow::Result<Arc<ActivationSet>> {
+        let (path, text) = (&self.paths.store, &self.args.text);
+        let config = CaptureConfig {
+            tokens: Some(CAPTURE_TOKENS),
+            force: self.anew,
+            ..CaptureConfig::new(vec![self.hook], path.clone())
+        };
+        let open = || open_store(&[path.to_string_lossy().into_owned()]);
+        if !self.anew && path.exists() {
+            let store = open()?;
+            if !is_capture_of(store.manifest(), &config, text, self.model)? {
+                return Err(self.other_settings(path, "another model or text"));
+            }
+            self.reuse(path);
+            return Ok(store);
+        }
+        capture_text(&config, text, self.model, self.context)?;
+        let store = open()?;
+        self.anew = true;
+        Ok(store)
+    }
+
+    /// Step 2: a dictionary.
+    pub(super) fn train(&mut self, store: &Arc<ActivationSet>) -> anyhow::Result<Dictionary> {
+        let column = store.column(&self.hook.to_string())?;
+        let config = TrainConfig {
+            width: Width::Features(D_SAE),
+            k: K,
+            tokens: Some(TRAIN_TOKENS),
+            batch: BATCH,
+            // At this width nothing is gained in bf16, and the same demo gives the same numbers on more machines.
+            precision: Some(Precision::F32),
+            ..TrainConfig::default()
+        };
+        if !self.anew && self.paths.sae.exists() {
+            if !is_trained_on(&self.paths.sae, store) {
+                return Err(self.other_settings(&self.paths.sae, "other activations"));
+            }
+            self.reuse(&self.paths.sae);
+            return Dictionary::load(&self.paths.sae);
+        }
+        let request = Request {
+            store: Arc::clone(store),
+            column,
+            config,
+            held_out: HeldOut::default(),
+            keep_special: false,
+            shuffle_bytes: SHUFFLE_BYTES,
+            out: &self.paths.sae,
+            force: self.anew,
+            checkpoint_every: None,
+        };
+        train_dictionary(&request, self.context)?;
+        self.anew = true;
+        Dictionary::load(&self.paths.sae)
+    }
+
+    /// Step 3: what the dictionary keeps.
+    pub(super) fn evaluate(&self, dictionary: &Dictionary, store: &Arc<ActivationSet>) -> anyhow::Result<Measured> {
+        measure(dictionary, store, Rows::HeldOut, Some(self.model), CONTEXTS, self.context)
+    }
+
+    /// Step 4: what its features are about; those whose labels hold best.
+    pub(super) fn features(
+        &mut self,
+        dictionary: &Dictionary,
+        store: &Arc<ActivationSet>,
+    ) -> anyhow::Result<Vec<FeatureCard>> {
+        let path = &self.paths.database;
+        if !self.anew && path.exists() {
+            self.reuse(path);
+        } else {
+            let (held_out, ..) = dictionary.rows_of(store, Rows::HeldOut);
+            let corpus = Corpus::new(Arc::clone(store), &dictionary.sae, held_out)?;
+            let (sae, name, plan) = (&dictionary.sae, &dictionary.name, FeaturesPlan::default());
+            features(sae, name, &corpus, Some(self.model), &plan, path, self.anew, &self.context.progress)?;
+        }
+        Ok(Database::open(path)?.most_interpretable(SHOWN)?)
+    }
+
+    fn reuse(&self, path: &Path) {
+        self.context.progress.note(&format!("using {} of an earlier demo", path.display()));
+    }
+
+    fn other_settings(&self, path: &Path, what: &str) -> anyhow::Error {
+        Complaint::usage(format!(
+            "{} was made from {what}; choose another folder with --out, or pass --force to make everything anew",
+            path.display()
+        ))
+    }
+}
+
+fn is_trained_on(sae: &Path, store: &ActivationSet) -> bool {
+    let text = fs::read_to_string(sae.join(files::TRAINING)).unwrap_or_default();
+    serde_json::from_str::<TrainingRecord>(&text).is_ok_and(|record| record.data.content == store.content_identity())
+}

@@ -1,0 +1,136 @@
+//! What the generator gives: a text, what in it stands for which concept, and what its story says.
+
+use crate::choice::Choice;
+use crate::lexicon::EntityId;
+use untangle_schema::Annotation;
+
+/// One text of the world.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The text.
+    pub text: String,
+    /// Every place of every concept, in the order of their beginnings; wider ranges first.
+    pub annotations: Vec<Annotation>,
+    /// What the story says, in the order of telling. A later fact ends an earlier one that it contradicts.
+    pub facts: Vec<Fact>,
+    /// Every choice that led to the text.
+    pub choices: Vec<Choice>,
+    /// Which part of the corpus it belongs to.
+    pub split: Split,
+}
+
+impl Document {
+    /// Logarithm of the probability of the choices, in nats: the probability that the generator makes the text in just
+    /// this way, so at most that of the text.
+    pub fn log_prob(&self) -> f64 {
+        self.choices.iter().map(|choice| choice.log_prob).sum()
+    }
+}
+
+/// Something that holds in a story from a byte on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What holds.
+    pub relation: Relation,
+    /// Of whom: as many as the relation takes.
+    pub arguments: Vec<EntityId>,
+    /// Bytes of text after which it can be known.
+    pub at: u32,
+}
+
+/// What can hold between entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// A person has a thing.
+    Has,
+    /// A person is at a place.
+    At,
+    /// A person has a feeling.
+    Feels,
+    /// A person works as something.
+    WorksAs,
+    /// A person saw an animal or a landmark.
+    Saw,
+    /// A person ate or drank something.
+    Ate,
+    /// A thing or an animal has a colour.
+    Coloured,
+    /// A person (first) gave a thing (second) to a person (third).
+    Gave,
+    /// A person stole a thing.
+    Stole,
+    /// A person said something untrue.
+    Lied,
+    /// A person (first) owned a number (second) of something (third).
+    Counted,
+}
+
+impl Relation {
+    const ALL: [(Relation, &'static str, usize); 11] = [
+        (Relation::Has, "has", 2),
+        (Relation::At, "at", 2),
+        (Relation::Feels, "feels", 2),
+        (Relation::WorksAs, "works", 2),
+        (Relation::Saw, "saw", 2),
+        (Relation::Ate, "ate", 2),
+        (Relation::Coloured, "coloured", 2),
+        (Relation::Gave, "gave", 3),
+        (Relation::Stole, "stole", 2),
+        (Relation::Lied, "lied", 1),
+        (Relation::Counted, "counted", 3),
+    ];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known, _)| *known == name).map(|(relation, ..)| *relation)
+    }
+
+    /// How many entities it relates.
+    pub fn arguments(self) -> usize {
+        Self::ALL.iter().find(|(relation, ..)| *relation == self).map_or(0, |(.., arguments)| *arguments)
+    }
+}
+
+/// Parts of the corpus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// Nine documents of ten.
+    Train,
+    /// One of twenty: for choosing.
+    Validation,
+    /// One of twenty: for reporting.
+    Test,
+}
+
+impl Split {
+    /// The split of a document, by a hash (the finaliser of SplitMix64) of its seed and index.
+    pub fn of(seed: u64, index: u64) -> Self {
+        match mix(mix(seed) ^ index) % 20 {
+            0 => Split::Validation,
+            1 => Split::Test,
+            _ => Split::Train,
+        }
+    }
+}
+
+/// Steele, Lea and Flood 2014, figure 15.
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_have_their_shares_for_every_seed() {
+        for seed in [0, 1, u64::MAX] {
+            let splits: Vec<Split> = (0..20_000).map(|index| Split::of(seed, index)).collect();
+            let count = |split| splits.iter().filter(|s| **s == split).count();
+            assert!((900..1100).contains(&count(Split::Validation)), "{}", count(Split::Validation));
+            assert!((900..1100).contains(&count(Split::Test)), "{}", count(Split::Test));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! How template text becomes nodes. The notation is explained at each [`Node`].
+
+use crate::concepts::Concepts;
+use crate::document::Relation;
+use crate::template::{Alternative, Form, Node, Register};
+use crate::verbs::Tense;
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// What names in templates refer to.
+pub(crate) struct Names<'a> {
+    pub(crate) concepts: &'a Concepts,
+    pub(crate) classes: &'a BTreeMap<String, usize>,
+    /// Numbers of rules; a rule may be used before it is written.
+    pub(crate) rules: BTreeMap<String, usize>,
+}
+
+impl Names<'_> {
+    pub(crate) fn rule(&mut self, name: &str) -> usize {
+        let next = self.rules.len();
+        *self.rules.entry(name.to_owned()).or_insert(next)
+    }
+
+    fn class(&self, name: &str) -> Result<usize, String> {
+        self.classes.get(name).copied().ok_or_else(|| format!("there is no class `{name}`"))
+    }
+}
+
+/// Reads one template.
+pub(crate) fn template(text: &str, names: &mut Names<'_>) -> Result<Vec<Node>, String> {
+    let mut parser = Parser { rest: text.chars().peekable(), names };
+    let nodes = parser.sequence()?;
+    match parser.rest.next() {
+        None => Ok(nodes),
+        Some(c) => Err(format!("`{c}` closes nothing; write \\{c} for the sign itself")),
+    }
+}
+
+/// A number and the sign before what it weighs: `3:text` is weight 3, `text` is weight 1.
+pub(crate) fn weighted(text: &str, separator: char) -> (u32, &str) {
+    match text.split_once(separator) {
+        Some((weight, rest)) => weight.parse().map_or((1, text), |weight| (weight, rest)),
+        None => (1, text),
+    }
+}
+
+struct Parser<'t, 'n, 'c> {
+    rest: Peekable<Chars<'t>>,
+    names: &'n mut Names<'c>,
+}
+
+impl Parser<'_, '_, '_> {
+    /// Nodes up to a `|`, `)` or `>` that belongs to what surrounds them, or to the end.
+    fn sequence(&mut self) -> Result<Vec<Node>, String> {
+        let mut nodes = Vec::new();
+        let mut text = String::new();
+        while let Some(&c) = self.rest.peek() {
+            if matches!(c, '|' | ')' | '>') {
+                break;
+            }
+            self.rest.next();
+            if c == '\\' {
+                text.push(match self.rest.next() {
+                    Some('n') => '\n',
+                    Some(sign) => sign,
+                    None => return Err("a template ends with \\".into()),
+                });
+            } else if !matches!(c, '{' | '(' | '<' | '^' | '~') {
+                text.push(c);
+            } else {
+                flush(&mut text, &mut nodes);
+                match c {
+                    '{' => self.command(&mut nodes)?,
+                    '(' => nodes.push(self.choice()?),
+                    '<' => nodes.push(self.range()?),
+                    '~' => nodes.push(self.verb()?),
+                    _ => nodes.push(Node::Decided),
+                }
+            }
+        }
+        flush(&mut text, &mut nodes);
+        Ok(nodes)
+    }
+
+    fn choice(&mut self) -> Result<Node, String> {
+        let mut alternatives = Vec::new();
+        loop {
+            let weight = self.weight()?;
+            alternatives.push(Alternative { weight, body: self.sequence()? });
+            match self.rest.next() {
+                Some('|') => {}
+                Some(')') => return Ok(Node::Choice(alternatives)),
+                _ => return Err("a ( is not closed".into()),
+            }
+        }
+    }
+
+    /// `3:` at the beginning of an alternative.
+    fn weight(&mut self) -> Result<u32, String> {
+        let mut ahead = self.rest.clone();
+        let mut digits = String::new();
+        while let Some(digit) = ahead.next_if(char::is_ascii_digit) {
+            digits.push(digit);
+        }
+        if digits.is_empty() || ahead.next() != Some(':') {
+            return Ok(1);
+        }
+        self.rest = ahead;
+        digits.parse().map_err(|_| format!("the weight {digits} is too large"))
+    }
+
+    fn range(&mut self) -> Result<Node, String> {
+        let name = self.until(':')?;
+        let (name, decidable) = name.strip_suffix('?').map_or((&name[..], true), |name| (name, false));
+        let concept = self.names.concepts.named(name)?;
+        let body = self.sequence()?;
+        match self.rest.next() {
+            Some('>') => Ok(Node::Range { concept, decidable, body }),
+            _ => Err(format!("<{name}: is not closed")),
+        }
+    }
+
+    fn verb(&mut self) -> Result<Node, String> {
+        let mut base = String::new();
+        while let Some(letter) = self.rest.next_if(char::is_ascii_lowercase) {
+            base.push(letter);
+        }
+        let plural = self.rest.next_if_eq(&'+').is_some();
+        if base.is_empty() { Err("~ stands before no verb".into()) } else { Ok(Node::Verb { base, plural }) }
+    }
+
+    fn until(&mut self, end: char) -> Result<String, String> {
+        let mut text = String::new();
+        loop {
+            match self.rest.next() {
+                Some(c) if c == end => return Ok(text),
+                Some(c) => text.push(c),
+                None => return Err(format!("`{end}` is missing behind `{text}`")),
+            }
+        }
+    }
+
+    fn command(&mut self, nodes: &mut Vec<Node>) -> Result<(), String> {
+        let text = self.until('}')?;
+        match &text[..] {
+            "a" => nodes.push(Node::Article),
+            "cap" => nodes.push(Node::Capital),
+            "raw" => nodes.push(Node::Raw(true)),
+            "/raw" => nodes.push(Node::Raw(false)),
+            "past" => nodes.push(Node::Tense(Tense::Past)),
+            "present" => nodes.push(Node::Tense(Tense::Present)),
+            _ => self.longer_command(&text, nodes)?,
+        }
+        Ok(())
+    }
+
+    fn longer_command(&mut self, text: &str, nodes: &mut Vec<Node>) -> Result<(), String> {
+        if let Some(fact) = text.strip_prefix('!') {
+            nodes.push(fact_node(fact)?);
+        } else if let [verb, rest @ ..] = &text.split_whitespace().collect::<Vec<_>>()[..]
+            && !rest.is_empty()
+        {
+            nodes.push(self.action(verb, rest)?);
+        } else if let Some((target, value)) = text.split_once('=') {
+            self.binding(target, value, nodes)?;
+        } else if text.starts_with(|c: char| c.is_ascii_uppercase()) {
+            nodes.push(reference(text)?);
+        } else if let Some((class, form)) = text.split_once(':') {
+            let (register, class) = (Register::NAMELESS, self.names.class(class)?);
+            nodes.extend([Node::Bind { register, class }, refer(register, form)?]);
+        } else {
+            nodes.push(Node::Rule(self.names.rule(text)));
+        }
+        Ok(())
+    }
+
+    fn action(&self, verb: &str, arguments: &[&str]) -> Result<Node, String> {
+        match (verb, arguments) {
+            ("role", [who, concept]) => {
+                Ok(Node::Role { register: register(who)?, concept: self.names.concepts.named(concept)? })
+            }
+            ("swap", [first, second]) => Ok(Node::Swap(register(first)?, register(second)?)),
+            _ => Err(format!("unknown command {{{verb} ...}}; known are role and swap")),
+        }
+    }
+
+    fn binding(&self, target: &str, value: &str, nodes: &mut Vec<Node>) -> Result<(), String> {
+        if let Some((left, right)) = value.split_once(['+', '-']) {
+            let (target, wrong) = target.strip_suffix('!').map_or((target, false), |target| (target, true));
+            let (left, right, minus) = (register(left)?, register(right)?, value.contains('-'));
+            nodes.push(Node::Sum { result: register(target)?, left, right, minus, wrong });
+            return Ok(());
+        }
+        let register = register(target)?;
+        let (class, form) = value.split_once(':').map_or((value, None), |(class, form)| (class, Some(form)));
+        nodes.push(Node::Bind { register, class: self.names.class(class)? });
+        form.map_or(Ok(()), |form| refer(register, form).map(|node| nodes.push(node)))
+    }
+}
+
+fn flush(text: &mut String, nodes: &mut Vec<Node>) {
+    if !text.is_empty() {
+        nodes.push(Node::Text(std::mem::take(text)));
+    }
+}
+
+fn register(name: &str) -> Result<Register, String> {
+    Register::named(name).ok_or_else(|| format!("`{name}` is no register, expected a letter A to Z"))
+}
+
+fn refer(register: Register, form: &str) -> Result<Node, String> {
+    let (form, decidable) = form.strip_suffix('?').map_or((form, true), |form| (form, false));
+    let form = Form::named(form).ok_or_else(|| format!("unknown form `{form}`"))?;
+    Ok(Node::Refer { register, form, decidable })
+}
+
+fn fact_node(text: &str) -> Result<Node, String> {
+    let mut words = text.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let relation = Relation::named(name).ok_or_else(|| format!("unknown relation `{name}`"))?;
+    let arguments: Vec<Register> = words.map(register).collect::<Result<_, _>>()?;
+    let expected = relation.arguments();
+    match arguments.len() {
+        n if n == expected => Ok(Node::Fact { relation, arguments }),
+        n => Err(format!("{name} takes {expected} registers, found {n}")),
+    }
+}
+
+/// `X`, `X:form`, `X.attribute`, `X+Y`, `X+Y:they`.
+fn reference(text: &str) -> Result<Node, String> {
+    if let Some((first, second)) = text.split_once('+') {
+        let (second, form) = second.split_once(':').map_or((second, ""), |(second, form)| (second, form));
+        let always_pronoun = match form {
+            "" => false,
+            "they" => true,
+            _ => return Err(format!("unknown form `{form}` of a pair, expected they")),
+        };
+        return Ok(Node::Pair { first: register(first)?, second: register(second)?, always_pronoun });
+    }
+    if let Some((name, attribute)) = text.split_once('.') {
+        return Ok(Node::Attribute { register: register(name)?, attribute: attribute.to_owned() });
+    }
+    let (name, form) = text.split_once(':').unwrap_or((text, ""));
+    refer(register(name)?, form)
+}

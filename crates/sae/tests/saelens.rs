@@ -1,0 +1,98 @@
+//! Parity with SAELens, on dictionaries that SAELens saved and codes that it computed
+//! (`tests/parity/make_sae_fixtures.py` writes both).
+
+use safetensors::SafeTensors;
+use std::path::{Path, PathBuf};
+use untangle_sae::{Codes, Sae};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures/sae")
+}
+
+fn tensor(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let data = file.tensor(name).expect("the fixture has it").data();
+    data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).fold(0.0, |m, (a, b)| m.max((a - b).abs()))
+}
+
+fn check(name: &str) {
+    let dir = fixtures().join(name);
+    let sae = Sae::load(&dir).expect("a SAELens directory");
+    let bytes = std::fs::read(dir.join("io.safetensors")).expect("the recorded results");
+    let io = SafeTensors::deserialize(&bytes).expect("whole");
+    let (x, features) = (tensor(&io, "x"), tensor(&io, "features"));
+    let mut codes = Codes::new();
+    sae.encode(&x, &mut codes).expect("rows fit");
+    let mut dense = vec![0f32; codes.n_rows() * sae.d_sae()];
+    for row in 0..codes.n_rows() {
+        let (features, activations) = codes.row(row);
+        for (&feature, &activation) in features.iter().zip(activations) {
+            dense[row * sae.d_sae() + feature as usize] = activation;
+        }
+    }
+    let scale = features.iter().fold(0f32, |m, f| m.max(f.abs()));
+    assert!(largest_difference(&dense, &features) <= 1e-5 * scale, "{name}: encode");
+    let mut x_hat = vec![0f32; x.len()];
+    sae.decode(&codes, &mut x_hat).expect("rows fit");
+    let scale = x_hat.iter().fold(0f32, |m, f| m.max(f.abs()));
+    assert!(largest_difference(&x_hat, &tensor(&io, "reconstruction")) <= 1e-5 * scale, "{name}: decode");
+}
+
+#[test]
+fn dictionaries_of_saelens_encode_and_decode_as_there() {
+    for name in ["topk", "topk-rescaled", "topk-trained", "standard", "jumprelu"] {
+        check(name);
+    }
+}
+
+#[test]
+fn a_dictionary_survives_saving_and_loading_to_the_byte() {
+    let (first, second) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    for name in ["topk-trained", "jumprelu", "standard"] {
+        Sae::load(&fixtures().join(name)).expect("loads").save(first.path()).expect("saves");
+        Sae::load(first.path()).expect("loads again").save(second.path()).expect("saves again");
+        for file in ["cfg.json", "sae_weights.safetensors"] {
+            let read = |dir: &Path| std::fs::read(dir.join(file)).expect("written");
+            assert!(read(first.path()) == read(second.path()), "{name}/{file} changed");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_by_name() {
+    let refused = |change: &dyn Fn(&Path), expected: &str| {
+        let dir = tempfile::tempdir().expect("dir");
+        for file in ["cfg.json", "sae_weights.safetensors"] {
+            std::fs::copy(fixtures().join("topk").join(file), dir.path().join(file)).expect("copied");
+        }
+        change(dir.path());
+        let message = Sae::load(dir.path()).expect_err("must be refused").to_string();
+        assert!(message.contains(expected), "`{message}` does not say `{expected}`");
+    };
+    let edit = |from: &'static str, to: &'static str| {
+        move |dir: &Path| {
+            let path = dir.join("cfg.json");
+            let text = std::fs::read_to_string(&path).expect("config");
+            let value: serde_json::Value = serde_json::from_str(&text).expect("json");
+            let compact = value.to_string();
+            assert!(compact.contains(from), "{compact} has no {from}");
+            std::fs::write(&path, compact.replace(from, to)).expect("written");
+        }
+    };
+    refused(&edit("\"k\":5", "\"k\":41"), "k = 41 is not between 1 and d_sae = 40");
+    refused(&edit("\"architecture\":\"topk\"", "\"architecture\":\"temporal\""), "`temporal` is not supported");
+    refused(&edit("\"normalize_activations\":\"none\"", "\"normalize_activations\":\"layer_norm\""), "layer_norm");
+    refused(&edit("\"d_in\":12", "\"d_in\":13"), "`W_enc` has shape [12, 40] where [13, 40] is expected");
+    refused(&edit("\"d_in\":12", "\"d_in\":99999999999999"), "out of range");
+    let cut = |dir: &Path| {
+        let path = dir.join("sae_weights.safetensors");
+        let bytes = std::fs::read(&path).expect("weights");
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("cut");
+    };
+    refused(&cut, "not a whole safetensors file");
+    refused(&|dir: &Path| std::fs::remove_file(dir.join("cfg.json")).expect("removed"), "cfg.json");
+}

@@ -1,0 +1,232 @@
+//! Whole runs: planted truth is found, interruption changes no byte, and what cannot be trained is refused.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use untangle_sae::{Precision, Sae};
+use untangle_schema::{Classify, Event, Fault, Observer, Silent};
+use untangle_store::{MemoryRows, RowSource};
+use untangle_train::{DataProvenance, Job, TrainConfig, TrainError, TrainPlan, Width, train};
+
+const D_IN: usize = 32;
+const FEATURES: usize = 64;
+const ACTIVE: usize = 3;
+
+/// Rows that are sums of a few of 64 random unit directions, with coefficients from 1 to 2 and a common offset.
+struct Planted {
+    directions: Vec<f32>,
+    rows: Vec<f32>,
+}
+
+fn planted(n: usize) -> Planted {
+    planted_with(n, FEATURES)
+}
+
+fn planted_with(n: usize, features: usize) -> Planted {
+    let mut generator = ChaCha8Rng::seed_from_u64(11);
+    let mut directions: Vec<f32> = (0..features * D_IN).map(|_| generator.random_range(-1.0..1.0)).collect();
+    for row in directions.chunks_exact_mut(D_IN) {
+        let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|v| *v /= norm);
+    }
+    let mut rows = vec![0.3f32; n * D_IN];
+    for row in rows.chunks_exact_mut(D_IN) {
+        for _ in 0..ACTIVE {
+            let (feature, value) = (generator.random_range(0..features), generator.random_range(1.0f32..2.0));
+            row.iter_mut().zip(&directions[feature * D_IN..]).for_each(|(x, d)| *x += value * d);
+        }
+    }
+    Planted { directions, rows }
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        width: Width::Features(FEATURES),
+        k: ACTIVE,
+        tokens: Some(400_000),
+        batch: 1000,
+        lr: Some(5e-3),
+        precision: Some(Precision::F32),
+        ..TrainConfig::default()
+    }
+}
+
+fn source(rows: &[f32]) -> MemoryRows {
+    MemoryRows::new(rows.to_vec(), D_IN, 1000, 4).expect("enough rows")
+}
+
+fn provenance(rows_per_epoch: u64) -> DataProvenance {
+    DataProvenance {
+        stores: vec!["planted".to_owned()],
+        content: String::new(),
+        column: "x".to_owned(),
+        held_out: json!(null),
+        keep_special: true,
+        order_seed: 4,
+        shuffle_bytes: 0,
+        rows_per_epoch,
+        capture: None,
+    }
+}
+
+fn plan(config: &TrainConfig, source: &MemoryRows) -> TrainPlan {
+    config.plan(D_IN, source.rows_per_epoch()).expect("the settings fit")
+}
+
+fn run(rows: &[f32], config: &TrainConfig, out: &Path, observer: &dyn Observer) -> Result<Sae, TrainError> {
+    let mut source = source(rows);
+    let plan = plan(config, &source);
+    let data = provenance(source.rows_per_epoch());
+    train(Job { plan: &plan, source: &mut source, data, out, force: false, checkpoint_every: Some(7) }, observer)
+}
+
+/// Mean over planted directions of the largest cosine with a decoder row.
+fn mean_max_cosine(sae: &Sae, directions: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let best = |d: &[f32]| (0..sae.d_sae()).map(|i| dot(sae.decoder_row(i), d)).fold(0f32, f32::max);
+    directions.chunks_exact(D_IN).map(best).sum::<f32>() / FEATURES as f32
+}
+
+#[test]
+fn planted_features_are_found_and_only_where_there_are_any() {
+    let (planted, dir) = (planted(20_000), tempfile::tempdir().expect("dir"));
+    let sae = run(&planted.rows, &config(), &dir.path().join("sae"), &Silent).expect("trains");
+    let found = mean_max_cosine(&sae, &planted.directions);
+    // Random unit vectors reach about .45 with the best of 64.
+    assert!(found > 0.95, "mean max cosine {found}");
+    for feature in 0..sae.d_sae() {
+        let norm: f32 = sae.decoder_row(feature).iter().map(|v| v * v).sum();
+        assert!((norm - 1.0).abs() < 1e-5, "decoder row {feature} has squared norm {norm}");
+    }
+    let names: Vec<_> = std::fs::read_dir(dir.path().join("sae")).expect("listed").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(names.len(), 4, "only the artefacts are left: {names:?}");
+}
+
+/// Asks to stop after so many more steps.
+struct StopAfter(AtomicU64);
+
+impl Observer for StopAfter {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Advanced { .. }) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    fn interrupted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[test]
+fn an_interrupted_run_continues_to_the_same_bytes() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    let config = TrainConfig { tokens: Some(40_000), dead_after: Some(3000), ..config() };
+    let (whole, pieces) = (dir.path().join("whole"), dir.path().join("pieces"));
+    run(&planted.rows, &config, &whole, &Silent).expect("trains");
+    let mut stops = 0;
+    for steps in [1, 2, 5, 11, 13, 100] {
+        match run(&planted.rows, &config, &pieces, &StopAfter(AtomicU64::new(steps))) {
+            Ok(_) => break,
+            Err(error) => {
+                assert_eq!(error.fault(), Fault::Interrupted, "{error}");
+                stops += 1;
+            }
+        }
+    }
+    assert_eq!(stops, 5);
+    for file in ["sae_weights.safetensors", "cfg.json", "training.json"] {
+        let read = |dir: &Path| std::fs::read(dir.join(file)).expect("written");
+        assert!(read(&whole) == read(&pieces), "{file} differs");
+    }
+    let steps = |dir: &Path| -> Vec<u64> {
+        let text = std::fs::read_to_string(dir.join("metrics.jsonl")).expect("written");
+        let step = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("json")["step"].as_u64();
+        text.lines().filter_map(step).collect()
+    };
+    assert_eq!(steps(&whole), (1..=40).collect::<Vec<_>>());
+    assert_eq!(steps(&pieces), steps(&whole), "a log of pieces is the log of the whole");
+}
+
+#[test]
+fn killed_latents_come_back_to_life() {
+    // 20 % of the encoder's biases at -2: those latents fall silent, and only AuxK can bring them back. It does while there
+    // are more of them than k_aux = d_in / 2 = 16; the rest are chosen in every row, compete with nobody, and may stay.
+    const MANY: usize = 256;
+    let (planted, dir) = (planted_with(20_000, MANY), tempfile::tempdir().expect("dir"));
+    let width = Width::Features(MANY);
+    let config = TrainConfig { width, dead_after: Some(5_000), tokens: Some(300_000), ..config() };
+    let out = dir.path().join("sae");
+    let stopped = run(&planted.rows, &config, &out, &StopAfter(AtomicU64::new(30))).expect_err("stops");
+    assert_eq!(stopped.fault(), Fault::Interrupted);
+    let checkpoint = dir.path().join("sae.partial/checkpoint.safetensors");
+    let killed = kill_every_fifth(&checkpoint, MANY);
+    let sae = run(&planted.rows, &config, &out, &Silent).expect("continues");
+    let mut codes = untangle_sae::Codes::new();
+    sae.encode(&planted.rows, &mut codes).expect("fits");
+    let mut firing = untangle_sae::metrics::FiringCounts::new(MANY);
+    firing.update(&codes);
+    let log = std::fs::read_to_string(out.join("metrics.jsonl")).expect("log");
+    let dead = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("json")["dead"].as_u64();
+    let most = log.lines().filter_map(dead).max().unwrap_or(0);
+    assert!(most >= killed.len() as u64 - 1, "at most {most} were dead: nothing was tested");
+    let alive = killed.iter().filter(|&&latent| firing.counts()[latent] > 0).count();
+    assert!(alive * 2 > killed.len(), "{alive} of {} are alive", killed.len());
+}
+
+/// Lowers the biases of every fifth latent in a checkpoint's bytes; returns the latents.
+fn kill_every_fifth(path: &Path, d_sae: usize) -> Vec<usize> {
+    let mut bytes = std::fs::read(path).expect("checkpoint");
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).expect("header");
+    let begin = header["b_enc.value"]["data_offsets"][0].as_u64().expect("offset") as usize + 8 + header_len;
+    let killed: Vec<usize> = (0..d_sae).step_by(5).collect();
+    for latent in &killed {
+        bytes[begin + 4 * latent..begin + 4 * latent + 4].copy_from_slice(&(-2f32).to_le_bytes());
+    }
+    std::fs::write(path, bytes).expect("written");
+    killed
+}
+
+#[test]
+fn other_settings_and_taken_outputs_are_refused_and_nothing_is_lost() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    let config = TrainConfig { tokens: Some(20_000), ..config() };
+    let out = dir.path().join("sae");
+    run(&planted.rows, &config, &out, &StopAfter(AtomicU64::new(3))).expect_err("stops");
+    let other = TrainConfig { lr: Some(1e-3), seed: 5, ..config.clone() };
+    let message = run(&planted.rows, &other, &out, &Silent).expect_err("refused").to_string();
+    assert!(message.contains("plan.schedule.lr") && message.contains("plan.seed"), "{message}");
+    run(&planted.rows, &config, &out, &Silent).expect("the old settings continue");
+    let before = std::fs::read(out.join("sae_weights.safetensors")).expect("written");
+    let error = run(&planted.rows, &other, &out, &Silent).expect_err("refused");
+    assert!(matches!(error, TrainError::Exists { .. }), "{error}");
+    assert!(std::fs::read(out.join("sae_weights.safetensors")).expect("kept") == before);
+    let mut forced = source(&planted.rows);
+    let plan = plan(&other, &forced);
+    let data = provenance(forced.rows_per_epoch());
+    train(Job { plan: &plan, source: &mut forced, data, out: &out, force: true, checkpoint_every: None }, &Silent)
+        .expect("forced");
+    assert!(std::fs::read(out.join("sae_weights.safetensors")).expect("replaced") != before);
+    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing else is left");
+}
+
+#[test]
+fn rows_that_are_not_finite_are_refused_by_number() {
+    let (mut planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    planted.rows[1234 * D_IN + 7] = f32::NAN;
+    let error = match MemoryRows::new(planted.rows.clone(), D_IN, 1000, 4) {
+        Err(error) => error.to_string(),
+        Ok(_) => run(&planted.rows, &config(), &dir.path().join("sae"), &Silent).expect_err("refused").to_string(),
+    };
+    assert!(error.contains("1234"), "{error}");
+    assert!(!dir.path().join("sae").exists());
+}
+
+#[test]
+fn a_loss_that_explodes_is_an_error_that_names_the_remedy() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    let config = TrainConfig { lr: Some(1e38), clip_norm: None, normalise: false, ..config() };
+    let error = run(&planted.rows, &config, &dir.path().join("sae"), &Silent).expect_err("diverges");
+    assert!(error.to_string().contains("lower --lr"), "{error}");
+}
