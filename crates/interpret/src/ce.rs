@@ -57,7 +57,7 @@ pub struct CeRecovered {
     pub nats_lost_interval: Option<Interval>,
 }
 
-/// Logits of one batch, elements at most: bounds the memory of a pass.
+/// Logits of one batch, elements at most: what stays in cache, and little memory. One context may exceed it.
 const MAX_LOGITS: usize = 1 << 24;
 
 /// Sums of one context: nats of the four runs, then predicted tokens.

@@ -7,6 +7,8 @@ use untangle_model::LanguageModel;
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     pieces: Vec<Piece>,
+    /// Whether tokens say by a leading space that they begin a word; in a vocabulary of characters none does.
+    spaced: bool,
 }
 
 /// One token.
@@ -25,8 +27,9 @@ pub(crate) struct Piece {
 impl Vocabulary {
     /// `texts[id]` is the text of token `id`; `special` are the ids of special tokens.
     pub fn new(texts: Vec<String>, special: &[u32]) -> Self {
-        let pieces = texts.into_iter().map(Piece::new);
-        let mut vocabulary = Self { pieces: pieces.collect() };
+        let pieces: Vec<Piece> = texts.into_iter().map(Piece::new).collect();
+        let spaced = pieces.iter().any(|piece| piece.starts_word && !piece.letters.is_empty());
+        let mut vocabulary = Self { pieces, spaced };
         for &id in special {
             if let Some(piece) = vocabulary.pieces.get_mut(id as usize) {
                 *piece = Piece { text: std::mem::take(&mut piece.text), special: true, ..Piece::default() };
@@ -73,8 +76,8 @@ impl Vocabulary {
             "" if piece.text.contains('\n') => "line break".to_owned(),
             "" => "space".to_owned(),
             _ if piece.special => format!("special token {core}"),
-            // In a vocabulary of single characters every letter would be marked, so one letter never is.
-            _ if !piece.letters.is_empty() && !piece.starts_word && core.chars().count() > 1 => format!("\"…{core}\""),
+            _ if core.contains('"') => format!("'{core}'"),
+            _ if self.spaced && !piece.letters.is_empty() && !piece.starts_word => format!("\"…{core}\""),
             _ => format!("\"{core}\""),
         }
     }
@@ -101,9 +104,9 @@ mod tests {
 
     #[test]
     fn tokens_are_quoted_as_a_reader_expects() {
-        let texts = ["<s>", " little", "ily", ".", "\n", " ", "a", " don't"].map(str::to_owned).to_vec();
+        let texts = ["<s>", " little", "ily", ".", "\n", " ", "a", " don't", ".\""].map(str::to_owned).to_vec();
         let vocabulary = Vocabulary::new(texts, &[0]);
-        let quoted: Vec<String> = (0..9).map(|id| vocabulary.quoted(id)).collect();
+        let quoted: Vec<String> = (0..10).map(|id| vocabulary.quoted(id)).collect();
         let expected = [
             "special token <s>",
             "\"little\"",
@@ -111,12 +114,19 @@ mod tests {
             "\".\"",
             "line break",
             "space",
-            "\"a\"",
+            "\"…a\"",
             "\"don't\"",
-            "token 8",
+            "'.\"'",
+            "token 9",
         ];
         assert_eq!(quoted, expected);
         assert_eq!((vocabulary.text(1), vocabulary.text(99)), (" little".to_owned(), "[99]".to_owned()));
+    }
+
+    #[test]
+    fn characters_are_not_marked_as_parts_of_words() {
+        let vocabulary = Vocabulary::new(["a", " ", "b"].map(str::to_owned).to_vec(), &[]);
+        assert_eq!([vocabulary.quoted(0), vocabulary.quoted(2)], ["\"a\"", "\"b\""]);
     }
 
     #[test]

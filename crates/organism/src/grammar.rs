@@ -4,7 +4,7 @@ use crate::concepts::Concepts;
 use crate::error::WorldError;
 use crate::lexicon::{EntityId, Lexicon};
 use crate::parse::{Names, template, weighted};
-use crate::template::{Alternative, Node};
+use crate::template::Alternative;
 use std::collections::BTreeMap;
 
 /// All rules.

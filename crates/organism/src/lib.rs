@@ -1,1 +1,45 @@
-//! The bundled model organism.
+//! A tiny world whose concepts are known: the ground truth that features and labels are judged by.
+//!
+//! The world is a stochastic grammar with state. Rules make text from choices; registers hold who and what a story is
+//! about; a document comes with the place of every concept, the facts of its story, and the price of every choice, so
+//! that the entropy of the text is known. Reading order:
+//!
+//! - [`world`]: from a seed and an index to a [`Document`], and the files that describe the world
+//! - `template`, `parse`, `grammar`, `lexicon`, [`concepts`]: what the files in `world/` say
+//! - `teller`, `refer`, `verbs`, `writer`, [`choice`]: how a text is made of it
+//! - [`document`], [`statistics`]: what comes out, and how often which concept occurs
+//!
+//! **What counts.** A concept is annotated where the text mentions it (a surface form, a synonym, `it`) or where it
+//! governs a stretch (a language, speech, a falsehood). Each annotation says from which byte on a reader of the prefix
+//! can tell; tokens before that are neither positives nor negatives. Two uses of a word that only later text tells
+//! apart are marked as undecidable by the rule that writes them.
+//!
+//! **The price of a text.** The choices' probability is at most the text's, so their sum of -ln p bounds -ln p(text)
+//! from above. It is nearly tight, because no choice is silent: a test changes single choices and finds the text
+//! changed. What remains are texts that two derivations share, such as a name where a pronoun was possible.
+//!
+//! **Learnable.** A small transformer is to come within a tenth of the entropy, so sentences are short, words few, and
+//! what a sentence needs from earlier ones is who, what and where.
+
+pub mod choice;
+pub mod concepts;
+pub mod document;
+pub mod error;
+mod grammar;
+pub mod lexicon;
+mod parse;
+mod refer;
+pub mod statistics;
+mod teller;
+mod template;
+mod verbs;
+pub mod world;
+mod writer;
+
+pub use choice::Choice;
+pub use concepts::Concepts;
+pub use document::{Document, Fact, Relation, Split};
+pub use error::WorldError;
+pub use lexicon::{Entity, EntityId};
+pub use statistics::{Occurrence, Statistics};
+pub use world::World;

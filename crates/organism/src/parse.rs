@@ -37,12 +37,10 @@ pub(crate) fn template(text: &str, names: &mut Names<'_>) -> Result<Vec<Node>, S
     }
 }
 
-/// A number and the sign before what it weighs: `3:text` is weight 3, `text` is weight 1.
+/// A number before what it weighs: `3 text` is weight 3, `text` is weight 1, `3` alone is nothing at weight 3.
 pub(crate) fn weighted(text: &str, separator: char) -> (u32, &str) {
-    match text.split_once(separator) {
-        Some((weight, rest)) => weight.parse().map_or((1, text), |weight| (weight, rest)),
-        None => (1, text),
-    }
+    let (weight, rest) = text.split_once(separator).unwrap_or((text, ""));
+    weight.parse().map_or((1, text), |weight| (weight, rest))
 }
 
 struct Parser<'t, 'n, 'c> {

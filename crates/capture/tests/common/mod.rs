@@ -1,5 +1,5 @@
 //! A tiny random model that reads characters, and observers.
-#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

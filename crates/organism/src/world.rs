@@ -1,0 +1,102 @@
+//! The world: its concepts, its lexicon, its grammar, and the documents that follow from them.
+
+use crate::choice::Chooser;
+use crate::concepts::Concepts;
+use crate::document::{Document, Split};
+use crate::error::WorldError;
+use crate::grammar::Grammar;
+use crate::lexicon::{Entity, EntityId, Lexicon};
+use crate::teller::Teller;
+use std::sync::LazyLock;
+
+/// A seeded source of unlimited documents.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) concepts: Concepts,
+    pub(crate) lexicon: Lexicon,
+    pub(crate) grammar: Grammar,
+    /// The rule of a whole document.
+    document: usize,
+}
+
+/// The files that describe a world, as pairs of name and text.
+pub(crate) struct WorldFiles<'a> {
+    pub(crate) concepts: (&'a str, &'a str),
+    pub(crate) lexicon: &'a [(&'a str, &'a str)],
+    pub(crate) grammar: &'a [(&'a str, &'a str)],
+}
+
+macro_rules! files {
+    ($($path:literal),* $(,)?) => { [$(($path, include_str!(concat!("../world/", $path)))),*] };
+}
+
+/// The world that is bundled.
+const STANDARD: WorldFiles<'_> = WorldFiles {
+    concepts: ("concepts.txt", include_str!("../world/concepts.txt")),
+    lexicon: &files!["lexicon/people.txt", "lexicon/places.txt", "lexicon/nature.txt", "lexicon/things.txt"],
+    grammar: &files![
+        "grammar/document.txt",
+        "grammar/entities.txt",
+        "grammar/days.txt",
+        "grammar/places.txt",
+        "grammar/animals.txt",
+        "grammar/things.txt",
+        "grammar/people.txt",
+        "grammar/talk.txt",
+        "grammar/numbers.txt",
+        "grammar/senses.txt",
+        "grammar/frames.txt",
+        "grammar/french.txt",
+        "grammar/code.txt",
+    ],
+};
+
+impl World {
+    /// The bundled world.
+    pub fn standard() -> &'static World {
+        static WORLD: LazyLock<World> = LazyLock::new(|| {
+            World::parse(&STANDARD).unwrap_or_else(|error| panic!("the bundled world is damaged: {error}"))
+        });
+        &WORLD
+    }
+
+    pub(crate) fn parse(files: &WorldFiles<'_>) -> Result<Self, WorldError> {
+        let concepts = Concepts::parse(files.concepts.0, files.concepts.1)?;
+        let mut lexicon = Lexicon::default();
+        for (file, text) in files.lexicon {
+            lexicon.read(file, text, &concepts)?;
+        }
+        let grammar = Grammar::parse(files.grammar, &concepts, &lexicon)?;
+        let document = grammar.named("document").ok_or_else(|| WorldError {
+            file: "world/grammar".into(),
+            line: 0,
+            reason: "there is no rule `document`".into(),
+        })?;
+        Ok(Self { concepts, lexicon, grammar, document })
+    }
+
+    /// The document of this number: the same on every machine.
+    pub fn document(&self, seed: u64, index: u64) -> Document {
+        self.told(seed, index, Vec::new())
+    }
+
+    /// All documents of a split, in the order of their numbers.
+    pub fn documents(&self, seed: u64, split: Split) -> impl Iterator<Item = Document> + '_ {
+        (0..).filter(move |index| Split::of(seed, *index) == split).map(move |index| self.document(seed, index))
+    }
+
+    /// The document that begins with these picks, as far as they fit.
+    pub(crate) fn told(&self, seed: u64, index: u64, script: Vec<u32>) -> Document {
+        Teller::new(self, Chooser::new(seed, index, script)).tell(self.document, Split::of(seed, index))
+    }
+
+    /// The table of concepts.
+    pub fn concepts(&self) -> &Concepts {
+        &self.concepts
+    }
+
+    /// The entity that a fact speaks of.
+    pub fn entity(&self, id: EntityId) -> &Entity {
+        self.lexicon.get(id)
+    }
+}
