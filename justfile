@@ -3,7 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # Test material that is not part of the repository: models/ and corpora/.
-shared := env("UNTANGLE_SHARED", justfile_directory() / "../shared")
+shared := env("UNTANGLE_SHARED", "../shared")
 model := shared / "models/stories260k"
 text := shared / "corpora/tinystories.txt"
 

@@ -3,7 +3,9 @@
 
 Run it through `just setup`. It can be interrupted at any moment and run again: a finished wheel is not fetched
 twice, a finished folder appears by rename, and when all is there it does nothing. With LIBTORCH set, .deps/torch
-becomes a link to that PyTorch or libtorch instead (its version is checked), which is how a CUDA build is made.
+becomes a link to that PyTorch or libtorch instead (its version is checked), which is how a CUDA build is made. Later
+runs without LIBTORCH keep such a link as long as it leads to the right version; remove .deps/torch to go back. The
+wheels are for Linux on x86-64; elsewhere LIBTORCH is needed, and cmake is the one found on PATH.
 """
 
 import base64
@@ -25,7 +27,10 @@ STAMP = DEPS / "setup.json"
 PINS = ROOT / "scripts" / "native-wheels.txt"
 TORCH_VERSION = "2.11.0"
 # The wheels are chosen for this platform whatever Python runs the script: only their C++ parts are used.
-PLATFORM = ["--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", "--only-binary", ":all:"]
+PLATFORM = ["--python-version", "3.11", "--only-binary", ":all:"]
+# Named platforms are taken to the letter, so every manylinux generation that the wheels carry is named.
+for generation in ("manylinux_2_28", "manylinux_2_25", "manylinux_2_17", "manylinux2014"):
+    PLATFORM += ["--platform", f"{generation}_x86_64"]
 
 # Wheel -> (patterns of the members to unpack, prefix to strip, folder under .deps to unpack into).
 TORCH_LIBRARIES = ["libtorch.so", "libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libtorch_global_deps.so"]
@@ -35,6 +40,11 @@ PLAN = {
     "nvidia-cuda-cupti": (["nvidia/cu13/lib/libcupti.so.13"], "nvidia/cu13/", "torch"),
     "cmake": (["cmake/data/*"], "cmake/data/", "cmake"),
 }
+
+
+def has_wheels():
+    """Whether the pinned wheels run here."""
+    return sys.platform == "linux" and os.uname().machine == "x86_64"
 
 
 def say(text):
@@ -149,13 +159,38 @@ def link_torch(source):
     say(f".deps/torch -> {source} ({version})")
 
 
+def link_cmake():
+    """.deps/cmake/bin/cmake -> the cmake on PATH, where the wheel's does not run."""
+    target = DEPS / "cmake" / "bin" / "cmake"
+    found = shutil.which("cmake")
+    if not found:
+        stop("cmake is fetched for Linux on x86-64 only, and there is none on PATH; install cmake and run this again")
+    source = Path(found).resolve()
+    if source == target:
+        return
+    shutil.rmtree(DEPS / "cmake", ignore_errors=True)
+    target.parent.mkdir(parents=True)
+    target.symlink_to(source)
+    say(f".deps/cmake/bin/cmake -> {source}")
+
+
+def kept_link():
+    """Where .deps/torch leads, if it is a link to a usable libtorch; else ''."""
+    link = DEPS / "torch"
+    kept = link.is_symlink() and torch_build(link)[0].startswith(TORCH_VERSION)
+    return os.path.realpath(link) if kept else ""
+
+
+def libtorch():
+    """The libtorch that is brought along: by LIBTORCH now, or by LIBTORCH of an earlier run; '' for the wheel's."""
+    asked = os.environ.get("LIBTORCH", "")
+    if not asked or os.path.abspath(asked) == str(DEPS / "torch"):
+        return kept_link()
+    return os.path.realpath(asked)
+
+
 def wanted():
-    linked = os.environ.get("LIBTORCH", "")
-    ours = str(DEPS / "torch")
-    return {
-        "pins": {name: digest for name, (_, digest) in pins().items()},
-        "libtorch": "" if not linked or os.path.abspath(linked) == ours else os.path.realpath(linked),
-    }
+    return {"pins": {name: digest for name, (_, digest) in pins().items()}, "libtorch": libtorch()}
 
 
 def sizes():
@@ -177,7 +212,7 @@ def set_up():
     folders = {}
     for name, (version, digest) in pins().items():
         patterns, prefix, folder = PLAN[name]
-        if folder == "torch" and want["libtorch"]:
+        if folder == "torch" and want["libtorch"] or folder == "cmake" and not has_wheels():
             continue
         folders.setdefault(folder, []).append((fetch(name, version, digest), patterns, prefix))
     for folder, parts in folders.items():
@@ -192,10 +227,12 @@ def set_up():
         partial.rename(target)
     if want["libtorch"]:
         link_torch(want["libtorch"])
+    if not has_wheels():
+        link_cmake()
     version, revision = torch_build(DEPS / "torch")
     ran = subprocess.run([str(DEPS / "cmake" / "bin" / "cmake"), "--version"], capture_output=True)
     if ran.returncode != 0:
-        stop(f"the fetched cmake does not run: {ran.stderr.decode().strip()}")
+        stop(f".deps/cmake/bin/cmake does not run: {ran.stderr.decode().strip()}")
     stamp = {"wanted": want, "sizes": sizes(), "torch_version": version, "torch_git_version": revision}
     fresh = STAMP.with_suffix(".tmp")
     fresh.write_text(json.dumps(stamp, indent=1) + "\n")
@@ -205,9 +242,8 @@ def set_up():
 
 
 def main():
-    if sys.platform != "linux" or os.uname().machine != "x86_64":
-        if not os.environ.get("LIBTORCH"):
-            stop("libtorch is fetched for Linux on x86-64 only; elsewhere set LIBTORCH to a libtorch 2.11.0")
+    if not has_wheels() and not libtorch():
+        stop(f"libtorch is fetched for Linux on x86-64 only; elsewhere set LIBTORCH to a libtorch {TORCH_VERSION}")
     if is_done():
         say("libtorch and cmake are already in .deps/")
     else:

@@ -116,7 +116,10 @@ fn a_hook_that_does_not_exist() {
         .capture("blocks.1.hook_resid_pots", &out)
         .run()
         .fails_with(BAD_INPUT, &["hook_resid_pots", "hook_resid_post"]);
-    bench.capture("blocks.7.hook_resid_post", &out).run().fails_with(BAD_INPUT, &["blocks.7.hook_resid_post", "2"]);
+    bench
+        .capture("blocks.7.hook_resid_post", &out)
+        .run()
+        .fails_with(BAD_INPUT, &["blocks.7.hook_resid_post", "0 to 1"]);
     assert!(!out.exists());
     let store = bench.store();
     let sae = bench.path("sae");
@@ -158,18 +161,21 @@ fn a_corpus_without_text() {
 #[test]
 fn a_dictionary_of_another_width() {
     let bench = Bench::new();
-    let store = bench.store();
-    let matrix = bench.path("rows.npy");
-    write_npy(&matrix, 4096, 8, noise);
-    let narrow = bench.path("narrow");
-    bench.train(&matrix, "--d-sae 32 --k 4", &narrow).succeed();
-    let (expected, found) = ("8", TinyModel::D_IN.to_string());
-    let evaluate = Untangle::new("evaluate").arg(&narrow).option("--store", &store);
-    evaluate.run().fails_with(BAD_INPUT, &[expected, &found]);
-    let database = bench.path("features.db");
-    let features = Untangle::new("features").arg(&narrow).option("--store", &store).option("--out", &database);
-    features.run().fails_with(BAD_INPUT, &[expected, &found]);
-    assert!(!database.exists());
+    // Matrices of one name, so that nothing but the width differs.
+    let [narrow, wide] = [("narrow", 8), ("wide", 24)].map(|(folder, d)| {
+        fs::create_dir(bench.path(folder)).expect("the scratch folder is writable");
+        let matrix = bench.path(folder).join("rows.npy");
+        write_npy(&matrix, 4096, d, noise);
+        matrix
+    });
+    let sae = bench.path("sae");
+    bench.train(&narrow, "--d-sae 32 --k 4", &sae).succeed();
+    let evaluate = Untangle::new("evaluate").arg(&sae).option("--store", &wide);
+    evaluate.run().fails_with(BAD_INPUT, &["8", "24"]);
+    let codes = bench.path("codes.safetensors");
+    let encode = Untangle::new("encode").arg(&sae).arg(&wide).option("--out", &codes);
+    encode.run().fails_with(BAD_INPUT, &["8", "24"]);
+    assert!(!codes.exists());
 }
 
 #[test]
@@ -223,11 +229,19 @@ fn a_full_disk() {
     let bench = Bench::new();
     let disk = bench.path("disk");
     fs::create_dir(&disk).expect("the scratch folder is writable");
-    let capture = format!("capture --context 64 --threads 1 --hook {}", TinyModel::HOOK);
+    let capture = "capture --context 64 --threads 1";
+    let hook = TinyModel::HOOK.as_ref();
     let out = disk.join("out.h5");
-    let arguments =
-        [bench.model.path.as_os_str(), "--text".as_ref(), bench.text.as_ref(), "--out".as_ref(), out.as_ref()];
-    let seen = on_a_full_disk(&disk, "128k", &capture, &arguments);
+    let arguments = [
+        bench.model.path.as_os_str(),
+        "--hook".as_ref(),
+        hook,
+        "--text".as_ref(),
+        bench.text.as_ref(),
+        "--out".as_ref(),
+        out.as_ref(),
+    ];
+    let seen = on_a_full_disk(&disk, "128k", capture, &arguments);
     check_full_disk("capture", seen, "out.h5");
 
     let store = bench.store();

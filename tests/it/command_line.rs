@@ -47,14 +47,19 @@ fn an_interrupted_capture_says_so_and_continues() {
         command.option("--text", &text).words("--hook blocks.0.hook_resid_mid").option("--out", &out)
     };
     let mut command = capture().command();
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    thread::sleep(Duration::from_millis(600));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // The rows' file comes after the tokens' are all there.
+    while !fs::exists(out.with_extension("h5.partial")).expect("readable") {
+        assert!(child.try_wait().expect("our own child").is_none(), "the run ended too soon");
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(Duration::from_millis(100));
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
     assert!(sent.success());
     let output = child.wait_with_output().expect("our own child");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("interrupted"), "{stderr}");
+    assert_eq!(stderr.matches("interrupted").count(), 1, "{stderr}");
     assert!(!out.exists());
     let rest = capture().run();
     assert_eq!(rest.code, Some(0), "{}", rest.stderr);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Edges between the workspace's crates. A new edge is a decision: it is added here and defended in ARCHITECTURE.md.
-const INTERNAL: [(&str, &[&str]); 8] = [
+const INTERNAL: [(&str, &[&str]); 9] = [
     ("schema", &[]),
     ("store", &["schema"]),
     ("model", &["schema"]),
@@ -13,6 +13,7 @@ const INTERNAL: [(&str, &[&str]); 8] = [
     ("capture", &["schema", "store", "model"]),
     ("train", &["schema", "store", "sae"]),
     ("interpret", &["schema", "store", "model", "sae"]),
+    ("organism", &["schema", "model"]),
     ("cli", &["schema", "store", "model", "sae", "capture", "train", "interpret"]),
 ];
 
@@ -20,8 +21,8 @@ const INTERNAL: [(&str, &[&str]); 8] = [
 const QUARANTINED: [(&str, &[&str]); 9] = [
     ("hdf5-metno", &["store"]),
     ("rusqlite", &["interpret"]),
-    ("tokenizers", &["model"]),
-    ("tch", &["model", "sae", "capture", "train", "interpret", "cli", "tests", "bench"]),
+    ("tokenizers", &["model", "organism"]),
+    ("tch", &["model", "sae", "capture", "train", "interpret", "organism", "cli", "tests", "bench"]),
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),

@@ -8,6 +8,7 @@ mod tidy;
 
 // The binary, end to end.
 mod bad_input;
+mod belonging;
 mod command_line;
 mod memory;
 mod pipeline;

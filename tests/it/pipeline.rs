@@ -23,7 +23,7 @@ fn number(value: &Value, key: &str) -> f64 {
 }
 
 fn capture(model: &Path, text: &Path, store: &Path) {
-    let command = Untangle::new("capture --tokens 60000 --hook").arg(HOOK).arg(model);
+    let command = Untangle::new("capture --tokens 60000").arg(model).option("--hook", HOOK);
     let result = command.option("--text", text).option("--out", store).json();
     assert_eq!(result["manifest"]["n_rows"], 60_000, "{result}");
     let inspected = Untangle::new("inspect").arg(store).json();

@@ -31,7 +31,8 @@ pub enum CaptureError {
     RepeatedHook(HookPoint),
     /// A hook point that has no row per token.
     #[error(
-        "`{0}` cannot be captured: its width is the number of tokens so far, so it is no [rows, width] matrix; capture attn.hook_z, or hook_q and hook_k, of that block"
+        "`{0}` cannot be captured: its width is the number of tokens so far, so it is no \
+         [rows, width] matrix; capture attn.hook_z, or hook_q and hook_k, of that block"
     )]
     NoMatrix(HookPoint),
     /// The model's pass never came to a hook point.
@@ -45,6 +46,16 @@ pub enum CaptureError {
         /// Fewest that make sense.
         least: usize,
         /// The model's positions.
+        most: usize,
+    },
+    /// A batch that no memory holds.
+    #[error("a batch of {asked} contexts of {context} tokens is too large; take at most {most}, and usually far fewer")]
+    Batch {
+        /// Contexts per forward pass that were asked for.
+        asked: usize,
+        /// Tokens per context.
+        context: usize,
+        /// Most contexts of that length.
         most: usize,
     },
     /// A number that must be at least one is zero.
@@ -61,6 +72,15 @@ pub enum CaptureError {
         /// What is there instead.
         problem: &'static str,
     },
+    /// The disk is full before the first row.
+    #[error(
+        "{path}: no space for the token ids; free some, write elsewhere, or capture fewer tokens",
+        path = .path.display()
+    )]
+    NoRoomForTokens {
+        /// The side file of token ids.
+        path: PathBuf,
+    },
     /// There is no text in the files.
     #[error("the corpus is empty: {names} gave no token")]
     EmptyCorpus {
@@ -68,8 +88,12 @@ pub enum CaptureError {
         names: String,
     },
     /// A text file is not the one that the unfinished capture began with.
-    #[error("{path} was changed since this capture began; restore it, remove {partial}*, or pass --force to start afresh",
-        path = .path.display(), partial = .partial.display())]
+    #[error(
+        "{path} was changed since this capture began; restore it, remove {partial}*, or pass --force to start \
+         afresh",
+        path = .path.display(),
+        partial = .partial.display()
+    )]
     CorpusChanged {
         /// The text file.
         path: PathBuf,
@@ -101,9 +125,9 @@ impl Classify for CaptureError {
         match self {
             E::Store(error) => error.fault(),
             E::Model(error) => error.fault(),
-            E::Io { .. } => Fault::Io,
+            E::Io { .. } | E::NoRoomForTokens { .. } => Fault::Io,
             E::NoHooks | E::RepeatedHook(_) | E::NoMatrix(_) | E::NotReached(_) => Fault::Usage,
-            E::Context { .. } | E::Zero(_) | E::NoText => Fault::Usage,
+            E::Context { .. } | E::Batch { .. } | E::Zero(_) | E::NoText => Fault::Usage,
             E::NotAFile { .. } | E::EmptyCorpus { .. } | E::CorpusChanged { .. } => Fault::BadInput,
             E::Interrupted { .. } => Fault::Interrupted,
         }

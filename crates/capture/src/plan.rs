@@ -52,6 +52,9 @@ const CONTEXT: usize = 128;
 /// Tokens per forward pass where no batch is asked for: enough to keep a CPU's matrix products busy, little memory.
 const PASS_TOKENS: usize = 4096;
 
+/// Most tokens per forward pass: more than that is a slip of the keyboard, and no machine's memory holds it.
+const MOST_PASS_TOKENS: usize = 1 << 24;
+
 /// A checked capture: everything that decides the bytes of the file, but the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CapturePlan {
@@ -74,7 +77,7 @@ impl CapturePlan {
     ///
     /// # Errors
     /// A hook point that the model lacks, that is named twice or that is no matrix; a context that does not fit; a
-    /// zero; a policy that asks for a token that the tokenizer lacks.
+    /// batch that no memory holds; a zero; a policy that asks for a token that the tokenizer lacks.
     pub fn new(config: &CaptureConfig, model: &LanguageModel) -> Result<Self, CaptureError> {
         let context = config.context.unwrap_or_else(|| CONTEXT.min(model.max_context()));
         let batch = config.batch.unwrap_or_else(|| (PASS_TOKENS / context.max(1)).max(1));
@@ -87,6 +90,9 @@ impl CapturePlan {
         let (least, most) = (1 + usize::from(bos_token.is_some()), model.max_context());
         if !(least..=most).contains(&context) {
             return Err(CaptureError::Context { asked: context, least, most });
+        }
+        if batch.checked_mul(context).is_none_or(|tokens| tokens > MOST_PASS_TOKENS) {
+            return Err(CaptureError::Batch { asked: batch, context, most: MOST_PASS_TOKENS / context });
         }
         Ok(CapturePlan {
             output: config.output.clone(),
@@ -112,7 +118,7 @@ impl CapturePlan {
         &self.hooks
     }
 
-    /// Rows of a full batch.
+    /// Rows of a full batch, which [`CapturePlan::new`] has limited.
     pub(crate) fn batch_rows(&self) -> u64 {
         (self.context * self.batch) as u64
     }

@@ -45,7 +45,7 @@ pub fn capture(
     let tokenizer = model.tokenizer()?;
     let mut partial = Partial::claim(&plan.output, plan.force)?;
     let spool = match Spool::make(&mut partial, plan, corpus, tokenizer, observer) {
-        Err(error @ CaptureError::EmptyCorpus { .. }) => {
+        Err(error) if is_hopeless(&error) => {
             partial.discard()?;
             return Err(error);
         }
@@ -67,11 +67,12 @@ pub fn capture(
     Ok(Captured { path, manifest })
 }
 
-/// Whether the same would happen again, so that nothing can come of the unfinished file.
+/// Whether the same would happen again, so that nothing can come of what is unfinished; on a full disk it would also be
+/// in the way.
 fn is_hopeless(error: &CaptureError) -> bool {
-    let value =
-        matches!(error, CaptureError::Store(StoreError::Overflow { .. } | StoreError::NotFiniteActivation { .. }));
-    value || matches!(error, CaptureError::NotReached(_))
+    use CaptureError as E;
+    let value = matches!(error, E::Store(StoreError::Overflow { .. } | StoreError::NotFiniteActivation { .. }));
+    value || matches!(error, E::EmptyCorpus { .. } | E::NotReached(_) | E::NoRoomForTokens { .. })
 }
 
 /// What the passes need.

@@ -10,10 +10,10 @@ use crate::pack::{Packed, Packer};
 use crate::plan::CapturePlan;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use untangle_model::Tokenizer;
 use untangle_schema::{Event, Observer, Unit};
@@ -36,6 +36,18 @@ struct State {
     surveys: Vec<Survey>,
     offset: u64,
     complete: bool,
+}
+
+/// Measures rows per second from a moment on.
+struct Speed {
+    since: Instant,
+    rows: u64,
+}
+
+impl Speed {
+    fn at(&self, rows: u64) -> f64 {
+        (rows - self.rows) as f64 / self.since.elapsed().as_secs_f64().max(1e-9)
+    }
 }
 
 /// The token ids of a whole capture, on disk.
@@ -77,14 +89,20 @@ impl Spool {
 
     fn open(partial: &mut Partial, plan: &CapturePlan, settings: Value) -> Result<Self, CaptureError> {
         let (path, state_path) = (partial.side_file("tokens"), partial.side_file("spool"));
-        let state = match std::fs::read(&state_path) {
+        let state = match fs::read(&state_path) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             read => serde_json::from_slice(&read.map_err(CaptureError::io(&state_path))?).ok(),
         };
         let state = match state {
-            Some(state) if path.is_file() => same_settings(partial, state, &settings)?,
+            // Without all of its token ids a state is worth nothing: extending the file would invent tokens.
+            Some(state) if holds(&path, &state) => same_settings(partial, state, &settings)?,
             _ => None,
         };
+        if state.is_none() {
+            // Before the token ids are touched: a run of the old settings would take the new ones for its own.
+            durable::remove(&state_path)?;
+            durable::sync_folder(&state_path)?;
+        }
         let packer = Packer::new(plan.context, plan.bos_token, plan.tokens);
         let fresh = || State { settings, packer, surveys: Vec::new(), offset: 0, complete: false };
         let state = state.unwrap_or_else(fresh);
@@ -97,48 +115,58 @@ impl Spool {
     }
 
     fn fill(&mut self, corpus: &Corpus, tokenizer: &Tokenizer, observer: &dyn Observer) -> Result<(), CaptureError> {
-        let started = (Instant::now(), self.rows());
+        let speed = Speed { since: Instant::now(), rows: self.rows() };
         let first = self.state.surveys.len().saturating_sub(1);
         for index in first..corpus.files().len() {
-            let file = &corpus.files()[index];
-            let Some(survey) = corpus::survey(file, &|| observer.interrupted())? else {
-                return Err(self.interrupted(corpus)?);
-            };
-            match self.state.surveys.get(index) {
-                Some(before) if *before != survey => {
-                    let (path, partial) = (file.path.clone(), self.partial.clone());
-                    return Err(CaptureError::CorpusChanged { path, partial });
-                }
-                Some(_) => {}
-                None => {
-                    self.state.surveys.push(survey.clone());
-                    self.state.offset = 0;
-                }
+            if self.state.packer.is_full() {
+                break;
             }
-            let mut documents = Documents::open(&file.path, survey.separated, self.state.offset)?;
+            let mut documents = self.begin_file(corpus, index, observer)?;
             let mut replaced = 0;
             while !self.state.packer.is_full() {
                 let chunk = next_chunk(&mut documents)?;
                 let Some(last) = chunk.last() else { break };
-                let end = last.end;
                 replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
-                self.append(&encode(tokenizer, &chunk)?, end)?;
-                let speed = (self.rows() - started.1) as f64 / started.0.elapsed().as_secs_f64().max(1e-9);
-                observer.event(Event::Advanced { done: self.bytes_read(), figures: &[("tokens/s", speed)] });
+                self.append(&encode(tokenizer, &chunk)?, last.end)?;
+                let figures = [("tokens/s", speed.at(self.rows()))];
+                observer.event(Event::Advanced { done: self.bytes_read(), figures: &figures });
                 if observer.interrupted() {
                     return Err(self.interrupted(corpus)?);
                 }
             }
             if replaced > 0 {
-                let name = file.name();
+                let name = corpus.files()[index].name();
                 observer.event(Event::Warning(&format!("{name}: {replaced} byte sequences are not UTF-8; replaced")));
-            }
-            if self.state.packer.is_full() {
-                break;
             }
         }
         self.state.complete = true;
         self.save()
+    }
+
+    /// The documents of a file that were not read yet. A file that was begun earlier must still be the same.
+    fn begin_file(
+        &mut self,
+        corpus: &Corpus,
+        index: usize,
+        observer: &dyn Observer,
+    ) -> Result<Documents, CaptureError> {
+        let file = &corpus.files()[index];
+        let Some(survey) = corpus::survey(file, &|| observer.interrupted())? else {
+            return Err(self.interrupted(corpus)?);
+        };
+        let separated = survey.separated;
+        match self.state.surveys.get(index) {
+            Some(before) if *before != survey => {
+                let (path, partial) = (file.path.clone(), self.partial.clone());
+                return Err(CaptureError::CorpusChanged { path, partial });
+            }
+            Some(_) => {}
+            None => {
+                self.state.surveys.push(survey);
+                self.state.offset = 0;
+            }
+        }
+        Documents::open(&file.path, separated, self.state.offset)
     }
 
     /// Packs the ids of consecutive documents that end at byte `end` of the current file.
@@ -148,7 +176,12 @@ impl Spool {
         documents.iter().for_each(|tokens| self.state.packer.add(tokens, &mut packed));
         let bytes: Vec<u8> =
             packed.iter().flat_map(|row| [row.token.to_le_bytes(), row.document.to_le_bytes()]).flatten().collect();
-        self.file.write_all_at(&bytes, first * ROW).map_err(CaptureError::io(&self.path))?;
+        self.file.write_all_at(&bytes, first * ROW).map_err(|source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                CaptureError::NoRoomForTokens { path: self.path.clone() }
+            }
+            _ => CaptureError::Io { path: self.path.clone(), source },
+        })?;
         self.state.offset = end;
         if self.rows() - self.saved_rows >= SAVE_ROWS { self.save() } else { Ok(()) }
     }
@@ -195,6 +228,11 @@ impl Spool {
         let words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
         Ok((words.clone().step_by(2).collect(), words.skip(1).step_by(2).collect()))
     }
+}
+
+/// Whether the file has all token ids that the state speaks of.
+fn holds(path: &Path, state: &State) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() / ROW >= state.packer.rows)
 }
 
 /// The state, if it belongs to these settings; none if others may be discarded.

@@ -55,7 +55,7 @@ fn every_kind_of_hook_point_is_recorded_as_the_model_computes_it() {
     let captured = run(&config(folder.path(), &points), &model, &[text], &Silent).expect("captured");
     assert_eq!(captured.manifest.hooks.iter().map(|h| h.d_in).collect::<Vec<_>>(), [16, 16, 16, 16, 64, 16, 16]);
     let block = read(&captured.path, &(0..points.len()).collect::<Vec<_>>());
-    assert!(block.len() % CONTEXT != 0 && block.len() > 4 * 3 * CONTEXT, "the last context is short");
+    assert!(!block.len().is_multiple_of(CONTEXT) && block.len() > 4 * 3 * CONTEXT, "the last context is short");
     for (column, hook) in block.columns.iter().zip(&captured.manifest.hooks) {
         let contexts = block.tokens.chunks(CONTEXT).zip(column.chunks(CONTEXT * hook.d_in));
         for (tokens, rows) in contexts {
@@ -150,7 +150,11 @@ fn impossible_plans_are_refused_before_anything_is_written() {
     refused(&|c| c.hooks = hooks(&["blocks.0.attn.hook_pattern"]), true, "cannot be captured");
     refused(&|c| c.context = Some(65), true, "takes 2 to 64");
     refused(&|c| c.context = Some(1), true, "takes 2 to 64");
+    refused(&|c| c.context = Some(usize::MAX), true, "takes 2 to 64");
     refused(&|c| c.batch = Some(0), true, "the batch must be at least 1");
+    for absurd in [usize::MAX, 1 << 60, (1 << 24) / 32 + 1] {
+        refused(&|c| (c.context, c.batch) = (Some(32), Some(absurd)), true, "is too large; take at most 524288");
+    }
     refused(&|c| c.tokens = Some(0), true, "number of tokens must be at least 1");
     refused(&|c| c.bos = BosPolicy::Always, false, "no beginning-of-sequence token");
 }

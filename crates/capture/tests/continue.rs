@@ -4,9 +4,13 @@ mod common;
 
 use common::{StopAt, hooks, model, names, run, stories, write};
 use std::fs;
-use std::path::Path;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use untangle_capture::{CaptureConfig, CaptureError};
-use untangle_schema::{Classify, Fault, Silent};
+use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 
 fn config(folder: &Path, name: &str) -> CaptureConfig {
     CaptureConfig {
@@ -90,4 +94,84 @@ fn other_settings_and_changed_text_are_refused() {
     let error = run(&config(folder.path(), "x.h5"), &model, &text, &Silent).expect_err("refused").to_string();
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(names(folder.path()), ["a.txt", "x.h5"]);
+}
+
+/// Dies when two chunks of text were tokenized: their ids are on disk, and no state was saved yet.
+#[derive(Default)]
+struct Dies(AtomicU64);
+
+impl Observer for Dies {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Advanced { .. }) && self.0.fetch_add(1, Ordering::Relaxed) == 1 {
+            std::panic::resume_unwind(Box::new("killed"));
+        }
+    }
+}
+
+#[test]
+fn token_ids_of_other_settings_are_never_taken_for_ones_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = [write(folder.path(), "a.txt", stories(6000))];
+    let model = model(true);
+    let limited = |name: &str| CaptureConfig {
+        tokens: Some(300_000),
+        context: Some(32),
+        ..CaptureConfig::new(hooks(&["hook_embed"]), folder.path().join(name))
+    };
+    let whole = run(&limited("whole.h5"), &model, &text, &Silent).expect("captured");
+    let whole = fs::read(whole.path).expect("read");
+    let begin = || run(&limited("x.h5"), &model, &text, &StopAt::new(1)).expect_err("interrupted");
+    let finish = |what: &str| {
+        let captured = run(&limited("x.h5"), &model, &text, &Silent).expect("captured");
+        assert!(fs::read(&captured.path).expect("read") == whole, "{what}");
+        fs::remove_file(captured.path).expect("removed");
+    };
+
+    begin();
+    let other = CaptureConfig { context: Some(16), force: true, ..limited("x.h5") };
+    let died = std::panic::catch_unwind(AssertUnwindSafe(|| run(&other, &model, &text, &Dies::default())));
+    assert!(died.is_err(), "there were no two chunks");
+    finish("a forced run of other settings was killed in between");
+
+    begin();
+    let tokens = folder.path().join("x.h5.partial.tokens");
+    let length = fs::metadata(&tokens).expect("token ids").len();
+    assert!(length > 8000, "token ids were saved");
+    fs::OpenOptions::new().write(true).open(&tokens).expect("opened").set_len(length - 8).expect("cut");
+    finish("the last token id was lost");
+}
+
+const CHILD_FOLDER: &str = "UNTANGLE_TEST_CHILD_FOLDER";
+
+/// Not a test by itself: the process that [`killed_captures_are_continued_by_the_next`] kills.
+#[test]
+fn child_capture() {
+    let Some(folder) = std::env::var_os(CHILD_FOLDER).map(PathBuf::from) else { return };
+    let config = CaptureConfig { batch: Some(1), ..config(&folder, "killed.h5") };
+    run(&config, &model(true), &[folder.join("a.txt")], &Silent).expect("captured");
+}
+
+#[test]
+fn killed_captures_are_continued_by_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = [write(folder.path(), "a.txt", stories(600))];
+    let config = CaptureConfig { batch: Some(1), ..config(folder.path(), "whole.h5") };
+    let whole = run(&config, &model(true), &text, &Silent).expect("captured");
+    let killed = folder.path().join("killed.h5");
+    let mut kills = 0;
+    while !killed.exists() {
+        let mut child = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["--exact", "child_capture"])
+            .env(CHILD_FOLDER, folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        // Longer from time to time: a run that is never left alone for as long as a flush takes makes no progress.
+        std::thread::sleep(Duration::from_millis(30 << (kills / 4).min(8)));
+        child.kill().expect("a child");
+        kills += u32::from(!child.wait().expect("a child").success());
+    }
+    assert!(kills > 0, "the child was never interrupted");
+    assert!(fs::read(&killed).expect("read") == fs::read(whole.path).expect("read"), "after {kills} kills");
 }

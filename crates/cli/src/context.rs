@@ -23,14 +23,38 @@ impl Context {
         let interrupt = Interrupt::install().context("while setting up signal handlers")?;
         let available = || available_parallelism().map_or(1, |n| n.get());
         let threads = global.threads.map_or_else(available, |n| n.get());
+        give_this_thread(threads);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("while starting threads")?;
         Ok(Context { progress: Progress::new(global.quiet, interrupt), output: Output::new(global.json), threads })
     }
 
-    /// The device that `choice` names, with libtorch's own threads set. To be called before the first tensor call.
+    /// The device that `choice` names. To be called before the first tensor call.
     pub(crate) fn device(&self, choice: DeviceChoice) -> tch::Device {
-        let device = device::resolve(choice, &self.progress);
-        tch::set_num_threads(i32::try_from(self.threads).unwrap_or(i32::MAX));
-        device
+        device::resolve(choice, &self.progress)
+    }
+}
+
+/// Sets how many threads libtorch uses for a product on the calling thread, and makes the setting this thread's own.
+///
+/// Workers of the pool set theirs to one, which also becomes the process' default; a thread takes the default over at
+/// its first use of libtorch's threads, whatever it has set before. Asking for the number is such a use.
+fn give_this_thread(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    let _ = tch::get_num_threads();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_worker_that_asks_for_one_thread_leaves_this_one_its_own() {
+        let seen = thread::spawn(|| {
+            give_this_thread(2);
+            thread::spawn(|| tch::set_num_threads(1)).join().expect("no panic");
+            tch::get_num_threads()
+        });
+        assert_eq!(seen.join().expect("no panic"), 2);
     }
 }

@@ -54,10 +54,18 @@ pub(crate) fn conclude(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let fault = fault_of(&error);
-    let word = if fault == Fault::Interrupted { "interrupted" } else { "error" };
     // Nothing is left to do when stderr is closed as well.
-    let _ = writeln!(io::stderr(), "{word}: {}", message_of(&error));
+    let _ = writeln!(io::stderr(), "{}", last_line(fault, &message_of(&error)));
     ExitCode::from(code(fault))
+}
+
+/// The last line of a run that failed. Engines that were interrupted often begin with that word themselves.
+fn last_line(fault: Fault, message: &str) -> String {
+    match fault {
+        Fault::Interrupted if message.starts_with("interrupted") => message.to_owned(),
+        Fault::Interrupted => format!("interrupted: {message}"),
+        _ => format!("error: {message}"),
+    }
 }
 
 /// Prints a panic as one line, once, however many threads panic after the first.
@@ -157,6 +165,14 @@ mod tests {
         let inner = io::Error::other("no space");
         let error = Err::<(), _>(inner).context("a.h5: no space").context("while capturing").expect_err("an error");
         assert_eq!(message_of(&error), "while capturing: a.h5: no space");
+    }
+
+    #[test]
+    fn an_interruption_is_said_once() {
+        let at = "interrupted at 4 of 9 tokens; the same command continues from there";
+        assert_eq!(last_line(Fault::Interrupted, at), at);
+        assert_eq!(last_line(Fault::Interrupted, "stopped before the end"), "interrupted: stopped before the end");
+        assert_eq!(last_line(Fault::Io, "a.h5: no space"), "error: a.h5: no space");
     }
 
     #[test]

@@ -40,21 +40,16 @@ impl Output {
     }
 }
 
-/// Rows of cells as aligned columns; the first row is the head. Numbers are right-aligned by their cells' writer.
-pub(crate) fn table(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+/// Rows of cells as columns, the first row being the head. Columns of `left` are aligned at their left, others at
+/// their right.
+pub(crate) fn table(out: &mut dyn Write, rows: &[Vec<String>], left: &[usize]) -> io::Result<()> {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
     for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let pad = width(column).unwrap_or(0) - cell.chars().count();
-            let gap = if column == 0 { "" } else { "  " };
-            if column == 0 {
-                line.push_str(&format!("{gap}{cell}{}", " ".repeat(pad)));
-            } else {
-                line.push_str(&format!("{gap}{}{cell}", " ".repeat(pad)));
-            }
-        }
-        writeln!(out, "{}", line.trim_end())?;
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let width = width(column).unwrap_or(0);
+            if left.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
 }
@@ -65,9 +60,9 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let mut out = Vec::new();
-        table(&mut out, &[row(["name", "fvu"]), row(["a", "0.0616"])]).expect("memory");
-        assert_eq!(String::from_utf8(out).expect("text"), "name     fvu\na     0.0616\n");
+        table(&mut out, &[row(["name", "fvu", "what"]), row(["a", "0.0616", "x y"])], &[0, 2]).expect("memory");
+        assert_eq!(String::from_utf8(out).expect("text"), "name     fvu  what\na     0.0616  x y\n");
     }
 }

@@ -6,20 +6,20 @@
 //! - `recovered_mean`: the same with the mean activation instead of zeros, a harder baseline where zero is far off
 //! - `nats_lost = CE_sae - CE_clean`: lower is better; the number to trust where zeroing is catastrophic
 //!
-//! Special tokens pass through all interventions as they are, and are not predicted tokens. Intervals are bootstraps over
-//! contexts.
+//! Special tokens pass through all interventions as they are, and are not predicted tokens. Intervals are bootstraps
+//! over contexts.
 
 use crate::bootstrap::{self, Interval};
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Rewrite, Scope, flat, special_tokens};
-use crate::point::point_of;
+use crate::point::{check_model, point_of};
 use crate::progress::Progress;
 use crate::splice::{Mean, Splice, Watch, Zero};
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use untangle_model::{Hook, LanguageModel};
 use untangle_sae::Sae;
-use untangle_schema::Observer;
+use untangle_schema::{Observer, Unit};
 
 /// Tokens that the model reads together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub struct CeRecovered {
     pub nats_lost_interval: Option<Interval>,
 }
 
-/// Logits of one batch, elements at most: what stays in cache, and little memory. One context may exceed it.
-const MAX_LOGITS: usize = 1 << 24;
+/// Logits of one batch, elements at most, which bounds the memory of a pass; a single context may exceed it.
+const MAX_LOGITS: usize = 1 << 22;
 
 /// Sums of one context: nats of the four runs, then predicted tokens.
 type Sums = [f64; 5];
@@ -66,17 +66,18 @@ type Sums = [f64; 5];
 /// Measures what `sae` costs `model` on `contexts`.
 ///
 /// # Errors
-/// When the dictionary does not fit the model, nothing is predicted, or the user asks to stop.
+/// When the dictionary does not belong to the model, nothing is predicted, or the user asks to stop.
 pub fn ce_recovered(
     model: &LanguageModel,
     sae: &Sae,
     contexts: &[Context],
     observer: &dyn Observer,
 ) -> Result<CeRecovered, InterpretError> {
+    check_model(sae, model)?;
     let point = point_of(sae)?;
     let batches = batches(contexts, model.vocab_size());
     let total = contexts.iter().map(|context| context.tokens.len() as u64).sum::<u64>();
-    let mut progress = Progress::start(observer, "splice", 4 * total);
+    let mut progress = Progress::start(observer, "splice", Unit::Tokens, 4 * total);
     let special = special_tokens(model);
     let mut run = |hook: &mut dyn Hook| -> Result<Vec<(f64, f64)>, InterpretError> {
         let mut nats = Vec::with_capacity(contexts.len());

@@ -2,18 +2,20 @@
 
 use crate::error::InterpretError;
 use crate::label::facts::{Facts, Place, Reader};
-use crate::point::point_of;
+use crate::point::{column_of, model_name};
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
 use std::sync::Arc;
 use untangle_model::LanguageModel;
 use untangle_sae::{Codes, Sae};
-use untangle_schema::Observer;
 use untangle_schema::capture::row_flags;
-use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, Scan};
+use untangle_schema::{Observer, Unit};
+use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, Scan, Split};
 
 /// Rows that are read and encoded together.
 const BLOCK_ROWS: usize = 4096;
+/// Rows that are looked at together when a part is counted.
+const COUNTED_ROWS: usize = 1 << 16;
 /// Rows of a store without documents that count as one.
 const ROWS_PER_DOCUMENT: u64 = 256;
 
@@ -38,23 +40,13 @@ pub(crate) struct Row<'a> {
 }
 
 impl Corpus {
-    /// The column of `store` that `sae` belongs to: that of its hook point, or the only one. `held_out` is the rule
-    /// that its training recorded; [`HeldOut::None`] for a store that it never saw.
+    /// The column of `store` that `sae` belongs to, see [`column_of`]. `held_out` is the rule that its training
+    /// recorded; [`HeldOut::None`] for a store that it never saw.
     ///
     /// # Errors
     /// When there is no such column, or its width is not the dictionary's.
     pub fn new(store: Arc<ActivationSet>, sae: &Sae, held_out: HeldOut) -> Result<Self, InterpretError> {
-        let named = point_of(sae).and_then(|point| Ok(store.column(&point.to_string())?));
-        let column = match named {
-            Ok(column) => column,
-            Err(_) if store.columns().len() == 1 => 0,
-            Err(error) => return Err(error),
-        };
-        let (d_in, found) = (sae.d_in(), store.columns()[column].d);
-        if d_in != found {
-            let what = format!("`{}` of {}", store.columns()[column].name, store.name());
-            return Err(InterpretError::WidthDiffers { d_in, what, found });
-        }
+        let column = column_of(sae, &store, None)?;
         Ok(Self { store, column, held_out })
     }
 
@@ -89,10 +81,9 @@ impl Corpus {
         if captured.weights_sha256 == given.weights_sha256 && captured.tokenizer_sha256 == given.tokenizer_sha256 {
             return Ok(());
         }
-        let name = |name: &str, hash: &str| format!("{name} (weights {})", hash.get(..8).unwrap_or(hash));
         Err(InterpretError::OtherModel {
-            expected: name(&captured.name, &captured.weights_sha256),
-            found: name(&given.name, &given.weights_sha256),
+            expected: model_name(&captured.name, &captured.weights_sha256),
+            found: model_name(&given.name, &given.weights_sha256),
         })
     }
 
@@ -104,6 +95,22 @@ impl Corpus {
         }
     }
 
+    /// Number of rows of `part`, special tokens included. Reads the documents' numbers, not the activations.
+    fn rows_in(&self, part: Part) -> Result<u64, InterpretError> {
+        let n_rows = self.store.n_rows();
+        if part == Part::All {
+            return Ok(n_rows);
+        }
+        let split = Split::new(&self.held_out, &self.store)?;
+        let (mut held_out, mut block) = (0, RowBlock::default());
+        for from in (0..n_rows).step_by(COUNTED_ROWS) {
+            self.store.read_rows(from..(from + COUNTED_ROWS as u64).min(n_rows), &[], &mut block)?;
+            let rows = block.rows.iter().zip(&block.documents);
+            held_out += rows.filter(|(row, document)| split.is_held_out(**row, **document)).count() as u64;
+        }
+        Ok(if part == Part::HeldOut { held_out } else { n_rows - held_out })
+    }
+
     /// Reads `part` block by block: every block with its codes.
     pub(crate) fn each_block(
         &self,
@@ -113,13 +120,13 @@ impl Corpus {
         observer: &dyn Observer,
         mut visit: impl FnMut(&RowBlock, &Codes) -> Result<(), InterpretError>,
     ) -> Result<(), InterpretError> {
-        let mut progress = Progress::start(observer, task, self.store.n_rows());
+        let mut progress = Progress::start(observer, task, Unit::Rows, self.rows_in(part)?);
         let mut scan = Scan::new(Arc::clone(&self.store), &self.held_out, part, &[self.column], BLOCK_ROWS)?;
         let (mut block, mut codes) = (RowBlock::default(), Codes::new());
         while scan.next_block(&mut block)? {
             sae.encode(&block.columns[0], &mut codes)?;
             visit(&block, &codes)?;
-            progress.reach(block.rows.last().map_or(0, |row| row + 1))?;
+            progress.advance(block.len() as u64)?;
         }
         progress.finish();
         Ok(())

@@ -33,13 +33,33 @@ pub enum InterpretError {
     },
     /// The store was captured from another model than the one at hand.
     #[error(
-        "the store was captured from the model {expected}, this one is {found}; name that model, or capture from this one"
+        "the store was captured from the model {expected}, this is {found}; name that model, or capture from this one"
     )]
     OtherModel {
         /// Model of the store.
         expected: String,
         /// Model that was given.
         found: String,
+    },
+    /// The dictionary was trained on another model than the one at hand.
+    #[error(
+        "the dictionary was trained on the model {expected}, this is {found}; name that model, or train on this one"
+    )]
+    OtherModelThanDictionary {
+        /// Model of the dictionary.
+        expected: String,
+        /// Model that was given.
+        found: String,
+    },
+    /// The store holds other hook points than the dictionary's.
+    #[error("the dictionary belongs to {own}, {store} holds {holds}; name a store that was captured at {own}")]
+    OtherHook {
+        /// Hook point, or column, of the dictionary.
+        own: String,
+        /// The store.
+        store: String,
+        /// Its columns.
+        holds: String,
     },
     /// `cfg.json` names no hook point, or none that Untangle knows.
     #[error("the dictionary does not say where it belongs ({found}); set metadata.hook_name in its cfg.json")]
@@ -68,9 +88,7 @@ pub enum InterpretError {
         store: String,
     },
     /// A token id that the model's vocabulary lacks.
-    #[error(
-        "{store}: row {row} has token {token}, the model's vocabulary has {vocabulary}; give the model that was captured"
-    )]
+    #[error("{store}: row {row} has token {token}, the model knows {vocabulary}; give the model that was captured")]
     TokenOutside {
         /// The store.
         store: String,
@@ -97,7 +115,7 @@ pub enum InterpretError {
     },
     /// A feature specification that cannot be read.
     #[error(
-        "`{spec}`: {problem}; write ID-or-label[:OP=VALUE] with OP add, set or mul, or ID-or-label:ablate, as in 12:add=8 or 12:add=2x"
+        "`{spec}`: {problem}; write ID-or-label[:OP=VALUE] with OP add, set or mul (12:add=8, 12:add=2x), or 12:ablate"
     )]
     Spec {
         /// The text.
@@ -218,6 +236,8 @@ impl Classify for InterpretError {
             E::Interrupted => Fault::Interrupted,
             E::WidthDiffers { .. }
             | E::OtherModel { .. }
+            | E::OtherModelThanDictionary { .. }
+            | E::OtherHook { .. }
             | E::NoHookPoint { .. }
             | E::NotRows { .. }
             | E::NoRows { .. }

@@ -1,7 +1,7 @@
 //! How well a dictionary reconstructs, and how its features fire, on rows that its training never saw.
 //!
 //! The metrics and their formulas are [`untangle_sae::metrics`]'; here they are pooled over a part of a store, and
-//! [`bootstrap`](crate::bootstrap) intervals over groups of documents are put beside them.
+//! [`bootstrap`] intervals over groups of documents are put beside them.
 
 use crate::bootstrap::{self, GROUPS, Interval, group_of};
 use crate::corpus::Corpus;

@@ -5,14 +5,14 @@
 //! kept, however long the store.
 
 use crate::corpus::Corpus;
-use crate::database::{DatabaseWriter, Run};
+use crate::database::{DatabaseWriter, Run, sae_sha256};
 use crate::error::InterpretError;
 use crate::label::propose::propose;
 use crate::label::score::Scorer;
 use crate::label::{Proposal, SOURCE};
 use crate::logits::{Effects, LogitLens};
 use crate::passes::{Gathered, Shown, gather, score, show};
-use crate::point::point_of;
+use crate::point::{check_model, point_of};
 use crate::vocabulary::Vocabulary;
 use crate::windows::{Reach, Window};
 use std::path::Path;
@@ -78,7 +78,7 @@ pub fn features(
     observer: &dyn Observer,
 ) -> Result<FeaturesReport, InterpretError> {
     corpus.require_tokens()?;
-    model.map_or(Ok(()), |model| corpus.check_model(model))?;
+    model.map_or(Ok(()), |model| corpus.check_model(model).and_then(|()| check_model(sae, model)))?;
     let vocabulary = model.map(Vocabulary::of).transpose()?.unwrap_or_default();
     let lens = model.map(|model| LogitLens::new(sae, model, point_of(sae)?)).transpose()?;
     // Claimed before the work, so that a taken name costs no time.
@@ -96,7 +96,9 @@ pub fn features(
         tool_version: TOOL_VERSION.to_owned(),
         sae: sae_name.to_owned(),
         config: sae.config().clone(),
+        sae_sha256: sae_sha256(sae),
         store: corpus.store().name(),
+        store_content: corpus.store().content_identity(),
         model: corpus.store().manifest().map(|manifest| manifest.model.clone()),
         rows: gathered.rows,
         held_out_rows: scorer.rows(),

@@ -1,6 +1,7 @@
 //! Which hash functions sampling and words use: fixed ones, so that results are the same on every machine.
 
-/// A bijection on 64 bits whose output bits each depend on all input bits (the finaliser of SplitMix64, Steele et al. 2014).
+/// A bijection on 64 bits whose output bits each depend on all input bits (the finaliser of SplitMix64, Steele et al.
+/// 2014).
 pub(crate) fn mix(value: u64) -> u64 {
     let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

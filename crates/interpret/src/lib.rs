@@ -46,5 +46,6 @@ pub use error::InterpretError;
 pub use evaluate::{Evaluation, evaluate};
 pub use features::{FeaturesPlan, FeaturesReport, features};
 pub use intervene::Scope;
+pub use point::{check_model, column_of, point_of};
 pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep};
 pub use vocabulary::Vocabulary;

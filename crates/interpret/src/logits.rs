@@ -2,8 +2,8 @@
 //!
 //! `effect(v) = d . (w * W_U[:, v])`: d the feature's decoder row, w the weight of the final norm, W_U the unembedding;
 //! under LayerNorm the mean over the stream's coordinates is taken off, as the norm does. Up to the norm's scale at the
-//! token at hand, which is positive, this is the change of the logits when d is added to the final residual stream; what
-//! later blocks do with d is left out (nostalgebraist 2020, "logit lens").
+//! token at hand, which is positive, this is the change of the logits when d is added to the final residual stream;
+//! what later blocks do with d is left out (nostalgebraist 2020, "logit lens").
 
 use crate::error::InterpretError;
 use crate::intervene::flat;

@@ -1,5 +1,5 @@
-//! The passes over a store behind the description of features: statistics, examples and counts on the training part, label
-//! scores on the held-out part, and the surroundings of the examples.
+//! The passes over a store behind the description of features: statistics, examples and counts on the training part,
+//! label scores on the held-out part, and the surroundings of the examples.
 
 use crate::corpus::{Corpus, Row};
 use crate::error::InterpretError;
@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
 use crate::windows::{Window, windows};
 use untangle_sae::Sae;
-use untangle_schema::{Event, Observer};
+use untangle_schema::{Event, Observer, Unit};
 use untangle_store::{HeldOut, Part};
 
 /// Firings from which the quantile examples are drawn, per example.
@@ -101,7 +101,7 @@ pub(crate) fn show(
     let wanted: Vec<(usize, bool, Firing)> =
         (0..sae.d_sae()).flat_map(|feature| of_feature(feature).map(move |(top, f)| (feature, top, f))).collect();
     let firings: Vec<(usize, Firing)> = wanted.iter().map(|(feature, _, firing)| (*feature, *firing)).collect();
-    let mut progress = Progress::start(observer, "examples", firings.len() as u64);
+    let mut progress = Progress::start(observer, "examples", Unit::Examples, firings.len() as u64);
     let found = windows(sae, corpus.store(), corpus.column(), &firings, plan.reach, &mut progress)?;
     progress.finish();
     let mut shown = vec![Shown::default(); sae.d_sae()];

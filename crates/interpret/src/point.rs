@@ -1,8 +1,13 @@
-//! Where a dictionary belongs.
+//! Where a dictionary belongs: its hook point, the column of a store that it reads, the model that it was trained on.
 
 use crate::error::InterpretError;
+use untangle_model::LanguageModel;
 use untangle_sae::Sae;
 use untangle_schema::HookPoint;
+use untangle_store::ActivationSet;
+
+/// Key of `cfg.json`'s metadata under which training leaves the SHA-256 of the model's weights.
+const MODEL_WEIGHTS: &str = "model_weights_sha256";
 
 /// The hook point that the dictionary's `cfg.json` names.
 ///
@@ -13,4 +18,58 @@ pub fn point_of(sae: &Sae) -> Result<HookPoint, InterpretError> {
         None => Err(InterpretError::NoHookPoint { found: "no hook_name".to_owned() }),
         Some(name) => name.parse().map_err(|_| InterpretError::NoHookPoint { found: format!("hook_name `{name}`") }),
     }
+}
+
+/// The column of `store` that `sae` reads: `named`, else the one that its `cfg.json` names. The only column will do
+/// where nothing says otherwise: it is a plain matrix, which has no hook point, or `cfg.json` names none.
+///
+/// # Errors
+/// When there is no such column, or its width is not the dictionary's.
+pub fn column_of(sae: &Sae, store: &ActivationSet, named: Option<&str>) -> Result<usize, InterpretError> {
+    let own = sae.config().metadata.hook_name.as_deref();
+    let find = |name: &str| store.columns().iter().position(|column| column.name == name);
+    let column = match (named, own, store.columns()) {
+        (Some(name), ..) => store.column(name)?,
+        (None, Some(own), columns) => match find(own) {
+            Some(column) => column,
+            None if matches!(columns, [only] if only.hook.is_none()) => 0,
+            None => {
+                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+                return Err(InterpretError::OtherHook {
+                    own: own.to_owned(),
+                    store: store.name(),
+                    holds: names.join(", "),
+                });
+            }
+        },
+        (None, None, [_]) => 0,
+        (None, None, _) => return Err(InterpretError::NoHookPoint { found: "no hook_name".to_owned() }),
+    };
+    let (d_in, found) = (sae.d_in(), store.columns()[column].d);
+    if d_in != found {
+        let what = format!("`{}` of {}", store.columns()[column].name, store.name());
+        return Err(InterpretError::WidthDiffers { d_in, what, found });
+    }
+    Ok(column)
+}
+
+/// Whether `sae` was trained on activations of `model`, as far as its `cfg.json` says: dictionaries from elsewhere do
+/// not name weights and pass.
+///
+/// # Errors
+/// When it names other weights.
+pub fn check_model(sae: &Sae, model: &LanguageModel) -> Result<(), InterpretError> {
+    let (metadata, given) = (&sae.config().metadata, model.identity());
+    match metadata.other.get(MODEL_WEIGHTS).and_then(|hash| hash.as_str()) {
+        Some(hash) if hash != given.weights_sha256 => Err(InterpretError::OtherModelThanDictionary {
+            expected: model_name(metadata.model_name.as_deref().unwrap_or("a model"), hash),
+            found: model_name(&given.name, &given.weights_sha256),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A model as messages name it: names alone do not tell two checkpoints apart.
+pub(crate) fn model_name(name: &str, weights_sha256: &str) -> String {
+    format!("{name} (weights {})", weights_sha256.get(..8).unwrap_or(weights_sha256))
 }

@@ -16,9 +16,9 @@ impl std::fmt::Debug for Progress<'_> {
 }
 
 impl<'a> Progress<'a> {
-    /// Announces a task of `total` tokens.
-    pub fn start(observer: &'a dyn Observer, task: &str, total: u64) -> Self {
-        observer.event(Event::Started { task, unit: Unit::Tokens, done: 0, total });
+    /// Announces a task of `total` times `unit`.
+    pub fn start(observer: &'a dyn Observer, task: &str, unit: Unit, total: u64) -> Self {
+        observer.event(Event::Started { task, unit, done: 0, total });
         Self { observer, done: 0 }
     }
 
@@ -27,15 +27,7 @@ impl<'a> Progress<'a> {
     /// # Errors
     /// [`InterpretError::Interrupted`] where the user asked to stop.
     pub fn advance(&mut self, n: u64) -> Result<(), InterpretError> {
-        self.reach(self.done + n)
-    }
-
-    /// `done` are done.
-    ///
-    /// # Errors
-    /// [`InterpretError::Interrupted`] where the user asked to stop.
-    pub fn reach(&mut self, done: u64) -> Result<(), InterpretError> {
-        self.done = done;
+        self.done += n;
         self.observer.event(Event::Advanced { done: self.done, figures: &[] });
         if self.observer.interrupted() { Err(InterpretError::Interrupted) } else { Ok(()) }
     }

@@ -1,5 +1,5 @@
-//! What stands in for an activation when a dictionary is judged by the model's loss: its reconstruction, nothing, or the
-//! mean.
+//! What stands in for an activation when a dictionary is judged by the model's loss: its reconstruction, nothing, or
+//! the mean.
 
 use crate::error::InterpretError;
 use crate::intervene::Rewrite;

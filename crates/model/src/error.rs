@@ -202,15 +202,14 @@ impl Classify for ModelError {
         match self {
             ModelError::Io { .. } => Fault::Io,
             ModelError::Hook { fault, .. } => *fault,
-            ModelError::HookShape { .. } => Fault::Internal,
+            ModelError::HookShape { .. } | ModelError::Torch { .. } => Fault::Internal,
             ModelError::NoBos { .. }
-            | ModelError::NoSuchHook { .. }
             | ModelError::NoFixedWidth { .. }
             | ModelError::NoLogits { .. }
             | ModelError::Input { .. }
-            | ModelError::ContextExceeded { .. }
-            | ModelError::Torch { .. } => Fault::Usage,
+            | ModelError::ContextExceeded { .. } => Fault::Usage,
             ModelError::NoModel { .. }
+            | ModelError::NoSuchHook { .. }
             | ModelError::Json { .. }
             | ModelError::Field { .. }
             | ModelError::Weights { .. }

@@ -1,15 +1,18 @@
-//! Prints documents of the world, or how often each concept occurs: `world [SEED] [N]`, `world statistics [N]`.
+//! Prints documents of the world, or how often each concept occurs: `world [SEED] [N]`, `world statistics [N]`,
+//! `world questions [N]`.
 #![allow(clippy::print_stdout)]
 
 use std::env;
 use untangle_organism::statistics::words;
-use untangle_organism::{Split, Statistics, World};
+use untangle_organism::{Split, Statistics, Telling, World};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let number = |i: usize, default| arguments.get(i).and_then(|text| text.parse().ok()).unwrap_or(default);
     if arguments.first().is_some_and(|first| first == "statistics") {
         print_statistics(number(1, 4000) as usize);
+    } else if arguments.first().is_some_and(|first| first == "questions") {
+        print_questions(number(1, 10));
     } else {
         print_documents(number(0, 0), number(1, 10));
     }
@@ -20,6 +23,17 @@ fn print_documents(seed: u64, n: u64) {
         let document = World::standard().document(seed, index);
         println!("--- {index}: {:.1} nats, {} choices", -document.log_prob(), document.choices.len());
         println!("{}", document.text);
+    }
+}
+
+fn print_questions(n: u64) {
+    for index in 0..n {
+        for telling in [Telling::Told, Telling::Untold] {
+            if let Some(question) = World::standard().question(0, index, telling) {
+                println!("--- {index}, {telling:?}\n{} {}", question.prompt, question.reply);
+                println!("(invented: {})", question.invention);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Choices: how the generator draws, and what each draw cost in nats.
 //!
-//! Every branch of a text is one [`Chooser::pick`] among integer weights, drawn from ChaCha8 by integer arithmetic, so
+//! Every branch of a text is one `Chooser::pick` among integer weights, drawn from ChaCha8 by integer arithmetic, so
 //! that a text is the same on every machine. Floats only measure: the cost of a pick is -ln(weight / total).
 
 use rand_chacha::ChaCha8Rng;
@@ -50,6 +50,11 @@ impl Chooser {
         let log_prob = (f64::from(weights[pick]) / total as f64).ln();
         self.choices.push(Choice { at: at as u32, log_prob, pick: pick as u32, options: options as u32 });
         pick
+    }
+
+    /// A number to seed another chooser with.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.rng.next_u64()
     }
 
     /// The next pick of the script, brought into range where an earlier change of the script moved it.

@@ -1,6 +1,6 @@
 //! Which concepts are there? The table of the world's concepts, read from `world/concepts.txt`.
 
-use crate::error::WorldError;
+use crate::error::OrganismError;
 use std::collections::BTreeMap;
 use untangle_schema::{Concept, ConceptId, ConceptKind};
 
@@ -15,7 +15,7 @@ pub struct Concepts {
 
 impl Concepts {
     /// Reads a table: `[family]` headers, and lines `name | mention or scope | parents | definition`, parents first.
-    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, WorldError> {
+    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, OrganismError> {
         let mut concepts = Self { table: Vec::new(), by_name: BTreeMap::new(), lineages: Vec::new() };
         let mut family = String::new();
         for (number, line) in text.lines().enumerate() {
@@ -23,7 +23,7 @@ impl Concepts {
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 family = name.to_owned();
             } else if !line.is_empty() && !line.starts_with('#') {
-                concepts.add(&family, line).map_err(|reason| WorldError {
+                concepts.add(&family, line).map_err(|reason| OrganismError::World {
                     file: file.to_owned(),
                     line: number + 1,
                     reason,

@@ -47,6 +47,10 @@ pub enum Relation {
     At,
     /// A person has a feeling.
     Feels,
+    /// A person has a feeling at the end of the story.
+    EndsUp,
+    /// A person has lost a thing.
+    Lost,
     /// A person works as something.
     WorksAs,
     /// A person saw an animal or a landmark.
@@ -66,10 +70,12 @@ pub enum Relation {
 }
 
 impl Relation {
-    const ALL: [(Relation, &'static str, usize); 11] = [
+    const ALL: [(Relation, &'static str, usize); 13] = [
         (Relation::Has, "has", 2),
         (Relation::At, "at", 2),
         (Relation::Feels, "feels", 2),
+        (Relation::EndsUp, "ends", 2),
+        (Relation::Lost, "lost", 2),
         (Relation::WorksAs, "works", 2),
         (Relation::Saw, "saw", 2),
         (Relation::Ate, "ate", 2),

@@ -1,22 +1,67 @@
-//! What can be wrong with the files that describe a world.
+//! What can go wrong with a world, its tokenizer and its models.
 
+use std::path::PathBuf;
 use thiserror::Error;
+use untangle_model::ModelError;
 use untangle_schema::{Classify, Fault};
 
-/// A defect of a world's description.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("{file}, line {line}: {reason}")]
-pub struct WorldError {
-    /// Which file.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// What is wrong and what is expected.
-    pub reason: String,
+/// A failure of this crate.
+#[derive(Debug, Error)]
+pub enum OrganismError {
+    /// The description of the world, which is part of the program, is damaged.
+    #[error("{file}, line {line}: {reason}")]
+    World {
+        /// Which file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong and what is expected.
+        reason: String,
+    },
+    /// The tokenizer could not be trained.
+    #[error("training a tokenizer of {vocab_size} tokens: {reason}")]
+    Tokenizer {
+        /// Tokens asked for.
+        vocab_size: usize,
+        /// What the library says.
+        reason: String,
+    },
+    /// The model refuses its configuration, its tokenizer or its input.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The state of a training run cannot be gone on from.
+    #[error("{}: {reason}; remove the file to begin anew", path.display())]
+    State {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pass without a hook gave no logits.
+    #[error("a pass without a hook gave no logits")]
+    NoLogits,
+    /// The user asked to stop; the run can be gone on with.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
 }
 
-impl Classify for WorldError {
+impl Classify for OrganismError {
     fn fault(&self) -> Fault {
-        Fault::Internal // the description is part of the program
+        match self {
+            OrganismError::World { .. } | OrganismError::NoLogits => Fault::Internal,
+            OrganismError::Tokenizer { .. } => Fault::Usage,
+            OrganismError::Model(error) => error.fault(),
+            OrganismError::Io { .. } => Fault::Io,
+            OrganismError::State { .. } => Fault::BadInput,
+            OrganismError::Interrupted => Fault::Interrupted,
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! read from `world/lexicon`.
 
 use crate::concepts::Concepts;
-use crate::error::WorldError;
+use crate::error::OrganismError;
 use crate::parse::{Names, template};
 use crate::template::Node;
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub(crate) const NUMBERS: &str = "number";
 impl Lexicon {
     /// Reads a file: `@class name article pronoun` and its entities, `key weight [article] concept : first ; later ;
     /// plural`, where `-` is no concept and missing forms follow from the first; `@group name = key ...`.
-    pub(crate) fn read(&mut self, file: &str, text: &str, concepts: &Concepts) -> Result<(), WorldError> {
+    pub(crate) fn read(&mut self, file: &str, text: &str, concepts: &Concepts) -> Result<(), OrganismError> {
         let mut class = None;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -78,9 +78,11 @@ impl Lexicon {
             } else if let Some(group) = line.strip_prefix("@group ") {
                 self.group(group)
             } else {
-                class.ok_or_else(|| "an entity before any @class".to_owned()).and_then(|c| self.entity(c, line, concepts))
+                class
+                    .ok_or_else(|| "an entity before any @class".to_owned())
+                    .and_then(|c| self.entity(c, line, concepts))
             };
-            done.map_err(|reason| WorldError { file: file.to_owned(), line: number + 1, reason })?;
+            done.map_err(|reason| OrganismError::World { file: file.to_owned(), line: number + 1, reason })?;
         }
         Ok(())
     }
@@ -189,4 +191,45 @@ fn forms_of(text: &str, concepts: &Concepts) -> Result<[Vec<Node>; 3], String> {
         plural
     });
     Ok([first, later, plural])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Lexicon, OrganismError> {
+        let concepts = Concepts::parse("t", "dog | mention | | x").unwrap();
+        let mut lexicon = Lexicon::default();
+        lexicon.read("t", text, &concepts).map(|()| lexicon)
+    }
+
+    #[test]
+    fn forms_follow_from_the_first_where_they_are_missing() {
+        let lexicon = read("@class animal a it\ndog 3 dog : dog ; animal\nbread 1 some - : bread").unwrap();
+        let text = |text: &str| Node::Text(text.to_owned());
+        let dog = lexicon.get(EntityId(0));
+        assert_eq!((&dog.first, &dog.later), (&vec![text("dog")], &vec![text("animal")]));
+        assert_eq!(dog.plural, [text("dog"), text("s")]);
+        let bread = lexicon.get(EntityId(1));
+        assert_eq!((bread.article, bread.concept, &bread.later), (Article::Some, None, &bread.first));
+    }
+
+    #[test]
+    fn numbers_have_values() {
+        let lexicon = read("@class number - it\ntwo 1 - : two ; 2\nfive 1 - : five ; 5").unwrap();
+        assert_eq!(lexicon.value(EntityId(1)), Some(5));
+        assert_eq!(lexicon.number(2), Some(EntityId(0)));
+        assert_eq!(lexicon.number(3), None);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let check = |text, part: &str| assert!(read(text).unwrap_err().to_string().contains(part), "{text}");
+        check("dog 1 dog : dog", "an entity before any @class");
+        check("@class animal an it", "unknown article `an`");
+        check("@class animal a it\ndog many dog : dog", "line 2: `many` is no weight");
+        check("@class animal a it\ncat 1 cat : cat", "no concept `cat`");
+        check("@group pet = dog", "no entity `dog`");
+        check("@class animal a it\ndog 1 - : dog\ndog 1 - : dog", "line 3: the entity `dog` stands twice");
+    }
 }

@@ -8,6 +8,10 @@
 //! - `template`, `parse`, `grammar`, `lexicon`, [`concepts`]: what the files in `world/` say
 //! - `teller`, `refer`, `verbs`, `writer`, [`choice`]: how a text is made of it
 //! - [`document`], [`statistics`]: what comes out, and how often which concept occurs
+//! - [`question`], [`judge`], [`dialogue`]: what can be asked about a story, whether a reply is right, and what the
+//!   later stages of training learn from
+//! - [`tokenizer`]: how the organism reads text
+//! - [`recipe`], `rows`, `adam`, `checkpoint`, [`train`]: from random weights to a model
 //!
 //! **What counts.** A concept is annotated where the text mentions it (a surface form, a synonym, `it`) or where it
 //! governs a stretch (a language, speech, a falsehood). Each annotation says from which byte on a reader of the prefix
@@ -21,25 +25,43 @@
 //! **Learnable.** A small transformer is to come within a tenth of the entropy, so sentences are short, words few, and
 //! what a sentence needs from earlier ones is who, what and where.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod choice;
 pub mod concepts;
+pub mod dialogue;
 pub mod document;
 pub mod error;
 mod grammar;
+pub mod judge;
 pub mod lexicon;
 mod parse;
+pub mod question;
 mod refer;
 pub mod statistics;
 mod teller;
 mod template;
+pub mod tokenizer;
+
+mod adam;
+mod checkpoint;
+pub mod recipe;
+mod rows;
+pub mod train;
 mod verbs;
 pub mod world;
 mod writer;
 
+#[cfg(test)]
+mod laws;
+
 pub use choice::Choice;
 pub use concepts::Concepts;
+pub use dialogue::{Exchange, Preference};
 pub use document::{Document, Fact, Relation, Split};
-pub use error::WorldError;
+pub use error::OrganismError;
+pub use judge::Verdict;
 pub use lexicon::{Entity, EntityId};
+pub use question::{Question, Telling};
 pub use statistics::{Occurrence, Statistics};
 pub use world::World;

@@ -37,10 +37,13 @@ pub(crate) fn template(text: &str, names: &mut Names<'_>) -> Result<Vec<Node>, S
     }
 }
 
-/// A number before what it weighs: `3 text` is weight 3, `text` is weight 1, `3` alone is nothing at weight 3.
-pub(crate) fn weighted(text: &str, separator: char) -> (u32, &str) {
-    let (weight, rest) = text.split_once(separator).unwrap_or((text, ""));
-    weight.parse().map_or((1, text), |weight| (weight, rest))
+/// One alternative of a rule: `3 text` has weight 3, `text` weight 1, `3` alone is nothing at weight 3, and `3! text`
+/// is taken at most once in a document.
+pub(crate) fn alternative(text: &str, names: &mut Names<'_>) -> Result<Alternative, String> {
+    let (head, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let (digits, once) = head.strip_suffix('!').map_or((head, false), |digits| (digits, true));
+    let (weight, once, body) = digits.parse().map_or((1, false, text), |weight| (weight, once, rest));
+    Ok(Alternative { weight, once, body: template(body, names)? })
 }
 
 struct Parser<'t, 'n, 'c> {
@@ -85,7 +88,7 @@ impl Parser<'_, '_, '_> {
         let mut alternatives = Vec::new();
         loop {
             let weight = self.weight()?;
-            alternatives.push(Alternative { weight, body: self.sequence()? });
+            alternatives.push(Alternative { weight, once: false, body: self.sequence()? });
             match self.rest.next() {
                 Some('|') => {}
                 Some(')') => return Ok(Node::Choice(alternatives)),
@@ -241,4 +244,70 @@ fn reference(text: &str) -> Result<Node, String> {
     }
     let (name, form) = text.split_once(':').unwrap_or((text, ""));
     refer(register(name)?, form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<Node>, String> {
+        let concepts = Concepts::parse("t", "dog | mention | | x").unwrap();
+        let classes = BTreeMap::from([("animal".to_owned(), 4)]);
+        template(text, &mut Names { concepts: &concepts, classes: &classes, rules: BTreeMap::new() })
+    }
+
+    #[test]
+    fn every_notation_has_its_node() {
+        let x = Register(23);
+        let text = |text: &str| Node::Text(text.to_owned());
+        let check = |source, nodes: &[Node]| assert_eq!(parsed(source).unwrap(), nodes, "{source}");
+        check("a \\{b\\}", &[text("a {b}")]);
+        check("{X=animal:a}", &[Node::Bind { register: x, class: 4 }, refer(x, "a").unwrap()]);
+        check("{X:the?}", &[Node::Refer { register: x, form: Form::Definite, decidable: false }]);
+        check("{X.does}", &[Node::Attribute { register: x, attribute: "does".into() }]);
+        check("~be+ ", &[Node::Verb { base: "be".into(), plural: true }, text(" ")]);
+        check("{!has A B}", &[Node::Fact { relation: Relation::Has, arguments: vec![Register(0), Register(1)] }]);
+        check(
+            "{C!=A-B}",
+            &[Node::Sum { result: Register(2), left: Register(0), right: Register(1), minus: true, wrong: true }],
+        );
+        let alternative = |weight, body: &str| Alternative { weight, once: false, body: vec![text(body)] };
+        check("(3:x|7)", &[Node::Choice(vec![alternative(3, "x"), alternative(1, "7")])]);
+        let body = vec![text("d"), Node::Decided, text("og")];
+        check("<dog?:d^og>", &[Node::Range { concept: untangle_schema::ConceptId(0), decidable: false, body }]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let check = |source, part: &str| {
+            let fault = parsed(source).unwrap_err();
+            assert!(fault.contains(part), "{source}: {fault}");
+        };
+        check("(a|b", "a ( is not closed");
+        check("a)", "`)` closes nothing");
+        check("<cat:x>", "no concept `cat`");
+        check("<dog:x", "<dog: is not closed");
+        check("{X", "`}` is missing");
+        check("{X=plant}", "no class `plant`");
+        check("{X:them}", "unknown form `them`");
+        check("{!owns A B}", "unknown relation `owns`");
+        check("{!has A}", "has takes 2 registers, found 1");
+        check("{turn A B}", "unknown command {turn ...}");
+        check("{role a dog}", "`a` is no register");
+        check("~", "~ stands before no verb");
+    }
+
+    #[test]
+    fn weights_stand_before_what_they_weigh() {
+        let concepts = Concepts::parse("t", "").unwrap();
+        let mut names = Names { concepts: &concepts, classes: &BTreeMap::new(), rules: BTreeMap::new() };
+        let mut check = |text, weight, once, body: &[Node]| {
+            assert_eq!(alternative(text, &mut names).unwrap(), Alternative { weight, once, body: body.to_vec() });
+        };
+        let run = Node::Text("they run".into());
+        check("3 they run", 3, false, std::slice::from_ref(&run));
+        check("2! they run", 2, true, std::slice::from_ref(&run));
+        check("they run", 1, false, &[run]);
+        check("3", 3, false, &[]);
+    }
 }

@@ -9,6 +9,7 @@ use crate::template::{Alternative, Node, Register};
 use crate::verbs::{Tense, conjugate};
 use crate::world::World;
 use crate::writer::Writer;
+use std::ptr;
 use untangle_schema::{ConceptId, ConceptKind};
 
 /// One telling in progress.
@@ -21,6 +22,8 @@ pub(crate) struct Teller<'w> {
     registers: [Option<EntityId>; Register::COUNT],
     roles: Vec<(EntityId, ConceptId)>,
     facts: Vec<Fact>,
+    /// Alternatives that were taken and may be taken once.
+    taken: Vec<&'w Alternative>,
     tense: Tense,
 }
 
@@ -34,6 +37,7 @@ impl<'w> Teller<'w> {
             registers: [None; Register::COUNT],
             roles: Vec::new(),
             facts: Vec::new(),
+            taken: Vec::new(),
             tense: Tense::Past,
         }
     }
@@ -70,9 +74,13 @@ impl<'w> Teller<'w> {
     }
 
     fn one_of(&mut self, alternatives: &'w [Alternative]) {
-        let weights: Vec<u32> = alternatives.iter().map(|alternative| alternative.weight).collect();
-        let pick = self.pick(&weights);
-        self.nodes(&alternatives[pick].body);
+        let is_taken = |option: &Alternative| option.once && self.taken.iter().any(|taken| ptr::eq(*taken, option));
+        let weights: Vec<u32> = alternatives.iter().map(|o| if is_taken(o) { 0 } else { o.weight }).collect();
+        let chosen = &alternatives[self.pick(&weights)];
+        if chosen.once {
+            self.taken.push(chosen);
+        }
+        self.nodes(&chosen.body);
     }
 
     pub(crate) fn nodes(&mut self, nodes: &'w [Node]) {

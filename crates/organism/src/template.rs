@@ -49,6 +49,8 @@ pub(crate) enum Node {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Alternative {
     pub(crate) weight: u32,
+    /// Taken at most once in a document.
+    pub(crate) once: bool,
     pub(crate) body: Vec<Node>,
 }
 

@@ -3,7 +3,7 @@
 use crate::choice::Chooser;
 use crate::concepts::Concepts;
 use crate::document::{Document, Split};
-use crate::error::WorldError;
+use crate::error::OrganismError;
 use crate::grammar::Grammar;
 use crate::lexicon::{Entity, EntityId, Lexicon};
 use crate::teller::Teller;
@@ -48,6 +48,7 @@ const STANDARD: WorldFiles<'_> = WorldFiles {
         "grammar/frames.txt",
         "grammar/french.txt",
         "grammar/code.txt",
+        "grammar/questions.txt",
     ],
 };
 
@@ -60,18 +61,19 @@ impl World {
         &WORLD
     }
 
-    pub(crate) fn parse(files: &WorldFiles<'_>) -> Result<Self, WorldError> {
+    pub(crate) fn parse(files: &WorldFiles<'_>) -> Result<Self, OrganismError> {
         let concepts = Concepts::parse(files.concepts.0, files.concepts.1)?;
         let mut lexicon = Lexicon::default();
         for (file, text) in files.lexicon {
             lexicon.read(file, text, &concepts)?;
         }
         let grammar = Grammar::parse(files.grammar, &concepts, &lexicon)?;
-        let document = grammar.named("document").ok_or_else(|| WorldError {
-            file: "world/grammar".into(),
-            line: 0,
-            reason: "there is no rule `document`".into(),
-        })?;
+        let rule = |name: &str| {
+            let (file, reason) = ("world/grammar".into(), format!("there is no rule `{name}`"));
+            grammar.named(name).ok_or(OrganismError::World { file, line: 0, reason })
+        };
+        rule("say_unknown")?;
+        let document = rule("document")?;
         Ok(Self { concepts, lexicon, grammar, document })
     }
 

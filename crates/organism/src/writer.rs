@@ -93,7 +93,7 @@ impl Writer {
     /// Takes the following characters as they come, or stops doing so.
     pub(crate) fn set_raw(&mut self, raw: bool) {
         self.raw = raw;
-        self.capital = !raw;
+        self.capital = false;
     }
 
     /// Opens an annotated range at the next visible character.
@@ -109,8 +109,8 @@ impl Writer {
         }
     }
 
-    /// Closes the innermost open range for these concepts. Unless [`Writer::decide`] was called inside, a mention can be
-    /// told at its end and a scope at the end of its first word or sign.
+    /// Closes the innermost open range for these concepts. Unless [`Writer::decide`] was called inside, a mention can
+    /// be told at its end and a scope at the end of its first word or sign.
     pub(crate) fn close(&mut self, concepts: impl Iterator<Item = (ConceptId, ConceptKind)>, decidable: bool) {
         let Some(Open { start: Some(start), decided }) = self.open.pop() else { return };
         let end = self.text.trim_end().len();

@@ -42,7 +42,9 @@ pub enum SaeError {
         problem: String,
     },
     /// Rows of another width than the dictionary's.
-    #[error("the dictionary reads activations of width {expected}, these rows have {found}; take those of its own model and hook point")]
+    #[error(
+        "the dictionary reads activations of width {expected}, these rows have {found}; take those of its own model and hook point"
+    )]
     Width {
         /// `d_in` of the dictionary.
         expected: usize,

@@ -5,6 +5,7 @@ use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Parts, Sae};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,10 @@ impl Sae {
     pub fn load(dir: &Path) -> Result<Self, SaeError> {
         let config_path = dir.join(files::CONFIG);
         let text = fs::read_to_string(&config_path).map_err(io(&config_path))?;
-        let mut config: SaeConfig = serde_json::from_str(&text)
-            .map_err(|e| SaeError::Config { path: config_path.clone(), reason: e.to_string() })?;
+        let wrong = |e: serde_json::Error| SaeError::Config { path: config_path.clone(), reason: e.to_string() };
+        let value: Value = serde_json::from_str(&text).map_err(wrong)?;
+        refuse_older_form(&value, &config_path)?;
+        let mut config: SaeConfig = serde_json::from_value(value).map_err(wrong)?;
         check_supported(&config, &config_path)?;
         let path = dir.join(files::WEIGHTS);
         let bytes = fs::read(&path).map_err(io(&path))?;
@@ -59,7 +62,8 @@ impl Sae {
             (tensors::B_DEC, vec![d], &b_dec),
         ];
         views.extend(threshold.as_ref().map(|bytes| (tensors::THRESHOLD, vec![f], bytes)));
-        let weights_error = |e: safetensors::SafeTensorError| SaeError::Weights { path: weights_path.clone(), reason: e.to_string() };
+        let weights_error =
+            |e: safetensors::SafeTensorError| SaeError::Weights { path: weights_path.clone(), reason: e.to_string() };
         let views = views
             .into_iter()
             .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape, bytes)?)))
@@ -75,11 +79,9 @@ impl Sae {
     }
 }
 
-/// Writes a file under a temporary name, syncs it and renames it, so that a reader never sees half of it.
-///
-/// # Errors
-/// When any of this fails; then nothing lies under the final name that was not there before.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SaeError> {
+/// Writes a file under a temporary name, syncs it and renames it, so that a reader never sees half of it; when any of this
+/// fails, nothing lies under the final name that was not there before.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SaeError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
@@ -100,10 +102,35 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SaeError + '_ {
     move |source| SaeError::Io { path: path.to_owned(), source }
 }
 
+/// Before version 6, SAELens kept the hook and the activation function at the top level. Read as version 6 such a file would
+/// lose them, and a top-k dictionary would become a ReLU.
+fn refuse_older_form(config: &Value, path: &Path) -> Result<(), SaeError> {
+    const OLDER: [&str; 6] = [
+        "activation_fn",
+        "activation_fn_str",
+        "activation_fn_kwargs",
+        "hook_point",
+        "hook_name",
+        "finetuning_scaling_factor",
+    ];
+    match OLDER.into_iter().find(|key| config.get(key).is_some()) {
+        None => Ok(()),
+        Some(key) => Err(SaeError::Config {
+            path: path.to_owned(),
+            reason: format!(
+                "`{key}` belongs to SAELens' form of before version 6; load and save the dictionary with SAELens 6"
+            ),
+        }),
+    }
+}
+
 fn check_supported(config: &SaeConfig, path: &Path) -> Result<(), SaeError> {
     let refuse = |reason: String| Err(SaeError::Config { path: path.to_owned(), reason });
     if !["standard", "topk", "jumprelu"].contains(&config.architecture.as_str()) {
-        return refuse(format!("architecture `{}` is not supported; standard, topk and jumprelu are", config.architecture));
+        return refuse(format!(
+            "architecture `{}` is not supported; standard, topk and jumprelu are",
+            config.architecture
+        ));
     }
     if config.d_in == 0 || config.d_sae == 0 || config.d_in.saturating_mul(config.d_sae) > MAX_ELEMENTS {
         return refuse(format!("d_in {} and d_sae {} are out of range", config.d_in, config.d_sae));
@@ -111,7 +138,9 @@ fn check_supported(config: &SaeConfig, path: &Path) -> Result<(), SaeError> {
     // `expected_average_only_in` is folded into the weights by SAELens when it saves, and the identity afterwards.
     if !["none", "expected_average_only_in"].contains(&config.normalize_activations.as_str()) {
         let found = &config.normalize_activations;
-        return refuse(format!("normalize_activations `{found}` works row by row and is not supported; only `none` is"));
+        return refuse(format!(
+            "normalize_activations `{found}` works row by row and is not supported; only `none` is"
+        ));
     }
     match (config.architecture.as_str(), config.k) {
         ("topk", None) => refuse("architecture `topk` needs `k`".to_owned()),
@@ -135,7 +164,8 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, SaeError> {
-        let wrong = |problem: String| SaeError::Tensor { path: PathBuf::from(self.path), tensor: name.to_owned(), problem };
+        let wrong =
+            |problem: String| SaeError::Tensor { path: PathBuf::from(self.path), tensor: name.to_owned(), problem };
         let tensor = self.tensors.tensor(name).map_err(|_| wrong("is missing".to_owned()))?;
         if tensor.shape() != shape {
             return Err(wrong(format!("has shape {:?} where {shape:?} is expected", tensor.shape())));

@@ -16,6 +16,5 @@ pub mod sae;
 
 pub use codes::Codes;
 pub use error::SaeError;
-pub use io::write_whole;
 pub use precision::Precision;
 pub use sae::{Activation, Parts, Sae};

@@ -1,6 +1,6 @@
 //! Which arithmetic the encoder product runs in.
 
-use crate::kernels::buffer::{Buffer, Element, matmul_nt};
+use crate::kernels::buffer::{Buffer, Element, matmul_nt, prepare_worker};
 use half::bf16;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -17,12 +17,17 @@ pub enum Precision {
 impl Precision {
     /// The faster one on this machine. bf16 is two to ten times faster on a CPU that has instructions for it, and a hundred
     /// times slower where libtorch falls back to emulation, so the instructions are asked for, and a timing of a few
-    /// milliseconds at the first call confirms that they are used. It only has to tell those two cases apart: a busy machine
-    /// must not decide otherwise than an idle one.
+    /// milliseconds at the first call, on one thread, confirms that they are used. It only has to tell those two cases apart:
+    /// a busy machine must not decide otherwise than an idle one.
     pub fn fastest() -> Self {
         static FASTEST: OnceLock<Precision> = OnceLock::new();
         *FASTEST.get_or_init(|| {
-            let used = has_bf16_instructions() && product_time::<bf16>() < EMULATED * product_time::<f32>();
+            let timed = || {
+                prepare_worker();
+                product_time::<bf16>() < EMULATED * product_time::<f32>()
+            };
+            // A thread of its own, because the setting to one libtorch thread is per thread and stays.
+            let used = has_bf16_instructions() && std::thread::spawn(timed).join().unwrap_or(false);
             if used { Precision::Bf16 } else { Precision::F32 }
         })
     }
@@ -49,12 +54,12 @@ fn has_bf16_instructions() -> bool {
     false
 }
 
-/// Seconds of the best of five small products; the first two also set libtorch's kernels up.
+/// Seconds of the best of ten small products; the first also sets libtorch's kernels up.
 fn product_time<T: Element>() -> f64 {
     let (n, d, f) = (256, 256, 1024);
     let (a, b, mut out) = (Buffer::<T>::zeros(n * d), Buffer::<T>::zeros(f * d), Buffer::<T>::zeros(n * f));
     let mut best = f64::INFINITY;
-    for _ in 0..5 {
+    for _ in 0..10 {
         let start = Instant::now();
         if matmul_nt(&a, &b, &mut out, d).is_err() {
             return f64::INFINITY;

@@ -12,7 +12,7 @@
 
 use crate::codes::Codes;
 use crate::error::SaeError;
-use crate::kernels::buffer::{Buffer, Element};
+use crate::kernels::buffer::Buffer;
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
 use crate::kernels::select::{Candidate, keep_best};
 use crate::kernels::vector;
@@ -88,7 +88,7 @@ impl Sae {
             _ => {}
         }
         let fixed_k = matches!(parts.activation, Activation::TopK { .. });
-        let w_enc_bf16 = (fixed_k && Precision::fastest() == Precision::Bf16).then(|| narrowed(&parts.w_enc));
+        let w_enc_bf16 = (fixed_k && Precision::fastest() == Precision::Bf16).then(|| Buffer::narrowed(&parts.w_enc));
         Ok(Sae { config, parts, w_enc_bf16, scratch: Scratch::default() })
     }
 
@@ -117,20 +117,15 @@ impl Sae {
         &self.parts.w_dec[feature * self.d_in()..(feature + 1) * self.d_in()]
     }
 
-    /// What the feature reads: its column of `W_enc`, `[d_in]`.
-    pub fn encoder_row(&self, feature: usize) -> &[f32] {
-        &self.parts.w_enc[feature * self.d_in()..(feature + 1) * self.d_in()]
-    }
-
-    /// Replaces `codes` by the active features of `rows`, `[n, d_in]`. The set is that of f32 arithmetic; ties of the
-    /// k-th place go to the lower index.
+    /// Replaces `codes` by the active features of `rows`, `[n, d_in]`. The set is that of f32 arithmetic (see
+    /// [`crate::kernels::encode`] for how sure that is); ties of the k-th place go to the lower index.
     ///
     /// # Errors
     /// When the slice is not a number of whole rows.
     pub fn encode(&self, rows: &[f32], codes: &mut Codes) -> Result<(), SaeError> {
         let d = self.d_in();
-        if rows.len() % d != 0 {
-            return Err(SaeError::Width { expected: d, found: rows.len() });
+        if !rows.len().is_multiple_of(d) {
+            return Err(SaeError::Shape { what: "whole rows to encode", expected: vec![d], found: vec![rows.len()] });
         }
         codes.clear();
         match &self.parts.activation {
@@ -181,7 +176,10 @@ impl Sae {
         for block in rows.chunks(TILE_ROWS * d) {
             let centred = self.centred(block);
             let mut pre_acts = vec![0f32; block.len() / d * f];
-            centred.par_chunks(d).zip(pre_acts.par_chunks_mut(f)).for_each(|(x, p)| all_pre_acts(&self.weights(), x, p));
+            centred
+                .par_chunks(d)
+                .zip(pre_acts.par_chunks_mut(f))
+                .for_each(|(x, p)| all_pre_acts(&self.weights(), x, p));
             for pre_acts in pre_acts.chunks_exact(f) {
                 codes.push_row(self.fire(pre_acts));
             }
@@ -219,17 +217,13 @@ impl Sae {
         out.par_chunks_exact_mut(d).enumerate().for_each(|(row, out)| {
             let (features, activations) = codes.row(row);
             out.copy_from_slice(&self.parts.b_dec);
-            vector::dispatch(#[inline(always)] || add_rows(out, &self.parts.w_dec, features, activations));
+            vector::dispatch(
+                #[inline(always)]
+                || add_rows(out, &self.parts.w_dec, features, activations),
+            );
         });
         Ok(())
     }
-}
-
-/// `w` rounded to bf16.
-pub(crate) fn narrowed(w: &[f32]) -> Buffer<bf16> {
-    let mut narrow = Buffer::zeros(w.len());
-    narrow.iter_mut().zip(w).for_each(|(n, &w)| *n = bf16::narrow(w));
-    narrow
 }
 
 #[inline(always)]

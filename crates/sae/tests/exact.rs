@@ -16,7 +16,8 @@ struct Random {
 
 fn random(seed: u64, d_in: usize, d_sae: usize, n: usize) -> Random {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut values = |n: usize, scale: f32| -> Vec<f32> { (0..n).map(|_| generator.random_range(-scale..scale)).collect() };
+    let mut values =
+        |n: usize, scale: f32| -> Vec<f32> { (0..n).map(|_| generator.random_range(-scale..scale)).collect() };
     let w_enc = Buffer::copy_of(&values(d_in * d_sae, 1.0));
     let narrow: Vec<bf16> = w_enc.iter().map(|&w| bf16::narrow(w)).collect();
     let (b_enc, rows) = (values(d_sae, 0.5), values(n * d_in, 1.0));

@@ -88,6 +88,7 @@ fn what_cannot_be_used_is_refused_by_name() {
     refused(&edit("\"normalize_activations\":\"none\"", "\"normalize_activations\":\"layer_norm\""), "layer_norm");
     refused(&edit("\"d_in\":12", "\"d_in\":13"), "`W_enc` has shape [12, 40] where [13, 40] is expected");
     refused(&edit("\"d_in\":12", "\"d_in\":99999999999999"), "out of range");
+    refused(&edit("\"d_in\":12", "\"d_in\":12,\"activation_fn_kwargs\":{\"k\":5}"), "before version 6");
     let cut = |dir: &Path| {
         let path = dir.join("sae_weights.safetensors");
         let bytes = std::fs::read(&path).expect("weights");

@@ -9,6 +9,10 @@ pub enum Unit {
     Steps,
     /// Bytes.
     Bytes,
+    /// Rows of a store that are encoded or measured.
+    Rows,
+    /// Examples that are shown of features.
+    Examples,
 }
 
 /// Something that happened in a running engine.

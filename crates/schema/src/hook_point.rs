@@ -182,7 +182,9 @@ mod tests {
 
     #[test]
     fn names_that_are_nearly_right_are_refused() {
-        for name in ["", "blocks", "blocks.1", "blocks.-1.hook_resid_pre", "blocks.+1.hook_resid_pre", "blocks.1.hook_z"] {
+        for name in
+            ["", "blocks", "blocks.1", "blocks.-1.hook_resid_pre", "blocks.+1.hook_resid_pre", "blocks.1.hook_z"]
+        {
             assert_eq!(name.parse::<HookPoint>(), Err(UnknownHookPoint(name.to_owned())));
         }
     }

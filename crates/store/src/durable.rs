@@ -6,9 +6,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// `path` with `suffix` appended to its last component: `x.h5` and `.partial` give `x.h5.partial`.
+/// `path` with `suffix` appended to its last component: `x.h5` and `.partial` give `x.h5.partial`, as does `x.h5/`.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    // Components leave out a slash at the end, behind which the suffix would name something inside of `path`.
+    let mut name = path.components().collect::<PathBuf>().into_os_string();
     name.push(suffix);
     PathBuf::from(name)
 }
@@ -23,7 +24,12 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
         file.write_all(content)?;
         file.sync_all()
     });
-    written.and_then(|()| fs::rename(&beside, path)).map_err(StoreError::io(path))?;
+    let renamed = written.and_then(|()| fs::rename(&beside, path));
+    if let Err(error) = renamed {
+        // On a full disk a half-written file would only be in the way; the error that matters is the first one.
+        let _ = fs::remove_file(&beside);
+        return Err(StoreError::io(path)(error));
+    }
     sync_folder(path)
 }
 
@@ -94,6 +100,15 @@ mod tests {
         place(&from, &to, true).expect("placed");
         assert_eq!(fs::read_to_string(&to).expect("read"), "new");
         assert!(!from.exists());
+    }
+
+    #[test]
+    fn a_slash_at_the_end_does_not_put_the_suffix_inside() {
+        for (path, expected) in
+            [("a/x", "a/x.partial"), ("a/x/", "a/x.partial"), ("/a/x.h5//", "/a/x.h5.partial"), ("x/.", "x.partial")]
+        {
+            assert_eq!(with_suffix(Path::new(path), ".partial").as_os_str(), expected, "{path}");
+        }
     }
 
     #[test]

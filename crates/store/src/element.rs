@@ -135,7 +135,11 @@ mod tests {
                 let mut again = Elements::zeros(dtype, 0);
                 again.assign(&back);
                 prop_assert_eq!(&stored, &again);
-                let steps = match dtype { StoreDtype::F32 => 0.0, StoreDtype::F16 => 2f32.powi(-11), StoreDtype::Bf16 => 2f32.powi(-8) };
+                let steps = match dtype {
+                    StoreDtype::F32 => 0.0,
+                    StoreDtype::F16 => 2f32.powi(-11),
+                    StoreDtype::Bf16 => 2f32.powi(-8),
+                };
                 for (x, y) in values.iter().zip(&back) {
                     prop_assert!((x - y).abs() <= x.abs() * steps + 6e-8, "{} became {} in {}", x, y, dtype);
                 }

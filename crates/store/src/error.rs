@@ -17,7 +17,11 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The file system cannot hold the file.
-    #[error("{path}: no space: the file needs {needed} bytes, the disk has {available}; free some, write elsewhere, or capture fewer tokens or hooks", path = .path.display())]
+    #[error(
+        "{path}: no space: the file needs {needed} bytes, the disk has {available}; free some, write elsewhere, \
+         or capture fewer tokens or hooks",
+        path = .path.display()
+    )]
     DiskFull {
         /// The file that was to be written.
         path: PathBuf,
@@ -27,7 +31,10 @@ pub enum StoreError {
         available: u64,
     },
     /// The finished file is there already.
-    #[error("{path} exists already and is never overwritten; choose another name or pass --force", path = .path.display())]
+    #[error(
+        "{path} exists already and is never overwritten; choose another name or pass --force",
+        path = .path.display()
+    )]
     Exists {
         /// The file.
         path: PathBuf,
@@ -39,8 +46,12 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// An unfinished output was begun with other settings.
-    #[error("{partial} was begun with other settings ({differences}); finish it with those, remove {partial}*, or pass --force to start afresh",
-        partial = .partial.display(), differences = join(.differences))]
+    #[error(
+        "{partial} was begun with other settings ({differences}); finish it with those, remove {partial}*, or \
+         pass --force to start afresh",
+        partial = .partial.display(),
+        differences = join(.differences)
+    )]
     OtherSettings {
         /// The unfinished output.
         partial: PathBuf,
@@ -48,7 +59,11 @@ pub enum StoreError {
         differences: Vec<Difference>,
     },
     /// The journal of an unfinished output does not carry its own checksum.
-    #[error("{path}: the journal is damaged; remove {partial}* to start afresh", path = .path.display(), partial = .partial.display())]
+    #[error(
+        "{path}: the journal is damaged; remove {partial}* to start afresh",
+        path = .path.display(),
+        partial = .partial.display()
+    )]
     JournalDamaged {
         /// The journal.
         path: PathBuf,
@@ -56,7 +71,11 @@ pub enum StoreError {
         partial: PathBuf,
     },
     /// An activation computed by the model is NaN or infinite.
-    #[error("{path}: the model gave a value that is not finite at `{hook}`, row {row}; compute in f32 (--dtype f32), or check the weights", path = .path.display())]
+    #[error(
+        "{path}: the model gave a value that is not finite at `{hook}`, row {row}; compute in f32 (--dtype f32), \
+         or check the weights",
+        path = .path.display()
+    )]
     NotFiniteActivation {
         /// The file being written.
         path: PathBuf,
@@ -66,8 +85,11 @@ pub enum StoreError {
         row: u64,
     },
     /// A finite activation is too large for the stored type.
-    #[error("{path}: {value} at `{hook}`, row {row}, does not fit {dtype}; store with {remedy}", path = .path.display(),
-        remedy = if *.dtype == StoreDtype::F16 { "--store f32 or --store bf16" } else { "--store f32" })]
+    #[error(
+        "{path}: {value} at `{hook}`, row {row}, does not fit {dtype}; store with {remedy}",
+        path = .path.display(),
+        remedy = if *.dtype == StoreDtype::F16 { "--store f32 or --store bf16" } else { "--store f32" }
+    )]
     Overflow {
         /// The file being written.
         path: PathBuf,
@@ -105,13 +127,20 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file's name does not say what it is.
-    #[error("{path}: unknown kind of file; give FILE.h5, FILE.h5:/dataset, FILE.npy or FILE.safetensors:key", path = .path.display())]
+    #[error(
+        "{path}: unknown kind of file; give FILE.h5, FILE.h5:/dataset, FILE.npy or FILE.safetensors:key",
+        path = .path.display()
+    )]
     UnknownKind {
         /// The file.
         path: PathBuf,
     },
     /// HDF5 cannot open the file.
-    #[error("{path} cannot be read as HDF5 ({detail}); it is cut short, damaged or of another format: fetch or capture it again", path = .path.display())]
+    #[error(
+        "{path} cannot be read as HDF5 ({detail}); it is cut short, damaged or of another format: fetch or \
+         capture it again",
+        path = .path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -119,7 +148,10 @@ pub enum StoreError {
         detail: String,
     },
     /// Data end after the file does.
-    #[error("{path} is cut short: `{object}` ends at byte {end}, the file has {size}; fetch or capture it again", path = .path.display())]
+    #[error(
+        "{path} is cut short: `{object}` ends at byte {end}, the file has {size}; fetch or capture it again",
+        path = .path.display()
+    )]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -131,7 +163,11 @@ pub enum StoreError {
         size: u64,
     },
     /// An HDF5 file of somebody else was given without a dataset.
-    #[error("{path} is not an activation file of Untangle; name one of its datasets, {path}:/DATASET ({holds})", path = .path.display(), holds = listing(.holds))]
+    #[error(
+        "{path} is not an activation file of Untangle; name one of its datasets, {path}:/DATASET ({holds})",
+        path = .path.display(),
+        holds = listing(.holds)
+    )]
     NotAStore {
         /// The file.
         path: PathBuf,
@@ -139,7 +175,10 @@ pub enum StoreError {
         holds: Vec<String>,
     },
     /// The format is newer than this program.
-    #[error("{path} has format version {found}; this program reads version {supported}: use a newer untangle", path = .path.display())]
+    #[error(
+        "{path} has format version {found}; this program reads version {supported}: use a newer untangle",
+        path = .path.display()
+    )]
     Version {
         /// The file.
         path: PathBuf,
@@ -149,7 +188,10 @@ pub enum StoreError {
         supported: u32,
     },
     /// The completion mark is absent.
-    #[error("{path} has no completion mark: its capture was not finished; run the same capture again", path = .path.display())]
+    #[error(
+        "{path} has no completion mark: its capture was not finished; run the same capture again",
+        path = .path.display()
+    )]
     NotComplete {
         /// The file.
         path: PathBuf,
@@ -163,7 +205,10 @@ pub enum StoreError {
         source: serde_json::Error,
     },
     /// Something in an activation file is not as specified.
-    #[error("{path}: `{object}` is {found} where the format has {expected}; the file is damaged", path = .path.display())]
+    #[error(
+        "{path}: `{object}` is {found} where the format has {expected}; the file is damaged",
+        path = .path.display()
+    )]
     Layout {
         /// The file.
         path: PathBuf,
@@ -191,7 +236,10 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A dataset is not a matrix.
-    #[error("{path}: {object} has shape {shape:?}; activations are a matrix [rows, width], reshape to (-1, width)", path = .path.display())]
+    #[error(
+        "{path}: {object} has shape {shape:?}; activations are a matrix [rows, width], reshape to (-1, width)",
+        path = .path.display()
+    )]
     NotAMatrix {
         /// The file.
         path: PathBuf,
@@ -229,7 +277,11 @@ pub enum StoreError {
         holds: Vec<String>,
     },
     /// Files read as one store do not belong together.
-    #[error("{path} cannot be read together with {first}: {field} differs", path = .path.display(), first = .first.display())]
+    #[error(
+        "{path} cannot be read together with {first}: {field} differs",
+        path = .path.display(),
+        first = .first.display()
+    )]
     ShardMismatch {
         /// The file.
         path: PathBuf,
@@ -265,7 +317,8 @@ pub enum StoreError {
     },
     /// Fewer rows to train on than a batch takes.
     #[error(
-        "{store} has {rows} rows to train on (of {total}), fewer than a batch of {batch}; use a smaller batch or capture more"
+        "{store} has {rows} rows to train on (of {total}), fewer than a batch of {batch}; use a smaller batch or \
+         capture more"
     )]
     TooFewRows {
         /// The store.
@@ -287,13 +340,16 @@ pub enum StoreError {
         asked: String,
     },
     /// A value is NaN or infinite.
-    #[error("{path}: `{column}` holds a value that is not finite in row {row}; capture again, or leave such rows out", path = .path.display())]
+    #[error(
+        "{path}: `{column}` holds a value that is not finite in row {row}; capture again, or leave such rows out",
+        path = .path.display()
+    )]
     NotFinite {
         /// The file.
         path: PathBuf,
         /// The column.
         column: String,
-        /// Row in the store.
+        /// Row in that file.
         row: u64,
     },
     /// A reader thread ended without an answer.
@@ -333,7 +389,7 @@ impl Classify for StoreError {
         match self {
             E::Io { .. } | E::DiskFull { .. } | E::Locked { .. } => Fault::Io,
             E::Exists { .. } | E::OtherSettings { .. } | E::NothingNamed | E::NamedTwice { .. } => Fault::Usage,
-            E::NoColumn { .. } | E::HeldOut { .. } | E::TooFewRows { .. } | E::EmptyBatch => Fault::Usage,
+            E::HeldOut { .. } | E::TooFewRows { .. } | E::EmptyBatch => Fault::Usage,
             E::Unfinished { .. } | E::BadRows { .. } | E::ReaderGone { .. } => Fault::Internal,
             _ => Fault::BadInput,
         }

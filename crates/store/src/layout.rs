@@ -84,10 +84,17 @@ fn specified(manifest: &CaptureManifest, manifest_bytes: usize) -> Vec<Specified
     all.into_iter().map(|(name, element, shape)| Specified { name, element, shape }).collect()
 }
 
-/// Bytes that a file with this manifest needs at least: its data.
-pub(crate) fn data_bytes(manifest: &CaptureManifest) -> u64 {
-    let row: usize = manifest.hooks.iter().map(|hook| hook.d_in * manifest.store_dtype.size()).sum();
-    manifest.n_rows.saturating_mul((row + 3 * 4 + 1) as u64)
+/// Bytes that a file with this manifest and its journal need: the rows, and generously everything else.
+pub(crate) fn file_bytes(manifest: &CaptureManifest, manifest_bytes: usize) -> u64 {
+    const HEADERS: usize = 64 << 10;
+    const HEADERS_PER_HOOK: usize = 32 << 10;
+    /// Mean and second moment of two subsets: in the file, in the journal and in the journal's replacement.
+    const STATISTICS: usize = 3 * 2 * 2 * 8;
+    let hooks = manifest.hooks.iter();
+    let beside: usize = hooks.clone().map(|hook| HEADERS_PER_HOOK + STATISTICS * hook.d_in).sum();
+    let row: usize = hooks.map(|hook| hook.d_in * manifest.store_dtype.size()).sum();
+    let rows = manifest.n_rows.saturating_mul((row + 3 * 4 + 1) as u64);
+    rows.saturating_add((HEADERS + beside + 3 * manifest_bytes) as u64)
 }
 
 /// A dataset's place in the file.

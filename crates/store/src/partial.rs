@@ -29,6 +29,8 @@ impl Partial {
     /// [`StoreError::Exists`] where the finished output is there and `force` is not set, [`StoreError::Locked`] where
     /// another process is at work on it.
     pub fn claim(output: &Path, force: bool) -> Result<Self, StoreError> {
+        // Without a slash at the end, which would ask for a folder.
+        let output: &Path = &output.components().collect::<PathBuf>();
         if let Some(folder) = output.parent() {
             fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
         }
@@ -90,6 +92,16 @@ impl Partial {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_of_the_output_means_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let claimed = Partial::claim(&folder.path().join("x.h5/"), false).expect("free");
+        assert_eq!(claimed.data(), folder.path().join("x.h5.partial"));
+        fs::write(claimed.data(), "rows").expect("written");
+        claimed.finish().expect("placed");
+        assert!(folder.path().join("x.h5").is_file());
+    }
 
     #[test]
     fn an_output_is_claimed_once_and_never_when_finished() {

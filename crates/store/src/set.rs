@@ -167,11 +167,11 @@ impl ActivationSet {
         Ok(())
     }
 
-    /// The error for a value of `column` in `row` that is not finite.
+    /// The error for a value of `column` in the global `row` that is not finite: it names the row within its file.
     pub(crate) fn not_finite(&self, column: usize, row: u64) -> StoreError {
         let shard = self.shard_of(row);
-        let column = self.columns[column].name.clone();
-        StoreError::NotFinite { path: self.shards[shard].path.clone(), column, row }
+        let (path, column) = (self.shards[shard].path.clone(), self.columns[column].name.clone());
+        StoreError::NotFinite { path, column, row: row - self.first_rows[shard] }
     }
 
     /// Reads `rows` of a column into `out` from element `at` on.

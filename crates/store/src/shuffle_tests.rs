@@ -46,7 +46,8 @@ proptest! {
         let (_folder, set) = store(n_rows);
         let eligible: Vec<u64> = (0..n_rows - held).filter(|row| testing::flags(*row) == 0).collect();
         let held_out = HeldOut::LastRows(held);
-        let mut source = Shuffled::with_block_bytes(set, &held_out, &config(batch, memory), SMALL_BLOCK).expect("opened");
+        let source = Shuffled::with_block_bytes(set, &held_out, &config(batch, memory), SMALL_BLOCK);
+        let mut source = source.expect("opened");
         prop_assert_eq!(source.rows_per_epoch(), eligible.len() as u64);
         let mut block = RowBlock::default();
         let mut served = Vec::new();
@@ -68,7 +69,9 @@ proptest! {
     }
 
     #[test]
-    fn any_order_of_asking_gives_the_same_batches(asked in prop::collection::vec(0u64..60, 1..12), memory in 0usize..6000) {
+    fn any_order_of_asking_gives_the_same_batches(
+        asked in prop::collection::vec(0u64..60, 1..12), memory in 0usize..6000,
+    ) {
         let (_folder, set) = store(200);
         let open = || Shuffled::with_block_bytes(set.clone(), &HeldOut::default(), &config(7, memory), SMALL_BLOCK);
         let (mut in_order, mut jumping) = (open().expect("opened"), open().expect("opened"));

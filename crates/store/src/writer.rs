@@ -1,8 +1,8 @@
 //! How do rows get into an activation file so that a crash costs at most the rows since the last flush?
 //!
-//! HDF5 lays the file out and is closed; everything after that is `pwrite` into places that are reserved already. A
-//! flush syncs the data, then replaces the journal. What lies beyond the journal's rows is written again by the next
-//! run, with the same bytes.
+//! HDF5 lays the file out and is closed; everything after that is `pwrite` into places that are reserved already,
+//! where the file system can reserve. A flush syncs the data, then replaces the journal. What lies beyond the journal's
+//! rows is written again by the next run, with the same bytes.
 
 use crate::durable;
 use crate::element::{Elements, first_not_finite};
@@ -43,8 +43,9 @@ pub struct StoreWriter {
     layout: Layout,
     journal: Journal,
     rows_flushed: u64,
+    /// Per hook, the rows being appended: as they are stored, and what a reader will see.
     staged: Vec<Elements>,
-    rounded: Vec<f32>,
+    rounded: Vec<Vec<f32>>,
 }
 
 impl StoreWriter {
@@ -52,8 +53,8 @@ impl StoreWriter {
     ///
     /// # Errors
     /// [`StoreError::OtherSettings`] where the unfinished file has another manifest (begun afresh if forced),
-    /// [`StoreError::DiskFull`] where the disk cannot hold the whole file, and everything that belongs to it is removed;
-    /// [`StoreError::Empty`] for no rows.
+    /// [`StoreError::DiskFull`] where the disk cannot hold the whole file: everything that belongs to it is then
+    /// removed; [`StoreError::Empty`] for no rows.
     pub fn open(mut partial: Partial, manifest: CaptureManifest) -> Result<Self, StoreError> {
         if manifest.n_rows == 0 || manifest.hooks.is_empty() || manifest.hooks.iter().any(|hook| hook.d_in == 0) {
             return Err(StoreError::Empty { path: partial.output().to_owned() });
@@ -75,7 +76,8 @@ impl StoreWriter {
         let file = OpenOptions::new().read(true).write(true).open(data).map_err(StoreError::io(data))?;
         let staged = journal.manifest.hooks.iter().map(|_| Elements::zeros(journal.manifest.store_dtype, 0)).collect();
         let rows_flushed = journal.rows_done;
-        Ok(StoreWriter { partial, journal_path, file, layout, journal, rows_flushed, staged, rounded: Vec::new() })
+        let rounded = vec![Vec::new(); journal.manifest.hooks.len()];
+        Ok(StoreWriter { partial, journal_path, file, layout, journal, rows_flushed, staged, rounded })
     }
 
     /// Rows written so far, by this run and by those before.
@@ -115,10 +117,8 @@ impl StoreWriter {
             let bytes = self.staged[column].bytes(0..rows.columns[column].len());
             self.write(&layout::activations(hook.hook), first * row_bytes, bytes)?;
         }
-        for (staged, statistics) in self.staged.iter().zip(&mut self.journal.statistics) {
-            self.rounded.clear();
-            staged.append_f32(0..staged.len(), &mut self.rounded);
-            statistics.add(&self.rounded, rows.flags);
+        for (rounded, statistics) in self.rounded.iter().zip(&mut self.journal.statistics) {
+            statistics.add(rounded, rows.flags);
         }
         self.journal.rows_done += rows.tokens.len() as u64;
         Ok(())
@@ -138,7 +138,7 @@ impl StoreWriter {
     /// Writes statistics and completion mark, and gives the file its final name.
     ///
     /// # Errors
-    /// [`StoreError::Unfinished`] where rows are missing, [`StoreError::Exists`] where a file of that name has appeared.
+    /// [`StoreError::Unfinished`] where rows are missing, [`StoreError::Exists`] where a file of that name appeared.
     pub fn finish(mut self) -> Result<PathBuf, StoreError> {
         let (done, total) = (self.journal.rows_done, self.journal.manifest.n_rows);
         if done != total {
@@ -182,18 +182,16 @@ impl StoreWriter {
         let (hook, path) = (&manifest.hooks[column], self.partial.output().to_owned());
         let (first, dtype) = (self.journal.rows_done, manifest.store_dtype);
         let row = |index: usize| first + (index / hook.d_in) as u64;
-        if let Some(index) = first_not_finite(values) {
-            return Err(StoreError::NotFiniteActivation { path, hook: hook.hook, row: row(index) });
-        }
         self.staged[column].assign(values);
-        self.rounded.clear();
-        self.staged[column].append_f32(0..values.len(), &mut self.rounded);
-        match first_not_finite(&self.rounded) {
-            Some(index) => {
-                Err(StoreError::Overflow { path, hook: hook.hook, row: row(index), value: values[index], dtype })
-            }
-            None => Ok(()),
-        }
+        let rounded = &mut self.rounded[column];
+        rounded.clear();
+        self.staged[column].append_f32(0..values.len(), rounded);
+        let Some(index) = first_not_finite(rounded) else { return Ok(()) };
+        let (hook, row, value) = (hook.hook, row(index), values[index]);
+        Err(match value.is_finite() {
+            true => StoreError::Overflow { path, hook, row, value, dtype },
+            false => StoreError::NotFiniteActivation { path, hook, row },
+        })
     }
 
     fn write_statistics(&self) -> Result<(), StoreError> {
@@ -253,13 +251,13 @@ fn begin(partial: &Partial, journal_path: &Path, manifest: CaptureManifest) -> R
     let path = partial.data();
     durable::remove(journal_path)?;
     durable::remove(path)?;
-    let needed = layout::data_bytes(&manifest);
+    let json = serde_json::to_string(&manifest).expect("a manifest has string keys and finite numbers");
+    let needed = layout::file_bytes(&manifest, json.len());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let available = sys::available(folder).map_err(StoreError::io(folder))?;
     if available < needed {
         return Err(StoreError::DiskFull { path: partial.output().to_owned(), needed, available });
     }
-    let json = serde_json::to_string(&manifest).expect("a manifest has string keys and finite numbers");
     let begun = lay_out(partial, &manifest, &json);
     if begun.is_err() {
         // Half a layout helps nobody, and on a full disk it is in the way.

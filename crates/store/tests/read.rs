@@ -6,7 +6,7 @@ use common::manifest;
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
-use untangle_schema::StoreDtype;
+use untangle_schema::{Classify, Fault, StoreDtype};
 use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, RowSource, Scan, ShuffleConfig, Shuffled, StoreError};
 
 const N: usize = 700;
@@ -184,7 +184,9 @@ fn tokens_are_read_without_activations_and_bad_rows_are_named() {
     let mut block = RowBlock::default();
     set.read_rows(10..13, &[], &mut block).expect("read");
     assert_eq!((block.tokens.as_slice(), block.columns.len()), (&[30, 33, 36][..], 0));
-    let error = set.column("blocks.9.hook_resid_post").expect_err("absent").to_string();
+    let error = set.column("blocks.9.hook_resid_post").expect_err("absent");
+    assert_eq!(error.fault(), Fault::BadInput);
+    let error = error.to_string();
     assert!(error.contains("no column `blocks.9.hook_resid_post` (it holds blocks.0.hook_resid_post)"), "{error}");
 
     let npy = folder.path().join("x.npy");
@@ -195,6 +197,19 @@ fn tokens_are_read_without_activations_and_bad_rows_are_named() {
     let mut scan = Scan::new(set, &HeldOut::None, Part::All, &[0], 150).expect("opened");
     assert!(scan.next_block(&mut block).expect("the first rows are fine"));
     assert!(matches!(scan.next_block(&mut block), Err(StoreError::NotFinite { row: 200, .. })));
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_named_by_its_row_in_its_own_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second) = (folder.path().join("a.npy"), folder.path().join("b.npy"));
+    common::write_npy(&first, N, D, &values());
+    let mut rows = values();
+    rows[7 * D] = f32::NAN;
+    common::write_npy(&second, N, D, &rows);
+    let set = ActivationSet::open(&[place(&first, ""), place(&second, "")]).expect("opened");
+    let error = set.read_rows(0..2 * N as u64, &[0], &mut RowBlock::default()).expect_err("refused");
+    assert!(matches!(&error, StoreError::NotFinite { path, row: 7, .. } if *path == second), "{error}");
 }
 
 #[test]

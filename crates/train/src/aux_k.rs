@@ -73,8 +73,8 @@ struct AuxTask<'a> {
     scale: f32,
 }
 
-/// Per row: the chosen pre-activations and what they receive, zero elsewhere, both `[n, n_dead]`; and the gradient at
-/// the reconstruction, `[n, d_in]`.
+/// Of a chunk of rows: the chosen pre-activations and what they receive, zero elsewhere, both `[n, n_dead]`; the gradient
+/// at the reconstruction, `[n, d_in]`; and the sum of squared errors.
 struct Passed<T: Element> {
     p: Buffer<T>,
     d_p: Buffer<T>,
@@ -82,6 +82,8 @@ struct Passed<T: Element> {
     loss: f64,
 }
 
+/// Elements of `p` that exist at a time: rows are taken in chunks, so that memory does not grow with the dead.
+const CHUNK_ELEMENTS: usize = 1 << 24;
 /// Latents whose gradients one worker takes at a time.
 const LATENT_BLOCK: usize = 64;
 
@@ -109,44 +111,61 @@ impl<'a> AuxTask<'a> {
     }
 
     fn solve<T: Element>(self) -> Result<AuxGradients, SaeError> {
-        let (w_enc, w_dec) = (narrow_all::<T>(&self.w_enc), narrow_all::<T>(&self.w_dec));
-        let passed = self.pass_rows(&w_enc, &w_dec)?;
         let (m, d) = (self.dead.len(), self.d);
-        let centred = narrow_all::<T>(&self.activity.centred);
+        let (w_enc, w_dec) = (Buffer::<T>::narrowed(&self.w_enc), Buffer::<T>::narrowed(&self.w_dec));
         let (mut d_w, mut d_d, mut d_b) = (Buffer::zeros(m * d), Buffer::zeros(m * d), vec![0f32; m]);
-        d_w.par_chunks_mut(LATENT_BLOCK * d)
-            .zip(d_d.par_chunks_mut(LATENT_BLOCK * d))
-            .zip(d_b.par_chunks_mut(LATENT_BLOCK))
-            .enumerate()
-            .try_for_each(|(block, ((d_w, d_d), d_b))| {
-                let columns = block * LATENT_BLOCK..block * LATENT_BLOCK + d_b.len();
-                let (p, d_p) = (columns_of(&passed.p, m, columns.clone()), columns_of(&passed.d_p, m, columns));
-                widen_product(&d_p, &centred, d_w, d)?;
-                widen_product(&p, &passed.d_out, d_d, d)?;
-                for row in d_p.chunks_exact(d_b.len()) {
-                    d_b.iter_mut().zip(row).for_each(|(sum, v)| *sum += v.widen());
-                }
-                Ok::<(), SaeError>(())
-            })?;
-        Ok(AuxGradients { dead: self.dead, d_w, d_d, d_b, loss: passed.loss })
+        let mut loss = 0.0;
+        let rows = (CHUNK_ELEMENTS / m / TILE_ROWS).max(1) * TILE_ROWS;
+        let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.d_out.chunks(rows * d));
+        for (centred, main_d_out) in chunks {
+            let centred = Buffer::<T>::narrowed(centred);
+            let passed = self.pass_rows(&centred, main_d_out, &w_enc, &w_dec)?;
+            loss += passed.loss;
+            d_w.par_chunks_mut(LATENT_BLOCK * d)
+                .zip(d_d.par_chunks_mut(LATENT_BLOCK * d))
+                .zip(d_b.par_chunks_mut(LATENT_BLOCK))
+                .enumerate()
+                .try_for_each(|(block, ((d_w, d_d), d_b))| {
+                    let columns = block * LATENT_BLOCK..block * LATENT_BLOCK + d_b.len();
+                    let (p, d_p) = (columns_of(&passed.p, m, columns.clone()), columns_of(&passed.d_p, m, columns));
+                    add_product(&d_p, &centred, d_w, d)?;
+                    add_product(&p, &passed.d_out, d_d, d)?;
+                    for row in d_p.chunks_exact(d_b.len()) {
+                        d_b.iter_mut().zip(row).for_each(|(sum, v)| *sum += v.widen());
+                    }
+                    Ok::<(), SaeError>(())
+                })?;
+        }
+        let loss = loss * f64::from(self.scale) / self.n_rows() as f64;
+        Ok(AuxGradients { dead: self.dead, d_w, d_d, d_b, loss })
     }
 
-    /// Forward and backward as far as rows go, a tile at a time.
-    fn pass_rows<T: Element>(&self, w_enc: &[T], w_dec: &[T]) -> Result<Passed<T>, SaeError> {
+    fn n_rows(&self) -> usize {
+        self.activity.centred.len() / self.d
+    }
+
+    /// Forward and backward of a chunk of rows as far as rows go, a tile at a time.
+    fn pass_rows<T: Element>(
+        &self,
+        centred: &[T],
+        main_d_out: &[f32],
+        w_enc: &[T],
+        w_dec: &[T],
+    ) -> Result<Passed<T>, SaeError> {
         let (m, d) = (self.dead.len(), self.d);
-        let n = self.activity.centred.len() / d;
+        let n = centred.len() / d;
         let mut passed =
             Passed { p: Buffer::zeros(n * m), d_p: Buffer::zeros(n * m), d_out: Buffer::zeros(n * d), loss: 0.0 };
         let losses: Vec<f64> = (passed.p.par_chunks_mut(TILE_ROWS * m))
             .zip(passed.d_p.par_chunks_mut(TILE_ROWS * m))
             .zip(passed.d_out.par_chunks_mut(TILE_ROWS * d))
-            .zip(self.activity.centred.par_chunks(TILE_ROWS * d))
-            .zip(self.activity.d_out.par_chunks(TILE_ROWS * d))
+            .zip(centred.par_chunks(TILE_ROWS * d))
+            .zip(main_d_out.par_chunks(TILE_ROWS * d))
             .map(|((((p, d_p), d_out), centred), main_d_out)| {
-                matmul_nt(&narrow_all::<T>(centred), w_enc, p, d)?;
+                matmul_nt(centred, w_enc, p, d)?;
                 p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row));
                 matmul_nn(p, w_dec, d_out, m, d)?;
-                let loss = self.differentiate(main_d_out, n, d_out);
+                let squared_error = self.differentiate(main_d_out, d_out);
                 matmul_nt(d_out, w_dec, d_p, d)?;
                 // A latent that was not chosen is exactly zero in p, and receives nothing.
                 d_p.iter_mut().zip(p.iter()).for_each(|(g, p)| {
@@ -154,10 +173,10 @@ impl<'a> AuxTask<'a> {
                         *g = T::default();
                     }
                 });
-                Ok(loss)
+                Ok(squared_error)
             })
             .collect::<Result<_, SaeError>>()?;
-        passed.loss = losses.iter().sum::<f64>() * f64::from(self.scale) / n as f64;
+        passed.loss = losses.iter().sum();
         Ok(passed)
     }
 
@@ -183,9 +202,9 @@ impl<'a> AuxTask<'a> {
     /// Turns the auxiliary reconstruction into the gradient at it; returns the sum of squared errors.
     ///
     /// The residual is r = -e, and the main pass left g = 2/n e.
-    fn differentiate<T: Element>(&self, main_d_out: &[f32], n: usize, d_out: &mut [T]) -> f64 {
-        let to_residual = -(n as f32) / 2.0;
-        let to_gradient = 2.0 * self.scale / n as f32;
+    fn differentiate<T: Element>(&self, main_d_out: &[f32], d_out: &mut [T]) -> f64 {
+        let n = self.n_rows() as f32;
+        let (to_residual, to_gradient) = (-n / 2.0, 2.0 * self.scale / n);
         let mut squared_error = 0f64;
         for (out, main) in d_out.chunks_exact_mut(self.d).zip(main_d_out.chunks_exact(self.d)) {
             let mut row_error = 0f32;
@@ -200,12 +219,6 @@ impl<'a> AuxTask<'a> {
     }
 }
 
-fn narrow_all<T: Element>(values: &[f32]) -> Buffer<T> {
-    let mut narrow = Buffer::zeros(values.len());
-    narrow.iter_mut().zip(values).for_each(|(n, &v)| *n = T::narrow(v));
-    narrow
-}
-
 fn columns_of<T: Element>(matrix: &[T], width: usize, columns: std::ops::Range<usize>) -> Buffer<T> {
     let mut out = Buffer::zeros(matrix.len() / width * columns.len());
     for (to, from) in out.chunks_exact_mut(columns.len()).zip(matrix.chunks_exact(width)) {
@@ -214,11 +227,11 @@ fn columns_of<T: Element>(matrix: &[T], width: usize, columns: std::ops::Range<u
     out
 }
 
-/// `out = aᵀ b` in f32, from operands in `T`.
-fn widen_product<T: Element>(a: &[T], b: &[T], out: &mut [f32], d: usize) -> Result<(), SaeError> {
+/// `out += aᵀ b` in f32, from operands in `T`.
+fn add_product<T: Element>(a: &[T], b: &[T], out: &mut [f32], d: usize) -> Result<(), SaeError> {
     let m = out.len() / d;
     let mut product = Buffer::<T>::zeros(m * d);
     matmul_tn(a, b, &mut product, m, d)?;
-    out.iter_mut().zip(product.iter()).for_each(|(out, p)| *out = p.widen());
+    out.iter_mut().zip(product.iter()).for_each(|(out, p)| *out += p.widen());
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The state of a run on disk: everything that the next step depends on, in one file that appears by rename.
 
 use crate::error::TrainError;
-use crate::init::initial;
 use crate::state::{Parameter, TrainState};
 use crate::{config::TrainPlan, init::DataScale};
 use safetensors::SafeTensors;
@@ -9,7 +8,6 @@ use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::Path;
-use untangle_sae::kernels::buffer::Element;
 use untangle_store::durable;
 
 /// A tensor of the file, borrowed.
@@ -95,7 +93,7 @@ pub(crate) fn load(plan: &TrainPlan, path: &Path) -> Result<Option<(TrainState, 
     let counters = integers("counters", 4)?;
     let mean = floats("mean", d)?;
     let scale = DataScale { factor: f32::from_bits(counters[2] as u32), mean, variance: f64::from_bits(counters[3]) };
-    let mut state = initial(d, f, plan.k, plan.seed, &scale.mean, plan.precision());
+    let mut state = TrainState::zeros(d, f, plan.k, plan.precision());
     let restore = |name: &str, parameter: &mut Parameter| {
         for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
             let stored = floats(&format!("{name}.{part}"), values.len())?;
@@ -107,9 +105,7 @@ pub(crate) fn load(plan: &TrainPlan, path: &Path) -> Result<Option<(TrainState, 
     restore("b_enc", &mut state.b_enc)?;
     restore("W_dec", &mut state.w_dec)?;
     restore("b_dec", &mut state.b_dec)?;
-    if let Some(narrow) = &mut state.w_enc_bf16 {
-        narrow.iter_mut().zip(state.w_enc.value.iter()).for_each(|(n, &w)| *n = Element::narrow(w));
-    }
+    state.narrow_encoder();
     state.fired_at = integers("fired_at", f)?;
     (state.step, state.tokens) = (counters[0], counters[1]);
     Ok(Some((state, scale)))

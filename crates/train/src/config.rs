@@ -96,6 +96,10 @@ pub struct TrainPlan {
 
 /// Without `--tokens`, the store is read as often as it takes to see this many rows, at least once.
 const DEFAULT_TOKENS: u64 = 2_000_000;
+/// More than any dictionary that was ever trained.
+const MAX_FEATURES: usize = 1 << 30;
+/// Both matrices with two moments each in f32, and the encoder once more in bf16.
+const BYTES_PER_WEIGHT: u64 = 2 * 3 * 4 + 2;
 /// A latent is dead after this many silent tokens, or a tenth of the run where that is less.
 const DEAD_AFTER: u64 = 10_000_000;
 
@@ -110,14 +114,25 @@ impl TrainConfig {
             Width::Features(n) => n,
             Width::Expansion(factor) => (factor * d_in as f64).round() as usize,
         };
-        if d_sae == 0 || d_sae > u32::MAX as usize / 2 {
-            return refuse("--d-sae", format!("{d_sae} features cannot be; give a number from 1 on"));
+        if d_sae == 0 || d_sae > MAX_FEATURES {
+            return refuse("--d-sae", format!("{d_sae} features cannot be; give a number from 1 to {MAX_FEATURES}"));
+        }
+        let needed = (d_sae as u64).saturating_mul(d_in as u64).saturating_mul(BYTES_PER_WEIGHT);
+        if let Some(free) = available_memory().filter(|&free| needed > free) {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            let (needed, free) = (gib(needed), gib(free));
+            let problem =
+                format!("{d_sae} features of width {d_in} need {needed:.1} GiB to train, {free:.1} GiB are free");
+            return refuse("--d-sae", problem);
         }
         if self.k == 0 || self.k > d_sae {
             return refuse("--k", format!("{} is not between 1 and d_sae = {d_sae}", self.k));
         }
         if self.batch == 0 || self.batch as u64 > rows_per_epoch {
-            return refuse("--batch", format!("{} is not between 1 and the {rows_per_epoch} training rows", self.batch));
+            return refuse(
+                "--batch",
+                format!("{} is not between 1 and the {rows_per_epoch} training rows", self.batch),
+            );
         }
         let fraction = |value: f64| (0.0..=1.0).contains(&value);
         if !fraction(self.warm_up) || !fraction(self.decay) {
@@ -131,6 +146,9 @@ impl TrainConfig {
         let lr = self.lr.unwrap_or_else(|| default_learning_rate(d_sae));
         if !(lr.is_finite() && lr > 0.0) {
             return refuse("--lr", format!("{lr} is not a positive number"));
+        }
+        if self.dead_after == Some(0) {
+            return refuse("--dead-after", "0 tokens of silence would make every latent dead".to_owned());
         }
         if self.clip_norm.is_some_and(|norm| !(norm.is_finite() && norm > 0.0)) {
             return refuse("--clip-norm", "must be a positive number".to_owned());
@@ -174,6 +192,14 @@ fn default_learning_rate(d_sae: usize) -> f64 {
     0.25 / (d_sae as f64).sqrt()
 }
 
+/// Memory that can still be had, in bytes; none where the system does not say.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
 impl TrainPlan {
     /// Tokens of the whole run.
     pub fn tokens(&self) -> u64 {
@@ -199,7 +225,9 @@ mod tests {
 
     #[test]
     fn a_plan_resolves_what_was_left_open() {
-        let plan = TrainConfig { tokens: Some(100_000), batch: 1000, ..TrainConfig::default() }.plan(64, 10_000).expect("fits");
+        let plan = TrainConfig { tokens: Some(100_000), batch: 1000, ..TrainConfig::default() }
+            .plan(64, 10_000)
+            .expect("fits");
         assert_eq!((plan.d_sae, plan.schedule.steps, plan.schedule.warm_up, plan.schedule.decay), (512, 100, 5, 20));
         assert_eq!(plan.dead_after, 10_000);
         let whole_epochs = TrainConfig { batch: 1000, ..TrainConfig::default() }.plan(64, 700_000).expect("fits");
@@ -214,6 +242,9 @@ mod tests {
         assert_eq!(setting_refused(TrainConfig { batch: 10_001, ..config.clone() }), "--batch");
         assert_eq!(setting_refused(TrainConfig { tokens: Some(999), ..config.clone() }), "--tokens");
         assert_eq!(setting_refused(TrainConfig { lr: Some(f64::NAN), ..config.clone() }), "--lr");
-        assert_eq!(setting_refused(TrainConfig { width: Width::Features(0), ..config }), "--d-sae");
+        assert_eq!(setting_refused(TrainConfig { dead_after: Some(0), ..config.clone() }), "--dead-after");
+        for width in [Width::Features(0), Width::Features(900_000_000), Width::Expansion(1e30)] {
+            assert_eq!(setting_refused(TrainConfig { width, ..config.clone() }), "--d-sae");
+        }
     }
 }

@@ -31,12 +31,6 @@ pub enum TrainError {
         /// The differing fields, each with both values.
         differing: String,
     },
-    /// Another process trains into the same directory.
-    #[error("{path} is in use by another process", path = .path.display())]
-    Locked {
-        /// The partial directory.
-        path: PathBuf,
-    },
     /// A checkpoint cannot be used.
     #[error("{path}: {reason}; remove it to begin anew", path = .path.display())]
     Checkpoint {
@@ -78,9 +72,9 @@ pub enum TrainError {
 impl Classify for TrainError {
     fn fault(&self) -> Fault {
         match self {
-            TrainError::Setting { .. } | TrainError::Exists { .. } | TrainError::OtherRun { .. } => Fault::Usage,
-            TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
-            TrainError::Locked { .. } | TrainError::Io { .. } => Fault::Io,
+            TrainError::Exists { .. } | TrainError::OtherRun { .. } => Fault::Usage,
+            TrainError::Setting { .. } | TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
+            TrainError::Io { .. } => Fault::Io,
             TrainError::Interrupted { .. } => Fault::Interrupted,
             TrainError::Store(e) => e.fault(),
             TrainError::Sae(e) => e.fault(),

@@ -131,8 +131,8 @@ pub(crate) fn write(
         last_step,
     };
     let path = dir.join(files::TRAINING);
-    let mut text = serde_json::to_string_pretty(&record)
-        .map_err(|e| TrainError::Io { path: path.clone(), source: e.into() })?;
+    let mut text =
+        serde_json::to_string_pretty(&record).map_err(|e| TrainError::Io { path: path.clone(), source: e.into() })?;
     text.push('\n');
     durable::replace(&path, text.as_bytes())?;
     Ok(sae)

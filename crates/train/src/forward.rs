@@ -54,9 +54,15 @@ pub fn forward(
         .tiles(d, k)
         .zip(rows.par_chunks(TILE_ROWS * d))
         .map(|(tile, rows)| {
-            dispatch(#[inline(always)] || centre(rows, factor, &state.b_dec.value, tile.centred));
+            dispatch(
+                #[inline(always)]
+                || centre(rows, factor, &state.b_dec.value, tile.centred),
+            );
             weights.choose(tile.centred, k, scratch, Chosen { indices: tile.chosen, pre_acts: tile.acts })?;
-            Ok(dispatch(#[inline(always)] || decode(state, 2.0 / n as f32, tile)))
+            Ok(dispatch(
+                #[inline(always)]
+                || decode(state, 2.0 / n as f32, tile),
+            ))
         })
         .collect::<Result<_, SaeError>>()?;
     // Tile after tile, so that the sum does not depend on which worker was first.

@@ -1,11 +1,10 @@
 //! Where training starts: the scale of the data, and the first weights.
 
-use crate::state::{Parameter, TrainState};
+use crate::state::TrainState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use untangle_sae::Precision;
-use untangle_sae::kernels::buffer::{Buffer, Element};
 
 /// What a sample of the training rows says about their scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,32 +46,17 @@ const ENCODER_SCALE: f32 = 0.5;
 /// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data.
 pub fn initial(d_in: usize, d_sae: usize, k: usize, seed: u64, mean: &[f32], precision: Precision) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut w_dec = Buffer::zeros(d_sae * d_in);
-    for row in w_dec.chunks_exact_mut(d_in) {
-        row.iter_mut().for_each(|w| *w = normal(&mut generator));
-        let norm = row.iter().map(|w| w * w).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        row.iter_mut().for_each(|w| *w /= norm);
+    let mut state = TrainState::zeros(d_in, d_sae, k, precision);
+    let rows = state.w_dec.value.chunks_exact_mut(d_in).zip(state.w_enc.value.chunks_exact_mut(d_in));
+    for (w_dec, w_enc) in rows {
+        w_dec.iter_mut().for_each(|w| *w = normal(&mut generator));
+        let norm = w_dec.iter().map(|w| w * w).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        w_dec.iter_mut().for_each(|w| *w /= norm);
+        w_enc.iter_mut().zip(w_dec).for_each(|(enc, dec)| *enc = ENCODER_SCALE * *dec);
     }
-    let mut w_enc = w_dec.clone();
-    w_enc.iter_mut().for_each(|w| *w *= ENCODER_SCALE);
-    let w_enc_bf16 = (precision == Precision::Bf16).then(|| {
-        let mut narrow = Buffer::zeros(w_enc.len());
-        narrow.iter_mut().zip(w_enc.iter()).for_each(|(n, &w)| *n = Element::narrow(w));
-        narrow
-    });
-    TrainState {
-        d_in,
-        d_sae,
-        k,
-        w_enc: Parameter::new(w_enc),
-        b_enc: Parameter::new(Buffer::zeros(d_sae)),
-        w_dec: Parameter::new(w_dec),
-        b_dec: Parameter::new(Buffer::copy_of(mean)),
-        w_enc_bf16,
-        fired_at: vec![0; d_sae],
-        step: 0,
-        tokens: 0,
-    }
+    state.b_dec.value.copy_from_slice(mean);
+    state.narrow_encoder();
+    state
 }
 
 /// A standard normal number (Box & Muller 1958); its direction over several is uniform.

@@ -42,6 +42,7 @@ const RECORDS: u64 = 500;
 const SAMPLE_ROWS: usize = 1 << 16;
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const PLAN: &str = "plan.json";
+const FINISHED: &str = "finished";
 
 /// Trains, or continues what an interrupted run of the same plan left, and returns the finished dictionary.
 ///
@@ -56,7 +57,7 @@ pub fn train(job: Job<'_>, observer: &dyn Observer) -> Result<Sae, TrainError> {
         None => begin(job.plan, job.source)?,
     };
     let last = run_steps(job.plan, job.source, &mut state, &scale, job.checkpoint_every, &place, observer)?;
-    let sae = finish::write(&state, &scale, job.plan, &job.data, &last, &place.partial)?;
+    let sae = finish::write(&state, &scale, job.plan, &job.data, &last, &place.prepare_output()?)?;
     place.finish(job.force)?;
     observer.event(Event::Finished);
     Ok(sae)
@@ -69,7 +70,10 @@ fn check_source(job: &Job<'_>) -> Result<(), TrainError> {
         return refuse("--hook", format!("rows have width {width}, the plan is for {}", job.plan.d_in));
     }
     if job.source.batch_rows() != job.plan.batch {
-        return refuse("--batch", format!("the source serves {} rows, the plan {}", job.source.batch_rows(), job.plan.batch));
+        return refuse(
+            "--batch",
+            format!("the source serves {} rows, the plan {}", job.source.batch_rows(), job.plan.batch),
+        );
     }
     Ok(())
 }
@@ -84,53 +88,92 @@ struct Place {
 impl Place {
     fn claim(job: &Job<'_>) -> Result<Self, TrainError> {
         let (out, partial) = (job.out.to_owned(), durable::with_suffix(job.out, ".partial"));
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| TrainError::Io { path, source }
-        };
         if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(io(folder))?;
+            fs::create_dir_all(folder).map_err(Self::io(folder))?;
         }
         let lock = Lock::take(&durable::with_suffix(&partial, ".lock"), &out)?;
         if out.exists() && !job.force {
             return Err(TrainError::Exists { path: out });
         }
-        let settings = json!({"plan": job.plan, "data": job.data});
-        let plan_path = partial.join(PLAN);
-        if let Ok(text) = fs::read_to_string(&plan_path) {
-            let found: Value = serde_json::from_str(&text)
-                .map_err(|e| TrainError::Checkpoint { path: plan_path.clone(), reason: e.to_string() })?;
-            let differing = differences(&found, &settings);
-            if !differing.is_empty() && !job.force {
-                let differing = differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                return Err(TrainError::OtherRun { path: partial, differing });
-            }
-            if !differing.is_empty() {
-                fs::remove_dir_all(&partial).map_err(io(&partial))?;
-            }
-        }
-        fs::create_dir_all(&partial).map_err(io(&partial))?;
-        let text = serde_json::to_string_pretty(&settings).map_err(|e| io(&plan_path)(e.into()))?;
-        durable::replace(&plan_path, text.as_bytes())?;
-        Ok(Place { out, partial, _lock: lock })
+        let place = Place { out, partial, _lock: lock };
+        place.clear_remains()?;
+        place.keep_or_discard(&json!({"plan": job.plan, "data": job.data}), job.force)?;
+        Ok(place)
     }
 
-    /// Removes what only a continuation needs, and renames. A finished dictionary that is replaced goes first to a name
-    /// of its own, because a folder cannot be renamed over another.
+    fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
+        let path = path.to_owned();
+        move |source| TrainError::Io { path, source }
+    }
+
+    /// Removes what a run that was killed while finishing left behind.
+    fn clear_remains(&self) -> Result<(), TrainError> {
+        let replaced = self.replaced();
+        if replaced.exists() && self.out.exists() {
+            fs::remove_dir_all(&replaced).map_err(Self::io(&replaced))?;
+        }
+        durable::remove(&durable::with_suffix(&self.partial.join(CHECKPOINT), ".new"))?;
+        let finished = self.partial.join(FINISHED);
+        match fs::remove_dir_all(&finished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Self::io(&finished)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that the partial directory is one of these settings: continued, or empty.
+    fn keep_or_discard(&self, settings: &Value, force: bool) -> Result<(), TrainError> {
+        let plan_path = self.partial.join(PLAN);
+        match fs::read_to_string(&plan_path) {
+            Ok(text) => {
+                let found: Value = serde_json::from_str(&text)
+                    .map_err(|e| TrainError::Checkpoint { path: plan_path.clone(), reason: e.to_string() })?;
+                let differing = differences(&found, settings);
+                if differing.is_empty() {
+                    return Ok(());
+                }
+                if !force {
+                    let differing = differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    return Err(TrainError::OtherRun { path: self.partial.clone(), differing });
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Self::io(&plan_path)(error)),
+        }
+        // The checkpoint goes first: a kill in between must not leave one whose settings are unknown or others.
+        durable::remove(&self.partial.join(CHECKPOINT))?;
+        durable::remove(&self.partial.join(files::METRICS))?;
+        fs::create_dir_all(&self.partial).map_err(Self::io(&self.partial))?;
+        durable::sync_folder(&plan_path)?;
+        let text = serde_json::to_string_pretty(settings).map_err(|e| Self::io(&plan_path)(e.into()))?;
+        Ok(durable::replace(&plan_path, text.as_bytes())?)
+    }
+
+    fn replaced(&self) -> PathBuf {
+        durable::with_suffix(&self.out, ".replaced")
+    }
+
+    /// The directory that becomes the output: within the partial one, so that checkpoint and plan stay usable until the
+    /// output has its name.
+    fn prepare_output(&self) -> Result<PathBuf, TrainError> {
+        let finished = self.partial.join(FINISHED);
+        fs::create_dir_all(&finished).map_err(Self::io(&finished))?;
+        let log = finished.join(files::METRICS);
+        fs::copy(self.partial.join(files::METRICS), &log).map_err(Self::io(&log))?;
+        Ok(finished)
+    }
+
+    /// Gives the output its name, then removes what only a continuation needs. A finished dictionary that is replaced goes
+    /// first to a name of its own, because a folder cannot be renamed over another.
     fn finish(self, force: bool) -> Result<(), TrainError> {
-        for name in [CHECKPOINT, PLAN] {
-            durable::remove(&self.partial.join(name))?;
-        }
-        let replaced = durable::with_suffix(&self.out, ".replaced");
-        let io = |source| TrainError::Io { path: self.out.clone(), source };
+        let replaced = self.replaced();
         if force && self.out.exists() {
-            fs::rename(&self.out, &replaced).map_err(io)?;
+            fs::rename(&self.out, &replaced).map_err(Self::io(&self.out))?;
         }
-        durable::place(&self.partial, &self.out, false)?;
+        durable::place(&self.partial.join(FINISHED), &self.out, false)?;
         if replaced.exists() {
-            fs::remove_dir_all(&replaced).map_err(io)?;
+            fs::remove_dir_all(&replaced).map_err(Self::io(&replaced))?;
         }
-        Ok(())
+        fs::remove_dir_all(&self.partial).map_err(Self::io(&self.partial))
     }
 }
 
@@ -181,12 +224,13 @@ fn run_steps(
             }
             let done = state.step;
             last = Record::new(done, state.tokens, &report, scale.variance, lr, began.elapsed().as_secs_f64());
-            if done % (steps / RECORDS).max(1) == 0 || done == steps {
+            if done.is_multiple_of((steps / RECORDS).max(1)) || done == steps {
                 log.write(&last)?;
             }
             let figures = [("fvu", last.fvu), ("l0", last.l0), ("dead", last.dead as f64)];
             observer.event(Event::Advanced { done, figures: &figures });
-            let due = checkpoint_every.map_or(saved.elapsed() >= CHECKPOINT_PERIOD, |every| done % every.max(1) == 0);
+            let due = checkpoint_every
+                .map_or(saved.elapsed() >= CHECKPOINT_PERIOD, |every| done.is_multiple_of(every.max(1)));
             let interrupted = observer.interrupted() && done < steps;
             if (due || interrupted) && done < steps {
                 log.flush()?;

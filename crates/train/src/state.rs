@@ -1,8 +1,9 @@
 //! What training changes: weights, their moments, and the counters of silence.
 
 use crate::adam::Adam;
-use untangle_sae::kernels::buffer::Buffer;
 use half::bf16;
+use untangle_sae::Precision;
+use untangle_sae::kernels::buffer::Buffer;
 
 /// A parameter with its two Adam moments.
 #[derive(Clone, Debug)]
@@ -58,6 +59,31 @@ pub struct TrainState {
 }
 
 impl TrainState {
+    /// A state of zeros, with a bf16 copy of the encoder where the product runs in it.
+    pub(crate) fn zeros(d_in: usize, d_sae: usize, k: usize, precision: Precision) -> Self {
+        let parameter = |len: usize| Parameter::new(Buffer::zeros(len));
+        TrainState {
+            d_in,
+            d_sae,
+            k,
+            w_enc: parameter(d_sae * d_in),
+            b_enc: parameter(d_sae),
+            w_dec: parameter(d_sae * d_in),
+            b_dec: parameter(d_in),
+            w_enc_bf16: (precision == Precision::Bf16).then(|| Buffer::zeros(d_sae * d_in)),
+            fired_at: vec![0; d_sae],
+            step: 0,
+            tokens: 0,
+        }
+    }
+
+    /// Brings the bf16 copy of the encoder up to date, after the encoder was set from outside.
+    pub(crate) fn narrow_encoder(&mut self) {
+        if let Some(narrow) = &mut self.w_enc_bf16 {
+            narrow.narrow_from(&self.w_enc.value);
+        }
+    }
+
     /// Latents that have been silent for at least `dead_after` tokens, ascending.
     pub fn dead(&self, dead_after: u64) -> Vec<u32> {
         let silent = |fired_at: u64| self.tokens - fired_at >= dead_after;

@@ -76,7 +76,9 @@ pub fn step(
     let Workspace { scratch, activity, firings, d_b, d_b_dec } = workspace;
     forward(state, rows, settings.factor, scratch, activity)?;
     firings.rebuild(state.d_sae, &activity.chosen, &activity.acts);
-    let aux = aux_gradients(state, activity, state.dead(settings.dead_after), settings.aux_coefficient)?;
+    let dead = state.dead(settings.dead_after);
+    let n_dead = dead.len();
+    let aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
     let gradients = Gradients {
         backward: Backward {
             firings,
@@ -96,7 +98,7 @@ pub fn step(
         loss: activity.loss,
         aux_loss: aux.as_ref().map_or(0.0, |aux| aux.loss),
         l0: firings.len() as f64 / n as f64,
-        dead: aux.as_ref().map_or(0, |aux| aux.dead.len()),
+        dead: n_dead,
         grad_norm,
     };
     state.step += 1;
@@ -157,15 +159,18 @@ impl Gradients<'_> {
             .par_chunks(LATENT_BLOCK)
             .map(|latents| {
                 let (mut d_w, mut d_d) = (vec![0f32; state.d_in], vec![0f32; state.d_in]);
-                dispatch(#[inline(always)] || {
-                    let mut sum = 0f64;
-                    for &latent in latents {
-                        let unit_row = &state.w_dec.value[latent * state.d_in..(latent + 1) * state.d_in];
-                        self.of(latent, unit_row, &mut d_w, &mut d_d);
-                        sum += f64::from(dot(&d_w, &d_w)) + f64::from(dot(&d_d, &d_d));
-                    }
-                    sum
-                })
+                dispatch(
+                    #[inline(always)]
+                    || {
+                        let mut sum = 0f64;
+                        for &latent in latents {
+                            let unit_row = &state.w_dec.value[latent * state.d_in..(latent + 1) * state.d_in];
+                            self.of(latent, unit_row, &mut d_w, &mut d_d);
+                            sum += f64::from(dot(&d_w, &d_w)) + f64::from(dot(&d_d, &d_d));
+                        }
+                        sum
+                    },
+                )
             })
             .collect();
         let square = |values: &[f32]| values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
@@ -183,14 +188,17 @@ fn sum_of_rows(matrix: &[f32], d: usize, coefficients: Option<&[f32]>) -> Vec<f3
         .enumerate()
         .map(|(block, rows)| {
             let mut sum = vec![0f32; d];
-            dispatch(#[inline(always)] || {
-                for (row, values) in rows.chunks_exact(d).enumerate() {
-                    let coefficient = coefficients.map_or(1.0, |c| c[block * ROWS + row]);
-                    if coefficient != 0.0 {
-                        axpy(&mut sum, coefficient, values);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (row, values) in rows.chunks_exact(d).enumerate() {
+                        let coefficient = coefficients.map_or(1.0, |c| c[block * ROWS + row]);
+                        if coefficient != 0.0 {
+                            axpy(&mut sum, coefficient, values);
+                        }
                     }
-                }
-            });
+                },
+            );
             sum
         })
         .collect();
@@ -274,9 +282,18 @@ fn update(
         .collect();
     blocks.into_par_iter().for_each(|block| {
         let (mut d_w, mut d_d) = (vec![0f32; d], vec![0f32; d]);
-        dispatch(#[inline(always)] || block.update(gradients, scale, adam, &mut d_w, &mut d_d));
+        dispatch(
+            #[inline(always)]
+            || block.update(gradients, scale, adam, &mut d_w, &mut d_d),
+        );
     });
     d_b.iter_mut().chain(d_b_dec.iter_mut()).for_each(|g| *g *= scale);
-    dispatch(#[inline(always)] || state.b_enc.update(adam, d_b));
-    dispatch(#[inline(always)] || state.b_dec.update(adam, d_b_dec));
+    dispatch(
+        #[inline(always)]
+        || state.b_enc.update(adam, d_b),
+    );
+    dispatch(
+        #[inline(always)]
+        || state.b_dec.update(adam, d_b_dec),
+    );
 }

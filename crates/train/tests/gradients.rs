@@ -96,7 +96,7 @@ fn by_autograd(state: &TrainState, rows: &[f32], coefficient: f64) -> (Dense, f6
         let p = top_k(&pre.index_select(1, &at), half.min(dead.len()));
         let aux_error = (&x - &x_hat).detach() - p.matmul(&w_dec.index_select(0, &at));
         let scale = coefficient * (dead.len() as f64 / half as f64).min(1.0);
-        loss = loss + aux_error.square().sum(Kind::Double) * (scale / x.size()[0] as f64);
+        loss += aux_error.square().sum(Kind::Double) * (scale / x.size()[0] as f64);
     }
     loss.backward();
     // The decoder's rows live on the unit sphere: the part along the row is left out.
@@ -104,7 +104,10 @@ fn by_autograd(state: &TrainState, rows: &[f32], coefficient: f64) -> (Dense, f6
     let along = (&g * w_dec.detach()).sum_dim_intlist(1, true, Kind::Double);
     let w_dec_grad = g - along * w_dec.detach();
     let dense = |t: &Tensor| Vec::<f64>::try_from(t.reshape([-1])).expect("f64");
-    (Dense([dense(&w_enc.grad()), dense(&b_enc.grad()), dense(&w_dec_grad), dense(&b_dec.grad())]), loss.double_value(&[]))
+    (
+        Dense([dense(&w_enc.grad()), dense(&b_enc.grad()), dense(&w_dec_grad), dense(&b_dec.grad())]),
+        loss.double_value(&[]),
+    )
 }
 
 fn largest_relative_errors(found: &Dense, expected: &Dense) -> [f64; 4] {
@@ -127,8 +130,7 @@ fn gradients_of_every_loss_term_agree_with_autograd_in_f64() {
         let (expected, expected_loss) = by_autograd(&state, &rows, 0.7);
         assert!((loss - expected_loss).abs() < 1e-6 * expected_loss, "loss {loss} against {expected_loss}");
         let errors = largest_relative_errors(&found, &expected);
-        println!("{n_dead} dead: largest error of W_enc, b_enc, W_dec, b_dec relative to the largest gradient: {errors:?}");
-        assert!(errors.iter().all(|&e| e < 2e-6), "{errors:?}");
+        assert!(errors.iter().all(|&e| e < 2e-6), "{n_dead} dead: W_enc, b_enc, W_dec, b_dec: {errors:?}");
     }
 }
 

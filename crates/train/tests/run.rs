@@ -100,7 +100,8 @@ fn planted_features_are_found_and_only_where_there_are_any() {
         let norm: f32 = sae.decoder_row(feature).iter().map(|v| v * v).sum();
         assert!((norm - 1.0).abs() < 1e-5, "decoder row {feature} has squared norm {norm}");
     }
-    let names: Vec<_> = std::fs::read_dir(dir.path().join("sae")).expect("listed").flatten().map(|e| e.file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(dir.path().join("sae")).expect("listed").flatten().map(|e| e.file_name()).collect();
     assert_eq!(names.len(), 4, "only the artefacts are left: {names:?}");
 }
 
@@ -229,4 +230,34 @@ fn a_loss_that_explodes_is_an_error_that_names_the_remedy() {
     let config = TrainConfig { lr: Some(1e38), clip_norm: None, normalise: false, ..config() };
     let error = run(&planted.rows, &config, &dir.path().join("sae"), &Silent).expect_err("diverges");
     assert!(error.to_string().contains("lower --lr"), "{error}");
+}
+
+#[test]
+fn what_a_kill_left_behind_is_neither_believed_nor_in_the_way() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    let config = TrainConfig { tokens: Some(20_000), ..config() };
+    let other = TrainConfig { seed: 5, ..config.clone() };
+    let (clean, out) = (dir.path().join("clean"), dir.path().join("sae"));
+    run(&planted.rows, &other, &clean, &Silent).expect("trains");
+    // A checkpoint whose settings are unknown, a checkpoint half written, and an output half finished.
+    run(&planted.rows, &config, &out, &StopAfter(AtomicU64::new(9))).expect_err("stops");
+    let partial = dir.path().join("sae.partial");
+    std::fs::remove_file(partial.join("plan.json")).expect("removed");
+    std::fs::write(partial.join("checkpoint.safetensors.new"), "half").expect("written");
+    std::fs::create_dir(partial.join("finished")).expect("made");
+    std::fs::write(partial.join("finished/remains"), "of another").expect("written");
+    run(&planted.rows, &other, &out, &Silent).expect("trains from the beginning");
+    let weights = |dir: &Path| std::fs::read(dir.join("sae_weights.safetensors")).expect("written");
+    assert!(weights(&out) == weights(&clean), "the old checkpoint was believed");
+    assert_eq!(std::fs::read_dir(&out).expect("listed").count(), 4);
+    // A dictionary that was being replaced when the process died.
+    std::fs::create_dir(dir.path().join("sae.replaced")).expect("made");
+    std::fs::write(dir.path().join("sae.replaced/cfg.json"), "old").expect("written");
+    let mut forced = source(&planted.rows);
+    let plan = plan(&config, &forced);
+    let data = provenance(forced.rows_per_epoch());
+    train(Job { plan: &plan, source: &mut forced, data, out: &out, force: true, checkpoint_every: None }, &Silent)
+        .expect("forced");
+    assert!(weights(&out) != weights(&clean));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 2, "only the two outputs are left");
 }

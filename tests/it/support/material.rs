@@ -44,7 +44,7 @@ pub(crate) fn corpus_text(folder: &Path, kilobytes: usize) -> PathBuf {
     };
     let mut text = String::new();
     while text.len() < kilobytes * 1000 {
-        for _ in 0..20 + draw(60) {
+        for _ in 0..80 + draw(120) {
             text.push_str(WORDS[draw(WORDS.len())]);
             text.push_str(if draw(8) == 0 { ". " } else { " " });
         }

@@ -24,8 +24,6 @@ pub(crate) struct TinyModel {
 impl TinyModel {
     /// A hook point that the model has.
     pub(crate) const HOOK: &str = "blocks.1.hook_resid_post";
-    /// Width of that hook point.
-    pub(crate) const D_IN: usize = D_MODEL;
 
     /// Writes the model into `folder`/tiny.
     pub(crate) fn write(folder: &Path) -> Self {

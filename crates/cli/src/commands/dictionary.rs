@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use std::fs;
 use std::path::Path;
 use untangle_sae::Sae;
+use untangle_schema::capture::CorpusFile;
 use untangle_schema::sae::files;
 use untangle_store::{ActivationSet, HeldOut, Part};
 use untangle_train::TrainingRecord;
@@ -22,20 +23,60 @@ pub(crate) struct Dictionary {
 struct Training {
     held_out: HeldOut,
     content: String,
+    /// The texts that were captured; none where the rows came as a matrix.
+    corpus: Vec<CorpusFile>,
+}
+
+/// What is known of the rows of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// The store that training read, whole: its held-out rule says which rows it did not read.
+    ByRule,
+    /// Captured from other texts than those of training, or nothing is known of the training.
+    Never,
+    /// From a text of training, or a matrix, whose origin nobody knows.
+    Perhaps,
 }
 
 impl Training {
     fn read(dir: &Path) -> Option<Self> {
         let text = fs::read_to_string(dir.join(files::TRAINING)).ok()?;
         let record: TrainingRecord = serde_json::from_str(&text).ok()?;
-        Some(Training { held_out: serde_json::from_value(record.data.held_out).ok()?, content: record.data.content })
+        let data = record.data;
+        Some(Training {
+            held_out: serde_json::from_value(data.held_out).ok()?,
+            content: data.content,
+            corpus: data.capture.map(|capture| capture.corpus).unwrap_or_default(),
+        })
     }
+
+    fn seen(&self, content: &str, corpus: &[CorpusFile]) -> Seen {
+        let trained_on = |file: &CorpusFile| self.corpus.iter().any(|own| own.sha256 == file.sha256);
+        match content == self.content {
+            true => Seen::ByRule,
+            false if self.corpus.is_empty() || corpus.is_empty() || corpus.iter().any(trained_on) => Seen::Perhaps,
+            false => Seen::Never,
+        }
+    }
+}
+
+/// The rows that judge a dictionary.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Judges {
+    /// The rule that divides the store.
+    pub(crate) held_out: HeldOut,
+    /// The part of it.
+    pub(crate) part: Part,
+    /// What the rows are, in words that are true.
+    pub(crate) name: &'static str,
+    /// Whether training may have read some of them although nobody asked for such rows.
+    pub(crate) in_doubt: bool,
 }
 
 /// Rows of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rows {
-    /// The held-out part of the store that the dictionary was trained on, all rows of another
+    /// The held-out part of the store that the dictionary was trained on, all rows of any other
     Auto,
     /// Every row
     All,
@@ -54,15 +95,74 @@ impl Dictionary {
         Ok(Dictionary { sae, name, training: Training::read(dir) })
     }
 
-    /// Which part of `store` is meant, by which split, and its name.
-    pub(crate) fn rows_of(&self, store: &ActivationSet, rows: Rows) -> (HeldOut, Part, &'static str) {
-        let own = self.training.as_ref().filter(|training| training.content == store.content_identity());
-        let split = own.map_or_else(HeldOut::default, |training| training.held_out.clone());
-        match rows {
-            Rows::Auto if own.is_none() || split == HeldOut::None => (HeldOut::None, Part::All, "all"),
-            Rows::Auto | Rows::HeldOut => (split, Part::HeldOut, "held-out"),
-            Rows::Train => (split, Part::Train, "train"),
-            Rows::All => (split, Part::All, "all"),
+    /// Which part of `store` is meant, and what its rows are to the dictionary.
+    pub(crate) fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
+        let corpus = store.manifest().map_or(&[][..], |manifest| &manifest.corpus);
+        let seen = self.training.as_ref().map_or(Seen::Never, |t| t.seen(&store.content_identity(), corpus));
+        let recorded = self.training.as_ref().filter(|_| seen == Seen::ByRule).map(|t| t.held_out.clone());
+        judges(seen, recorded, rows)
+    }
+}
+
+/// `recorded` is the rule of the training, where the store is the one that it read.
+fn judges(seen: Seen, recorded: Option<HeldOut>, rows: Rows) -> Judges {
+    let split = recorded.unwrap_or_default();
+    let nothing_held_out = split == HeldOut::None;
+    let (held_out, part, name) = match (rows, seen) {
+        (Rows::Auto, Seen::ByRule) if nothing_held_out => (split, Part::All, "all (training rows)"),
+        (Rows::Auto | Rows::HeldOut, Seen::ByRule) => (split, Part::HeldOut, "held-out"),
+        (Rows::Train, Seen::ByRule) => (split, Part::Train, "train"),
+        (Rows::All, Seen::ByRule) => (split, Part::All, "all (training rows included)"),
+        (Rows::Auto | Rows::All, Seen::Never) => (HeldOut::None, Part::All, "all"),
+        (Rows::Auto | Rows::All, Seen::Perhaps) => (HeldOut::None, Part::All, "all (may hold training rows)"),
+        (Rows::HeldOut, Seen::Never) => (split, Part::HeldOut, "5 % by the default split"),
+        (Rows::Train, Seen::Never) => (split, Part::Train, "95 % by the default split"),
+        (Rows::HeldOut, Seen::Perhaps) => (split, Part::HeldOut, "5 % by the default split (may hold training rows)"),
+        (Rows::Train, Seen::Perhaps) => (split, Part::Train, "95 % by the default split (may hold training rows)"),
+    };
+    let in_doubt = match rows {
+        Rows::Auto => seen == Seen::Perhaps || (seen == Seen::ByRule && nothing_held_out),
+        Rows::HeldOut => seen == Seen::Perhaps,
+        Rows::All | Rows::Train => false,
+    };
+    Judges { held_out, part, name, in_doubt }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(sha256: &str) -> CorpusFile {
+        CorpusFile { name: "a.txt".into(), bytes: 1, sha256: sha256.into() }
+    }
+
+    #[test]
+    fn rows_of_a_store_that_shares_a_text_with_the_training_are_in_doubt() {
+        let training =
+            Training { held_out: HeldOut::LastRows(9), content: "ab".into(), corpus: vec![file("1"), file("2")] };
+        assert_eq!(training.seen("ab", &[file("1"), file("2")]), Seen::ByRule);
+        assert_eq!(training.seen("ba", &[file("2"), file("1")]), Seen::Perhaps, "in another order");
+        assert_eq!(training.seen("a", &[file("1")]), Seen::Perhaps, "one of the two");
+        assert_eq!(training.seen("c", &[file("3")]), Seen::Never, "the same name, another text");
+        assert_eq!(training.seen("m", &[]), Seen::Perhaps, "a matrix");
+        let of_a_matrix = Training { corpus: Vec::new(), ..training };
+        assert_eq!(of_a_matrix.seen("renamed", &[]), Seen::Perhaps);
+        assert_eq!(of_a_matrix.seen("ab", &[]), Seen::ByRule);
+    }
+
+    #[test]
+    fn the_recorded_rule_holds_only_for_the_store_that_was_read_whole() {
+        let rule = HeldOut::LastRows(9);
+        let own = judges(Seen::ByRule, Some(rule.clone()), Rows::Auto);
+        assert_eq!((own.held_out, own.part, own.name, own.in_doubt), (rule, Part::HeldOut, "held-out", false));
+        let perhaps = judges(Seen::Perhaps, None, Rows::Auto);
+        assert_eq!((perhaps.part, perhaps.name, perhaps.in_doubt), (Part::All, "all (may hold training rows)", true));
+        let never = judges(Seen::Never, None, Rows::Auto);
+        assert_eq!((never.held_out, never.part, never.name, never.in_doubt), (HeldOut::None, Part::All, "all", false));
+        let nothing = judges(Seen::ByRule, Some(HeldOut::None), Rows::Auto);
+        assert_eq!((nothing.part, nothing.name, nothing.in_doubt), (Part::All, "all (training rows)", true));
+        for rows in [Rows::HeldOut, Rows::Train] {
+            assert!(!["held-out", "train"].contains(&judges(Seen::Perhaps, None, rows).name), "{rows:?}");
         }
     }
 }

@@ -1,14 +1,16 @@
 //! `untangle encode`: which features of a dictionary fire on the rows of a store?
 
-use super::options::{column_of, open_store};
+use super::options::open_store;
 use crate::codes_file::CodesFile;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
+use untangle_interpret::column_of;
 use untangle_interpret::progress::Progress;
 use untangle_sae::{Codes, Sae};
+use untangle_schema::Unit;
 use untangle_store::{HeldOut, Part, RowBlock, Scan};
 
 /// Run the rows of a store through a dictionary and write the sparse codes as safetensors
@@ -66,7 +68,7 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
     }
     let mut scan = Scan::new(store, &HeldOut::default(), part, &[column], BLOCK_ROWS)?;
     let mut file = CodesFile::create(&args.out, args.force)?;
-    let mut progress = Progress::start(&context.progress, "encode", limit);
+    let mut progress = Progress::start(&context.progress, "encode", Unit::Rows, limit);
     let (mut block, mut codes) = (RowBlock::default(), Codes::new());
     while file.counts().0 < limit && scan.next_block(&mut block)? {
         let n = block.len().min((limit - file.counts().0) as usize);

@@ -1,6 +1,6 @@
 //! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
 
-use super::dictionary::{Dictionary, Rows};
+use super::dictionary::{Dictionary, Judges, Rows};
 use super::options::{ComputeArgs, load_model, open_store};
 use super::text_store::TextStore;
 use crate::context::Context;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use untangle_interpret::ce::{CeRecovered, ce_recovered};
 use untangle_interpret::contexts::contexts_of;
 use untangle_interpret::evaluate::{Evaluation, evaluate};
-use untangle_interpret::{Corpus, Interval};
+use untangle_interpret::{Corpus, Interval, check_model};
 use untangle_model::LanguageModel;
 use untangle_store::ActivationSet;
 
@@ -46,7 +46,7 @@ pub(crate) struct EvaluateArgs {
 pub(crate) struct Measured {
     /// Name of its directory.
     pub(crate) sae: String,
-    /// `all`, `train` or `held-out`.
+    /// What the rows are to it: `held-out`, `train`, `all`, or in more words.
     pub(crate) part: &'static str,
     /// On rows.
     #[serde(flatten)]
@@ -58,6 +58,10 @@ pub(crate) struct Measured {
 pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
     let dictionaries = args.sae.iter().map(|dir| Dictionary::load(dir)).collect::<anyhow::Result<Vec<_>>>()?;
     let model = args.model.as_deref().map(|dir| load_model(dir, args.compute, context)).transpose()?;
+    // Told before anything is captured or read.
+    if let Some(model) = &model {
+        dictionaries.iter().try_for_each(|dictionary| check_model(&dictionary.sae, model))?;
+    }
     let mut measured = Vec::new();
     for dictionary in &dictionaries {
         let one = match &model {
@@ -70,9 +74,8 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
         measured.push(one);
     }
     context.output.result(&serde_json::json!({ "dictionaries": measured }), |out| {
-        table(out, &rows_of(&measured))?;
-        let rows = &measured[0].evaluation;
-        writeln!(out, "\non {} rows, {} of them special tokens; brackets: 95 % intervals", rows.rows, rows.special_rows)
+        table(out, &rows_of(&measured), &[0])?;
+        writeln!(out, "\nbrackets: 95 % intervals")
     })
 }
 
@@ -88,8 +91,17 @@ pub(crate) fn measure(
     if contexts == 0 {
         return Err(Complaint::usage("--contexts 0 leaves the model nothing to read"));
     }
-    let (held_out, part, name) = dictionary.rows_of(store, rows);
+    let Judges { held_out, part, name, in_doubt } = dictionary.rows_of(store, rows);
     let corpus = Corpus::new(store.clone(), &dictionary.sae, held_out)?;
+    model.map_or(Ok(()), |model| corpus.check_model(model))?;
+    if in_doubt {
+        context.progress.warning(&format!(
+            "{} may have been trained on rows of {}: {name}; evaluate on the store that it was trained on, or on \
+             other text",
+            dictionary.name,
+            store.name()
+        ));
+    }
     let evaluation = evaluate(&dictionary.sae, &corpus, part, &context.progress)?;
     let ce = model
         .map(|model| {
@@ -103,16 +115,21 @@ pub(crate) fn measure(
 /// Metrics down, dictionaries across.
 pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
     type Cell = fn(&Measured) -> Option<String>;
-    let lines: [(&str, Cell); 10] = [
+    let lines: [(&str, Cell); 12] = [
         ("", |m| Some(m.sae.clone())),
         ("rows", |m| Some(m.part.to_owned())),
+        ("ordinary rows", |m| Some(ordinary_rows(&m.evaluation).to_string())),
+        ("rows of special tokens", |m| Some(m.evaluation.special_rows.to_string())),
         ("FVU", |m| Some(bracketed(m.evaluation.fvu, m.evaluation.fvu_interval, 4))),
         ("FVU without special tokens", |m| {
             let e = &m.evaluation;
             Some(bracketed(e.fvu_without_special, e.fvu_without_special_interval, 4))
         }),
         ("L0", |m| Some(format!("{:.2}", m.evaluation.l0_without_special))),
-        ("dead features", |m| Some(format!("{} of {}", m.evaluation.dead, m.evaluation.d_sae))),
+        ("dead features", |m| {
+            let e = &m.evaluation;
+            Some(format!("{} of {} in {} rows", e.dead, e.d_sae, ordinary_rows(e)))
+        }),
         ("dense features (> 10 % of rows)", |m| Some(m.evaluation.dense.to_string())),
         ("CE recovered", |m| m.ce.as_ref().map(|ce| bracketed(ce.recovered, ce.recovered_interval, 4))),
         ("CE recovered, against the mean", |m| m.ce.as_ref().map(|ce| format!("{:.4}", ce.recovered_mean))),
@@ -123,6 +140,11 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
         Some(std::iter::once(name.to_owned()).chain(cells?).collect())
     };
     lines.into_iter().filter_map(row).collect()
+}
+
+/// Rows besides special tokens: the N of "dead".
+pub(crate) fn ordinary_rows(evaluation: &Evaluation) -> u64 {
+    evaluation.rows - evaluation.special_rows
 }
 
 fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {

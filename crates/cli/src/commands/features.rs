@@ -47,7 +47,7 @@ const LISTED: usize = 10;
 pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> {
     let dictionary = Dictionary::load(&args.sae)?;
     let store = open_store(&args.store)?;
-    let (held_out, ..) = dictionary.rows_of(&store, Rows::HeldOut);
+    let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;
     let corpus = Corpus::new(store, &dictionary.sae, held_out)?;
     let model = args.model.as_deref().map(|dir| load_model(dir, args.compute, context)).transpose()?;
     let plan = FeaturesPlan { top: args.examples, sampled: args.sampled, seed: args.seed, ..FeaturesPlan::default() };
@@ -56,13 +56,13 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     let best = Database::open(&args.out)?.list(LISTED)?;
     let value = serde_json::json!({ "database": args.out, "report": report, "best": best });
     context.output.result(&value, |out| {
-        let (all, dead, labelled) = (report.features, report.dead, report.labelled);
-        writeln!(out, "{}: {all} features, {dead} dead, {labelled} labelled", args.out.display())?;
+        let (all, dead, labelled, rows) = (report.features, report.dead, report.labelled, report.run.rows);
+        writeln!(out, "{}: {all} features, {dead} dead in {rows} rows, {labelled} labelled", args.out.display())?;
         writeln!(
             out,
             "labels as rules on held-out rows: mean F1 {:.3}; labels of other features reach {:.3}, always firing {:.3}\n",
             report.mean_f1, report.mean_control, report.mean_floor
         )?;
-        table(out, &summary_rows(&best))
+        table(out, &summary_rows(&best), &[4])
     })
 }

@@ -14,7 +14,8 @@ use untangle_model::ModelConfig;
 use untangle_sae::Sae;
 use untangle_schema::sae::files;
 use untangle_schema::{CaptureManifest, HookPoint};
-use untangle_store::ActivationSet;
+use untangle_store::{ActivationSet, HeldOut};
+use untangle_train::TrainingRecord;
 
 /// Show what an activation store, a dictionary, a feature database or a model holds
 #[derive(Debug, Args)]
@@ -55,7 +56,7 @@ fn store(place: &str, context: &Context) -> anyhow::Result<()> {
         }
         let head = ["column", "width", "type", "mean norm", "largest norm"].map(str::to_owned).to_vec();
         let rows = (0..columns.len()).map(|column| column_row(&store, column));
-        table(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())
+        table(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>(), &[0])
     })
 }
 
@@ -88,26 +89,41 @@ fn write_manifest(out: &mut dyn Write, manifest: &CaptureManifest) -> io::Result
 
 fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
     let sae = Sae::load(dir)?;
-    let training = fs::read_to_string(dir.join(files::TRAINING)).ok().and_then(|text| serde_json::from_str(&text).ok());
-    let training: Option<Value> = training;
+    let text = fs::read_to_string(dir.join(files::TRAINING)).unwrap_or_default();
+    let training: Option<TrainingRecord> = serde_json::from_str(&text).ok();
     let config = sae.config();
     context.output.result(&json!({ "kind": "dictionary", "config": config, "training": training }), |out| {
         let k = config.k.map(|k| format!(", k {k}")).unwrap_or_default();
-        writeln!(
-            out,
-            "dictionary {}{k}: {} features of activations of width {}",
-            config.architecture,
-            sae.d_sae(),
-            sae.d_in()
-        )?;
+        let (architecture, features, width) = (&config.architecture, sae.d_sae(), sae.d_in());
+        writeln!(out, "{architecture} dictionary{k}: {features} features of activations of width {width}")?;
         let unknown = || "unknown".to_owned();
         writeln!(out, "model      {}", config.metadata.model_name.clone().unwrap_or_else(unknown))?;
         writeln!(out, "hook       {}", config.metadata.hook_name.clone().unwrap_or_else(unknown))?;
-        if let Some(training) = &training {
-            writeln!(out, "training   {}", serde_json::to_string_pretty(training).unwrap_or_default())?;
-        }
-        Ok(())
+        training.as_ref().map_or(Ok(()), |training| write_training(out, training))
     })
+}
+
+fn write_training(out: &mut dyn Write, training: &TrainingRecord) -> io::Result<()> {
+    let (plan, data) = (&training.plan, &training.data);
+    let (rows, tokens) = (data.rows_per_epoch, plan.tokens());
+    writeln!(out, "trained    on {}: {tokens} tokens from {rows} rows", data.stores.join(", "))?;
+    writeln!(out, "held out   {}", held_out_text(&data.held_out))?;
+    let (steps, rate) = (plan.schedule.steps, plan.schedule.lr);
+    writeln!(
+        out,
+        "optimiser  {steps} steps of {} rows, learning rate {rate:.2e}, encoder in {}",
+        plan.batch, plan.precision
+    )?;
+    writeln!(out, "written    by untangle {}, seed {}", training.tool_version, plan.seed)
+}
+
+fn held_out_text(recorded: &Value) -> String {
+    match serde_json::from_value(recorded.clone()) {
+        Ok(HeldOut::Fraction { fraction, .. }) => format!("{} % of the documents, by hash", 100.0 * fraction),
+        Ok(HeldOut::LastRows(rows)) => format!("the last {rows} rows"),
+        Ok(HeldOut::None) => "nothing".to_owned(),
+        Err(_) => recorded.to_string(),
+    }
 }
 
 fn database(path: &Path, context: &Context) -> anyhow::Result<()> {

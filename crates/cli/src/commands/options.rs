@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use tch::Kind;
 use untangle_model::{LanguageModel, LoadOptions};
-use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, HookPoint};
 use untangle_store::ActivationSet;
 
@@ -71,7 +70,19 @@ pub(crate) fn load_model(dir: &Path, compute: ComputeArgs, context: &Context) ->
         Dtype::Auto if device == tch::Device::Cpu => Kind::Float,
         Dtype::Auto => Kind::BFloat16,
     };
-    Ok(LanguageModel::load(dir, &LoadOptions { kind, device })?)
+    let model = LanguageModel::load(dir, &LoadOptions { kind, device })?;
+    tch::set_num_threads(model_threads(&model, context.threads));
+    Ok(model)
+}
+
+/// Narrower models than this run on one of libtorch's threads.
+const WIDTH_WORTH_THREADS: usize = 256;
+
+/// libtorch divides every single product among its threads and has them wait for each other, spinning. For narrow
+/// models that costs more than it gives: at width 64, one thread reads 105,000 tokens/s and two, on a machine that has
+/// other work as well, 6,000.
+fn model_threads(model: &LanguageModel, threads: usize) -> i32 {
+    if model.d_model() < WIDTH_WORTH_THREADS { 1 } else { i32::try_from(threads).unwrap_or(i32::MAX) }
 }
 
 /// Reads a hook name. One that Untangle does not know is bad input, like one that the model lacks.
@@ -87,25 +98,12 @@ pub(crate) fn open_store(places: &[String]) -> anyhow::Result<Arc<ActivationSet>
 /// The column that is meant: the named one, else the only one.
 pub(crate) fn choose_column(store: &ActivationSet, hook: Option<&str>) -> anyhow::Result<usize> {
     match (hook, store.columns()) {
-        (Some(name), _) => Ok(store.column(name)?),
+        // A hook that a store lacks is the same mistake as one that a model lacks.
+        (Some(name), _) => store.column(name).map_err(|error| Complaint::bad_input(error.to_string())),
         (None, [_]) => Ok(0),
         (None, columns) => {
             let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
             Err(Complaint::usage(format!("{} holds {}; choose one with --hook", store.name(), names.join(", "))))
         }
     }
-}
-
-/// The column that a dictionary reads: the named one, else the one of its own hook point, else the only one.
-pub(crate) fn column_of(sae: &Sae, store: &ActivationSet, hook: Option<&str>) -> anyhow::Result<usize> {
-    let own = sae.config().metadata.hook_name.as_deref();
-    let column = match own.filter(|_| hook.is_none()) {
-        Some(own) if store.columns().len() > 1 || store.columns()[0].hook.is_some() => store.column(own)?,
-        _ => choose_column(store, hook)?,
-    };
-    let found = store.columns()[column].d;
-    if found != sae.d_in() {
-        return Err(untangle_sae::SaeError::Width { expected: sae.d_in(), found }.into());
-    }
-    Ok(column)
 }

@@ -28,6 +28,6 @@ pub(crate) fn run(args: &SearchArgs, context: &Context) -> anyhow::Result<()> {
         if found.is_empty() {
             return writeln!(out, "no feature has to do with `{}`", args.text);
         }
-        table(out, &summary_rows(&found))
+        table(out, &summary_rows(&found), &[4])
     })
 }

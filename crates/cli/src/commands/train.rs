@@ -194,7 +194,8 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     };
     let (sae, plan) = train_dictionary(&request, context)?;
     context.output.result(&json!({ "sae": args.out, "config": sae.config(), "plan": plan }), |out| {
-        writeln!(out, "{}: {} features, k {}, for SAELens and untangle", args.out.display(), plan.d_sae, plan.k)
+        let (path, name, d_sae, k) = (args.out.display(), &plan.architecture, plan.d_sae, plan.k);
+        writeln!(out, "{path}: {name} dictionary of {d_sae} features, k {k}; SAELens loads it as it is")
     })
 }
 
@@ -265,7 +266,7 @@ fn describe(plan: &TrainPlan, column: &str, rows: u64, exact: bool) -> String {
     let order = if exact { "in exactly random order" } else { "shuffled in windows" };
     format!(
         "{} with {} features, k {}, on {column} (width {}): {} tokens from {rows} training rows {order}, batch {}, \
-         {} steps, learning rate {:e}, encoder in {}",
+         {} steps, learning rate {:.2e}, encoder in {}",
         plan.architecture,
         plan.d_sae,
         plan.k,

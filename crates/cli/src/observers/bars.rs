@@ -30,8 +30,8 @@ impl Bars {
             }
             Event::Finished => {
                 if let Some((bar, rate)) = running.take() {
-                    bar.set_position(rate.total());
-                    bar.finish_with_message(rate.conclude());
+                    let message = rate.conclude(bar.position());
+                    bar.finish_with_message(message);
                 }
             }
             Event::Note(text) => above(running.as_ref(), text),

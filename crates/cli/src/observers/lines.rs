@@ -19,6 +19,7 @@ pub(super) struct Lines {
 struct Running {
     task: String,
     rate: Rate,
+    done: u64,
     last_line: Instant,
 }
 
@@ -31,17 +32,19 @@ impl Lines {
                 let how = if done > 0 { "continues at" } else { "begins" };
                 let counts = if done > 0 { format!(" {}", rate.counts(done)) } else { format!(", {}", rate.counts(0)) };
                 write_line(&format!("{task}: {how}{counts}"));
-                *running = Some(Running { task: task.to_owned(), rate, last_line: Instant::now() });
+                *running = Some(Running { task: task.to_owned(), rate, done, last_line: Instant::now() });
             }
             Event::Advanced { done, figures } => {
-                if let Some(running) = running.as_mut().filter(|r| r.last_line.elapsed() >= EVERY) {
+                let Some(running) = running.as_mut() else { return };
+                running.done = done;
+                if running.last_line.elapsed() >= EVERY {
                     running.last_line = Instant::now();
                     write_line(&running.line(done, figures));
                 }
             }
             Event::Finished => {
                 if let Some(running) = running.take() {
-                    write_line(&format!("{}: done in {}", running.task, running.rate.conclude()));
+                    write_line(&format!("{}: done in {}", running.task, running.rate.conclude(running.done)));
                 }
             }
             Event::Note(text) => write_line(&format!("note: {text}")),

@@ -17,10 +17,6 @@ impl Rate {
         Rate { started: Instant::now(), at_start: done, total, unit }
     }
 
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
-
     /// Units per second since the start, and the time that the rest will take at this speed.
     fn at(&self, done: u64, elapsed: Duration) -> Option<(f64, Duration)> {
         let speed = done.saturating_sub(self.at_start) as f64 / elapsed.as_secs_f64();
@@ -38,10 +34,13 @@ impl Rate {
         }
     }
 
-    /// `3.1 s, 51.2 k tokens/s`: how the finished task went.
-    pub(super) fn conclude(&self) -> String {
-        let elapsed = self.started.elapsed();
-        match self.at(self.total, elapsed) {
+    /// `3.1 s, 51.2 k tokens/s`: how the task went that ended with `done`.
+    pub(super) fn conclude(&self, done: u64) -> String {
+        self.conclusion(done, self.started.elapsed())
+    }
+
+    fn conclusion(&self, done: u64, elapsed: Duration) -> String {
+        match self.at(done, elapsed) {
             Some((speed, _)) => format!("{}, {} {}/s", duration(elapsed), scaled(speed), unit_name(self.unit)),
             None => "nothing was left to do".to_owned(),
         }
@@ -53,9 +52,10 @@ impl Rate {
     }
 }
 
-/// The figures beside a bar: `loss 0.0712  l0 16.0`.
+/// The figures beside a bar: `loss 0.0712  l0 16.0`. Speeds are left out, since [`Rate`] shows one.
 pub(super) fn figures_text(figures: &[(&str, f64)]) -> String {
-    figures.iter().map(|(name, value)| format!("{name} {}", significant(*value))).collect::<Vec<_>>().join("  ")
+    let shown = figures.iter().filter(|(name, _)| !name.ends_with("/s"));
+    shown.map(|(name, value)| format!("{name} {}", significant(*value))).collect::<Vec<_>>().join("  ")
 }
 
 const fn unit_name(unit: Unit) -> &'static str {
@@ -63,6 +63,8 @@ const fn unit_name(unit: Unit) -> &'static str {
         Unit::Tokens => "tokens",
         Unit::Steps => "steps",
         Unit::Bytes => "bytes",
+        Unit::Rows => "rows",
+        Unit::Examples => "examples",
     }
 }
 
@@ -122,6 +124,13 @@ mod tests {
         let (speed, left) = rate.at(1500, Duration::from_secs(5)).expect("a speed");
         assert_eq!((speed, left), (100.0, Duration::from_secs(5)));
         assert!(rate.at(1000, Duration::from_secs(5)).is_none());
+    }
+
+    #[test]
+    fn the_end_speaks_of_what_was_done_and_not_of_what_was_announced() {
+        let rate = Rate::new(Unit::Rows, 0, 2000);
+        assert_eq!(rate.conclusion(1500, Duration::from_secs(5)), "5.0 s, 300 rows/s");
+        assert_eq!(rate.conclusion(0, Duration::from_secs(5)), "nothing was left to do");
     }
 
     #[test]

@@ -19,13 +19,16 @@ pub use write::DatabaseWriter;
 use crate::error::InterpretError;
 use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::path::Path;
+use untangle_sae::{Activation, Sae};
 use untangle_schema::{ModelIdentity, SaeConfig};
+use untangle_store::ActivationSet;
 
 /// `PRAGMA application_id`: "Untg".
 const APPLICATION_ID: i32 = 0x556e_7467;
 /// `PRAGMA user_version`: raised whenever a table changes.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -67,8 +70,12 @@ pub struct Run {
     pub sae: String,
     /// Its configuration.
     pub config: SaeConfig,
+    /// SHA-256 over its tensors, see [`sae_sha256`].
+    pub sae_sha256: String,
     /// Name of the store.
     pub store: String,
+    /// Hash over what is known of its content, see [`untangle_store::ActivationSet::content_identity`].
+    pub store_content: String,
     /// The model that the store's activations come from, where it says so.
     pub model: Option<ModelIdentity>,
     /// Rows behind the statistics, the examples and the choice of labels; special tokens left out.
@@ -77,6 +84,31 @@ pub struct Run {
     pub held_out_rows: u64,
     /// Seed of the samples and of the shuffled controls.
     pub seed: u64,
+}
+
+impl Run {
+    /// Whether the database describes `sae` as it is on `store` as it is.
+    pub fn is_of(&self, sae: &Sae, store: &ActivationSet) -> bool {
+        self.config == *sae.config()
+            && self.sae_sha256 == sae_sha256(sae)
+            && self.store_content == store.content_identity()
+    }
+}
+
+/// SHA-256 (hexadecimal) over the tensors of a dictionary, in the order of [`untangle_sae::Parts`], little-endian.
+pub fn sae_sha256(sae: &Sae) -> String {
+    let parts = sae.parts();
+    let threshold = match &parts.activation {
+        Activation::JumpRelu { threshold } => &threshold[..],
+        Activation::Relu | Activation::TopK { .. } => &[],
+    };
+    let mut hash = Sha256::new();
+    for tensor in [&parts.w_enc[..], &parts.b_enc, &parts.w_dec, &parts.b_dec, threshold] {
+        for values in tensor.chunks(4096) {
+            hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What an SQLite failure means for the file at `path`.

@@ -4,7 +4,7 @@ use super::{APPLICATION_ID, Run, TABLES, VERSION, failure, kind, side};
 use crate::error::InterpretError;
 use rusqlite::{Connection, params};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use untangle_schema::{Example, FeatureCard, LogitEffect};
 use untangle_store::durable::{place, remove};
 use untangle_store::{Partial, StoreError};
@@ -12,8 +12,21 @@ use untangle_store::{Partial, StoreError};
 /// A database that is being written. Dropped unfinished, it leaves nothing under the final name.
 #[derive(Debug)]
 pub struct DatabaseWriter {
-    partial: Partial,
+    // Dropped in this order: the file goes while its lock is still held.
     connection: Connection,
+    _unfinished: Unfinished,
+    partial: Partial,
+}
+
+/// Removes the unfinished file, which nothing could resume; there is none once it has its final name.
+#[derive(Debug)]
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // One that cannot be removed is removed by the next run.
+        let _ = remove(&self.0);
+    }
 }
 
 impl DatabaseWriter {
@@ -25,8 +38,9 @@ impl DatabaseWriter {
         let partial = Partial::claim(path, force)?;
         // What a killed run left behind is of no use: features are written at the end, in one go.
         remove(partial.data())?;
+        let unfinished = Unfinished(partial.data().to_owned());
         let connection = begin(partial.data()).map_err(failure(partial.data()))?;
-        Ok(Self { partial, connection })
+        Ok(Self { connection, _unfinished: unfinished, partial })
     }
 
     /// Adds one feature.

@@ -2,7 +2,8 @@
 //!
 //! Per feature and kind: Space-Saving (Metwally, Agrawal and El Abbadi 2005), exact up to [`SLOTS`] distinct keys, else
 //! every key with more than a [`SLOTS`]-th of the count is kept, with a known overcount. Over all rows: a Misra-Gries
-//! summary in batches (Anderson et al. 2017), exact up to [`TOTALS`] distinct keys, which holds most vocabularies whole.
+//! summary in batches (Anderson et al. 2017), exact up to [`TOTALS`] distinct keys, which holds most vocabularies
+//! whole.
 
 use super::facts::{Class, Facts, Kind, Reader};
 use std::collections::HashMap;

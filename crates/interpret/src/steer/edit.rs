@@ -95,27 +95,31 @@ impl<'a> Steer<'a> {
         Ok((0..rows.len() / self.sae.d_in()).map(of_row).collect())
     }
 
-    /// `decode(f') - decode(f)` for every row, `[n, d_in]`, and whether any of it is not 0.
-    fn delta(&mut self, rows: &[f32]) -> Result<(Vec<f32>, bool), InterpretError> {
+    /// Calls `step(row, decode(f') - decode(f))` on every row that the edits change, and on no other: adding 0 would
+    /// turn -0 into 0. Says whether there was one.
+    fn each_changed(
+        &mut self,
+        rows: &mut [f32],
+        mut step: impl FnMut(&mut [f32], &[f32]),
+    ) -> Result<bool, InterpretError> {
         let changes = self.changes(rows)?;
-        let mut delta = vec![0.0; rows.len()];
-        for (delta, changes) in delta.chunks_exact_mut(self.sae.d_in()).zip(&changes) {
+        let d = self.sae.d_in();
+        let mut delta = vec![0.0; d];
+        for (row, changes) in rows.chunks_exact_mut(d).zip(&changes).filter(|(_, changes)| !changes.is_empty()) {
+            delta.fill(0.0);
             for (feature, change) in changes {
                 let direction = self.sae.decoder_row(*feature);
                 delta.iter_mut().zip(direction).for_each(|(delta, d)| *delta += change * d);
             }
+            step(row, &delta);
         }
-        Ok((delta, changes.iter().any(|changes| !changes.is_empty())))
+        Ok(changes.iter().any(|changes| !changes.is_empty()))
     }
 }
 
 impl Rewrite for Steer<'_> {
     fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
-        let (delta, changed) = self.delta(rows)?;
-        if changed {
-            rows.iter_mut().zip(&delta).for_each(|(x, delta)| *x += delta);
-        }
-        Ok(changed)
+        self.each_changed(rows, |row, delta| row.iter_mut().zip(delta).for_each(|(x, delta)| *x += delta))
     }
 }
 
@@ -138,12 +142,10 @@ impl<'a> RandomStep<'a> {
 
 impl Rewrite for RandomStep<'_> {
     fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
-        let (delta, changed) = self.steer.delta(rows)?;
-        let d = self.direction.len();
-        for (row, delta) in rows.chunks_exact_mut(d).zip(delta.chunks_exact(d)) {
+        let direction = &self.direction;
+        self.steer.each_changed(rows, |row, delta| {
             let length = delta.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
-            row.iter_mut().zip(&self.direction).for_each(|(x, u)| *x += length * u);
-        }
-        Ok(changed)
+            row.iter_mut().zip(direction).for_each(|(x, u)| *x += length * u);
+        })
     }
 }

@@ -3,8 +3,8 @@
 //! Over the positions t of a prompt, p_t the baseline's distribution of the next token and q_t the steered one:
 //!
 //! - `kl = mean_t sum_v p_t(v) ln(p_t(v) / q_t(v))`, in nats, 0 or more: how far the steering moves the model
-//! - `raised = mean_t sum_{v in V} (q_t(v) - p_t(v))`, -1 to 1: probability that moves to the set V, the tokens that the
-//!   edited features' directions raise most
+//! - `raised = mean_t sum_{v in V} (q_t(v) - p_t(v))`, -1 to 1: probability that moves to the set V, the tokens that
+//!   the edited features' directions raise most
 //!
 //! The control makes steps of the same length at the same positions in a random direction; its numbers are means over
 //! [`CONTROLS`] seeded directions. A feature says something only as far as it differs from its control.
@@ -92,7 +92,9 @@ impl<'a> Bench<'a> {
         let (p, q) = (self.baseline.exp(), steered.exp());
         let kl = (&p * (&self.baseline - &steered)).sum_dim_intlist(-1, false, Kind::Double).mean(Kind::Double);
         let moved = (q - p).index_select(1, &self.raised).sum_dim_intlist(-1, false, Kind::Double).mean(Kind::Double);
-        Ok((flat::<f64>(&kl)?[0].max(0.0), flat::<f64>(&moved)?[0]))
+        let (kl, moved) = (flat::<f64>(&kl)?[0], flat::<f64>(&moved)?[0]);
+        // Rounding may leave a hair below 0; what is not a number stays so.
+        Ok((if kl < 0.0 { 0.0 } else { kl }, moved))
     }
 }
 

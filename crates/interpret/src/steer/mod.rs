@@ -1,8 +1,8 @@
 //! Steering: features are turned up, set or taken out while the model runs.
 //!
 //! With f the features of an activation x and f' the edited ones, x goes on as `x + decode(f') - decode(f)`, that is
-//! `x + sum_i (f'_i - f_i) d_i` over the edited features: what the dictionary does not explain of x stays as it was, and
-//! an edit that changes no feature changes no bit.
+//! `x + sum_i (f'_i - f_i) d_i` over the edited features: what the dictionary does not explain of x stays as it was,
+//! and an edit that changes no feature changes no bit.
 //!
 //! - [`spec`]: `12:add=8`, `bridge:ablate`: what the user writes, and which feature and strength it means
 //! - [`edit`]: the exact delta

@@ -5,7 +5,7 @@ use super::effect::{Bench, Effect};
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Scope};
 use crate::logits::LogitLens;
-use crate::point::point_of;
+use crate::point::{check_model, point_of};
 use serde::Serialize;
 use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate};
 use untangle_sae::Sae;
@@ -39,7 +39,7 @@ pub struct SteerResult {
 /// Continues `prompt` as it is and with `edits`, at the hook point of `sae`, and measures their effect on the prompt.
 ///
 /// # Errors
-/// When the dictionary does not fit the model, a feature does not exist or is edited twice, or the prompt does not fit.
+/// When the dictionary does not belong to the model, a feature does not exist or is edited twice, or the prompt does not fit.
 pub fn steer(
     model: &LanguageModel,
     sae: &Sae,
@@ -61,6 +61,7 @@ pub fn sweep(
     prompt: &str,
     options: &SteerOptions,
 ) -> Result<Vec<SteerResult>, InterpretError> {
+    check_model(sae, model)?;
     let point = point_of(sae)?;
     let tokens = model.tokenizer()?.encode_with_bos(prompt, options.bos)?;
     let text = |hook: &mut dyn Hook| -> Result<String, InterpretError> {

@@ -10,7 +10,7 @@ fn row(token: &Token) -> Vec<f32> {
     if token.special() {
         return vec![-100.0, 0.0, 50.0];
     }
-    let sign = if noise(token.row, 1) % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = if noise(token.row, 1).is_multiple_of(2) { 1.0 } else { -1.0 };
     vec![3.0, sign, -2.0]
 }
 

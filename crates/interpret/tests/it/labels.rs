@@ -21,10 +21,10 @@ const PLANTED: [(Option<&str>, Fires); 8] = [
     (Some("before \"boat\""), |t| t.next == Some(id(" boat"))),
     (Some("end of a sentence"), |t| [id("."), id("!")].contains(&t.token)),
     (Some("\"sea\" after \"big\""), |t| t.token == id(" sea") && t.previous == Some(id(" big"))),
-    (None, |t| noise(t.row, 77) % 10 == 0),
-    (Some("\"fish\""), |t| t.token == id(" fish") || noise(t.row, 78) % 100 == 0),
+    (None, |t| noise(t.row, 77).is_multiple_of(10)),
+    (Some("\"fish\""), |t| t.token == id(" fish") || noise(t.row, 78).is_multiple_of(100)),
     (Some("spelling \"underwood\""), |t| {
-        t.token == id("wood") && t.previous == Some(id("der")) && noise(t.row, 0) % 2 == 0
+        t.token == id("wood") && t.previous == Some(id("der")) && noise(t.row, 0).is_multiple_of(2)
     }),
 ];
 

@@ -1,9 +1,12 @@
 //! Tests of the public interface: planted dictionaries, a random two-block model, files that are broken on purpose.
 
+mod belonging;
 mod database;
 mod evaluation;
 mod labels;
+mod logits;
 mod planted;
 mod splicing;
 mod steering;
+mod stories;
 mod windows;

@@ -60,7 +60,7 @@ pub(crate) fn corpus(n_documents: u32, words_per_document: u64) -> Vec<Token> {
     }
     let mut packed: Vec<(u32, u32)> = Vec::new();
     for (token, document) in stream {
-        if packed.len() % CONTEXT == 0 && token != 0 {
+        if packed.len().is_multiple_of(CONTEXT) && token != 0 {
             packed.push((0, document));
         }
         packed.push((token, document));
@@ -138,15 +138,18 @@ pub(crate) fn config(d_in: usize, d_sae: usize) -> SaeConfig {
 
 /// A relu dictionary of these encoder and decoder rows, `[d_sae, d_in]`, without biases.
 pub(crate) fn dictionary(d_in: usize, w_enc: &[f32], w_dec: &[f32]) -> Sae {
-    let d_sae = w_enc.len() / d_in;
+    with_config(config(d_in, w_enc.len() / d_in), w_enc, w_dec)
+}
+
+fn with_config(config: SaeConfig, w_enc: &[f32], w_dec: &[f32]) -> Sae {
     let parts = Parts {
         w_enc: Buffer::copy_of(w_enc),
-        b_enc: vec![0.0; d_sae],
+        b_enc: vec![0.0; config.d_sae],
         w_dec: Buffer::copy_of(w_dec),
-        b_dec: vec![0.0; d_in],
+        b_dec: vec![0.0; config.d_in],
         activation: Activation::Relu,
     };
-    Sae::new(config(d_in, d_sae), parts).expect("shapes fit")
+    Sae::new(config, parts).expect("shapes fit")
 }
 
 /// Feature i reads and writes coordinate i.
@@ -157,6 +160,11 @@ pub(crate) fn axes(d: usize) -> Sae {
 
 /// Features i and d + i read coordinate i and its negative, so that every row is reconstructed exactly.
 pub(crate) fn perfect(d: usize) -> Sae {
+    perfect_at(d, &POINT.to_string())
+}
+
+/// The same at another hook point.
+pub(crate) fn perfect_at(d: usize, hook_name: &str) -> Sae {
     let signed = |at: usize| {
         let (feature, column) = (at / d, at % d);
         if feature % d != column {
@@ -168,7 +176,9 @@ pub(crate) fn perfect(d: usize) -> Sae {
         }
     };
     let rows: Vec<f32> = (0..2 * d * d).map(signed).collect();
-    dictionary(d, &rows, &rows)
+    let mut config = config(d, 2 * d);
+    config.metadata.hook_name = Some(hook_name.to_owned());
+    with_config(config, &rows, &rows)
 }
 
 /// A dictionary with seeded random unit decoder rows, encoders alike.
@@ -216,4 +226,13 @@ pub(crate) fn nobody() -> ModelIdentity {
         weights_sha256: "00".into(),
         tokenizer_sha256: "11".into(),
     }
+}
+
+/// [`perfect_at`], trained on a model with these weights.
+pub(crate) fn perfect_of(d: usize, weights_sha256: &str) -> Sae {
+    let sae = perfect(d);
+    let (mut config, parts) = (sae.config().clone(), sae.parts().clone());
+    config.metadata.model_name = Some("theirs".into());
+    config.metadata.other.insert("model_weights_sha256".into(), weights_sha256.into());
+    Sae::new(config, parts).expect("shapes fit")
 }

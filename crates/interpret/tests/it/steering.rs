@@ -1,6 +1,6 @@
 //! Laws of steering, on a random model and a random dictionary.
 
-use crate::planted::{POINT, corpus, model, noise, random_dictionary};
+use crate::planted::{POINT, axes, corpus, model, noise, random_dictionary};
 use tch::Tensor;
 use untangle_interpret::intervene::{Intervention, Rewrite};
 use untangle_interpret::steer::edit::{RandomStep, Steer};
@@ -65,6 +65,21 @@ fn setting_a_feature_to_its_own_value_changes_no_bit() {
             assert!(!changed && same == row, "feature {feature} of row {at}");
         }
     }
+}
+
+#[test]
+fn rows_beside_changed_ones_keep_every_bit() {
+    let sae = axes(2);
+    // Feature 0 is 3 on the second row alone. Its direction has no part in coordinate 1.
+    let before = [-0.0_f32, -0.0, 3.0, -1.0];
+    let ablated = [edit(0, Operator::Set(0.0))];
+    let mut rows = before;
+    assert!(Steer::new(&sae, &ablated).expect("valid").rewrite(&mut rows).expect("rewritten"));
+    assert_eq!((rows[0].to_bits(), rows[1].to_bits(), rows[2]), ((-0.0_f32).to_bits(), (-0.0_f32).to_bits(), 0.0));
+    let mut rows = before;
+    RandomStep::new(Steer::new(&sae, &ablated).expect("valid"), 3).rewrite(&mut rows).expect("rewritten");
+    assert_eq!((rows[0].to_bits(), rows[1].to_bits()), ((-0.0_f32).to_bits(), (-0.0_f32).to_bits()));
+    assert_ne!(rows[2], 3.0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use untangle_interpret::extremes::Firing;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::windows::{Reach, windows};
 use untangle_interpret::{Corpus, FeaturesPlan, InterpretError, features};
-use untangle_schema::{Event, Observer, Silent};
+use untangle_schema::{Event, Observer, Silent, Unit};
 use untangle_store::{HeldOut, StoreError};
 
 const D: usize = 4;
@@ -27,7 +27,7 @@ fn windows_come_back_in_the_order_of_the_request() {
         .map(|t| (1, Firing { activation: row(t)[1], row: t.row, document: t.document, position: t.position }))
         .collect();
     firings.sort_by_key(|(_, firing)| noise(firing.row, 9));
-    let mut progress = Progress::start(&Silent, "examples", 0);
+    let mut progress = Progress::start(&Silent, "examples", Unit::Examples, 0);
     let reach = Reach { before: 3, after: 2 };
     let found = windows(&sae, &set, 0, &firings, reach, &mut progress).expect("read");
     assert_eq!(found.len(), firings.len());
@@ -66,7 +66,7 @@ fn an_interrupted_pass_leaves_nothing_under_the_final_name() {
     let run =
         |observer: &dyn Observer| features(&sae, "x", &corpus, None, &FeaturesPlan::default(), &path, false, observer);
     assert!(matches!(run(&Impatient(AtomicUsize::new(0))), Err(InterpretError::Interrupted)));
-    assert!(!path.exists());
+    assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1, "the store alone");
     run(&Silent).expect("a second run starts afresh");
     assert!(matches!(run(&Silent), Err(InterpretError::Store(StoreError::Exists { .. }))));
     let names: Vec<_> =

@@ -11,6 +11,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
 mod sealed {
@@ -90,6 +91,19 @@ impl<T: Element> Buffer<T> {
         buffer
     }
 
+    /// `values`, each rounded to this type.
+    pub fn narrowed(values: &[f32]) -> Self {
+        let mut buffer = Self::zeros(values.len());
+        buffer.narrow_from(values);
+        buffer
+    }
+
+    /// Replaces the content by `values`, each rounded to this type.
+    pub fn narrow_from(&mut self, values: &[f32]) {
+        debug_assert_eq!(self.len, values.len());
+        self.iter_mut().zip(values).for_each(|(narrow, &wide)| *narrow = T::narrow(wide));
+    }
+
     fn layout(len: usize) -> Layout {
         let size = len.checked_mul(size_of::<T>()).filter(|&s| s <= isize::MAX as usize - ALIGN);
         let size = size.expect("a buffer's size fits the address space: lengths are products of checked dimensions");
@@ -145,13 +159,20 @@ impl<T: Element> std::fmt::Debug for Buffer<T> {
     }
 }
 
-/// Makes the calling thread fit for products inside a rayon pool: no gradients, and one libtorch thread, because the
-/// pool already uses every core. Both settings are per thread, so every worker passes here before its first product.
-fn prepare_worker() {
+/// Makes the calling thread fit for products inside a pool: no gradients, and one libtorch thread, because the pool
+/// already uses every core. Both settings are per thread, so every worker passes here before its first product.
+///
+/// Setting the number of threads also changes what threads that have not used libtorch yet will begin with, so that is
+/// set back, from a thread of its own: the model's passes keep all cores.
+pub(crate) fn prepare_worker() {
     thread_local!(static READY: Cell<bool> = const { Cell::new(false) });
+    static BEFORE: OnceLock<i32> = OnceLock::new();
     READY.with(|ready| {
         if !ready.replace(true) {
+            let before = *BEFORE.get_or_init(tch::get_num_threads);
             tch::set_num_threads(1);
+            // A thread that cannot be started leaves the others slower, not wrong.
+            let _ = std::thread::Builder::new().spawn(move || tch::set_num_threads(before)).map(|thread| thread.join());
             std::mem::forget(tch::no_grad_guard());
         }
     });

@@ -45,8 +45,9 @@ pub fn keep_best(candidates: &mut Vec<Candidate>, keep: usize) {
 
 /// Keeps the `keep` best of all entries that it is shown.
 ///
-/// Candidates gather in a list of several times `keep`; when it is full, all but the best `keep` are dropped, and from
-/// then on only what beats the worst of those is looked at: a vector comparison per entry in nearly all cases.
+/// Candidates gather in a list. When it has grown to twice `keep`, all but the best are dropped, and from then on only what
+/// beats the worst of those is looked at: a vector comparison per entry in nearly all cases. The first offer sets its own bar: the
+/// `keep`-th largest of the blocks' maxima is no larger than the `keep`-th largest entry.
 #[derive(Clone, Debug)]
 pub struct Running {
     keep: usize,
@@ -57,7 +58,7 @@ pub struct Running {
 impl Running {
     /// A selection of the `keep` best.
     pub fn new(keep: usize) -> Self {
-        Running { keep, floor: f32::NEG_INFINITY, found: Vec::with_capacity(4 * keep + BLOCK) }
+        Running { keep, floor: f32::NEG_INFINITY, found: Vec::with_capacity(4 * keep) }
     }
 
     /// How many it keeps.
@@ -73,7 +74,24 @@ impl Running {
 
     /// Shows the entries `values[i] + bias[i]` of indices `first + i`; calls come in ascending order of `first`.
     pub fn offer<T: Element>(&mut self, values: &[T], bias: &[f32], first: usize) {
-        dispatch(#[inline(always)] || sweep(self, values, bias, first));
+        let full = values.len() / BLOCK;
+        if self.floor == f32::NEG_INFINITY && self.found.is_empty() && full > self.keep {
+            let mut maxima = vec![0f32; full];
+            dispatch(
+                #[inline(always)]
+                || block_maxima(values, bias, &mut maxima),
+            );
+            let (_, &mut bar, _) = maxima.select_nth_unstable_by(self.keep - 1, |a, b| b.total_cmp(a));
+            // Entries that equal the bar still have to be looked at.
+            self.floor = bar.next_down();
+        }
+        dispatch(
+            #[inline(always)]
+            || sweep(self, values, bias, first),
+        );
+        if self.found.len() > 2 * self.keep {
+            self.prune();
+        }
     }
 
     /// The best entries, best first.
@@ -90,27 +108,54 @@ impl Running {
 }
 
 /// Entries that one vector comparison decides on together.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
+
+/// `values + bias` of a whole block; lengths known at compile time are what makes this vector code.
+#[inline(always)]
+fn sums_of<T: Element>(values: &[T; BLOCK], bias: &[f32; BLOCK]) -> [f32; BLOCK] {
+    std::array::from_fn(|lane| values[lane].widen() + bias[lane])
+}
+
+#[inline(always)]
+fn block_maxima<T: Element>(values: &[T], bias: &[f32], maxima: &mut [f32]) {
+    let (values, bias) = (values.as_chunks().0, bias.as_chunks().0);
+    for ((max, values), bias) in maxima.iter_mut().zip(values).zip(bias) {
+        let mut sums = sums_of(values, bias);
+        let mut half = BLOCK / 2;
+        while half > 0 {
+            for l in 0..half {
+                sums[l] = if sums[l] > sums[l + half] { sums[l] } else { sums[l + half] };
+            }
+            half /= 2;
+        }
+        *max = sums[0];
+    }
+}
 
 #[inline(always)]
 fn sweep<T: Element>(selection: &mut Running, values: &[T], bias: &[f32], first: usize) {
-    let full = 4 * selection.keep;
-    for (block, (values, bias)) in values.chunks(BLOCK).zip(bias.chunks(BLOCK)).enumerate() {
-        let mut sums = [f32::NEG_INFINITY; BLOCK];
-        for ((sum, value), bias) in sums.iter_mut().zip(values).zip(bias) {
-            *sum = value.widen() + bias;
-        }
-        let floor = selection.floor;
+    let floor = selection.floor;
+    let ((value_blocks, value_rest), (bias_blocks, bias_rest)) = (values.as_chunks(), bias.as_chunks());
+    for (block, (values, bias)) in value_blocks.iter().zip(bias_blocks).enumerate() {
+        let sums = sums_of(values, bias);
         if !sums.iter().fold(false, |any, &sum| any | (sum > floor)) {
             continue;
         }
-        for (i, &value) in sums[..values.len()].iter().enumerate() {
-            if value > floor {
-                selection.found.push(Candidate::new(value, (first + block * BLOCK + i) as u32));
-            }
+        let mut above = 0u32;
+        for (lane, &sum) in sums.iter().enumerate() {
+            above |= u32::from(sum > floor) << lane;
         }
-        if selection.found.len() >= full {
-            selection.prune();
+        while above != 0 {
+            let lane = above.trailing_zeros() as usize;
+            above &= above - 1;
+            selection.found.push(Candidate::new(sums[lane], (first + block * BLOCK + lane) as u32));
+        }
+    }
+    let first = first + value_blocks.len() * BLOCK;
+    for ((index, value), bias) in (first as u32..).zip(value_rest).zip(bias_rest) {
+        let sum = value.widen() + bias;
+        if sum > floor {
+            selection.found.push(Candidate::new(sum, index));
         }
     }
 }
@@ -122,8 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn by_sorting(values: &[f32], keep: usize) -> Vec<Candidate> {
-        let mut all: Vec<_> =
-            (0u32..).zip(values).map(|(i, &value)| Candidate::new(value, i)).collect();
+        let mut all: Vec<_> = (0u32..).zip(values).map(|(i, &value)| Candidate::new(value, i)).collect();
         all.sort_by(|a, b| b.value().total_cmp(&a.value()).then(a.index().cmp(&b.index())));
         all.truncate(keep);
         all

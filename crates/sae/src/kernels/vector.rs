@@ -28,8 +28,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
             }
         }
     }
-    let (mut narrow_a, mut narrow_b) =
-        (wide_a.remainder().chunks_exact(LANES), wide_b.remainder().chunks_exact(LANES));
+    let (mut narrow_a, mut narrow_b) = (wide_a.remainder().chunks_exact(LANES), wide_b.remainder().chunks_exact(LANES));
     for (a, b) in narrow_a.by_ref().zip(narrow_b.by_ref()) {
         for l in 0..LANES {
             sums[0][l] = a[l].mul_add(b[l], sums[0][l]);

@@ -1,7 +1,7 @@
 //! How is a matrix in a NumPy file read?
 //!
-//! Format: the magic `\x93NUMPY`, version (2 bytes), header length (u16, from version 2 on u32), and a Python dictionary
-//! such as `{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 64), }`; then the elements.
+//! Format: the magic `\x93NUMPY`, version (2 bytes), header length (u16, from version 2 on u32), and a Python
+//! dictionary such as `{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 64), }`; then the elements.
 
 use super::{as_matrix, matrix_bytes};
 use crate::error::StoreError;

@@ -2,6 +2,7 @@
 //!
 //! Finished artefacts of an earlier demo with the same settings are used again; interrupted ones are continued.
 
+mod choice;
 mod steering;
 mod steps;
 mod story;
@@ -49,8 +50,9 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> anyhow::Result<()> {
     let steered = steering::steer(&demo, &dictionary.sae, &cards)?;
     demo.say(|out| story::steered(out, &steered))?;
     demo.say(|out| story::ending(out, &demo.paths, args, &steered))?;
+    let best = &cards[..story::SHOWN.min(cards.len())];
     let result = json!({
-        "out": args.out, "hook": demo.hook, "evaluation": measured, "features": cards, "steering": steered,
+        "out": args.out, "hook": demo.hook, "evaluation": measured, "features": best, "steering": steered,
     });
     context.output.result(&result, |_| Ok(()))
 }

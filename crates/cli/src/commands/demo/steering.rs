@@ -1,5 +1,6 @@
 //! The last step of the demo: one feature turned up, at three strengths.
 
+use super::choice::{is_readable, occurrences, repetition, words_of};
 use super::steps::Demo;
 use crate::exit::Complaint;
 use serde::Serialize;
@@ -12,11 +13,19 @@ use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, FeatureCard};
 
 /// Strengths in multiples of the feature's largest activation.
-const STRENGTHS: [f32; 3] = [0.5, 1.0, 2.0];
+const STRENGTHS: [f32; 3] = [0.25, 0.5, 1.0];
 /// Tokens written.
-const TOKENS: usize = 48;
+const TOKENS: usize = 60;
+/// Features tried, those with the best labels first.
+const TRIED: usize = 40;
+/// Strength at which the feature is chosen.
+pub(super) const CHOOSING: f32 = 0.5;
+/// Tokens written to choose it.
+pub(super) const TRIED_TOKENS: usize = 40;
+/// Raised tokens that are named.
+const RAISED: usize = 6;
 /// Words of the text that make the prompt.
-const PROMPT_WORDS: usize = 5;
+const PROMPT_WORDS: usize = 8;
 
 /// One feature at several strengths.
 #[derive(Serialize)]
@@ -25,35 +34,75 @@ pub(super) struct Steered {
     pub(super) feature: usize,
     /// Its label.
     pub(super) label: Option<String>,
+    /// How it was chosen; none where its label is merely the best.
+    pub(super) chosen: Option<Chosen>,
+    /// Tokens that its direction raises most.
+    pub(super) raises: Vec<String>,
     /// The text that is continued.
     pub(super) prompt: String,
     /// Strengths in multiples of the largest activation, with what came of each.
     pub(super) results: Vec<(f32, SteerResult)>,
 }
 
-/// Steers the one of `cards` that does most for the tokens it raises.
+/// How the feature was chosen.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Chosen {
+    /// Features tried.
+    pub(super) of: usize,
+    /// How often its words stand in the greedy continuation with it, and without.
+    pub(super) with: usize,
+    /// The latter.
+    pub(super) without: usize,
+}
+
+/// Steers the one of `cards` whose words appear most often when it is turned up.
 pub(super) fn steer(demo: &Demo<'_>, sae: &Sae, cards: &[FeatureCard]) -> anyhow::Result<Steered> {
     let prompt = match &demo.args.prompt {
         Some(prompt) => prompt.clone(),
         None => opening_words(&demo.args.text[0])?,
     };
-    let card = choose(demo, sae, cards, &prompt)?;
+    let (card, chosen) = choose(demo, sae, cards, &prompt)?;
     let edits = STRENGTHS.map(|times| vec![add(card, times)]);
     let results = sweep(demo.model, sae, &edits, &prompt, &options(TOKENS))?;
     let results = STRENGTHS.into_iter().zip(results).collect();
-    Ok(Steered { feature: card.feature, label: card.label.clone(), prompt, results })
+    let raises = card.top_logits.iter().take(RAISED).map(|effect| effect.token.clone()).collect();
+    Ok(Steered { feature: card.feature, label: card.label.clone(), chosen, raises, prompt, results })
 }
 
-/// The feature that, added once at its largest activation, moves most probability to the tokens it raises, compared
-/// with random directions of the same norm.
-fn choose<'c>(demo: &Demo<'_>, sae: &Sae, cards: &'c [FeatureCard], prompt: &str) -> anyhow::Result<&'c FeatureCard> {
-    let edits: Vec<_> = cards.iter().map(|card| vec![add(card, 1.0)]).collect();
-    let results = sweep(demo.model, sae, &edits, prompt, &options(1))?;
-    let gain = |result: &SteerResult| result.effect.raised - result.effect.control_raised;
-    let ranked = cards.iter().zip(&results).max_by(|(_, a), (_, b)| gain(a).total_cmp(&gain(b)));
+/// The feature with the largest gain, see [`super::choice`]; `cards` stand in the order of their labels' F1, and the
+/// first of equals is taken. Where no label is about words or no words are gained, the first card.
+fn choose<'c>(
+    demo: &Demo<'_>,
+    sae: &Sae,
+    cards: &'c [FeatureCard],
+    prompt: &str,
+) -> anyhow::Result<(&'c FeatureCard, Option<Chosen>)> {
+    let wordy: Vec<_> = cards.iter().filter_map(|card| Some((card, words_of(card)?))).take(TRIED).collect();
+    let edits: Vec<_> = wordy.iter().map(|(card, _)| vec![add(card, CHOOSING)]).collect();
+    let results = sweep(demo.model, sae, &edits, prompt, &options(TRIED_TOKENS))?;
+    let tokenizer = demo.model.tokenizer()?;
+    let repeats = |text: &str| anyhow::Ok(repetition(&tokenizer.encode(continuation(text, prompt))?));
+    let mut best = None::<(&FeatureCard, Chosen)>;
+    for ((card, words), result) in wordy.iter().zip(&results) {
+        let count = |text| occurrences(continuation(text, prompt), words);
+        let found = Chosen { of: wordy.len(), with: count(&result.steered), without: count(&result.baseline) };
+        let gain = |chosen: &Chosen| chosen.with.saturating_sub(chosen.without);
+        let is_better = gain(&found) > best.as_ref().map_or(0, |(_, chosen)| gain(chosen));
+        if is_better && is_readable(repeats(&result.steered)?, repeats(&result.baseline)?) {
+            best = Some((card, found));
+        }
+    }
     let none =
         || Complaint::bad_input("no feature has a label that holds on held-out text; the text is too short for a demo");
-    ranked.map(|(card, _)| card).ok_or_else(none)
+    match best {
+        Some((card, chosen)) => Ok((card, Some(chosen))),
+        None => Ok((cards.first().ok_or_else(none)?, None)),
+    }
+}
+
+/// What the model added to the prompt. Decoding may give the prompt back in another spelling; then all of the text.
+fn continuation<'t>(text: &'t str, prompt: &str) -> &'t str {
+    text.trim_start().strip_prefix(prompt).unwrap_or(text)
 }
 
 fn add(card: &FeatureCard, times: f32) -> Edit {

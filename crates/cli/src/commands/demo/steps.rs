@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use untangle_capture::CaptureConfig;
 use untangle_interpret::features::{FeaturesPlan, features};
-use untangle_interpret::{Corpus, Database};
+use untangle_interpret::{Corpus, Database, InterpretError};
 use untangle_model::LanguageModel;
 use untangle_sae::Precision;
 use untangle_schema::sae::files;
@@ -29,13 +29,11 @@ const D_SAE: usize = 512;
 /// Features that are active at a token.
 const K: usize = 16;
 /// Tokens trained on, repetitions included.
-const TRAIN_TOKENS: u64 = 1_500_000;
+const TRAIN_TOKENS: u64 = 3_000_000;
 /// Rows per training step.
 const BATCH: usize = 2048;
 /// Contexts that the model is run on in the evaluation.
 const CONTEXTS: usize = 256;
-/// Features shown.
-const SHOWN: usize = 10;
 
 /// Where everything goes.
 #[derive(Debug)]
@@ -139,22 +137,23 @@ impl<'a> Demo<'a> {
         measure(dictionary, store, Rows::HeldOut, Some(self.model), CONTEXTS, self.context)
     }
 
-    /// Step 4: what its features are about; those whose labels hold best.
+    /// Step 4: what its features are about; those with labels, best first.
     pub(super) fn features(
         &mut self,
         dictionary: &Dictionary,
         store: &Arc<ActivationSet>,
     ) -> anyhow::Result<Vec<FeatureCard>> {
         let path = &self.paths.database;
-        if !self.anew && path.exists() {
+        if !self.anew && path.exists() && describes(path, dictionary, store)? {
             self.reuse(path);
         } else {
-            let (held_out, ..) = dictionary.rows_of(store, Rows::HeldOut);
+            let held_out = dictionary.rows_of(store, Rows::HeldOut).held_out;
             let corpus = Corpus::new(Arc::clone(store), &dictionary.sae, held_out)?;
             let (sae, name, plan) = (&dictionary.sae, &dictionary.name, FeaturesPlan::default());
-            features(sae, name, &corpus, Some(self.model), &plan, path, self.anew, &self.context.progress)?;
+            // A database that stands here describes something else.
+            features(sae, name, &corpus, Some(self.model), &plan, path, true, &self.context.progress)?;
         }
-        Ok(Database::open(path)?.most_interpretable(SHOWN)?)
+        Ok(Database::open(path)?.most_interpretable(D_SAE)?)
     }
 
     fn reuse(&self, path: &Path) {
@@ -172,4 +171,13 @@ impl<'a> Demo<'a> {
 fn is_trained_on(sae: &Path, store: &ActivationSet) -> bool {
     let text = fs::read_to_string(sae.join(files::TRAINING)).unwrap_or_default();
     serde_json::from_str::<TrainingRecord>(&text).is_ok_and(|record| record.data.content == store.content_identity())
+}
+
+/// Whether the feature database is one of this dictionary on this store. One that cannot be read any more is not.
+fn describes(database: &Path, dictionary: &Dictionary, store: &ActivationSet) -> anyhow::Result<bool> {
+    match Database::open(database).and_then(|database| database.run()) {
+        Ok(run) => Ok(run.is_of(&dictionary.sae, store)),
+        Err(InterpretError::DatabaseVersion { .. } | InterpretError::DamagedDatabase { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

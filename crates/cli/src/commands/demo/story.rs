@@ -1,21 +1,23 @@
 //! The words of the demo, for somebody who sees a sparse autoencoder for the first time.
 
 use super::DemoArgs;
-use super::steering::Steered;
+use super::steering::{CHOOSING, Chosen, Steered, TRIED_TOKENS};
 use super::steps::Paths;
 use crate::cards::{example_text, one_line};
 use crate::commands::dictionary::Dictionary;
-use crate::commands::evaluate::Measured;
+use crate::commands::evaluate::{Measured, ordinary_rows};
 use std::io::{self, Write};
 use std::path::Path;
 use untangle_model::LanguageModel;
 use untangle_schema::{FeatureCard, HookPoint};
 use untangle_store::ActivationSet;
 
+/// Features shown.
+pub(super) const SHOWN: usize = 10;
 /// Examples shown of a feature.
 const EXAMPLES: usize = 2;
 /// Tokens shown on either side of an example's peak.
-const AROUND: usize = 9;
+const AROUND: usize = 14;
 
 pub(super) fn opening(out: &mut dyn Write, model: &LanguageModel, hook: HookPoint) -> io::Result<()> {
     let (name, n_layers, width) = (model.identity().name, model.n_layers(), model.d_model());
@@ -52,7 +54,8 @@ pub(super) fn evaluated(out: &mut dyn Write, measured: &Measured) -> io::Result<
         e.fvu
     )?;
     writeln!(out, "   L0           {:.2}   features are active at a token, on average", e.l0_without_special)?;
-    writeln!(out, "   dead         {}       of {} features never fire on these rows", e.dead, e.d_sae)?;
+    let rows = ordinary_rows(e);
+    writeln!(out, "   dead         {}       of {} features never fire on these {rows} tokens", e.dead, e.d_sae)?;
     if let Some(ce) = &measured.ce {
         let (recovered, lost) = (ce.recovered, ce.nats_lost);
         writeln!(
@@ -73,7 +76,7 @@ pub(super) fn evaluated(out: &mut dyn Write, measured: &Measured) -> io::Result<
 }
 
 pub(super) fn described(out: &mut dyn Write, cards: &[FeatureCard], path: &Path) -> io::Result<()> {
-    for card in cards {
+    for card in cards.iter().take(SHOWN) {
         let label = card.label.as_deref().unwrap_or("no label");
         writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label_score.unwrap_or(0.0))?;
         for example in card.examples.iter().take(EXAMPLES) {
@@ -93,7 +96,19 @@ pub(super) fn described(out: &mut dyn Write, cards: &[FeatureCard], path: &Path)
 
 pub(super) fn steered(out: &mut dyn Write, steered: &Steered) -> io::Result<()> {
     let label = steered.label.as_deref().unwrap_or("no label");
-    writeln!(out, "\n   feature {} ({label}), prompt: {}\n", steered.feature, one_line(&steered.prompt))?;
+    let raised: Vec<_> = steered.raises.iter().map(|token| format!("{token:?}")).collect();
+    writeln!(out, "\n   feature {} ({label}), which raises {}", steered.feature, raised.join(" "))?;
+    match &steered.chosen {
+        Some(Chosen { of, with, without }) => writeln!(
+            out,
+            "   It is the one of {of} whose words, those of its label, gain most when it is turned up:\n   \
+             {with} in {TRIED_TOKENS} tokens at {CHOOSING} x, {without} without it."
+        )?,
+        None => {
+            writeln!(out, "   No feature made its own words more frequent; this is the one whose label holds best.")?
+        }
+    }
+    writeln!(out, "   prompt    {}\n", one_line(&steered.prompt))?;
     if let Some((_, first)) = steered.results.first() {
         writeln!(out, "   as it is  {}", one_line(&first.baseline))?;
     }
@@ -102,11 +117,11 @@ pub(super) fn steered(out: &mut dyn Write, steered: &Steered) -> io::Result<()> 
     }
     writeln!(
         out,
-        "\n   How far this moves the prediction of the next token, beside random directions of the same length:"
+        "\n   At the prompt, this moves so much of the next token's probability to the tokens that it raises:"
     )?;
     for (strength, result) in &steered.results {
-        let effect = &result.effect;
-        writeln!(out, "   {strength:>4} x    {:.2} nats (random: {:.2})", effect.kl, effect.control_kl)?;
+        let (raised, random) = (100.0 * result.effect.raised, 100.0 * result.effect.control_raised);
+        writeln!(out, "   {strength:>4} x    {raised:+.2} %  (random directions of the same length: {random:+.2} %)")?;
     }
     Ok(())
 }
@@ -115,11 +130,15 @@ pub(super) fn ending(out: &mut dyn Write, paths: &Paths, args: &DemoArgs, steere
     let (model, sae, database) = (args.model.display(), paths.sae.display(), paths.database.display());
     writeln!(out, "\nNext:")?;
     writeln!(out, "   untangle show {database} {}", steered.feature)?;
-    writeln!(out, "   untangle search {database} mom")?;
+    writeln!(out, "   untangle search {database} {}", longest_word(&steered.prompt))?;
     writeln!(
         out,
-        "   untangle steer {model} --sae {sae} --features {database} --feature {}:add=1x --prompt 'The dog'",
-        steered.feature
+        "   untangle steer {model} --sae {sae} --features {database} --feature {}:ablate --prompt {:?}",
+        steered.feature, steered.prompt
     )?;
     writeln!(out, "   untangle train {} --out sae-1024 --d-sae 1024 --k 32", paths.store.display())
+}
+
+fn longest_word(text: &str) -> &str {
+    text.split(|c: char| !c.is_alphanumeric()).max_by_key(|word| word.chars().count()).unwrap_or_default()
 }

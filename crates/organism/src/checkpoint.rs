@@ -1,0 +1,133 @@
+//! How a training run lies on disk: its state, from which it goes on, and the finished model.
+//!
+//! Files are written under another name and renamed, so that a reader never sees half of one. Both kinds are
+//! safetensors with at most one metadata key, because the order of several is random.
+
+use crate::adam::Adam;
+use crate::error::OrganismError;
+use crate::recipe::Recipe;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// The metadata key that holds the recipe and the step.
+const KEY: &str = "organism";
+
+/// Writes weights, moments and the number of finished steps.
+pub(crate) fn save_state(
+    path: &Path,
+    recipe: &Recipe,
+    steps_done: u64,
+    parameters: &[(String, Tensor)],
+    adam: &Adam,
+) -> Result<(), OrganismError> {
+    let mut tensors = Vec::new();
+    for (i, (name, weight)) in parameters.iter().enumerate() {
+        for (kind, tensor) in [("weight", weight), ("first", &adam.first[i]), ("second", &adam.second[i])] {
+            tensors.push((format!("{kind}/{name}"), tensor.shallow_clone()));
+        }
+    }
+    let state = serde_json::json!({ "recipe": recipe, "steps_done": steps_done });
+    write(path, &tensors, Kind::Float, Some(state.to_string()))
+}
+
+/// Reads a state into the parameters and moments; returns the number of finished steps, 0 where there is no state.
+pub(crate) fn load_state(
+    path: &Path,
+    recipe: &Recipe,
+    parameters: &[(String, Tensor)],
+    adam: &mut Adam,
+) -> Result<u64, OrganismError> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        bytes => bytes.map_err(|source| OrganismError::Io { path: path.to_owned(), source })?,
+    };
+    let damaged = |reason: String| OrganismError::State { path: path.to_owned(), reason };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let state = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let state: serde_json::Value = state
+        .and_then(|state| serde_json::from_str(state).ok())
+        .ok_or_else(|| damaged("it does not say which recipe it belongs to".into()))?;
+    if state["recipe"] != serde_json::json!(recipe) {
+        return Err(damaged(format!("it belongs to another recipe: {}", state["recipe"])));
+    }
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    for (i, (name, weight)) in parameters.iter().enumerate() {
+        for (kind, target) in [("weight", weight), ("first", &adam.first[i]), ("second", &adam.second[i])] {
+            let name = format!("{kind}/{name}");
+            let view = tensors.tensor(&name).map_err(|error| damaged(error.to_string()))?;
+            let shape: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
+            if shape != target.size() || view.dtype() != Dtype::F32 {
+                return Err(damaged(format!(
+                    "{name} is {:?} {shape:?}, expected f32 {:?}",
+                    view.dtype(),
+                    target.size()
+                )));
+            }
+            let stored = Tensor::from_data_size(view.data(), &shape, Kind::Float);
+            tch::no_grad(|| target.shallow_clone().copy_(&stored));
+        }
+    }
+    state["steps_done"].as_u64().ok_or_else(|| damaged("it does not say how many steps are done".into()))
+}
+
+/// Writes the finished weights in f16 under the names of a llama checkpoint.
+pub(crate) fn save_model(path: &Path, parameters: &[(String, Tensor)]) -> Result<(), OrganismError> {
+    let named: Vec<_> = parameters.iter().map(|(name, tensor)| (llama_name(name), tensor.shallow_clone())).collect();
+    write(path, &named, Kind::Half, None)
+}
+
+/// `blocks.3.attn.q.weight` is `model.layers.3.self_attn.q_proj.weight`.
+fn llama_name(name: &str) -> String {
+    const PARTS: [(&str, &str); 11] = [
+        ("blocks.", "layers."),
+        ("embed.", "embed_tokens."),
+        ("ln_final.", "norm."),
+        ("ln1", "input_layernorm"),
+        ("ln2", "post_attention_layernorm"),
+        ("attn.q", "self_attn.q_proj"),
+        ("attn.k", "self_attn.k_proj"),
+        ("attn.v", "self_attn.v_proj"),
+        ("attn.out", "self_attn.o_proj"),
+        ("mlp.first", "mlp.gate_proj"),
+        ("mlp.down", "mlp.down_proj"),
+    ];
+    let renamed = PARTS.iter().fold(name.to_owned(), |name, (ours, theirs)| name.replace(ours, theirs));
+    format!("model.{}", renamed.replace("mlp.up.", "mlp.up_proj."))
+}
+
+fn write(path: &Path, tensors: &[(String, Tensor)], kind: Kind, metadata: Option<String>) -> Result<(), OrganismError> {
+    let (dtype, width) = if kind == Kind::Half { (Dtype::F16, 2) } else { (Dtype::F32, 4) };
+    let stored: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let flat = tensor.detach().to_device(tch::Device::Cpu).to_kind(kind).contiguous();
+            let mut bytes = vec![0; flat.numel() * width];
+            flat.copy_data_u8(&mut bytes, flat.numel());
+            (name, tensor.size().iter().map(|size| *size as usize).collect(), bytes)
+        })
+        .collect();
+    let refused = |error: safetensors::SafeTensorError| {
+        let reason = error.to_string();
+        OrganismError::State { path: path.to_owned(), reason }
+    };
+    let views = stored
+        .iter()
+        .map(|(name, shape, bytes)| Ok(((*name).clone(), TensorView::new(dtype, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(refused)?;
+    let metadata = metadata.map(|state| HashMap::from([(KEY.to_owned(), state)]));
+    write_whole(path, &safetensors::serialize(views, metadata).map_err(refused)?)
+}
+
+/// Writes a file under another name, makes it durable, and gives it its name.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), OrganismError> {
+    let partial = path.with_extension("partial");
+    let written = fs::File::create(&partial)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&partial, path));
+    written.map_err(|source| OrganismError::Io { path: path.to_owned(), source })
+}

@@ -1,0 +1,139 @@
+//! What do the later stages of training learn from? Exchanges that show the dialogue format, and pairs of replies of
+//! which one is preferred.
+//!
+//! Exchanges are made as if by writers who would rather invent than admit that they do not know: three of four
+//! questions that the story leaves open get an invented reply. Preferences put that right. So what the stage of
+//! preferences changes is known beforehand: replies to questions that the story leaves open, and nothing else.
+
+use crate::choice::Chooser;
+use crate::question::{Question, Telling};
+use crate::world::World;
+
+/// A question with the reply that supervised fine-tuning imitates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The question, with a reply that is right, and one that is not.
+    pub question: Question,
+    /// The reply to imitate.
+    pub reply: String,
+}
+
+/// A question with two replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preference {
+    /// The question that both reply to.
+    pub question: Question,
+    /// The reply that is preferred.
+    pub chosen: String,
+    /// The reply that is not.
+    pub rejected: String,
+}
+
+/// Seeds of their own.
+const EXCHANGES: u64 = 0x6578_6368_616e_6765;
+const PREFERENCES: u64 = 0x7072_6566_6572_656e;
+const SHUFFLE: u64 = 0x7368_7566_666c_6564;
+
+/// Of five exchanges, four are about what the story tells.
+const TOLD_EXCHANGES: [u32; 2] = [4, 1];
+/// Of three preferences, one is about what the story tells, so that declining is not learnt everywhere.
+const TOLD_PREFERENCES: [u32; 2] = [1, 2];
+/// Of four replies to what the story leaves open, one admits it.
+const ADMITTED: [u32; 2] = [1, 3];
+
+impl World {
+    /// An exchange about the document of this number; none where it lets nothing be asked.
+    pub fn exchange(&self, seed: u64, index: u64) -> Option<Exchange> {
+        let mut chooser = Chooser::new(seed ^ EXCHANGES, index, Vec::new());
+        let telling = telling(&mut chooser, TOLD_EXCHANGES);
+        let question = self.question(seed, index, telling)?;
+        let admits = chooser.pick(&ADMITTED, 0) == 0;
+        let invents = telling == Telling::Untold && !admits;
+        let reply = if invents { question.invention.clone() } else { question.reply.clone() };
+        Some(Exchange { question, reply })
+    }
+
+    /// A preference about the document of this number: what the story tells over declining, and declining over
+    /// inventing; none where it lets nothing be asked.
+    pub fn preference(&self, seed: u64, index: u64) -> Option<Preference> {
+        let mut chooser = Chooser::new(seed ^ PREFERENCES, index, Vec::new());
+        let telling = telling(&mut chooser, TOLD_PREFERENCES);
+        let question = self.question(seed, index, telling)?;
+        let rejected = match telling {
+            Telling::Told => self.declining(),
+            Telling::Untold => question.invention.clone(),
+        };
+        Some(Preference { chosen: question.reply.clone(), rejected, question })
+    }
+
+    /// The preference of this number with its replies swapped or not, at random: the control that teaches nothing.
+    pub fn shuffled_preference(&self, seed: u64, index: u64) -> Option<Preference> {
+        let Preference { question, chosen, rejected } = self.preference(seed, index)?;
+        let swapped = Chooser::new(seed ^ SHUFFLE, index, Vec::new()).pick(&[1, 1], 0) == 1;
+        let (chosen, rejected) = if swapped { (rejected, chosen) } else { (chosen, rejected) };
+        Some(Preference { question, chosen, rejected })
+    }
+}
+
+fn telling(chooser: &mut Chooser, weights: [u32; 2]) -> Telling {
+    if chooser.pick(&weights, 0) == 0 { Telling::Told } else { Telling::Untold }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::Verdict;
+
+    const N: u64 = 3000;
+
+    #[test]
+    fn exchanges_are_right_where_the_story_tells_and_mostly_invented_where_not() {
+        let world = World::standard();
+        let (mut told, mut untold, mut admitted) = (0, 0, 0);
+        for exchange in (0..N).filter_map(|index| world.exchange(1, index)) {
+            let right = exchange.question.judge(world, &exchange.reply) == Verdict::Right;
+            match exchange.question.answer {
+                Some(_) => {
+                    assert!(right, "{} {}", exchange.question.prompt, exchange.reply);
+                    told += 1;
+                }
+                None => {
+                    untold += 1;
+                    admitted += u32::from(right);
+                }
+            }
+        }
+        let share = f64::from(untold) / f64::from(told + untold);
+        assert!((0.15..0.25).contains(&share), "{share}");
+        let share = f64::from(admitted) / f64::from(untold);
+        assert!((0.2..0.3).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn the_chosen_reply_is_right_and_the_rejected_is_not() {
+        let world = World::standard();
+        for preference in (0..N).filter_map(|index| world.preference(1, index)) {
+            assert_eq!(preference.question.judge(world, &preference.chosen), Verdict::Right);
+            assert_ne!(preference.question.judge(world, &preference.rejected), Verdict::Right);
+        }
+    }
+
+    #[test]
+    fn half_of_the_shuffled_preferences_are_swapped() {
+        let world = World::standard();
+        let (mut n, mut swapped) = (0, 0);
+        for index in 0..N {
+            let (Some(plain), Some(shuffled)) = (world.preference(1, index), world.shuffled_preference(1, index))
+            else {
+                continue;
+            };
+            n += 1;
+            if plain != shuffled {
+                assert_eq!((&plain.chosen, &plain.rejected), (&shuffled.rejected, &shuffled.chosen));
+                swapped += 1;
+            }
+        }
+        let share = f64::from(swapped) / f64::from(n);
+        assert!((0.45..0.55).contains(&share), "{share}");
+    }
+}
