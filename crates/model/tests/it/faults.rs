@@ -195,7 +195,7 @@ fn hooks_that_do_not_exist_are_named_with_the_range() {
         let point = HookPoint::block(2, Site::ResidPost);
         let expected = "the model has no hook point `blocks.2.hook_resid_post`: its blocks are 0 to 1";
         assert_eq!(model.check_hook(point).unwrap_err().to_string(), expected);
-        assert_eq!(model.width_of(point).unwrap_err().fault(), Fault::Usage);
+        assert_eq!(model.width_of(point).unwrap_err().fault(), Fault::BadInput);
         let mut recorder = Recorder { last: Some(point), ..Recorder::default() };
         let tokens = crate::support::tokens(&model, 1, 3);
         assert_eq!(model.forward(&tokens, &mut recorder).unwrap_err().to_string(), expected);
