@@ -69,8 +69,8 @@ pub(super) fn steer(demo: &Demo<'_>, sae: &Sae, cards: &[FeatureCard]) -> anyhow
     Ok(Steered { feature: card.feature, label: card.label.clone(), chosen, raises, prompt, results })
 }
 
-/// The feature with the largest gain, see [`super::choice`]; `cards` stand in the order of their labels' F1, and the
-/// first of equals is taken. Where no label is about words or no words are gained, the first card.
+/// The feature with the largest gain, see [`super::choice`]; of equals the one that moves most probability to the tokens
+/// that it raises, beyond what random directions of its length do. Where no label is about words or no words are gained, the first card.
 fn choose<'c>(
     demo: &Demo<'_>,
     sae: &Sae,
@@ -83,13 +83,15 @@ fn choose<'c>(
     let tokenizer = demo.model.tokenizer()?;
     let repeats = |text: &str| anyhow::Ok(repetition(&tokenizer.encode(continuation(text, prompt))?));
     let mut best = None::<(&FeatureCard, Chosen)>;
+    let mut best_key = (0, f64::NEG_INFINITY);
     for ((card, words), result) in wordy.iter().zip(&results) {
         let count = |text| occurrences(continuation(text, prompt), words);
         let found = Chosen { of: wordy.len(), with: count(&result.steered), without: count(&result.baseline) };
-        let gain = |chosen: &Chosen| chosen.with.saturating_sub(chosen.without);
-        let is_better = gain(&found) > best.as_ref().map_or(0, |(_, chosen)| gain(chosen));
+        let moved = result.effect.raised - result.effect.control_raised.max(0.0);
+        let key = (found.with.saturating_sub(found.without), moved);
+        let is_better = key.0 > 0 && key > best_key;
         if is_better && is_readable(repeats(&result.steered)?, repeats(&result.baseline)?) {
-            best = Some((card, found));
+            (best, best_key) = (Some((*card, found)), key);
         }
     }
     let none =
