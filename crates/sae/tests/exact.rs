@@ -68,17 +68,30 @@ fn the_chosen_set_and_its_values_are_those_of_f32_in_either_precision() {
     }
 }
 
-#[test]
-fn equal_latents_are_chosen_by_index_and_the_last_resort_looks_at_all() {
-    // All latents alike: every proposal is a tie, so the doubt never ends before all have been recomputed.
+/// 300 latents that are the first one plus something smaller than bf16 can tell from nothing.
+fn nearly_equal(difference: f32) -> Random {
     let mut random = random(1, 16, 300, 9);
-    let first: Vec<f32> = random.w_enc[..16].to_vec();
-    random.w_enc.chunks_exact_mut(16).for_each(|row| row.copy_from_slice(&first));
-    let narrow: Vec<bf16> = random.w_enc.iter().map(|&w| bf16::narrow(w)).collect();
-    random.w_enc_bf16.copy_from_slice(&narrow);
+    let (first, own): (Vec<f32>, Vec<f32>) = (random.w_enc[..16].to_vec(), random.w_enc.to_vec());
+    for (row, own) in random.w_enc.chunks_exact_mut(16).zip(own.chunks_exact(16)) {
+        row.iter_mut().zip(&first).zip(own).for_each(|((w, first), own)| *w = first + difference * own);
+    }
+    random.w_enc_bf16 = Buffer::narrowed(&random.w_enc);
     random.b_enc.fill(0.25);
+    random
+}
+
+#[test]
+fn equal_latents_are_chosen_by_index() {
+    let random = nearly_equal(0.0);
     let (indices, _) = random.choose(true, 4, &random.rows, &Scratch::default());
     assert!(indices.chunks_exact(4).all(|row| row == [0, 1, 2, 3]), "{indices:?}");
+}
+
+#[test]
+fn while_there_is_doubt_more_candidates_are_looked_at_in_the_last_resort_all() {
+    // The proposals are nearly all ties, so the right latents lie anywhere among the 300, seldom in the first k + 8.
+    let random = nearly_equal(1e-4);
+    assert!(random.choose(true, 4, &random.rows, &Scratch::default()) == random.by_reference(4));
 }
 
 #[test]
