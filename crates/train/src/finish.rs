@@ -137,3 +137,35 @@ pub(crate) fn write(
     durable::replace(&path, text.as_bytes())?;
     Ok(sae)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::initial;
+    use untangle_sae::{Codes, Precision};
+
+    #[test]
+    fn folding_the_scale_changes_units_and_nothing_else() {
+        let mut state = initial(6, 12, 3, 1, &[0.3; 6], Precision::F32);
+        state.b_enc.value.iter_mut().zip([0.2f32, -0.1, 0.05].into_iter().cycle()).for_each(|(b, v)| *b = v);
+        // A power of two, so that the two ways round alike.
+        let factor = 0.25;
+        let dictionary = |factor| {
+            let scale = DataScale { factor, mean: vec![0.0; 6], variance: 1.0 };
+            folded(&state, &scale, SaeMetadata::default()).expect("the parts fit")
+        };
+        let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
+        let z: Vec<f32> = x.iter().map(|x| factor * x).collect();
+        let run = |sae: Sae, rows: &[f32]| {
+            let (mut codes, mut out) = (Codes::new(), vec![0f32; rows.len()]);
+            sae.encode(rows, &mut codes).expect("rows fit");
+            sae.decode(&codes, &mut out).expect("rows fit");
+            (codes, out)
+        };
+        let ((raw, x_hat), (normalised, z_hat)) = (run(dictionary(factor), &x), run(dictionary(1.0), &z));
+        assert_eq!(raw.features(), normalised.features());
+        assert!(raw.nnz() > 20);
+        assert!(raw.activations().iter().zip(normalised.activations()).all(|(raw, z)| raw * factor == *z));
+        assert!(x_hat.iter().zip(&z_hat).all(|(x, z)| x * factor == *z));
+    }
+}
