@@ -3,6 +3,7 @@
 One entry per hook point says on which module it lies, whether the module's input or output is meant, and which columns.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,70 +11,121 @@ import torch
 
 @dataclass(frozen=True)
 class Place:
-    """Where a hook point lies: the input or output of a module, perhaps one of `parts` equal slices of its columns."""
+    """Where a hook point lies: the input or output of a module, perhaps a part of its columns."""
 
     module: str
     side: str = "output"
-    part: int = 0
-    parts: int = 1
+    part: Callable = lambda columns: columns
 
 
-def _final_norm(name):
-    return {"ln_final.hook_normalized": Place(name, "input")}
+def columns(start, width):
+    """Columns `start` to `start + width`."""
+    return lambda tensor: tensor[..., start : start + width]
 
 
-def _llama(layers):
-    places = {"hook_embed": Place("model.embed_tokens"), **_final_norm("model.norm")}
-    for layer in range(layers):
-        block, name = f"model.layers.{layer}", f"blocks.{layer}"
-        places |= {
-            f"{name}.hook_resid_pre": Place(block, "input"),
-            f"{name}.attn.hook_q": Place(f"{block}.self_attn.q_proj"),
-            f"{name}.attn.hook_k": Place(f"{block}.self_attn.k_proj"),
-            f"{name}.attn.hook_v": Place(f"{block}.self_attn.v_proj"),
-            f"{name}.attn.hook_z": Place(f"{block}.self_attn.o_proj", "input"),
-            f"{name}.hook_attn_out": Place(f"{block}.self_attn.o_proj"),
-            f"{name}.hook_resid_mid": Place(f"{block}.post_attention_layernorm", "input"),
-            f"{name}.mlp.hook_pre": Place(f"{block}.mlp.gate_proj"),
-            f"{name}.mlp.hook_post": Place(f"{block}.mlp.down_proj", "input"),
-            f"{name}.hook_mlp_out": Place(f"{block}.mlp"),
-            f"{name}.hook_resid_post": Place(block),
-        }
-    return places
+def columns_of_heads(heads, index, of):
+    """Of each head's columns, the part `index` of `of` equal ones."""
+    return lambda tensor: tensor.unflatten(-1, (heads, of, -1))[..., index, :].flatten(-2)
 
 
-def _gpt2(layers):
-    places = {"hook_embed": Place("transformer.wte"), **_final_norm("transformer.ln_f")}
-    for layer in range(layers):
-        block, name = f"transformer.h.{layer}", f"blocks.{layer}"
-        for part, qkv in enumerate("qkv"):
-            places[f"{name}.attn.hook_{qkv}"] = Place(f"{block}.attn.c_attn", "output", part, 3)
-        places |= {
-            f"{name}.hook_resid_pre": Place(block, "input"),
-            f"{name}.attn.hook_z": Place(f"{block}.attn.c_proj", "input"),
-            f"{name}.hook_attn_out": Place(f"{block}.attn.c_proj"),
-            f"{name}.hook_resid_mid": Place(f"{block}.ln_2", "input"),
-            f"{name}.mlp.hook_pre": Place(f"{block}.mlp.c_fc"),
-            f"{name}.mlp.hook_post": Place(f"{block}.mlp.c_proj", "input"),
-            f"{name}.hook_mlp_out": Place(f"{block}.mlp"),
-            f"{name}.hook_resid_post": Place(block),
-        }
-    return places
+def _block(names, before, layer, hook):
+    """The places of one block. `names` maps a site's name to its place with `{}` for the block's module."""
+    return {
+        f"{hook}.{site}": Place(place.module.format(f"{before}.{layer}"), place.side, place.part)
+        for site, place in names.items()
+    }
 
 
-FAMILIES = {"llama": _llama, "gpt2": _gpt2}
+def _llama(config):
+    """Llama and what took over its names; sites whose place differs are replaced."""
+    names = {
+        "hook_resid_pre": Place("{}", "input"),
+        "attn.hook_q": Place("{}.self_attn.q_proj"),
+        "attn.hook_k": Place("{}.self_attn.k_proj"),
+        "attn.hook_v": Place("{}.self_attn.v_proj"),
+        "attn.hook_z": Place("{}.self_attn.o_proj", "input"),
+        "hook_attn_out": Place("{}.self_attn.o_proj"),
+        "hook_resid_mid": Place("{}.post_attention_layernorm", "input"),
+        "mlp.hook_pre": Place("{}.mlp.gate_proj"),
+        "mlp.hook_post": Place("{}.mlp.down_proj", "input"),
+        "hook_mlp_out": Place("{}.mlp"),
+        "hook_resid_post": Place("{}"),
+    }
+    normed_output = {
+        "hook_attn_out": Place("{}.post_attention_layernorm"),
+        "hook_mlp_out": Place("{}.post_feedforward_layernorm"),
+    }
+    match config.model_type:
+        case "gemma2" | "gemma3_text":
+            names |= normed_output | {"hook_resid_mid": Place("{}.pre_feedforward_layernorm", "input")}
+        case "olmo2":
+            names |= normed_output | {"hook_resid_mid": Place("{}.mlp", "input")}
+        case "phi3":
+            d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+            d_q, d_kv = config.num_attention_heads * d_head, config.num_key_value_heads * d_head
+            names |= {
+                "attn.hook_q": Place("{}.self_attn.qkv_proj", "output", columns(0, d_q)),
+                "attn.hook_k": Place("{}.self_attn.qkv_proj", "output", columns(d_q, d_kv)),
+                "attn.hook_v": Place("{}.self_attn.qkv_proj", "output", columns(d_q + d_kv, d_kv)),
+                "mlp.hook_pre": Place("{}.mlp.gate_up_proj", "output", columns(0, config.intermediate_size)),
+            }
+    return "model.embed_tokens", "model.layers", names, "model.norm"
+
+
+def _gpt2(config):
+    d = config.hidden_size
+    names = {
+        "hook_resid_pre": Place("{}", "input"),
+        "attn.hook_q": Place("{}.attn.c_attn", "output", columns(0, d)),
+        "attn.hook_k": Place("{}.attn.c_attn", "output", columns(d, d)),
+        "attn.hook_v": Place("{}.attn.c_attn", "output", columns(2 * d, d)),
+        "attn.hook_z": Place("{}.attn.c_proj", "input"),
+        "hook_attn_out": Place("{}.attn.c_proj"),
+        "hook_resid_mid": Place("{}.ln_2", "input"),
+        "mlp.hook_pre": Place("{}.mlp.c_fc"),
+        "mlp.hook_post": Place("{}.mlp.c_proj", "input"),
+        "hook_mlp_out": Place("{}.mlp"),
+        "hook_resid_post": Place("{}"),
+    }
+    return "transformer.wte", "transformer.h", names, "transformer.ln_f"
+
+
+def _gpt_neox(config):
+    heads = config.num_attention_heads
+    names = {
+        "hook_resid_pre": Place("{}", "input"),
+        "attn.hook_q": Place("{}.attention.query_key_value", "output", columns_of_heads(heads, 0, 3)),
+        "attn.hook_k": Place("{}.attention.query_key_value", "output", columns_of_heads(heads, 1, 3)),
+        "attn.hook_v": Place("{}.attention.query_key_value", "output", columns_of_heads(heads, 2, 3)),
+        "attn.hook_z": Place("{}.attention.dense", "input"),
+        "hook_attn_out": Place("{}.attention.dense"),
+        "hook_resid_mid": Place("{}.post_attention_layernorm", "input"),
+        "mlp.hook_pre": Place("{}.mlp.dense_h_to_4h"),
+        "mlp.hook_post": Place("{}.mlp.dense_4h_to_h", "input"),
+        "hook_mlp_out": Place("{}.mlp"),
+        "hook_resid_post": Place("{}"),
+    }
+    if config.use_parallel_residual:
+        del names["hook_resid_mid"]  # attention and MLP read the same stream
+    return "gpt_neox.embed_in", "gpt_neox.layers", names, "gpt_neox.final_layer_norm"
 
 
 def places(config):
     """Hook name -> place, for every hook point of a model that holds one row per token."""
-    return FAMILIES[config.model_type](config.num_hidden_layers)
+    family = {"gpt2": _gpt2, "gpt_neox": _gpt_neox}.get(config.model_type, _llama)
+    embed, blocks, names, final_norm = family(config)
+    found = {"hook_embed": Place(embed), "ln_final.hook_normalized": Place(final_norm, "input")}
+    for layer in range(config.num_hidden_layers):
+        found |= _block(names, blocks, layer, f"blocks.{layer}")
+    return found
 
 
 def normalized(stream, config):
-    """What the final norm yields before its weight: LayerNorm for gpt2, RMSNorm for llama."""
-    if config.model_type == "gpt2":
+    """What the final norm yields before its weight: LayerNorm for the GPTs, else RMSNorm."""
+    if config.model_type in ("gpt2", "gpt_neox"):
+        eps = config.layer_norm_epsilon if config.model_type == "gpt2" else config.layer_norm_eps
         centred = stream - stream.mean(dim=-1, keepdim=True)
-        return centred / (centred.square().mean(dim=-1, keepdim=True) + config.layer_norm_epsilon).sqrt()
+        return centred / (centred.square().mean(dim=-1, keepdim=True) + eps).sqrt()
     return stream / (stream.square().mean(dim=-1, keepdim=True) + config.rms_norm_eps).sqrt()
 
 
@@ -84,7 +136,7 @@ def values(model, ids):
 
     def keep(hook, place, tensor):
         tensor = tensor[0] if isinstance(tensor, tuple) else tensor
-        found[hook] = tensor.detach().chunk(place.parts, dim=-1)[place.part].clone()
+        found[hook] = place.part(tensor.detach()).clone()
 
     for hook, place in places(model.config).items():
         module = model.get_submodule(place.module)
@@ -101,3 +153,13 @@ def values(model, ids):
     final = "ln_final.hook_normalized"
     found[final] = normalized(found[final], model.config)
     return found
+
+
+@torch.no_grad()
+def reference(model, ids):
+    """Every hook point, attention patterns [batch, heads, seq, seq] among them, the ids and the logits."""
+    found = values(model, ids)
+    output = model(ids, use_cache=False, output_attentions=True)
+    for layer, pattern in enumerate(output.attentions):
+        found[f"blocks.{layer}.attn.hook_pattern"] = pattern
+    return {"tokens": ids, "logits": output.logits, **found}

@@ -1,9 +1,10 @@
 //! What can go wrong when dictionaries are interpreted.
 
+use crate::truth::AnnotationProblem;
 use std::path::PathBuf;
 use untangle_model::ModelError;
 use untangle_sae::SaeError;
-use untangle_schema::{Classify, Fault, HookPoint};
+use untangle_schema::{AnnotatedSplit, Classify, Fault, HookPoint};
 use untangle_store::StoreError;
 
 /// An error of this crate.
@@ -201,6 +202,42 @@ pub enum InterpretError {
         /// What libtorch said.
         source: tch::TchError,
     },
+    /// Annotated text that contradicts itself.
+    #[error("{place}: {problem}")]
+    AnnotatedText {
+        /// File and line, or number of the document.
+        place: String,
+        /// What is wrong, and what to do.
+        problem: AnnotationProblem,
+    },
+    /// A file of annotated text that cannot be read.
+    #[error("{path}: {source}; give a file of annotated text", path = .path.display())]
+    ReadText {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Documents without a single token.
+    #[error("the documents for {split} have no tokens besides special ones; give text")]
+    NoTokensIn {
+        /// What they are for.
+        split: AnnotatedSplit,
+    },
+    /// Columns over other tokens than those that are labelled.
+    #[error("there are labels of {labelled} tokens and values of {found}; record the text that was labelled")]
+    TokensDiffer {
+        /// Tokens with labels.
+        labelled: usize,
+        /// Tokens with values.
+        found: usize,
+    },
+    /// An activation that is not a number, or not finite.
+    #[error("activations at {point} are not finite; use other weights, or run the model in f32")]
+    NotFinite {
+        /// The hook point.
+        point: HookPoint,
+    },
     /// The user asked to stop. Nothing was written.
     #[error("stopped before the end; nothing was written")]
     Interrupted,
@@ -231,8 +268,8 @@ impl Classify for InterpretError {
             | E::NoSuchLabel { .. }
             | E::AmbiguousLabel { .. }
             | E::TwiceSteered { .. } => Fault::Usage,
-            E::Database { .. } => Fault::Io,
-            E::Torch { .. } => Fault::Internal,
+            E::Database { .. } | E::ReadText { .. } => Fault::Io,
+            E::Torch { .. } | E::TokensDiffer { .. } => Fault::Internal,
             E::Interrupted => Fault::Interrupted,
             E::WidthDiffers { .. }
             | E::OtherModel { .. }
@@ -247,7 +284,10 @@ impl Classify for InterpretError {
             | E::OtherDictionary { .. }
             | E::NotAFeatureDatabase { .. }
             | E::DamagedDatabase { .. }
-            | E::DatabaseVersion { .. } => Fault::BadInput,
+            | E::DatabaseVersion { .. }
+            | E::AnnotatedText { .. }
+            | E::NoTokensIn { .. }
+            | E::NotFinite { .. } => Fault::BadInput,
         }
     }
 }

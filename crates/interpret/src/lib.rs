@@ -34,6 +34,8 @@ pub mod moments;
 mod passes;
 pub mod windows;
 
+pub mod truth;
+
 pub mod database;
 pub mod steer;
 
@@ -48,4 +50,5 @@ pub use features::{FeaturesPlan, FeaturesReport, features};
 pub use intervene::Scope;
 pub use point::{check_model, column_of, point_of};
 pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep};
+pub use truth::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
 pub use vocabulary::Vocabulary;

@@ -4,7 +4,7 @@
 
 use crate::attention::Attention;
 use crate::block::Block;
-use crate::config::{ModelConfig, NormKind, Positions};
+use crate::config::{ModelConfig, NormKind, Positions, QkNorm};
 use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::linear::Linear;
@@ -33,7 +33,7 @@ impl Assembly<'_> {
             Positions::Rotary(_) => None,
         };
         let blocks = (0..c.n_layers).map(|layer| self.block(layer)).collect::<Result<_, _>>()?;
-        let ln_final = self.norm(Module::FinalNorm)?;
+        let ln_final = self.norm(Module::FinalNorm, c.d_model)?;
         let unembed = match c.tied_unembedding {
             true => None,
             false => Some(self.take(Module::Unembed, Slot::Weight, &[vocab, d_model])?),
@@ -43,18 +43,13 @@ impl Assembly<'_> {
 
     fn block(&mut self, layer: usize) -> Result<Block, ModelError> {
         let at = |part| Module::Block(layer, part);
-        let (c, a, mlp) = (self.config, &self.config.attention, self.config.mlp);
-        let (d_q, d_kv) = (a.n_heads * a.d_head, a.n_kv_heads * a.d_head);
+        let (c, mlp) = (self.config, self.config.mlp);
+        let (before, after) = (c.norm_places.before(), c.norm_places.after());
         Ok(Block {
-            ln1: self.norm(at(Part::Norm1))?,
-            attention: Attention {
-                config: a.clone(),
-                q: self.linear(at(Part::Query), d_q, c.d_model, a.qkv_bias)?,
-                k: self.linear(at(Part::Key), d_kv, c.d_model, a.qkv_bias)?,
-                v: self.linear(at(Part::Value), d_kv, c.d_model, a.qkv_bias)?,
-                out: self.linear(at(Part::Out), c.d_model, d_q, a.out_bias)?,
-            },
-            ln2: self.norm(at(Part::Norm2))?,
+            ln1: self.norm_if(before, at(Part::Norm1))?,
+            attention: self.attention(layer)?,
+            ln1_post: self.norm_if(after, at(Part::Norm1Post))?,
+            ln2: self.norm_if(before, at(Part::Norm2))?,
             mlp: Mlp {
                 activation: mlp.activation,
                 first: self.linear(at(Part::MlpFirst), c.d_mlp, c.d_model, mlp.bias)?,
@@ -64,11 +59,39 @@ impl Assembly<'_> {
                 },
                 down: self.linear(at(Part::MlpDown), c.d_model, c.d_mlp, mlp.bias)?,
             },
+            ln2_post: self.norm_if(after, at(Part::Norm2Post))?,
+            parallel: c.parallel,
         })
     }
 
-    fn norm(&mut self, module: Module) -> Result<Norm, ModelError> {
-        let shape = [self.config.d_model as i64];
+    fn attention(&mut self, layer: usize) -> Result<Attention, ModelError> {
+        let at = |part| Module::Block(layer, part);
+        let (c, a) = (self.config, &self.config.attention);
+        let (d_q, d_kv) = (a.n_heads * a.d_head, a.n_kv_heads * a.d_head);
+        let norm_widths = a.qk_norm.map(|over| match over {
+            QkNorm::PerHead => (a.d_head, a.d_head),
+            QkNorm::WholeProjection => (d_q, d_kv),
+        });
+        Ok(Attention {
+            config: a.clone(),
+            q: self.linear(at(Part::Query), d_q, c.d_model, a.qkv_bias)?,
+            k: self.linear(at(Part::Key), d_kv, c.d_model, a.qkv_bias)?,
+            v: self.linear(at(Part::Value), d_kv, c.d_model, a.qkv_bias)?,
+            qk_norms: match norm_widths {
+                Some((q, k)) => Some((self.norm(at(Part::QueryNorm), q)?, self.norm(at(Part::KeyNorm), k)?)),
+                None => None,
+            },
+            out: self.linear(at(Part::Out), c.d_model, d_q, a.out_bias)?,
+            in_window: c.windows.as_ref().is_some_and(|windows| windows.covers(layer)),
+        })
+    }
+
+    fn norm_if(&mut self, wanted: bool, module: Module) -> Result<Option<Norm>, ModelError> {
+        if wanted { self.norm(module, self.config.d_model).map(Some) } else { Ok(None) }
+    }
+
+    fn norm(&mut self, module: Module, width: usize) -> Result<Norm, ModelError> {
+        let shape = [width as i64];
         let weight = self.take(module, Slot::Weight, &shape)?;
         let bias = match self.config.norm.kind {
             NormKind::LayerNorm => Some(self.take(module, Slot::Bias, &shape)?),
@@ -100,17 +123,22 @@ impl Decoder {
         for (layer, block) in self.blocks.iter().enumerate() {
             let at = |part| Module::Block(layer, part);
             let attention = &block.attention;
-            all.norm(at(Part::Norm1), &block.ln1);
+            let (q_norm, k_norm) = attention.qk_norms.as_ref().map(|(q, k)| (q, k)).unzip();
+            all.norm(at(Part::Norm1), block.ln1.as_ref());
             all.linear(at(Part::Query), Some(&attention.q));
             all.linear(at(Part::Key), Some(&attention.k));
             all.linear(at(Part::Value), Some(&attention.v));
+            all.norm(at(Part::QueryNorm), q_norm);
+            all.norm(at(Part::KeyNorm), k_norm);
             all.linear(at(Part::Out), Some(&attention.out));
-            all.norm(at(Part::Norm2), &block.ln2);
+            all.norm(at(Part::Norm1Post), block.ln1_post.as_ref());
+            all.norm(at(Part::Norm2), block.ln2.as_ref());
             all.linear(at(Part::MlpFirst), Some(&block.mlp.first));
             all.linear(at(Part::MlpUp), block.mlp.up.as_ref());
             all.linear(at(Part::MlpDown), Some(&block.mlp.down));
+            all.norm(at(Part::Norm2Post), block.ln2_post.as_ref());
         }
-        all.norm(Module::FinalNorm, &self.ln_final);
+        all.norm(Module::FinalNorm, Some(&self.ln_final));
         all.add(Module::Unembed, self.unembed.as_ref(), None);
         all.0
     }
@@ -126,8 +154,8 @@ impl<'a> Named<'a> {
         }
     }
 
-    fn norm(&mut self, module: Module, norm: &'a Norm) {
-        self.add(module, Some(&norm.weight), norm.bias.as_ref());
+    fn norm(&mut self, module: Module, norm: Option<&'a Norm>) {
+        self.add(module, norm.map(|norm| &norm.weight), norm.and_then(|norm| norm.bias.as_ref()));
     }
 
     fn linear(&mut self, module: Module, linear: Option<&'a Linear>) {

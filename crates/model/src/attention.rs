@@ -1,12 +1,15 @@
 //! Causal attention with grouped queries.
 //!
-//! Per head: `softmax(q k^T * scale + mask) v` (Vaswani et al., arXiv 1706.03762 section 3.2.1); query head i reads
-//! key and value head i / (n_heads / n_kv_heads) (Ainslie et al., arXiv 2305.13245).
+//! Per head: `softmax(cap(q k^T * scale) + mask) v` (Vaswani et al., arXiv 1706.03762 section 3.2.1); query head i reads
+//! key and value head i / (n_heads / n_kv_heads) (Ainslie et al., arXiv 2305.13245). In some models queries and keys
+//! are normed first (Henry et al., arXiv 2010.04245), and scores capped: `cap(s) = c tanh(s / c)` (Gemma Team, arXiv
+//! 2408.00118 section 2).
 
 use crate::cache::LayerCache;
-use crate::config::AttentionConfig;
+use crate::config::{AttentionConfig, QkNorm};
 use crate::linear::Linear;
-use crate::rotary::Rotation;
+use crate::norm::Norm;
+use crate::surroundings::{Surroundings, Visible};
 use crate::tap::{Flow, Tap};
 use std::ops::ControlFlow;
 use tch::{Kind, Tensor};
@@ -20,26 +23,10 @@ pub(crate) struct Attention {
     pub(crate) k: Linear,   // [n_kv_heads * d_head, d_model]
     pub(crate) v: Linear,   // [n_kv_heads * d_head, d_model]
     pub(crate) out: Linear, // [d_model, n_heads * d_head]
-}
-
-/// What all blocks of one pass share.
-#[derive(Debug)]
-pub(crate) struct Surroundings {
-    /// Rotary angles of the pass's positions.
-    pub(crate) rotation: Option<Rotation>,
-    /// Who sees whom.
-    pub(crate) visible: Visible,
-}
-
-/// Which keys a query sees.
-#[derive(Debug)]
-pub(crate) enum Visible {
-    /// All: a single query behind a cache without padding.
-    All,
-    /// Itself and those before it, without padding or cache.
-    Causal,
-    /// Those where this is true, bool `[batch or 1, 1, seq, keys]`; every query sees at least itself.
-    Where(Tensor),
+    /// Norms on queries and on keys.
+    pub(crate) qk_norms: Option<(Norm, Norm)>,
+    /// Whether queries see only the nearest keys.
+    pub(crate) in_window: bool,
 }
 
 impl Attention {
@@ -57,7 +44,11 @@ impl Attention {
         let q = tap.at(at(Site::AttnQ), heads(&self.q, x, c.n_heads))?; // [batch, seq, n_heads, d_head]
         let k = tap.at(at(Site::AttnK), heads(&self.k, x, c.n_kv_heads))?; // [batch, seq, n_kv_heads, d_head]
         let v = tap.at(at(Site::AttnV), heads(&self.v, x, c.n_kv_heads))?; // [batch, seq, n_kv_heads, d_head]
-        let (q, k) = match &surroundings.rotation {
+        let (q, k) = match &self.qk_norms {
+            Some((q_norm, k_norm)) => (self.normed(q_norm, &q), self.normed(k_norm, &k)),
+            None => (q, k),
+        };
+        let (q, k) = match surroundings.rotation(self.in_window) {
             Some(rotation) => (rotation.apply(&q), rotation.apply(&k)),
             None => (q, k),
         };
@@ -66,15 +57,24 @@ impl Attention {
             Some(cache) => cache.append(k, v),
             None => (k, v),
         }; // [batch, n_kv_heads, keys, d_head]
-        let z = if tap.wants(at(Site::AttnPattern)) {
-            let pattern = self.pattern(&q, &k, &surroundings.visible); // [batch, n_heads, seq, keys]
+        let visible = surroundings.visible(self.in_window);
+        let z = if c.softcap.is_some() || tap.wants(at(Site::AttnPattern)) {
+            let pattern = self.pattern(&q, &k, visible); // [batch, n_heads, seq, keys]
             let pattern = tap.at(at(Site::AttnPattern), pattern)?;
             pattern.matmul(&self.for_every_query_head(&v)) // [batch, n_heads, seq, d_head]
         } else {
-            self.fused(&q, &k, &v, &surroundings.visible) // [batch, n_heads, seq, d_head]
+            self.fused(&q, &k, &v, visible) // [batch, n_heads, seq, d_head]
         };
         let z = tap.at(at(Site::AttnZ), z.transpose(1, 2))?; // [batch, seq, n_heads, d_head]
         ControlFlow::Continue(self.out.forward(&z.flatten(2, 3))) // [batch, seq, d_model]
+    }
+
+    /// Queries or keys `[batch, seq, heads, d_head]` behind their norm, same shape.
+    fn normed(&self, norm: &Norm, x: &Tensor) -> Tensor {
+        match self.config.qk_norm {
+            Some(QkNorm::WholeProjection) => norm.forward(&x.flatten(2, 3)).view_as(x),
+            _ => norm.forward(x),
+        }
     }
 
     /// softmax(q k^T * scale + mask) v without storing the scores, `[batch, n_heads, seq, d_head]`.
@@ -91,6 +91,10 @@ impl Attention {
     /// The attention weights themselves, `[batch, n_heads, seq, keys]`; the same as [`Attention::fused`] uses.
     fn pattern(&self, q: &Tensor, k: &Tensor, visible: &Visible) -> Tensor {
         let scores = q.matmul(&self.for_every_query_head(k).transpose(-2, -1)) * self.config.scale;
+        let scores = match self.config.softcap {
+            Some(cap) => (scores / cap).tanh() * cap,
+            None => scores,
+        };
         let scores = match visible {
             Visible::All => scores,
             Visible::Causal => {

@@ -1,9 +1,14 @@
 //! One transformer block: `mid = x + attention(norm(x))`, `out = mid + mlp(norm(mid))`.
+//!
+//! A parallel block's MLP reads `x` as attention does: `out = x + attention(norm(x)) + mlp(norm'(x))` (Black et al.,
+//! arXiv 2204.06745 section 2.1). Some families norm what attention and MLP write, instead of what they read or beside
+//! it (OLMo Team, arXiv 2501.00656 section 2; Gemma Team, arXiv 2408.00118 section 2).
 
-use crate::attention::{Attention, Surroundings};
+use crate::attention::Attention;
 use crate::cache::LayerCache;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
+use crate::surroundings::Surroundings;
 use crate::tap::{Flow, Tap};
 use tch::Tensor;
 use untangle_schema::{HookPoint, Site};
@@ -11,10 +16,18 @@ use untangle_schema::{HookPoint, Site};
 /// One transformer block.
 #[derive(Debug)]
 pub(crate) struct Block {
-    pub(crate) ln1: Norm,
+    /// On what attention reads.
+    pub(crate) ln1: Option<Norm>,
     pub(crate) attention: Attention,
-    pub(crate) ln2: Norm,
+    /// On what attention writes.
+    pub(crate) ln1_post: Option<Norm>,
+    /// On what the MLP reads.
+    pub(crate) ln2: Option<Norm>,
     pub(crate) mlp: Mlp,
+    /// On what the MLP writes.
+    pub(crate) ln2_post: Option<Norm>,
+    /// Whether the MLP reads what attention reads.
+    pub(crate) parallel: bool,
 }
 
 impl Block {
@@ -30,12 +43,24 @@ impl Block {
         let at = |site| HookPoint::block(layer, site);
         let pre = tap.at(at(Site::ResidPre), stream)?;
 
-        let attn_out = self.attention.forward(&self.ln1.forward(&pre), layer, surroundings, cache, tap)?;
-        let attn_out = tap.at(at(Site::AttnOut), attn_out)?;
-        let mid = tap.at(at(Site::ResidMid), pre + attn_out)?;
-
-        let mlp_out = self.mlp.forward(&self.ln2.forward(&mid), layer, tap)?;
-        let mlp_out = tap.at(at(Site::MlpOut), mlp_out)?;
+        let read = through(self.ln1.as_ref(), pre.shallow_clone());
+        let attn_out = self.attention.forward(&read, layer, surroundings, cache, tap)?;
+        let attn_out = tap.at(at(Site::AttnOut), through(self.ln1_post.as_ref(), attn_out))?;
+        let (mid, read) = if self.parallel {
+            (&pre + attn_out, pre)
+        } else {
+            let mid = tap.at(at(Site::ResidMid), pre + attn_out)?;
+            (mid.shallow_clone(), mid)
+        };
+        let mlp_out = self.mlp.forward(&through(self.ln2.as_ref(), read), layer, tap)?;
+        let mlp_out = tap.at(at(Site::MlpOut), through(self.ln2_post.as_ref(), mlp_out))?;
         tap.at(at(Site::ResidPost), mid + mlp_out)
+    }
+}
+
+fn through(norm: Option<&Norm>, x: Tensor) -> Tensor {
+    match norm {
+        Some(norm) => norm.forward(&x),
+        None => x,
     }
 }

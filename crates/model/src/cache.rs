@@ -12,13 +12,33 @@ pub struct KvCache {
     /// Real tokens among those seen, bool `[batch, len]`; none while all were real.
     mask: Option<Tensor>,
     len: i64,
+    /// Texts are treated as if they had at least so many tokens.
+    planned_len: usize,
 }
 
 impl KvCache {
     /// An empty cache for a model of this configuration.
     pub fn new(config: &ModelConfig) -> Self {
         let layers = (0..config.n_layers).map(|_| LayerCache::default()).collect();
-        Self { layers, mask: None, len: 0 }
+        Self { layers, mask: None, len: 0, planned_len: 0 }
+    }
+
+    /// An empty cache for texts that will have `len` tokens. Models with LongRoPE turn all tokens of a long text by
+    /// other angles than those of a short one, so that keys of both do not go together; other models do not care.
+    pub fn for_length(config: &ModelConfig, len: usize) -> Self {
+        Self { planned_len: len, ..Self::new(config) }
+    }
+
+    /// Tokens that the texts were announced to have.
+    pub(crate) fn planned_len(&self) -> usize {
+        self.planned_len
+    }
+
+    /// Whether a pass that makes texts of `len` tokens needs other angles than those of the keys that are here, for
+    /// rows without padding.
+    pub(crate) fn is_outgrown_by(&self, len: usize, config: &ModelConfig) -> bool {
+        let border = config.long_text_border().unwrap_or(usize::MAX);
+        !self.is_empty() && self.len().max(self.planned_len) <= border && len > border
     }
 
     /// Tokens per row that were seen.
@@ -31,17 +51,42 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Checks that a pass of `batch` rows through `n_layers` blocks can go on from here.
-    pub(crate) fn check(&self, n_layers: usize, batch: i64) -> Result<(), ModelError> {
+    /// Checks that a pass of `tokens` `[batch, seq]` can go on from here.
+    pub(crate) fn check(&self, config: &ModelConfig, tokens: &Tensor, mask: Option<&Tensor>) -> Result<(), ModelError> {
+        let (n_layers, batch) = (config.n_layers, tokens.size()[0]);
         let rows = self.layers.first().and_then(|layer| Some(layer.stored.as_ref()?.0.size()[0]));
-        if self.layers.len() == n_layers && (self.len == 0 || rows == Some(batch)) {
-            return Ok(());
+        if self.layers.len() != n_layers || (self.len > 0 && rows != Some(batch)) {
+            return Err(ModelError::Input {
+                what: "cache",
+                found: format!("of {} layers and {} rows", self.layers.len(), rows.unwrap_or(0)),
+                expected: format!("{n_layers} layers and {batch} rows"),
+            });
         }
-        Err(ModelError::Input {
-            what: "cache",
-            found: format!("of {} layers and {} rows", self.layers.len(), rows.unwrap_or(0)),
-            expected: format!("{n_layers} layers and {batch} rows"),
-        })
+        let Some(border) = config.long_text_border() else { return Ok(()) };
+        match self.crosses(border as i64, tokens, mask) {
+            false => Ok(()),
+            true => Err(ModelError::Input {
+                what: "cache",
+                found: format!("made for texts of at most {border} tokens"),
+                expected: "KvCache::for_length, as this model turns all tokens of longer texts by other angles".into(),
+            }),
+        }
+    }
+
+    /// Whether a row of this pass has more than `border` real tokens, and its tokens before the pass were not treated
+    /// as those of such a text.
+    fn crosses(&self, border: i64, tokens: &Tensor, mask: Option<&Tensor>) -> bool {
+        if self.len == 0 || self.planned_len as i64 > border || self.len + tokens.size()[1] <= border {
+            return false;
+        }
+        let real = |mask: &Tensor, len: i64| mask.narrow(1, 0, len).sum_dim_intlist(1, false, Kind::Int64); // [batch]
+        match self.mask_with(tokens, mask) {
+            None => self.len <= border,
+            Some(mask) => {
+                let (before, after) = (real(&mask, self.len), real(&mask, mask.size()[1]));
+                before.le(border).logical_and(&after.gt(border)).any().int64_value(&[]) != 0
+            }
+        }
     }
 
     /// Which tokens are real, old and new, bool `[batch, len + seq]`; none when all are. `tokens` is `[batch, seq]`.

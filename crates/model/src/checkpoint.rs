@@ -17,9 +17,9 @@ use std::rc::Rc;
 use tch::{Kind, Tensor};
 
 /// File name of weights in one piece.
-const SINGLE: &str = "model.safetensors";
+pub(crate) const SINGLE: &str = "model.safetensors";
 /// File name of the list of shards.
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// Longest header that is read, as in the safetensors library.
 const MAX_HEADER: u64 = 100_000_000;
 /// Bytes of the header's length.
@@ -89,7 +89,7 @@ impl Checkpoint {
 }
 
 /// The shard files that an index names, sorted; all must be plain names, so that no file elsewhere is read.
-fn shard_names(index: &Path) -> Result<BTreeSet<String>, ModelError> {
+pub(crate) fn shard_names(index: &Path) -> Result<BTreeSet<String>, ModelError> {
     let text = std::fs::read(index).map_err(|source| ModelError::Io { path: index.to_owned(), source })?;
     let fields = Fields::parse(index, &text)?;
     let refuse = || fields.refuse("weight_map", "an object of tensor names and the names of files beside it");
@@ -120,6 +120,10 @@ impl<R: Read> Shard<'_, R> {
             let bytes = self.bytes((info.data_offsets.1 - info.data_offsets.0) as u64)?;
             if !(reading.ignored)(&name) {
                 let tensor = self.tensor(&name, info, &bytes)?.to_kind(reading.kind);
+                if let Some((_, other)) = tensors.get(&name) {
+                    let (path, other) = (self.path.to_owned(), other.to_path_buf());
+                    return Err(ModelError::DuplicateTensor { path, name, other });
+                }
                 tensors.insert(name, (tensor, Rc::clone(&path)));
             }
         }

@@ -1,7 +1,6 @@
 //! What a decoder can be: the sizes and choices by which one model differs from another.
 
-use crate::error::ModelError;
-use std::path::Path;
+use untangle_schema::{HookPoint, Site};
 
 /// One decoder-only transformer, described completely. [`ModelConfig::from_json`] reads it from `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +19,22 @@ pub struct ModelConfig {
     pub max_context: usize,
     /// Attention's sizes and biases.
     pub attention: AttentionConfig,
-    /// The norm before attention, before the MLP, and at the end.
+    /// The blocks whose queries see only the nearest keys; none where all see all.
+    pub windows: Option<Windows>,
+    /// The norms of the blocks and the one at the end.
     pub norm: NormConfig,
+    /// Where a block's norms stand.
+    pub norm_places: NormPlaces,
+    /// Whether attention and MLP both read the stream that enters the block; else the MLP reads what attention wrote.
+    pub parallel: bool,
     /// How positions enter.
     pub positions: Positions,
     /// The MLP's form.
     pub mlp: MlpConfig,
+    /// Factor on the token embeddings, rounded to the kind of the activations.
+    pub embed_scale: Option<f64>,
+    /// Logits are capped softly: cap * tanh(logit / cap).
+    pub logit_softcap: Option<f64>,
     /// Whether the unembedding is the token embedding.
     pub tied_unembedding: bool,
     /// Beginning-of-sequence token that `config.json` names.
@@ -39,19 +48,58 @@ pub struct ModelConfig {
 pub enum Family {
     /// GPT-2 (Radford et al. 2019).
     Gpt2,
+    /// GPT-NeoX (Black et al., arXiv 2204.06745) and Pythia (Biderman et al., arXiv 2304.01373).
+    GptNeox,
     /// Llama 1 to 3 (Touvron et al., arXiv 2302.13971), and models of their form.
     Llama,
+    /// Mistral (Jiang et al., arXiv 2310.06825).
+    Mistral,
+    /// Qwen 2 and 2.5 (Yang et al., arXiv 2407.10671).
+    Qwen2,
+    /// Qwen 3 (Yang et al., arXiv 2505.09388), the dense models.
+    Qwen3,
+    /// Gemma (Gemma Team, arXiv 2403.08295).
+    Gemma,
+    /// Gemma 2 (Gemma Team, arXiv 2408.00118).
+    Gemma2,
+    /// Gemma 3 (Gemma Team, arXiv 2503.19786), the text models.
+    Gemma3,
+    /// OLMo 2 (OLMo Team, arXiv 2501.00656).
+    Olmo2,
+    /// Phi-3 (Abdin et al., arXiv 2404.14219).
+    Phi3,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 2] = [Family::Gpt2, Family::Llama];
+    pub const ALL: [Family; 11] = [
+        Family::Gpt2,
+        Family::GptNeox,
+        Family::Llama,
+        Family::Mistral,
+        Family::Qwen2,
+        Family::Qwen3,
+        Family::Gemma,
+        Family::Gemma2,
+        Family::Gemma3,
+        Family::Olmo2,
+        Family::Phi3,
+    ];
 
     /// `model_type` in `config.json`.
     pub const fn model_type(self) -> &'static str {
         match self {
             Family::Gpt2 => "gpt2",
+            Family::GptNeox => "gpt_neox",
             Family::Llama => "llama",
+            Family::Mistral => "mistral",
+            Family::Qwen2 => "qwen2",
+            Family::Qwen3 => "qwen3",
+            Family::Gemma => "gemma",
+            Family::Gemma2 => "gemma2",
+            Family::Gemma3 => "gemma3_text",
+            Family::Olmo2 => "olmo2",
+            Family::Phi3 => "phi3",
         }
     }
 }
@@ -71,15 +119,80 @@ pub struct AttentionConfig {
     pub qkv_bias: bool,
     /// Whether the output projection has a bias.
     pub out_bias: bool,
+    /// The norm on queries and keys, before positions enter.
+    pub qk_norm: Option<QkNorm>,
+    /// Scores are capped softly before the mask: cap * tanh(score / cap).
+    pub softcap: Option<f64>,
 }
 
-/// A norm over `d_model`.
+/// What a norm on queries and keys runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkNorm {
+    /// Every head by itself, all with the same weight `[d_head]`.
+    PerHead,
+    /// All heads together, with a weight `[n_heads * d_head]`.
+    WholeProjection,
+}
+
+/// Blocks whose queries see only the nearest keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Windows {
+    /// Keys that a query sees, its own included.
+    pub size: usize,
+    /// Which blocks; one entry for each.
+    pub layers: Vec<bool>,
+    /// The rotary angles of these blocks, where they differ from the others'.
+    pub rotary: Option<Rotary>,
+}
+
+impl Windows {
+    /// Whether block `layer` has a window.
+    pub fn covers(&self, layer: usize) -> bool {
+        self.layers.get(layer) == Some(&true)
+    }
+}
+
+/// The form of a norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormConfig {
     /// Which norm.
     pub kind: NormKind,
     /// Added to the variance or the mean square.
     pub eps: f64,
+    /// Added to the weight before it multiplies: 1 where the weight is learned as a distance from 1, else 0.
+    pub offset: f64,
+    /// Whether an RMSNorm's weight multiplies in f32, before the result is rounded to the kind of the activations.
+    pub scale_in_f32: bool,
+}
+
+impl NormConfig {
+    /// A norm whose weight multiplies as it is.
+    pub const fn plain(kind: NormKind, eps: f64) -> Self {
+        Self { kind, eps, offset: 0.0, scale_in_f32: false }
+    }
+}
+
+/// Where a block's norms stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormPlaces {
+    /// On what attention and MLP read.
+    Before,
+    /// On what they write, before it is added to the stream.
+    After,
+    /// On both.
+    Around,
+}
+
+impl NormPlaces {
+    /// Whether there is one on what is read.
+    pub fn before(self) -> bool {
+        self != NormPlaces::After
+    }
+
+    /// Whether there is one on what is written.
+    pub fn after(self) -> bool {
+        self != NormPlaces::Before
+    }
 }
 
 /// Which norm.
@@ -92,7 +205,7 @@ pub enum NormKind {
 }
 
 /// How positions enter the model.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Positions {
     /// A learned embedding, added to the token embedding.
     Learned,
@@ -100,17 +213,26 @@ pub enum Positions {
     Rotary(Rotary),
 }
 
-/// The angles of a rotary embedding: pair i of a head turns by position * theta^(-2i/d_head).
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The angles of a rotary embedding: pair i of a head turns by position * theta^(-2i/d_rotary).
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rotary {
     /// Base of the frequencies.
     pub theta: f64,
+    /// Leading coordinates of a head that turn, an odd number rounded up to a pair; the rest stays as it is.
+    pub d_rotary: usize,
     /// How the frequencies are stretched for long contexts.
     pub scaling: RotaryScaling,
 }
 
+impl Rotary {
+    /// Pairs of coordinates that turn.
+    pub fn n_pairs(&self) -> usize {
+        self.d_rotary.div_ceil(2)
+    }
+}
+
 /// Stretching of rotary frequencies (`rope_scaling` of `config.json`).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RotaryScaling {
     /// None.
     Unscaled,
@@ -129,6 +251,17 @@ pub enum RotaryScaling {
         high_freq_factor: f64,
         /// Context before the stretching.
         original_context: f64,
+    },
+    /// LongRoPE: every pair's frequency has its own divisor, in texts beyond `original_context` another one.
+    Long {
+        /// Divisors for texts of at most `original_context` tokens, one per pair.
+        short: Vec<f64>,
+        /// Divisors for longer texts, one per pair.
+        long: Vec<f64>,
+        /// Context before the stretching, in tokens.
+        original_context: usize,
+        /// Factor on cosines and sines.
+        amplitude: f64,
     },
 }
 
@@ -156,85 +289,21 @@ pub enum Activation {
     Relu,
 }
 
-/// Largest accepted value of any width or count. A header beyond it is damaged: the largest public models stay two
-/// orders of magnitude below.
-const MAX_SIZE: usize = 1 << 24;
-/// Largest accepted number of blocks.
-const MAX_LAYERS: usize = 1 << 12;
-
 impl ModelConfig {
-    /// Checks every relation between the fields. `path` is the file that errors name.
-    ///
-    /// # Errors
-    /// [`ModelError::Field`] on the first field that is out of range, zero, or does not fit another.
-    pub fn validate(&self, path: &Path) -> Result<(), ModelError> {
-        let a = &self.attention;
-        let sizes = [
-            ("number of layers", self.n_layers, MAX_LAYERS),
-            ("model width", self.d_model, MAX_SIZE),
-            ("MLP width", self.d_mlp, MAX_SIZE),
-            ("vocabulary size", self.vocab_size, MAX_SIZE),
-            ("context length", self.max_context, 1 << 31),
-            ("number of attention heads", a.n_heads, 1 << 16),
-            ("number of key-value heads", a.n_kv_heads, 1 << 16),
-            ("head width", a.d_head, 1 << 16),
-        ];
-        for (field, value, max) in sizes {
-            check(path, (1..=max).contains(&value), field, value, || format!("1 to {max}"))?;
-        }
-        check(path, a.n_heads.is_multiple_of(a.n_kv_heads), "number of key-value heads", a.n_kv_heads, || {
-            format!("a divisor of the {} attention heads", a.n_heads)
-        })?;
-        check(path, a.scale.is_finite() && a.scale > 0.0, "attention scale", a.scale, positive)?;
-        let eps = self.norm.eps;
-        check(path, eps.is_finite() && eps > 0.0, "epsilon of the norm", eps, positive)?;
-        self.validate_positions(path)?;
-        for id in self.bos_token.iter().chain(&self.eos_tokens) {
-            check(path, (*id as usize) < self.vocab_size, "bos_token_id or eos_token_id", id, || {
-                format!("ids below the vocabulary size {}", self.vocab_size)
-            })?;
-        }
-        Ok(())
+    /// All hook points of such a model, in the order of the pass.
+    pub fn hook_points(&self) -> Vec<HookPoint> {
+        let absent =
+            |point: &HookPoint| self.parallel && matches!(point, HookPoint::Block { site: Site::ResidMid, .. });
+        HookPoint::all(self.n_layers).into_iter().filter(|point| !absent(point)).collect()
     }
 
-    fn validate_positions(&self, path: &Path) -> Result<(), ModelError> {
-        let Positions::Rotary(rotary) = self.positions else { return Ok(()) };
-        let d_head = self.attention.d_head;
-        check(path, d_head.is_multiple_of(2), "head width", d_head, || "an even number, for rotary positions".into())?;
-        let theta_is_base = rotary.theta.is_finite() && rotary.theta > 1.0;
-        check(path, theta_is_base, "rope_theta", rotary.theta, || "numbers above 1".into())?;
-        let (factors, ordered) = match rotary.scaling {
-            RotaryScaling::Unscaled => (vec![], true),
-            RotaryScaling::Linear { factor } => (vec![factor], true),
-            RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                (vec![factor, low_freq_factor, high_freq_factor, original_context], low_freq_factor < high_freq_factor)
+    /// Tokens beyond which all of a text's angles are others (LongRoPE); none where angles do not depend on the length.
+    pub(crate) fn long_text_border(&self) -> Option<usize> {
+        match &self.positions {
+            Positions::Rotary(Rotary { scaling: RotaryScaling::Long { original_context, .. }, .. }) => {
+                Some(*original_context)
             }
-        };
-        for factor in factors {
-            check(path, factor.is_finite() && factor > 0.0, "factor of rope_scaling", factor, positive)?;
+            _ => None,
         }
-        check(path, ordered, "high_freq_factor of rope_scaling", "too low", || "numbers above low_freq_factor".into())
     }
-}
-
-fn positive() -> String {
-    "positive numbers".into()
-}
-
-fn check(
-    path: &Path,
-    holds: bool,
-    field: &str,
-    found: impl ToString,
-    supported: impl FnOnce() -> String,
-) -> Result<(), ModelError> {
-    if holds {
-        return Ok(());
-    }
-    Err(ModelError::Field {
-        path: path.to_owned(),
-        field: field.to_owned(),
-        found: found.to_string(),
-        supported: supported(),
-    })
 }

@@ -1,13 +1,18 @@
 //! What can go wrong with models.
 
+use crate::hub::HubError;
 use std::error::Error;
 use std::path::PathBuf;
+use untangle_schema::hook_pattern::NoSuchHooks;
 use untangle_schema::{Classify, Fault, HookPoint};
 
 /// An error of this crate. Files are named by path, or by their usual name where a model came from memory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// A model or data set could not be fetched from a hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// Reading a file failed.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -74,6 +79,16 @@ pub enum ModelError {
         /// Its name.
         name: String,
     },
+    /// A tensor that two weight files hold.
+    #[error("{}: tensor `{name}` is in {} too", .path.display(), .other.display())]
+    DuplicateTensor {
+        /// The weight file.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// The other weight file.
+        other: PathBuf,
+    },
     /// A tensor of another shape than config.json asks for.
     #[error("{}: tensor `{name}` has shape {found:?}, config.json asks for {expected:?}", .path.display())]
     WrongShape {
@@ -123,6 +138,15 @@ pub enum ModelError {
         point: HookPoint,
         /// Index of the last block.
         last_layer: usize,
+    },
+    /// A pattern that means no hook point of the model.
+    #[error(transparent)]
+    NoSuchHooks(#[from] NoSuchHooks),
+    /// A hook point between attention and MLP, in a model where both read the same stream.
+    #[error("the model has no hook point `{point}`: its attention and MLP run side by side")]
+    NoStreamBetween {
+        /// The point.
+        point: HookPoint,
     },
     /// A hook point whose rows have no fixed width.
     #[error("`{point}` has as many columns as there are keys in the pass, so it has no fixed width")]
@@ -200,6 +224,7 @@ impl ModelError {
 impl Classify for ModelError {
     fn fault(&self) -> Fault {
         match self {
+            ModelError::Hub(error) => error.fault(),
             ModelError::Io { .. } => Fault::Io,
             ModelError::Hook { fault, .. } => *fault,
             ModelError::HookShape { .. } | ModelError::Torch { .. } => Fault::Internal,
@@ -210,11 +235,14 @@ impl Classify for ModelError {
             | ModelError::ContextExceeded { .. } => Fault::Usage,
             ModelError::NoModel { .. }
             | ModelError::NoSuchHook { .. }
+            | ModelError::NoSuchHooks(_)
+            | ModelError::NoStreamBetween { .. }
             | ModelError::Json { .. }
             | ModelError::Field { .. }
             | ModelError::Weights { .. }
             | ModelError::MissingTensor { .. }
             | ModelError::UnexpectedTensor { .. }
+            | ModelError::DuplicateTensor { .. }
             | ModelError::WrongShape { .. }
             | ModelError::WrongDtype { .. }
             | ModelError::Tokenizer { .. }

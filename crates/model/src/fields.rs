@@ -52,30 +52,54 @@ impl Fields {
         }
     }
 
-    /// A count that may be absent or null.
-    pub(crate) fn size_or_none(&self, name: &str) -> Result<Option<usize>, ModelError> {
-        let read = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
-        self.get(name).map(|value| read(value).ok_or_else(|| self.refuse(name, "a whole number"))).transpose()
+    /// A count from 1 to `max` that may be absent or null.
+    pub(crate) fn size_or_none(&self, name: &str, max: usize) -> Result<Option<usize>, ModelError> {
+        let read = |value: &Value| {
+            let size = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=max).contains(n));
+            size.ok_or_else(|| self.refuse(name, format!("a whole number from 1 to {max}")))
+        };
+        self.get(name).map(read).transpose()
     }
 
-    /// A count that must be there.
-    pub(crate) fn size(&self, name: &str) -> Result<usize, ModelError> {
-        self.size_or_none(name)?.ok_or_else(|| self.refuse(name, "a whole number"))
+    /// A count from 1 to `max` that must be there.
+    pub(crate) fn size(&self, name: &str, max: usize) -> Result<usize, ModelError> {
+        let missing = || self.refuse(name, format!("a whole number from 1 to {max}"));
+        self.size_or_none(name, max)?.ok_or_else(missing)
     }
 
-    /// A count with the family's default.
-    pub(crate) fn size_or(&self, name: &str, default: usize) -> Result<usize, ModelError> {
-        Ok(self.size_or_none(name)?.unwrap_or(default))
+    /// A count from 1 to `max` with the family's default.
+    pub(crate) fn size_or(&self, name: &str, max: usize, default: usize) -> Result<usize, ModelError> {
+        Ok(self.size_or_none(name, max)?.unwrap_or(default))
     }
 
-    /// A number that must be there.
-    pub(crate) fn number(&self, name: &str) -> Result<f64, ModelError> {
-        self.get(name).and_then(Value::as_f64).ok_or_else(|| self.refuse(name, "a number"))
+    /// A positive number that must be there.
+    pub(crate) fn positive(&self, name: &str) -> Result<f64, ModelError> {
+        let number = self.get(name).and_then(Value::as_f64).filter(|number| number.is_finite() && *number > 0.0);
+        number.ok_or_else(|| self.refuse(name, "a positive number"))
     }
 
-    /// A number with the family's default.
-    pub(crate) fn number_or(&self, name: &str, default: f64) -> Result<f64, ModelError> {
-        if self.get(name).is_none() { Ok(default) } else { self.number(name) }
+    /// A positive number with the family's default.
+    pub(crate) fn positive_or(&self, name: &str, default: f64) -> Result<f64, ModelError> {
+        if self.get(name).is_none() { Ok(default) } else { self.positive(name) }
+    }
+
+    /// A positive number that null switches off; `default` where the field is absent.
+    pub(crate) fn positive_or_null(&self, name: &str, default: Option<f64>) -> Result<Option<f64>, ModelError> {
+        match self.map.get(name) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(_) => self.positive(name).map(Some),
+        }
+    }
+
+    /// A list of `n` positive numbers.
+    pub(crate) fn positives(&self, name: &str, n: usize) -> Result<Vec<f64>, ModelError> {
+        let read = |list: &Vec<Value>| -> Option<Vec<f64>> {
+            let number = |value: &Value| value.as_f64().filter(|number| number.is_finite() && *number > 0.0);
+            (list.len() == n).then(|| list.iter().map(number).collect())?
+        };
+        let list = self.get(name).and_then(Value::as_array).and_then(read);
+        list.ok_or_else(|| self.refuse(name, format!("a list of {n} positive numbers")))
     }
 
     /// A truth value with the family's default.

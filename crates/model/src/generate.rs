@@ -84,21 +84,19 @@ pub fn generate_rows(
 ) -> Result<Vec<Continuation>, ModelError> {
     check(model, prompt, options, hook)?;
     let mut rows: Vec<Row> = seeds.iter().map(|seed| Row::new(*seed, options)).collect();
+    let mut texts = Texts { prompt: prompt.len(), rows: vec![prompt.to_vec(); rows.len()] };
     let mut cache = KvCache::new(model.config());
-    let mut tokens = vec![prompt.to_vec(); rows.len()];
-    let mut phase = Phase::Prompt;
     while rows.iter().any(|row| row.stop.is_none()) {
-        let logits = tch::no_grad(|| last_logits(model, &tokens, phase, &mut cache, hook))?;
+        let logits = tch::no_grad(|| texts.last_logits(model, &mut cache, hook))?;
+        let mut chosen = vec![0; rows.len()];
         for (index, row) in rows.iter_mut().enumerate().filter(|(_, row)| row.stop.is_none()) {
             let not_finite = ModelError::NotFinite { n_tokens: cache.len() };
-            let chosen = options.sampling.choose(&logits[index], &mut row.rng).ok_or(not_finite)? as u32;
-            if row.accept(chosen, model, options, cache.len()) {
-                on_token(index, chosen);
+            chosen[index] = options.sampling.choose(&logits[index], &mut row.rng).ok_or(not_finite)? as u32;
+            if row.accept(chosen[index], model, options, cache.len()) {
+                on_token(index, chosen[index]);
             }
-            tokens[index] = vec![chosen];
         }
-        tokens.iter_mut().for_each(|row| row.drain(..row.len() - 1).for_each(drop));
-        phase = Phase::Generated;
+        texts.push(&chosen);
     }
     Ok(rows.into_iter().map(Row::finish).collect())
 }
@@ -121,20 +119,56 @@ fn check(model: &LanguageModel, prompt: &[u32], options: &GenerateOptions, hook:
     Ok(())
 }
 
-/// One pass over every row's tokens; the logits after the last of them, `[batch][vocab]`.
-fn last_logits(
-    model: &LanguageModel,
-    tokens: &[Vec<u32>],
-    phase: Phase,
-    cache: &mut KvCache,
-    hook: &mut dyn Hook,
-) -> Result<Vec<Vec<f32>>, ModelError> {
-    let ids: Vec<i64> = tokens.iter().flatten().map(|id| i64::from(*id)).collect();
-    let tokens = Tensor::from_slice(&ids).view([tokens.len() as i64, -1]).to_device(model.device()); // [batch, seq]
-    let input = Input { tokens: &tokens, mask: None, phase, logits: Logits::Last };
-    let logits = model.forward_with(&input, Some(cache), hook)?;
-    let logits = logits.expect("a hook without a last point does not end a pass").squeeze_dim(1); // [batch, vocab]
-    Ok(Vec::try_from(logits.to_device(tch::Device::Cpu)).expect("two dimensions of f32 are rows of f32"))
+/// All tokens of all rows, those of rows that have ended too.
+struct Texts {
+    /// Length of the prompt.
+    prompt: usize,
+    rows: Vec<Vec<u32>>,
+}
+
+impl Texts {
+    fn push(&mut self, chosen: &[u32]) {
+        self.rows.iter_mut().zip(chosen).for_each(|(row, token)| row.push(*token));
+    }
+
+    /// The logits after the last token, `[batch][vocab]`, by a pass over what `cache` does not hold; where the model
+    /// turns the tokens of texts of this length by other angles, over all tokens again.
+    fn last_logits(
+        &self,
+        model: &LanguageModel,
+        cache: &mut KvCache,
+        hook: &mut dyn Hook,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
+        let len = self.rows.first().map_or(0, Vec::len);
+        if cache.is_outgrown_by(len, model.config()) {
+            *cache = KvCache::for_length(model.config(), len);
+        }
+        let mut logits = None;
+        for (end, phase) in [(self.prompt, Phase::Prompt), (len, Phase::Generated)] {
+            if cache.len() < end {
+                logits = Some(self.pass(model, end, phase, cache, hook)?);
+            }
+        }
+        let logits = logits.expect("every pass but the first follows a push").squeeze_dim(1); // [batch, vocab]
+        Ok(Vec::try_from(logits.to_device(tch::Device::Cpu)).expect("two dimensions of f32 are rows of f32"))
+    }
+
+    /// One pass over every row's tokens up to `end`; the logits after the last of them, `[batch, 1, vocab]`.
+    fn pass(
+        &self,
+        model: &LanguageModel,
+        end: usize,
+        phase: Phase,
+        cache: &mut KvCache,
+        hook: &mut dyn Hook,
+    ) -> Result<Tensor, ModelError> {
+        let new = self.rows.iter().flat_map(|row| &row[cache.len()..end]);
+        let ids: Vec<i64> = new.map(|id| i64::from(*id)).collect();
+        let tokens = Tensor::from_slice(&ids).view([self.rows.len() as i64, -1]).to_device(model.device());
+        let input = Input { tokens: &tokens, mask: None, phase, logits: Logits::Last };
+        let logits = model.forward_with(&input, Some(cache), hook)?;
+        Ok(logits.expect("a hook without a last point does not end a pass"))
+    }
 }
 
 /// One text that is being written.

@@ -9,7 +9,8 @@ use untangle_schema::HookPoint;
 pub enum Phase {
     /// Tokens that the caller gave.
     Prompt,
-    /// Tokens that the model sampled, one per row and pass.
+    /// Tokens that the model sampled: one per row and pass, but where a text outgrows the angles of short texts
+    /// (LongRoPE), and all of its tokens pass again.
     Generated,
 }
 

@@ -49,7 +49,7 @@ impl<'a> Input<'a> {
             require("mask", mask, mask.size() == size, Kind::Bool, device, &format!("bool {size:?}"))?;
         }
         if let Some(cache) = cache {
-            cache.check(config.n_layers, size[0])?;
+            cache.check(config, self.tokens, self.mask)?;
         }
         let tokens = cache.map_or(0, KvCache::len) + size[1] as usize;
         if tokens > config.max_context {

@@ -17,6 +17,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
+use untangle_schema::hook_pattern::expand_among;
 use untangle_schema::{HookPoint, ModelIdentity, Site};
 
 /// Arithmetic of the forward pass and where it runs.
@@ -55,6 +56,8 @@ pub struct LanguageModel {
     decoder: Decoder,
     tokenizer: Option<Tokenizer>,
     name: String,
+    /// Commit of the hub's repository that it was fetched from.
+    revision: Option<String>,
     weights_sha256: String,
     kind: Kind,
     device: Device,
@@ -73,9 +76,8 @@ impl LanguageModel {
             .ok_or_else(|| ModelError::NoModel { path: dir.to_owned(), missing: "config.json" })?;
         let config = ModelConfig::from_json(&path, &text)?;
         let tokenizer = TokenizerFiles::read(dir)?.map(|files| Tokenizer::new(&files, &config)).transpose()?;
-        let names = Names::of(&config);
-        let reading = Reading { kind: options.kind, ignored: &|name| names.ignores(name, &config) };
-        let checkpoint = Checkpoint::from_dir(dir, &reading)?;
+        let ignored = |name: &str| Names::of(&config).ignores(name);
+        let checkpoint = Checkpoint::from_dir(dir, &Reading { kind: options.kind, ignored: &ignored })?;
         let name = dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
         Self::from_checkpoint(name.unwrap_or_else(|| "model".into()), config, checkpoint, tokenizer, options)
     }
@@ -87,9 +89,8 @@ impl LanguageModel {
     pub fn from_memory(files: &ModelFiles<'_>, options: &LoadOptions) -> Result<Self, ModelError> {
         let config = ModelConfig::from_json(&PathBuf::from("config.json"), files.config)?;
         let tokenizer = files.tokenizer.map(|json| Tokenizer::new(&TokenizerFiles::in_memory(json), &config));
-        let names = Names::of(&config);
-        let reading = Reading { kind: options.kind, ignored: &|name| names.ignores(name, &config) };
-        let checkpoint = Checkpoint::from_bytes(files.weights, &reading)?;
+        let ignored = |name: &str| Names::of(&config).ignores(name);
+        let checkpoint = Checkpoint::from_bytes(files.weights, &Reading { kind: options.kind, ignored: &ignored })?;
         Self::from_checkpoint(files.name.to_owned(), config, checkpoint, tokenizer.transpose()?, options)
     }
 
@@ -130,7 +131,14 @@ impl LanguageModel {
         weights_sha256: String,
         options: &LoadOptions,
     ) -> Self {
-        Self { decoder, tokenizer, name, weights_sha256, kind: options.kind, device: options.device }
+        let (kind, device) = (options.kind, options.device);
+        Self { decoder, tokenizer, name, revision: None, weights_sha256, kind, device }
+    }
+
+    /// The same model under the name and revision of where it came from, such as a hub id and a commit.
+    pub fn with_origin(mut self, name: String, revision: Option<String>) -> Self {
+        (self.name, self.revision) = (name, revision);
+        self
     }
 
     /// What the model is.
@@ -150,7 +158,7 @@ impl LanguageModel {
     pub fn identity(&self) -> ModelIdentity {
         ModelIdentity {
             name: self.name.clone(),
-            revision: None,
+            revision: self.revision.clone(),
             model_type: self.config().family.model_type().to_owned(),
             weights_sha256: self.weights_sha256.clone(),
             tokenizer_sha256: self.tokenizer.as_ref().map_or_else(String::new, |t| t.sha256().to_owned()),
@@ -226,17 +234,18 @@ impl LanguageModel {
         }
     }
 
-    /// The unembedding W_U, `[d_model, vocab]`: logits are `affine(normalize(x)) W_U`.
+    /// The unembedding W_U, `[d_model, vocab]`: logits, before a soft cap, are `affine(normalize(x)) W_U`.
     pub fn unembedding(&self) -> Tensor {
         self.decoder.unembed().tr()
     }
 
-    /// The unembedding with the final norm's weight folded in, `[d_model, vocab]`: entry (i, v) is w_i W_U(i, v), and
-    /// for LayerNorm each column's mean is taken off, as the norm takes off the stream's. A direction d in the final
-    /// stream then moves the logits along `d^T W`, up to the norm's scale of the token at hand.
+    /// The unembedding with the final norm's weight folded in, `[d_model, vocab]`: entry (i, v) is w_i W_U(i, v), where
+    /// w is what multiplies in the norm, and for LayerNorm each column's mean is taken off, as the norm takes off the
+    /// stream's. A direction d in the final stream then moves the logits, before a soft cap, along `d^T W`, up to the
+    /// norm's scale of the token at hand.
     pub fn unembedding_folded(&self) -> Tensor {
         let norm = &self.decoder.ln_final;
-        let folded = self.unembedding() * norm.weight.unsqueeze(1); // [d_model, vocab]
+        let folded = self.unembedding() * norm.scale().unsqueeze(1).to_kind(self.kind); // [d_model, vocab]
         match norm.config.kind {
             NormKind::RmsNorm => folded,
             NormKind::LayerNorm => &folded - folded.mean_dim(0, true, None::<Kind>),
@@ -249,14 +258,31 @@ impl LanguageModel {
         self.decoder.parameters().into_iter().map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
     }
 
+    /// All hook points of the model, in the order of the pass.
+    pub fn hook_points(&self) -> Vec<HookPoint> {
+        self.config().hook_points()
+    }
+
+    /// The hook points that a name or a pattern like `blocks.*.hook_resid_post` means, in the order of the pass.
+    ///
+    /// # Errors
+    /// It means none that the model has; the error says which it has.
+    pub fn hook_points_of(&self, pattern: &str) -> Result<Vec<HookPoint>, ModelError> {
+        Ok(expand_among(pattern, &self.hook_points())?)
+    }
+
     /// Whether the model has this hook point.
     ///
     /// # Errors
-    /// [`ModelError::NoSuchHook`] names the point and the blocks there are.
+    /// [`ModelError::NoSuchHook`] names the point and the blocks there are, [`ModelError::NoStreamBetween`] a point
+    /// between attention and MLP where both read the same.
     pub fn check_hook(&self, point: HookPoint) -> Result<(), ModelError> {
         match point {
             HookPoint::Block { layer, .. } if layer >= self.n_layers() => {
                 Err(ModelError::NoSuchHook { point, last_layer: self.n_layers() - 1 })
+            }
+            HookPoint::Block { site: Site::ResidMid, .. } if self.config().parallel => {
+                Err(ModelError::NoStreamBetween { point })
             }
             _ => Ok(()),
         }

@@ -4,8 +4,8 @@
 //! There is one decoder, [`ModelConfig`] says which. Reading order:
 //!
 //! - [`hook`]: the one seam of the workspace, through which everything sees or changes activations
-//! - `decoder`, `block`, `attention`, `mlp`, `norm`, `rotary`: the pass, in the order in which it runs
-//! - [`config`] and `families`: what a decoder can be, and what `config.json` says of it
+//! - `decoder`, `surroundings`, `block`, `attention`, `mlp`, `norm`, `rotary`: the pass, in the order in which it runs
+//! - [`config`], `validate` and `families`: what a decoder can be, and what `config.json` says of it
 //! - `checkpoint`, `names`, `parameters`, `assembly`: from weight files to a decoder
 //! - [`language_model`]: all of it together; [`tokenizer`] and [`mod@generate`]: text in, text out
 //!
@@ -21,11 +21,13 @@ mod linear;
 mod mlp;
 mod norm;
 mod rotary;
+mod surroundings;
 mod tap;
 
 pub mod config;
 mod families;
 mod fields;
+mod validate;
 
 mod assembly;
 mod checkpoint;
@@ -41,11 +43,14 @@ pub mod sampling;
 mod token_text;
 pub mod tokenizer;
 
+pub mod hub;
+
 pub use cache::KvCache;
 pub use config::ModelConfig;
 pub use error::ModelError;
 pub use generate::{Continuation, GenerateOptions, StopReason, generate, generate_rows};
 pub use hook::{Hook, NoHook, Pass, Phase};
+pub use hub::{HubError, HubOptions, ModelSource};
 pub use input::{Input, Logits};
 pub use language_model::{LanguageModel, LoadOptions, ModelFiles};
 pub use sampling::Sampling;

@@ -1,6 +1,6 @@
 //! Where each family's checkpoints keep a parameter: names and layouts.
 
-use crate::config::{Family, ModelConfig};
+use crate::config::{Family, ModelConfig, NormPlaces};
 
 /// A module of the decoder that has parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Module {
 /// A part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The norm before attention.
+    /// The norm on what attention reads.
     Norm1,
     /// The query projection.
     Query,
@@ -28,9 +28,15 @@ pub(crate) enum Part {
     Key,
     /// The value projection.
     Value,
+    /// The norm on queries.
+    QueryNorm,
+    /// The norm on keys.
+    KeyNorm,
     /// Attention's output projection.
     Out,
-    /// The norm before the MLP.
+    /// The norm on what attention writes.
+    Norm1Post,
+    /// The norm on what the MLP reads.
     Norm2,
     /// The MLP's first projection, the gate where gated.
     MlpFirst,
@@ -38,6 +44,8 @@ pub(crate) enum Part {
     MlpUp,
     /// The MLP's down projection.
     MlpDown,
+    /// The norm on what the MLP writes.
+    Norm2Post,
 }
 
 impl Module {
@@ -48,20 +56,34 @@ impl Module {
             Module::Positions => "pos_embed".into(),
             Module::FinalNorm => "ln_final".into(),
             Module::Unembed => "unembed".into(),
-            Module::Block(layer, part) => {
-                let part = match part {
-                    Part::Norm1 => "ln1",
-                    Part::Query => "attn.q",
-                    Part::Key => "attn.k",
-                    Part::Value => "attn.v",
-                    Part::Out => "attn.out",
-                    Part::Norm2 => "ln2",
-                    Part::MlpFirst => "mlp.first",
-                    Part::MlpUp => "mlp.up",
-                    Part::MlpDown => "mlp.down",
-                };
-                format!("blocks.{layer}.{part}")
-            }
+            Module::Block(layer, part) => format!("blocks.{layer}.{}", part.name()),
+        }
+    }
+
+    /// Whether its weight is that of a norm.
+    pub(crate) fn is_norm(self) -> bool {
+        use Part::{KeyNorm, Norm1, Norm1Post, Norm2, Norm2Post, QueryNorm};
+        let of_block = [Norm1, Norm1Post, Norm2, Norm2Post, QueryNorm, KeyNorm];
+        self == Module::FinalNorm || matches!(self, Module::Block(_, part) if of_block.contains(&part))
+    }
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Part::Norm1 => "ln1",
+            Part::Query => "attn.q",
+            Part::Key => "attn.k",
+            Part::Value => "attn.v",
+            Part::QueryNorm => "attn.q_norm",
+            Part::KeyNorm => "attn.k_norm",
+            Part::Out => "attn.out",
+            Part::Norm1Post => "ln1_post",
+            Part::Norm2 => "ln2",
+            Part::MlpFirst => "mlp.first",
+            Part::MlpUp => "mlp.up",
+            Part::MlpDown => "mlp.down",
+            Part::Norm2Post => "ln2_post",
         }
     }
 }
@@ -69,62 +91,100 @@ impl Module {
 /// How a checkpoint stores a module's weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// As we do: projections `[d_out, d_in]`, embeddings `[rows, d_model]`, norms `[d_model]`.
+    /// As we do: projections `[d_out, d_in]`, embeddings `[rows, d_model]`, norms `[d]`.
     Plain,
     /// `[d_in, d_out]`, GPT-2's Conv1D.
     Transposed,
-    /// Part `index` of `of` equal ones along d_out of `[d_in, of * d_out]`, GPT-2's c_attn.
-    TransposedPart {
+    /// Columns from `start` of `[d_in, total]`, GPT-2's c_attn.
+    Columns {
+        /// The first.
+        start: usize,
+        /// Of all modules that share the tensor.
+        total: usize,
+    },
+    /// Rows from `start` of `[total, d_in]`, Phi-3's qkv_proj and gate_up_proj.
+    Rows {
+        /// The first.
+        start: usize,
+        /// Of all modules that share the tensor.
+        total: usize,
+    },
+    /// Part `index` of `of` in every head of `[n_heads * of * d_head, d_in]`, GPT-NeoX's query_key_value.
+    InHeads {
         /// Which part.
-        index: i64,
+        index: usize,
         /// How many.
-        of: i64,
+        of: usize,
+        /// Heads.
+        n_heads: usize,
     },
 }
 
 impl Layout {
-    /// Whether no other module takes a part of the same tensor after this one; parts are taken in their order.
-    pub(crate) fn is_last_use(self) -> bool {
+    /// Whether no other module takes a part of the same tensor after one of `d_out` rows; parts are taken in order.
+    pub(crate) fn is_last_use(self, d_out: usize) -> bool {
         match self {
             Layout::Plain | Layout::Transposed => true,
-            Layout::TransposedPart { index, of } => index + 1 == of,
+            Layout::Columns { start, total } | Layout::Rows { start, total } => start + d_out >= total,
+            Layout::InHeads { index, of, .. } => index + 1 == of,
         }
     }
 }
 
-/// How a family names its tensors.
+/// How the checkpoints of a model's family name its tensors.
 #[derive(Clone, Copy)]
-pub(crate) struct Names {
-    /// What stands before every name, except in checkpoints of the bare decoder.
-    pub(crate) prefix: &'static str,
-    /// Name without prefix and `.weight` or `.bias`; none for what the family does not have.
-    pub(crate) module: fn(Module) -> Option<(String, Layout)>,
-    /// Ends of names that hold nothing learned: masks and tables that old versions saved.
-    pub(crate) ignored: &'static [&'static str],
+pub(crate) struct Names<'a> {
+    config: &'a ModelConfig,
 }
 
-impl Names {
-    /// The names of the configuration's family.
-    pub(crate) fn of(config: &ModelConfig) -> Names {
-        match config.family {
-            Family::Gpt2 => GPT2,
-            Family::Llama => LLAMA,
+impl<'a> Names<'a> {
+    pub(crate) fn of(config: &'a ModelConfig) -> Self {
+        Self { config }
+    }
+
+    /// What stands before every name but the unembedding's, except in checkpoints of the bare decoder.
+    pub(crate) fn prefix(&self) -> &'static str {
+        match self.config.family {
+            Family::Gpt2 => "transformer.",
+            Family::GptNeox => "gpt_neox.",
+            _ => "model.",
         }
     }
 
-    /// Whether a tensor of this name has no place in the decoder and is passed over.
-    pub(crate) fn ignores(&self, name: &str, config: &ModelConfig) -> bool {
-        let copy_of_embedding = config.tied_unembedding && name == "lm_head.weight";
-        copy_of_embedding || self.ignored.iter().any(|end| name.ends_with(end))
+    /// Name without prefix and `.weight` or `.bias`; none for what the family does not have.
+    pub(crate) fn place(&self, module: Module) -> Option<(String, Layout)> {
+        let ((name, layout), blocks) = match self.config.family {
+            Family::Gpt2 => (gpt2(self.config, module)?, "h"),
+            Family::GptNeox => (gpt_neox(self.config, module)?, "layers"),
+            Family::Phi3 => (phi3(self.config, module)?, "layers"),
+            _ => (llama(self.config, module)?, "layers"),
+        };
+        let name = match module {
+            Module::Block(layer, _) => format!("{blocks}.{layer}.{name}"),
+            _ => name.to_owned(),
+        };
+        Some((name, layout))
+    }
+
+    /// Whether a tensor of this name has no place in the decoder and is passed over: a copy of the embedding, or
+    /// masks and tables that old versions saved.
+    pub(crate) fn ignores(&self, name: &str) -> bool {
+        let unembed = || self.place(Module::Unembed).map(|(place, _)| format!("{place}.weight"));
+        let copy_of_embedding = self.config.tied_unembedding && unembed().is_some_and(|unembed| unembed == name);
+        let not_learned =
+            [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
+        copy_of_embedding || not_learned.iter().any(|end| name.ends_with(end))
     }
 }
 
-const GPT2: Names = Names { prefix: "transformer.", module: gpt2, ignored: &[".attn.bias", ".attn.masked_bias"] };
-const LLAMA: Names = Names { prefix: "model.", module: llama, ignored: &[".rotary_emb.inv_freq"] };
+type Place = Option<(&'static str, Layout)>;
 
-fn gpt2(module: Module) -> Option<(String, Layout)> {
-    let qkv = |index| ("attn.c_attn", Layout::TransposedPart { index, of: 3 });
-    let (name, layout) = match module {
+fn gpt2(config: &ModelConfig, module: Module) -> Place {
+    let qkv = |index| {
+        let layout = Layout::Columns { start: index * config.d_model, total: 3 * config.d_model };
+        ("attn.c_attn", layout)
+    };
+    Some(match module {
         Module::Embed => ("wte", Layout::Plain),
         Module::Positions => ("wpe", Layout::Plain),
         Module::FinalNorm => ("ln_f", Layout::Plain),
@@ -137,14 +197,35 @@ fn gpt2(module: Module) -> Option<(String, Layout)> {
             Part::Out => ("attn.c_proj", Layout::Transposed),
             Part::Norm2 => ("ln_2", Layout::Plain),
             Part::MlpFirst => ("mlp.c_fc", Layout::Transposed),
-            Part::MlpUp => return None,
             Part::MlpDown => ("mlp.c_proj", Layout::Transposed),
+            Part::QueryNorm | Part::KeyNorm | Part::Norm1Post | Part::MlpUp | Part::Norm2Post => return None,
         },
-    };
-    Some((in_block("h", module, name), layout))
+    })
 }
 
-fn llama(module: Module) -> Option<(String, Layout)> {
+fn gpt_neox(config: &ModelConfig, module: Module) -> Place {
+    let qkv =
+        |index| ("attention.query_key_value", Layout::InHeads { index, of: 3, n_heads: config.attention.n_heads });
+    Some(match module {
+        Module::Embed => ("embed_in", Layout::Plain),
+        Module::Positions => return None,
+        Module::FinalNorm => ("final_layer_norm", Layout::Plain),
+        Module::Unembed => ("embed_out", Layout::Plain),
+        Module::Block(_, part) => match part {
+            Part::Norm1 => ("input_layernorm", Layout::Plain),
+            Part::Query => qkv(0),
+            Part::Key => qkv(1),
+            Part::Value => qkv(2),
+            Part::Out => ("attention.dense", Layout::Plain),
+            Part::Norm2 => ("post_attention_layernorm", Layout::Plain),
+            Part::MlpFirst => ("mlp.dense_h_to_4h", Layout::Plain),
+            Part::MlpDown => ("mlp.dense_4h_to_h", Layout::Plain),
+            Part::QueryNorm | Part::KeyNorm | Part::Norm1Post | Part::MlpUp | Part::Norm2Post => return None,
+        },
+    })
+}
+
+fn llama(config: &ModelConfig, module: Module) -> Place {
     let name = match module {
         Module::Embed => "embed_tokens",
         Module::Positions => return None,
@@ -155,19 +236,34 @@ fn llama(module: Module) -> Option<(String, Layout)> {
             Part::Query => "self_attn.q_proj",
             Part::Key => "self_attn.k_proj",
             Part::Value => "self_attn.v_proj",
+            Part::QueryNorm => "self_attn.q_norm",
+            Part::KeyNorm => "self_attn.k_norm",
             Part::Out => "self_attn.o_proj",
-            Part::Norm2 => "post_attention_layernorm",
+            // Llama calls the norm on what the MLP reads by the place where others have one on what attention writes.
+            Part::Norm2 if config.norm_places == NormPlaces::Before => "post_attention_layernorm",
+            Part::Norm1Post => "post_attention_layernorm",
+            Part::Norm2 => "pre_feedforward_layernorm",
             Part::MlpFirst => "mlp.gate_proj",
             Part::MlpUp => "mlp.up_proj",
             Part::MlpDown => "mlp.down_proj",
+            Part::Norm2Post => "post_feedforward_layernorm",
         },
     };
-    Some((in_block("layers", module, name), Layout::Plain))
+    Some((name, Layout::Plain))
 }
 
-fn in_block(blocks: &str, module: Module, name: &str) -> String {
+/// Llama's names, with projections of the same input in one tensor.
+fn phi3(config: &ModelConfig, module: Module) -> Place {
+    let a = &config.attention;
+    let (d_q, d_kv) = (a.n_heads * a.d_head, a.n_kv_heads * a.d_head);
+    let qkv = |start| ("self_attn.qkv_proj", Layout::Rows { start, total: d_q + 2 * d_kv });
+    let gate_up = |start| ("mlp.gate_up_proj", Layout::Rows { start, total: 2 * config.d_mlp });
     match module {
-        Module::Block(layer, _) => format!("{blocks}.{layer}.{name}"),
-        _ => name.to_owned(),
+        Module::Block(_, Part::Query) => Some(qkv(0)),
+        Module::Block(_, Part::Key) => Some(qkv(d_q)),
+        Module::Block(_, Part::Value) => Some(qkv(d_q + d_kv)),
+        Module::Block(_, Part::MlpFirst) => Some(gate_up(0)),
+        Module::Block(_, Part::MlpUp) => Some(gate_up(config.d_mlp)),
+        other => llama(config, other),
     }
 }

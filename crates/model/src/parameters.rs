@@ -32,17 +32,17 @@ pub(crate) trait Parameters {
 }
 
 /// Parameters out of weight files.
-pub(crate) struct Stored {
+pub(crate) struct Stored<'a> {
     checkpoint: Checkpoint,
-    names: Names,
+    names: Names<'a>,
     /// The family's prefix, or nothing where the checkpoint has none.
     prefix: &'static str,
 }
 
-impl Stored {
-    pub(crate) fn new(checkpoint: Checkpoint, names: Names) -> Self {
-        let prefixed = checkpoint.tensors.keys().any(|name| name.starts_with(names.prefix));
-        let prefix = if prefixed { names.prefix } else { "" };
+impl<'a> Stored<'a> {
+    pub(crate) fn new(checkpoint: Checkpoint, names: Names<'a>) -> Self {
+        let prefixed = checkpoint.tensors.keys().any(|name| name.starts_with(names.prefix()));
+        let prefix = if prefixed { names.prefix() } else { "" };
         Self { checkpoint, names, prefix }
     }
 
@@ -55,10 +55,10 @@ impl Stored {
     }
 }
 
-impl Parameters for Stored {
+impl Parameters for Stored<'_> {
     fn take(&mut self, module: Module, slot: Slot, shape: &[i64]) -> Result<Tensor, ModelError> {
         let path = || self.checkpoint.path.clone();
-        let Some((place, layout)) = (self.names.module)(module) else {
+        let Some((place, layout)) = self.names.place(module) else {
             let name = format!("{}.{}", module.name(), slot.name());
             return Err(ModelError::MissingTensor { path: path(), name, expected: shape.to_vec() });
         };
@@ -73,7 +73,7 @@ impl Parameters for Stored {
             return Err(ModelError::WrongShape { path: path.to_path_buf(), name, expected, found });
         }
         let ours = in_our_layout(layout, tensor, shape);
-        if layout.is_last_use() {
+        if layout.is_last_use(shape[0] as usize) {
             self.checkpoint.tensors.remove(&name); // so that a layout's copies never add up to a second model
         }
         Ok(ours)
@@ -84,17 +84,24 @@ impl Parameters for Stored {
 fn stored_shape(layout: Layout, shape: &[i64]) -> Vec<i64> {
     match (layout, shape) {
         (Layout::Transposed, &[d_out, d_in]) => vec![d_in, d_out],
-        (Layout::TransposedPart { of, .. }, &[d_out, d_in]) => vec![d_in, of * d_out],
-        (Layout::TransposedPart { of, .. }, &[d_out]) => vec![of * d_out],
+        (Layout::Columns { total, .. }, &[_, d_in]) => vec![d_in, total as i64],
+        (Layout::Columns { total, .. } | Layout::Rows { total, .. }, &[_]) => vec![total as i64],
+        (Layout::Rows { total, .. }, &[_, d_in]) => vec![total as i64, d_in],
+        (Layout::InHeads { of, .. }, &[d_out, ref d_in @ ..]) => [&[of as i64 * d_out], d_in].concat(),
         _ => shape.to_vec(),
     }
 }
 
 fn in_our_layout(layout: Layout, stored: &Tensor, shape: &[i64]) -> Tensor {
+    let rows = |tensor: &Tensor, start: usize| tensor.narrow(0, start as i64, shape[0]);
     match (layout, shape) {
         (Layout::Transposed, [_, _]) => stored.tr().contiguous(),
-        (Layout::TransposedPart { index, .. }, &[d_out, _]) => stored.narrow(1, index * d_out, d_out).tr().contiguous(),
-        (Layout::TransposedPart { index, .. }, &[d_out]) => stored.narrow(0, index * d_out, d_out).contiguous(),
+        (Layout::Columns { start, .. }, [_, _]) => rows(&stored.tr(), start).contiguous(),
+        (Layout::Columns { start, .. } | Layout::Rows { start, .. }, _) => rows(stored, start),
+        (Layout::InHeads { index, of, n_heads }, _) => {
+            let heads = stored.view([n_heads as i64, of as i64, shape[0] / n_heads as i64, -1]);
+            heads.select(1, index as i64).reshape(shape) // a copy
+        }
         _ => stored.shallow_clone(),
     }
 }
@@ -104,6 +111,8 @@ fn in_our_layout(layout: Layout, stored: &Tensor, shape: &[i64]) -> Tensor {
 pub(crate) struct Seeded {
     rng: ChaCha8Rng,
     n_layers: usize,
+    /// The weight of a norm that changes nothing.
+    norm_weight: f32,
 }
 
 /// Standard deviation of initial weights (Radford et al. 2019, section 2.3).
@@ -111,7 +120,8 @@ const INITIAL_STD: f64 = 0.02;
 
 impl Seeded {
     pub(crate) fn new(config: &ModelConfig, seed: u64) -> Self {
-        Self { rng: ChaCha8Rng::seed_from_u64(seed), n_layers: config.n_layers }
+        let norm_weight = (1.0 - config.norm.offset) as f32;
+        Self { rng: ChaCha8Rng::seed_from_u64(seed), n_layers: config.n_layers, norm_weight }
     }
 
     /// Two independent standard normal numbers (Box and Muller 1958).
@@ -127,7 +137,7 @@ impl Parameters for Seeded {
         let n = shape.iter().product::<i64>() as usize;
         let std = match (module, slot) {
             (_, Slot::Bias) => return Ok(constant(0.0, n, shape)),
-            (Module::FinalNorm | Module::Block(_, Part::Norm1 | Part::Norm2), _) => return Ok(constant(1.0, n, shape)),
+            (module, _) if module.is_norm() => return Ok(constant(self.norm_weight, n, shape)),
             (Module::Block(_, Part::Out | Part::MlpDown), _) => INITIAL_STD / (2.0 * self.n_layers as f64).sqrt(),
             _ => INITIAL_STD,
         };

@@ -11,6 +11,7 @@ use crate::token_text::TokenStyle;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use untangle_schema::BosPolicy;
 
@@ -138,6 +139,17 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         let encoding = self.inner.encode_fast(text, false).map_err(|error| self.failed(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The tokens of [`Tokenizer::encode`] with the bytes of `text` that each stands for, in order. A token that is
+    /// part of a character stands for the whole of it; one that the tokenizer adds stands for none.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_ranges(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>, ModelError> {
+        let encoding = self.inner.encode(text, false).map_err(|error| self.failed(error.to_string()))?;
+        let ranges = encoding.get_offsets().iter().map(|(start, end)| *start..*end);
+        Ok(encoding.get_ids().iter().copied().zip(ranges).collect())
     }
 
     /// The ids of `text`, behind the beginning-of-sequence token where `policy` wants it and the text does not begin

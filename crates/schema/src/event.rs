@@ -13,6 +13,8 @@ pub enum Unit {
     Rows,
     /// Examples that are shown of features.
     Examples,
+    /// Documents of a text.
+    Documents,
 }
 
 /// Something that happened in a running engine.

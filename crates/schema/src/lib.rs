@@ -4,21 +4,28 @@
 //! (a hook point, a field of `cfg.json`, a row flag) is defined once, in this crate, and imported everywhere else.
 //!
 //! - [`hook_point`]: where in a model an activation is read or changed, in TransformerLens names
+//! - [`hook_pattern`]: which hook points of a model `blocks.*.hook_resid_post` means
 //! - [`capture`]: the manifest of an activation file, and the flags of its rows
 //! - [`sae`]: `cfg.json` of a dictionary, in SAELens' v6 form
 //! - [`feature`]: what is known about one feature of a dictionary
 //! - [`concept`]: known concepts of a text, and from which byte on a reader can know them
+//! - [`share`]: how many of so many, with its interval
+//! - [`annotated`]: what a file of texts with known concepts holds
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
 
+pub mod annotated;
 pub mod capture;
 pub mod concept;
 pub mod event;
 pub mod fault;
 pub mod feature;
+pub mod hook_pattern;
 pub mod hook_point;
 pub mod sae;
+pub mod share;
 
+pub use annotated::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit};
 pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDtype};
 pub use concept::{Annotation, Concept, ConceptId, ConceptKind, Coverage};
 pub use event::{Event, Observer, Silent, Unit};
@@ -26,6 +33,7 @@ pub use fault::{Classify, Fault};
 pub use feature::{Example, FeatureCard, Histogram, LabelEvidence, LogitEffect};
 pub use hook_point::{HookPoint, Site, UnknownHookPoint};
 pub use sae::{SaeConfig, SaeMetadata};
+pub use share::Share;
 
 /// Version of the tool, written into every artefact.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -99,7 +99,11 @@ impl<'a> Bench<'a> {
 }
 
 /// Log-probabilities of the next token at every position, f64 `[seq, vocab]`.
-fn log_probabilities(model: &LanguageModel, tokens: &Tensor, hook: &mut dyn Hook) -> Result<Tensor, InterpretError> {
+pub(super) fn log_probabilities(
+    model: &LanguageModel,
+    tokens: &Tensor,
+    hook: &mut dyn Hook,
+) -> Result<Tensor, InterpretError> {
     tch::no_grad(|| {
         let logits = model.forward(tokens, hook)?;
         let logits = logits.expect("a hook without a last point does not end a pass");

@@ -1,6 +1,6 @@
 //! Every hook point equals what transformers computes (eager attention, f32), on the committed random models.
 
-use crate::support::{FIXTURES, Recorder, assert_close, error, fixture, fixture_dir, read_tensors};
+use crate::support::{FIXTURES, Recorder, assert_close, fixture, fixture_dir, read_tensors};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 use untangle_model::{LanguageModel, LoadOptions};
@@ -27,7 +27,7 @@ fn every_hook_point_and_the_logits_equal_transformers() {
         let logits = model.forward(&reference["tokens"], &mut recorder).unwrap().unwrap();
         assert_close(&format!("{name} logits"), &logits, &reference["logits"], TOLERANCE);
 
-        assert_eq!(recorder.order, HookPoint::all(model.n_layers()), "{name}: points out of order");
+        assert_eq!(recorder.order, model.hook_points(), "{name}: points out of order");
         assert_eq!(reference.len(), 2 + recorder.found.len(), "{name}: the reference has other points");
         for (point, acts) in &recorder.found {
             let what = format!("{name} {point}");
@@ -60,8 +60,11 @@ fn bfloat16_stays_near_the_reference() {
         let logits = model.forward(&reference["tokens"], &mut recorder).unwrap().unwrap();
         assert_eq!(logits.kind(), Kind::Float);
         assert!(recorder.found.values().all(|acts| acts.kind() == Kind::BFloat16));
-        let error = error(&logits, &reference["logits"]);
-        assert!(error > 1e-6 && error < 0.2, "{name}: bf16 logits differ by {error:.1e} of the RMS");
+        let rms = |tensor: &Tensor| tensor.square().mean(None::<Kind>).sqrt().double_value(&[]);
+        let expected = &reference["logits"];
+        // transformers' own bf16 logits differ by at most 0.035 from its f32 logits, on these models (phi3).
+        let error = rms(&(logits - expected)) / rms(expected);
+        assert!(error > 1e-6 && error < 0.06, "{name}: bf16 logits differ by {error:.1e} of the RMS");
     }
 }
 
@@ -69,7 +72,7 @@ fn bfloat16_stays_near_the_reference() {
 fn widths_are_those_of_the_activations() {
     for name in FIXTURES {
         let (model, reference) = (fixture(name), reference(name));
-        for point in HookPoint::all(model.n_layers()) {
+        for point in model.hook_points() {
             match model.width_of(point) {
                 Ok(width) => assert_eq!(width as i64, *reference[&point.to_string()].size().last().unwrap(), "{point}"),
                 Err(error) => assert!(matches!(point, HookPoint::Block { site: Site::AttnPattern, .. }), "{error}"),

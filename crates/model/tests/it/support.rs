@@ -1,13 +1,29 @@
-//! Recording hooks, small models and comparisons.
+//! Recording hooks, small models whole and damaged, and comparisons.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
 use untangle_model::{Hook, LanguageModel, LoadOptions, ModelError, Pass};
-use untangle_schema::HookPoint;
+use untangle_schema::{Classify, Fault, HookPoint};
 
 /// Names of the fixtures under tests/parity/fixtures/model.
-pub(crate) const FIXTURES: [&str; 3] = ["gpt2", "llama", "llama3"];
+pub(crate) const FIXTURES: [&str; 12] = [
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "llama3",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "olmo2",
+    "phi3",
+];
 
 /// Directory of a fixture.
 pub(crate) fn fixture_dir(name: &str) -> PathBuf {
@@ -17,6 +33,35 @@ pub(crate) fn fixture_dir(name: &str) -> PathBuf {
 /// A fixture in f32.
 pub(crate) fn fixture(name: &str) -> LanguageModel {
     LanguageModel::load(&fixture_dir(name), &LoadOptions::default()).unwrap()
+}
+
+/// A copy of a fixture that can be damaged.
+pub(crate) fn copy_of(name: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture_dir(name)).unwrap() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, dir.path().join(from.file_name().unwrap())).unwrap();
+    }
+    dir
+}
+
+/// The error of loading `dir`, without the folder's path.
+pub(crate) fn refusal(dir: &Path) -> String {
+    let error = LanguageModel::load(dir, &LoadOptions::default()).expect_err("damaged");
+    assert_eq!(error.fault(), Fault::BadInput, "{error}");
+    error.to_string().replace(&format!("{}/", dir.display()), "").replace(&dir.display().to_string(), "DIR")
+}
+
+/// Writes the fixture's config with some fields replaced, and returns the error.
+pub(crate) fn refusal_with(name: &str, changes: Value) -> String {
+    let dir = copy_of(name);
+    let path = dir.path().join("config.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (field, value) in changes.as_object().unwrap() {
+        json[field] = value.clone();
+    }
+    fs::write(&path, json.to_string()).unwrap();
+    refusal(dir.path())
 }
 
 /// Keeps what it wants and changes nothing.

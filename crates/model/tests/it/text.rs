@@ -212,6 +212,31 @@ fn hooks_see_the_prompt_and_then_every_token_and_may_steer() {
     assert_ne!(steered, plain);
 }
 
+/// Phase and length of every pass.
+#[derive(Default)]
+struct Passes(Vec<(Phase, i64)>);
+
+impl Hook for Passes {
+    fn wants(&self, point: HookPoint) -> bool {
+        point == HookPoint::Embed
+    }
+
+    fn visit(&mut self, _: HookPoint, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
+        self.0.push((pass.phase, acts.size()[1]));
+        Ok(acts)
+    }
+}
+
+#[test]
+fn a_text_that_outgrows_the_angles_of_short_texts_passes_again() {
+    let model = fixture("phi3"); // other angles beyond 6 tokens
+    let mut passes = Passes::default();
+    continued(&model, &options(6, Sampling::GREEDY), &mut passes);
+    let one = (Phase::Generated, 1);
+    let again = [(Phase::Prompt, 3), (Phase::Generated, 4)];
+    assert_eq!(passes.0, [&[(Phase::Prompt, 3), one, one, one], &again[..], &[one]].concat());
+}
+
 #[test]
 fn requests_that_cannot_be_met_are_named() {
     let model = fixture("gpt2");
