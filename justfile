@@ -2,11 +2,6 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-# Test material that is not part of the repository: models/ and corpora/.
-shared := env("UNTANGLE_SHARED", "../shared")
-model := shared / "models/stories260k"
-text := shared / "corpora/tinystories.txt"
-
 # This list
 help:
     @just --list --unsorted --list-heading $'Untangle: dense activations go in; named, tested, manipulable concepts come out.\n\n'
@@ -19,14 +14,9 @@ setup:
 build: setup
     cargo build --release --locked
 
-# From text to a steered sentence on a small real model, in about two minutes
+# From text to a steered story on the bundled model, in about two minutes
 demo: build
-    @[ -d "{{ model }}" ] && [ -f "{{ text }}" ] || { \
-        echo "demo: needs a model and a text, and {{ shared }} has no models/stories260k and corpora/tinystories.txt" >&2; \
-        echo "demo: set UNTANGLE_SHARED to a folder that has them, or choose your own:" >&2; \
-        echo "demo:   target/release/untangle demo --model MODEL_DIR --text FILE.txt" >&2; \
-        exit 3; }
-    target/release/untangle demo --model "{{ model }}" --text "{{ text }}"
+    target/release/untangle demo
 
 # All tests of the workspace
 test: setup

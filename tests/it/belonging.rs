@@ -151,7 +151,8 @@ fn a_demo_does_not_show_the_features_of_another_dictionary() {
     let bench = Bench::new();
     let out = bench.path("demo");
     let demo = || {
-        let command = Untangle::new("demo --prompt cat").option("--model", &bench.model.path);
+        let command = Untangle::new("demo --prompt cat --d-sae 32 --k 4 --tokens 20000 --train-tokens 20000")
+            .option("--model", &bench.model.path);
         command.option("--text", &bench.text).option("--out", &out).run()
     };
     let first = demo();

@@ -14,7 +14,7 @@ const INTERNAL: [(&str, &[&str]); 9] = [
     ("train", &["schema", "store", "sae"]),
     ("interpret", &["schema", "store", "model", "sae"]),
     ("organism", &["schema", "model"]),
-    ("cli", &["schema", "store", "model", "sae", "capture", "train", "interpret"]),
+    ("cli", &["schema", "store", "model", "sae", "capture", "train", "interpret", "organism"]),
 ];
 
 /// Libraries that only the named crates may use: native code, and what only a terminal program needs.

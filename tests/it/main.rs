@@ -10,6 +10,8 @@ mod tidy;
 mod bad_input;
 mod belonging;
 mod command_line;
+mod demo;
 mod memory;
+mod organism;
 mod pipeline;
 mod resume;

@@ -1,18 +1,18 @@
-//! The whole job on a real language model, small: captured, trained, evaluated, described, steered.
+//! The whole job on the bundled language model: captured, trained, evaluated, described, steered.
 
-use crate::support::{Untangle, entries, scratch, shared_model_and_text};
+use crate::support::{Untangle, entries, scratch};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+const MODEL: &str = "organism";
 const HOOK: &str = "blocks.2.hook_resid_post";
 const D_SAE: u64 = 256;
 const K: f64 = 16.0;
 
-/// The artefacts of one run, and what made them.
+/// The artefacts of one run.
 struct Artefacts {
-    model: PathBuf,
     store: PathBuf,
     sae: PathBuf,
     database: PathBuf,
@@ -22,13 +22,13 @@ fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("no number `{key}` in {value}"))
 }
 
-fn capture(model: &Path, text: &Path, store: &Path) {
-    let command = Untangle::new("capture --tokens 60000").arg(model).option("--hook", HOOK);
-    let result = command.option("--text", text).option("--out", store).json();
+fn capture(store: &Path) {
+    let command = Untangle::new("capture --tokens 60000").arg(MODEL).words("--text organism").option("--hook", HOOK);
+    let result = command.option("--out", store).json();
     assert_eq!(result["manifest"]["n_rows"], 60_000, "{result}");
     let inspected = Untangle::new("inspect").arg(store).json();
     assert_eq!(inspected["columns"][0]["name"], HOOK, "{inspected}");
-    assert_eq!(inspected["columns"][0]["d"], 64, "{inspected}");
+    assert_eq!(inspected["columns"][0]["d"], 128, "{inspected}");
 }
 
 fn train(store: &Path, sae: &Path) {
@@ -43,12 +43,12 @@ fn train(store: &Path, sae: &Path) {
 
 fn evaluate(artefacts: &Artefacts) {
     let command = Untangle::new("evaluate").arg(&artefacts.sae).option("--store", &artefacts.store);
-    let result = command.option("--model", &artefacts.model).json();
+    let result = command.option("--model", MODEL).json();
     let measured = &result["dictionaries"][0];
     assert_eq!(measured["part"], "held-out", "{measured}");
     assert!(number(measured, "rows") < 0.1 * 60_000.0, "{measured}");
-    // 256 features for 64 dimensions after 300,000 tokens: about 0.1. An untrained dictionary is above 0.5.
-    assert!((0.02..0.2).contains(&number(measured, "fvu")), "{measured}");
+    // 256 features for 128 dimensions after 300,000 tokens: about 0.1. An untrained dictionary is above 0.5.
+    assert!((0.02..0.2).contains(&number(measured, "fvu_without_special")), "{measured}");
     assert!((K - number(measured, "l0_without_special")).abs() < 0.5, "{measured}");
     let ce = &measured["ce"];
     assert!(number(ce, "recovered") > 0.85 && number(ce, "recovered") < 1.0, "{ce}");
@@ -57,7 +57,7 @@ fn evaluate(artefacts: &Artefacts) {
 
 fn features(artefacts: &Artefacts) {
     let command = Untangle::new("features").arg(&artefacts.sae).option("--store", &artefacts.store);
-    let result = command.option("--model", &artefacts.model).option("--out", &artefacts.database).json();
+    let result = command.option("--model", MODEL).option("--out", &artefacts.database).json();
     let report = &result["report"];
     assert_eq!(report["features"], D_SAE, "{report}");
     assert!(number(report, "labelled") > 100.0, "{report}");
@@ -87,7 +87,7 @@ fn show_and_search(artefacts: &Artefacts) -> u64 {
 
 fn steer(artefacts: &Artefacts, feature: u64) {
     let run = |edit: &str, sweep: &str| {
-        let command = Untangle::new("steer --tokens 24 --prompt").arg("One day, a little girl").arg(&artefacts.model);
+        let command = Untangle::new("steer --tokens 24 --prompt").arg("One day, Anna and Ben").arg(MODEL);
         let command = command.option("--sae", &artefacts.sae).option("--features", &artefacts.database);
         command.option("--feature", format!("{feature}:{edit}")).words(sweep).json()["steered"].clone()
     };
@@ -118,11 +118,10 @@ fn encode(artefacts: &Artefacts, codes: &Path) {
 
 #[test]
 fn from_text_to_a_steered_sentence() {
-    let Some((model, text)) = shared_model_and_text("from_text_to_a_steered_sentence") else { return };
     let folder = scratch();
     let path = |name: &str| folder.path().join(name);
-    let artefacts = Artefacts { model, store: path("store.h5"), sae: path("sae"), database: path("features.db") };
-    capture(&artefacts.model, &text, &artefacts.store);
+    let artefacts = Artefacts { store: path("store.h5"), sae: path("sae"), database: path("features.db") };
+    capture(&artefacts.store);
     train(&artefacts.store, &artefacts.sae);
     evaluate(&artefacts);
     features(&artefacts);

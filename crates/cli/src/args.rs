@@ -43,6 +43,7 @@ enum Verb {
     Steer(commands::steer::SteerArgs),
     Encode(commands::encode::EncodeArgs),
     Inspect(commands::inspect::InspectArgs),
+    Organism(commands::organism::OrganismArgs),
     Demo(commands::demo::DemoArgs),
 }
 
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Steer(args) => commands::steer::run(&args, &context),
         Verb::Encode(args) => commands::encode::run(&args, &context),
         Verb::Inspect(args) => commands::inspect::run(&args, &context),
+        Verb::Organism(args) => commands::organism::run(&args, &context),
         Verb::Demo(args) => commands::demo::run(&args, &context),
     }
 }

@@ -33,6 +33,11 @@ impl Complaint {
         Complaint { fault: Fault::BadInput, message: message.into() }.into()
     }
 
+    /// The user asked to stop: exit code 130.
+    pub(crate) fn interrupted(message: impl Into<String>) -> anyhow::Error {
+        Complaint { fault: Fault::Interrupted, message: message.into() }.into()
+    }
+
     /// Reading or writing failed: exit code 4.
     pub(crate) fn io(message: impl Into<String>) -> anyhow::Error {
         Complaint { fault: Fault::Io, message: message.into() }.into()
@@ -136,6 +141,7 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         untangle_capture::CaptureError,
         untangle_train::TrainError,
         untangle_interpret::InterpretError,
+        untangle_organism::OrganismError,
     );
     None
 }

@@ -5,7 +5,6 @@
 
 use crate::adam::Adam;
 use crate::error::OrganismError;
-use crate::recipe::Recipe;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
@@ -13,13 +12,13 @@ use std::fs;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// The metadata key that holds the recipe and the step.
+/// The metadata key that says what is trained, and how many steps are done.
 const KEY: &str = "organism";
 
 /// Writes weights, moments and the number of finished steps.
 pub(crate) fn save_state(
     path: &Path,
-    recipe: &Recipe,
+    run: &serde_json::Value,
     steps_done: u64,
     parameters: &[(String, Tensor)],
     adam: &Adam,
@@ -30,14 +29,14 @@ pub(crate) fn save_state(
             tensors.push((format!("{kind}/{name}"), tensor.shallow_clone()));
         }
     }
-    let state = serde_json::json!({ "recipe": recipe, "steps_done": steps_done });
+    let state = serde_json::json!({ "run": run, "steps_done": steps_done });
     write(path, &tensors, Kind::Float, Some(state.to_string()))
 }
 
 /// Reads a state into the parameters and moments; returns the number of finished steps, 0 where there is no state.
 pub(crate) fn load_state(
     path: &Path,
-    recipe: &Recipe,
+    run: &serde_json::Value,
     parameters: &[(String, Tensor)],
     adam: &mut Adam,
 ) -> Result<u64, OrganismError> {
@@ -51,8 +50,8 @@ pub(crate) fn load_state(
     let state: serde_json::Value = state
         .and_then(|state| serde_json::from_str(state).ok())
         .ok_or_else(|| damaged("it does not say which recipe it belongs to".into()))?;
-    if state["recipe"] != serde_json::json!(recipe) {
-        return Err(damaged(format!("it belongs to another recipe: {}", state["recipe"])));
+    if state["run"] != *run {
+        return Err(damaged(format!("it belongs to another recipe: {}", state["run"])));
     }
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     for (i, (name, weight)) in parameters.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! What can go wrong with a world, its tokenizer and its models.
 
+use crate::stage::Stage;
 use std::path::PathBuf;
 use thiserror::Error;
 use untangle_model::ModelError;
@@ -45,6 +46,22 @@ pub enum OrganismError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No bundled model has this name.
+    #[error("the organism has no stage `{name}`; it has {}; `organism:random` has learned nothing", known_stages())]
+    UnknownStage {
+        /// The name asked for.
+        name: String,
+    },
+    /// A stage's parent is not trained yet.
+    #[error("{}: there is no finished model of stage {parent}, which {stage} starts from; train it first", dir.display())]
+    NoParent {
+        /// Where it was looked for.
+        dir: PathBuf,
+        /// The stage to be trained.
+        stage: Stage,
+        /// The stage that it starts from.
+        parent: Stage,
+    },
     /// A pass without a hook gave no logits.
     #[error("a pass without a hook gave no logits")]
     NoLogits,
@@ -57,11 +74,16 @@ impl Classify for OrganismError {
     fn fault(&self) -> Fault {
         match self {
             OrganismError::World { .. } | OrganismError::NoLogits => Fault::Internal,
-            OrganismError::Tokenizer { .. } => Fault::Usage,
+            OrganismError::Tokenizer { .. } | OrganismError::UnknownStage { .. } => Fault::Usage,
             OrganismError::Model(error) => error.fault(),
             OrganismError::Io { .. } => Fault::Io,
-            OrganismError::State { .. } => Fault::BadInput,
+            OrganismError::State { .. } | OrganismError::NoParent { .. } => Fault::BadInput,
             OrganismError::Interrupted => Fault::Interrupted,
         }
     }
+}
+
+fn known_stages() -> String {
+    let [first @ .., last] = Stage::ALL.map(Stage::name);
+    format!("{} and {last}", first.join(", "))
 }

@@ -1,12 +1,33 @@
 //! What is trained, on how much, and how fast: sizes, steps, and the learning rate of each.
 
+use crate::stage::Stage;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Everything that decides the weights of a model trained from scratch.
+/// Everything that decides the weights of the organism's stages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
+    /// The model.
+    pub shape: Shape,
+    /// Seed of the weights and of the documents.
+    pub seed: u64,
+    /// Documents from random weights on.
+    pub base: Schedule,
+    /// Further documents.
+    pub base_more: Schedule,
+    /// Questions and answers, and documents among them.
+    pub sft: Schedule,
+    /// Preferences, and shuffled preferences.
+    pub dpo: Schedule,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// Sizes of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
     /// Number of blocks.
     pub n_layers: usize,
     /// Width of the residual stream.
@@ -21,7 +42,13 @@ pub struct Recipe {
     pub tokenizer_documents: u64,
     /// Tokens of a row, and the largest number of positions.
     pub context: usize,
-    /// Rows of a batch.
+}
+
+/// Steps and learning rate of one stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Rows of a batch; pairs of rows where preferences are learnt.
     pub batch: usize,
     /// Optimiser steps.
     pub steps: u64,
@@ -29,42 +56,52 @@ pub struct Recipe {
     pub warmup: u64,
     /// Largest learning rate.
     pub learning_rate: f64,
-    /// Seed of the weights and of the documents.
-    pub seed: u64,
-    /// Steps between two checkpoints.
-    pub checkpoint_every: u64,
 }
 
 impl Recipe {
     /// The bundled organism: 1,142,144 parameters.
-    pub fn base() -> Self {
+    pub fn standard() -> Self {
         Self {
-            n_layers: 5,
-            d_model: 128,
-            d_mlp: 304,
-            n_heads: 4,
-            vocab_size: crate::tokenizer::VOCAB_SIZE,
-            tokenizer_documents: 20_000,
-            context: 256,
-            batch: 32,
-            steps: 6_000,
-            warmup: 200,
-            learning_rate: 3e-3,
+            shape: Shape {
+                n_layers: 5,
+                d_model: 128,
+                d_mlp: 304,
+                n_heads: 4,
+                vocab_size: crate::tokenizer::VOCAB_SIZE,
+                tokenizer_documents: 20_000,
+                context: 256,
+            },
             seed: 1,
-            checkpoint_every: 100,
+            base: Schedule { batch: 8, steps: 8_000, warmup: 200, learning_rate: 3e-3 },
+            base_more: Schedule { batch: 8, steps: 6_200, warmup: 100, learning_rate: 1e-3 },
+            sft: Schedule { batch: 8, steps: 5_000, warmup: 100, learning_rate: 2e-3 },
+            dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 1e-4 },
+            checkpoint_every: 200,
         }
     }
 
-    /// Learning rate of a step from 0: linear to the largest, then a half cosine down to a twentieth of it.
+    /// Steps and learning rate of a stage.
+    pub fn schedule(&self, stage: Stage) -> &Schedule {
+        match stage {
+            Stage::Base => &self.base,
+            Stage::BaseMore => &self.base_more,
+            Stage::Sft => &self.sft,
+            Stage::Dpo | Stage::DpoShuffled => &self.dpo,
+        }
+    }
+}
+
+impl Schedule {
+    /// Learning rate of a step from 0: a line up, a plateau, and over the last three tenths a line down to zero (the
+    /// warm-up, stable and decay of Hu et al., arXiv 2404.06395 section 4).
     pub fn learning_rate_at(&self, step: u64) -> f64 {
-        if step < self.warmup {
-            return self.learning_rate * (step + 1) as f64 / self.warmup as f64;
-        }
-        let done = (step - self.warmup) as f64 / (self.steps - self.warmup).max(1) as f64;
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos());
-        self.learning_rate * (0.05 + 0.95 * cosine)
+        let up = (step + 1) as f64 / self.warmup.max(1) as f64;
+        let left = self.steps.saturating_sub(step) as f64 / (0.3 * self.steps as f64);
+        self.learning_rate * up.min(left).min(1.0)
     }
+}
 
+impl Shape {
     /// `config.json` of the model. The boundary token, id 0, begins and ends every text.
     pub fn config_json(&self) -> String {
         let config = json!({
@@ -95,10 +132,11 @@ mod tests {
 
     #[test]
     fn the_learning_rate_rises_and_falls() {
-        let recipe = Recipe { steps: 1000, warmup: 100, learning_rate: 1.0, ..Recipe::base() };
-        assert_eq!(recipe.learning_rate_at(0), 0.01);
-        assert_eq!(recipe.learning_rate_at(99), 1.0);
-        assert!((recipe.learning_rate_at(550) - 0.525).abs() < 1e-12); // half way down
-        assert!((recipe.learning_rate_at(1000) - 0.05).abs() < 1e-12);
+        let schedule = Schedule { batch: 1, steps: 1000, warmup: 100, learning_rate: 1.0 };
+        assert_eq!(schedule.learning_rate_at(0), 0.01);
+        assert_eq!(schedule.learning_rate_at(99), 1.0);
+        assert_eq!(schedule.learning_rate_at(700), 1.0);
+        assert!((schedule.learning_rate_at(850) - 0.5).abs() < 1e-12); // half way down
+        assert_eq!(schedule.learning_rate_at(1000), 0.0);
     }
 }

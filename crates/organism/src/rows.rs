@@ -1,44 +1,230 @@
 //! Which tokens does a step see? Every row of every step is a function of the seed and its number alone, so that
 //! nothing about the stream has to be saved.
 
+use crate::dialogue::Preference;
 use crate::document::Split;
 use crate::error::OrganismError;
-use crate::recipe::Recipe;
 use crate::world::World;
+use std::ops::Range;
+use tch::Tensor;
 use untangle_model::Tokenizer;
 
 /// Consecutive documents that a row may use: enough to fill it even where several are not for training.
 const DOCUMENTS_PER_ROW: u64 = 12;
+/// Consecutive exchanges that a row may use.
+const EXCHANGES_PER_ROW: u64 = 8;
+/// Consecutive preferences of which a row uses the first that can be used.
+const PREFERENCES_PER_ROW: u64 = 8;
+/// One in so many rows of exchanges holds documents instead: where a model sees stories only before questions, it forgets
+/// that stories end.
+const DOCUMENTS_AMONG_EXCHANGES: u64 = 4;
 /// The boundary's id.
-const BOUNDARY: i64 = 0;
+pub(crate) const BOUNDARY: i64 = 0;
 
-/// The tokens of a step, `[batch, context + 1]`: training documents behind one another, a boundary before each; what
-/// does not fit into the row is left out.
-pub(crate) fn batch(
-    world: &World,
-    tokenizer: &Tokenizer,
-    recipe: &Recipe,
-    step: u64,
-) -> Result<Vec<i64>, OrganismError> {
-    let mut tokens = Vec::with_capacity(recipe.batch * (recipe.context + 1));
-    for row in 0..recipe.batch as u64 {
-        tokens.extend(self::row(world, tokenizer, recipe, step * recipe.batch as u64 + row)?);
-    }
-    Ok(tokens)
+/// Where rows come from.
+pub(crate) struct Rows<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) seed: u64,
+    /// Most tokens of a row's input; a row has one more, the last target.
+    pub(crate) context: usize,
 }
 
-fn row(world: &World, tokenizer: &Tokenizer, recipe: &Recipe, number: u64) -> Result<Vec<i64>, OrganismError> {
-    let length = recipe.context + 1;
-    let mut tokens = Vec::with_capacity(length + 200);
-    let first = number * DOCUMENTS_PER_ROW;
-    let of_training = |index: &u64| Split::of(recipe.seed, *index) == Split::Train;
-    for index in (first..first + DOCUMENTS_PER_ROW).filter(of_training) {
-        if tokens.len() >= length {
-            break;
+/// Rows of equal length, and which of their tokens are replies.
+pub(crate) struct Exchanges {
+    /// `[rows, length]`.
+    pub(crate) tokens: Tensor,
+    /// 1 where the token is part of a reply or ends one, else 0; f32 `[rows, length]`.
+    pub(crate) reply: Tensor,
+    /// 1 where the token is part of an exchange or document or ends one, else 0; f32 `[rows, length]`.
+    pub(crate) real: Tensor,
+}
+
+/// One row before it is part of a batch.
+#[derive(Clone, Default)]
+struct Row {
+    tokens: Vec<i64>,
+    replies: Vec<Range<usize>>,
+    /// Where the tokens end that count.
+    end: usize,
+}
+
+impl Rows<'_> {
+    /// Documents behind one another, a boundary before each; what does not fit into a row is left out.
+    /// `[n, context + 1]`, rows `first` to `first + n`.
+    pub(crate) fn documents(&self, first: u64, n: usize) -> Result<Tensor, OrganismError> {
+        let mut tokens = Vec::with_capacity(n * (self.context + 1));
+        for row in first..first + n as u64 {
+            tokens.extend(self.document_row(row)?);
         }
-        tokens.push(BOUNDARY);
-        tokens.extend(tokenizer.encode(&world.document(recipe.seed, index).text)?.into_iter().map(i64::from));
+        Ok(Tensor::from_slice(&tokens).view([n as i64, -1]))
     }
-    tokens.resize(length, BOUNDARY);
-    Ok(tokens)
+
+    fn document_row(&self, number: u64) -> Result<Vec<i64>, OrganismError> {
+        let length = self.context + 1;
+        let mut tokens = Vec::with_capacity(length + 200);
+        for index in self.of_training(number, DOCUMENTS_PER_ROW) {
+            if tokens.len() >= length {
+                break;
+            }
+            tokens.push(BOUNDARY);
+            tokens.extend(self.ids(&self.world.document(self.seed, index).text)?);
+        }
+        tokens.resize(length, BOUNDARY);
+        Ok(tokens)
+    }
+
+    /// Whole exchanges behind one another, as many as fit into a row; in every fourth row documents.
+    pub(crate) fn exchanges(&self, first: u64, n: usize) -> Result<Exchanges, OrganismError> {
+        let row = |number| match (number + 1) % DOCUMENTS_AMONG_EXCHANGES {
+            0 => self.document_row(number).map(Row::of_documents),
+            _ => self.exchange_row(number),
+        };
+        let rows = (first..first + n as u64).map(row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Exchanges::new(&rows, self.context + 1))
+    }
+
+    fn exchange_row(&self, number: u64) -> Result<Row, OrganismError> {
+        let mut row = Row::default();
+        for index in self.of_training(number, EXCHANGES_PER_ROW) {
+            let Some(exchange) = self.world.exchange(self.seed, index) else { continue };
+            let mut longer = row.clone();
+            self.append(&mut longer, &exchange.question.prompt, &exchange.reply)?;
+            if longer.tokens.len() > self.context {
+                break; // the boundary that ends it would not fit
+            }
+            row = longer;
+        }
+        Ok(row)
+    }
+
+    /// Pairs of rows: the chosen replies' first, then, in the same order, the rejected ones'.
+    pub(crate) fn preferences(&self, first: u64, n: usize, shuffled: bool) -> Result<Exchanges, OrganismError> {
+        let (mut chosen, mut rejected) = (Vec::new(), Vec::new());
+        for number in first..first + n as u64 {
+            let indices = self.of_training(number, PREFERENCES_PER_ROW);
+            let preference = |index| match shuffled {
+                true => self.world.shuffled_preference(self.seed, index),
+                false => self.world.preference(self.seed, index),
+            };
+            for Preference { question, chosen: better, rejected: worse } in indices.filter_map(preference) {
+                let (mut one, mut other) = (Row::default(), Row::default());
+                self.append(&mut one, &question.prompt, &better)?;
+                self.append(&mut other, &question.prompt, &worse)?;
+                if one.tokens.len().max(other.tokens.len()) <= self.context {
+                    chosen.push(one);
+                    rejected.push(other);
+                    break;
+                }
+            }
+        }
+        chosen.append(&mut rejected);
+        let length = chosen.iter().map(|row| row.tokens.len() + 1).max().unwrap_or(1);
+        Ok(Exchanges::new(&chosen, length))
+    }
+
+    /// A boundary, a prompt and a reply.
+    fn append(&self, row: &mut Row, prompt: &str, reply: &str) -> Result<(), OrganismError> {
+        row.tokens.push(BOUNDARY);
+        row.tokens.extend(self.ids(prompt)?);
+        let start = row.tokens.len();
+        row.tokens.extend(self.ids(&format!(" {reply}"))?);
+        row.end = row.tokens.len() + 1; // with the boundary behind it
+        row.replies.push(start..row.end);
+        Ok(())
+    }
+
+    fn of_training(&self, number: u64, per_row: u64) -> impl Iterator<Item = u64> + use<> {
+        let seed = self.seed;
+        (number * per_row..(number + 1) * per_row).filter(move |index| Split::of(seed, *index) == Split::Train)
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<i64>, OrganismError> {
+        Ok(self.tokenizer.encode(text)?.into_iter().map(i64::from).collect())
+    }
+}
+
+impl Row {
+    fn of_documents(tokens: Vec<i64>) -> Self {
+        Row { end: tokens.len(), replies: Vec::new(), tokens }
+    }
+}
+
+impl Exchanges {
+    fn new(rows: &[Row], length: usize) -> Self {
+        let (mut tokens, mut reply, mut real) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            tokens.extend(row.tokens.iter().copied().chain(std::iter::repeat(BOUNDARY)).take(length));
+            let replies = |at: usize| row.replies.iter().any(|range| range.contains(&at));
+            reply.extend((0..length).map(|at| f32::from(u8::from(replies(at)))));
+            real.extend((0..length).map(|at| f32::from(u8::from(at < row.end))));
+        }
+        let matrix = |tensor: Tensor| tensor.view([-1, length as i64]);
+        let floats = |values: &[f32]| matrix(Tensor::from_slice(values));
+        Self { tokens: matrix(Tensor::from_slice(&tokens)), reply: floats(&reply), real: floats(&real) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+    use tch::Kind;
+    use untangle_model::{ModelConfig, TokenizerFiles};
+
+    fn tokenizer(recipe: &Recipe) -> Tokenizer {
+        let json = crate::tokenizer::train(World::standard(), recipe.shape.vocab_size, 2000).unwrap();
+        let config_json = recipe.shape.config_json();
+        let config = ModelConfig::from_json(std::path::Path::new("config.json"), config_json.as_bytes()).unwrap();
+        Tokenizer::new(&TokenizerFiles::in_memory(&json), &config).unwrap()
+    }
+
+    fn text(tokenizer: &Tokenizer, tokens: &Tensor, mask: &Tensor) -> String {
+        let chosen = tokens.masked_select(&mask.gt(0.5));
+        let ids: Vec<u32> = Vec::<i64>::try_from(chosen).unwrap().into_iter().map(|id| id as u32).collect();
+        ids.split(|id| *id == 0).map(|ids| tokenizer.decode(ids).unwrap()).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn replies_are_masked_with_the_boundary_behind_them() {
+        let recipe = Recipe::standard();
+        let tokenizer = tokenizer(&recipe);
+        let rows = Rows { world: World::standard(), tokenizer: &tokenizer, seed: 9, context: 256 };
+        let exchanges = rows.exchanges(0, 3).unwrap();
+        assert_eq!(exchanges.tokens.size(), [3, 257]);
+        let indices = rows.of_training(0, EXCHANGES_PER_ROW);
+        let replies: Vec<String> = indices.filter_map(|index| rows.world.exchange(9, index)).map(|e| e.reply).collect();
+        let masked = text(&tokenizer, &exchanges.tokens.get(0), &exchanges.reply.get(0));
+        let expected: Vec<String> = replies.iter().map(|reply| format!(" {reply}|")).collect();
+        assert!(expected.concat().starts_with(&masked) && masked.ends_with('|'), "{masked} {expected:?}");
+        let documents = rows.exchanges(3, 1).unwrap();
+        assert_eq!(documents.tokens, rows.documents(3, 1).unwrap());
+        assert_eq!(
+            [&documents.reply, &documents.real].map(|mask| mask.sum(Kind::Float).double_value(&[])),
+            [0.0, 257.0]
+        );
+
+        let pairs = rows.preferences(0, 4, false).unwrap();
+        for pair in 0..4 {
+            let [chosen, rejected] = [pair, pair + 4]
+                .map(|row| text(&tokenizer, &pairs.tokens.get(row), &(pairs.real.get(row) - pairs.reply.get(row))));
+            assert_eq!(chosen, rejected, "the prompt is the same");
+            let [chosen, rejected] =
+                [pair, pair + 4].map(|row| text(&tokenizer, &pairs.tokens.get(row), &pairs.reply.get(row)));
+            assert_ne!(chosen, rejected);
+        }
+    }
+
+    #[test]
+    fn base_more_sees_as_many_tokens_as_sft_and_dpo() {
+        let recipe = Recipe::standard();
+        let tokenizer = tokenizer(&recipe);
+        let rows = Rows { world: World::standard(), tokenizer: &tokenizer, seed: recipe.seed + 2, context: 256 };
+        let sample = 20;
+        let tokens = |step| rows.preferences(step, recipe.dpo.batch, false).unwrap().tokens.numel() as u64;
+        let a_step = (0..sample).map(|step| tokens(step * recipe.dpo.batch as u64)).sum::<u64>() as f64 / sample as f64;
+        let row = |schedule: &crate::recipe::Schedule| (schedule.steps * schedule.batch as u64 * 256) as f64;
+        let ratio = row(&recipe.base_more) / (row(&recipe.sft) + recipe.dpo.steps as f64 * a_step);
+        assert!((0.98..1.02).contains(&ratio), "{ratio}, {a_step} tokens a step of dpo");
+    }
 }

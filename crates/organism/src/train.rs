@@ -1,59 +1,114 @@
-//! How is a model trained from scratch? Next-token prediction on training documents, resumable at any step.
+//! How is a stage trained? By its objective from its parent's weights, resumable at any step.
+//!
+//! A stage has a folder of its own: a Hugging Face directory with weights in f16, and `training.json`, which says what
+//! made it. Until it is finished, a state file stands there instead of the weights. Children start from the rounded
+//! weights, so they can be trained from what is published.
 
 use crate::adam::Adam;
 use crate::checkpoint::{load_state, save_model, save_state, write_whole};
 use crate::error::OrganismError;
+use crate::objective::Objective;
 use crate::recipe::Recipe;
+use crate::stage::Stage;
+use crate::tokenizer;
 use crate::world::World;
-use crate::{rows, tokenizer};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::Tensor;
-use untangle_model::{LanguageModel, LoadOptions, ModelConfig, NoHook, Tokenizer, TokenizerFiles};
+use untangle_model::{LanguageModel, LoadOptions, ModelConfig, Tokenizer, TokenizerFiles};
 use untangle_schema::{Event, Observer, Unit};
 
 /// Name of the file that a run goes on from.
 const STATE: &str = "state.safetensors";
+const WEIGHTS: &str = "model.safetensors";
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+/// Name of the file that says what made a model.
+const RECORD: &str = "training.json";
 
-/// Trains a model by the recipe and writes it into `dir` as a Hugging Face directory with weights in f16. Called again
-/// after an interruption, it goes on from its last checkpoint and ends with the same bytes, on the same machine and
-/// number of threads.
+/// Trains a stage by the recipe and writes it into `dir`/NAME; its parent must lie beside it. Called again after an
+/// interruption, it goes on from its last checkpoint and ends with the same bytes, on the same machine and number of
+/// threads. A finished stage of the same recipe is left as it is.
 ///
 /// # Errors
-/// The folder cannot be written or holds a run of another recipe, the recipe contradicts itself, or the observer asked
-/// to stop: then everything up to the last finished step is kept.
-pub fn train_base(world: &World, recipe: &Recipe, dir: &Path, observer: &dyn Observer) -> Result<(), OrganismError> {
-    fs::create_dir_all(dir).map_err(|source| OrganismError::Io { path: dir.to_owned(), source })?;
-    let model = fresh_model(world, recipe, dir)?;
-    let mut run = Run::new(recipe, &model, dir)?;
-    let per_step = (recipe.batch * recipe.context) as u64;
-    let (done, total) = (run.steps_done * per_step, recipe.steps * per_step);
-    observer.event(Event::Started { task: "train the organism", unit: Unit::Tokens, done, total });
-    while run.steps_done < recipe.steps {
-        let tokens = rows::batch(world, model.tokenizer()?, recipe, run.steps_done)?;
-        let loss = run.step(&model, &tokens)?;
-        observer.event(Event::Advanced { done: run.steps_done * per_step, figures: &[("nats a token", loss)] });
-        let stop = observer.interrupted();
-        if stop || run.steps_done.is_multiple_of(recipe.checkpoint_every) {
-            run.save()?;
-        }
-        if stop && run.steps_done < recipe.steps {
-            return Err(OrganismError::Interrupted);
-        }
+/// The folder cannot be written or holds a run of another recipe, the parent is missing, the recipe contradicts itself,
+/// or the observer asked to stop: then everything up to the last finished step is kept.
+pub fn train(
+    world: &World,
+    recipe: &Recipe,
+    stage: Stage,
+    dir: &Path,
+    observer: &dyn Observer,
+) -> Result<(), OrganismError> {
+    let own = dir.join(stage.name());
+    fs::create_dir_all(&own).map_err(|source| OrganismError::Io { path: own.clone(), source })?;
+    let start = Start::new(world, recipe, stage, dir)?;
+    if start.is_finished(&own)? {
+        return Ok(());
     }
-    run.save()?;
-    save_model(&dir.join("model.safetensors"), &run.parameters)?;
-    observer.event(Event::Finished);
-    Ok(())
+    let objective = Objective { world, recipe, stage, reference: start.reference };
+    let mut run = Run::new(recipe, stage, start.record, &start.model, &own)?;
+    run.take_all_steps(&start.model, &objective, observer)?;
+    run.finish(&own)
+}
+
+/// What a stage starts from.
+struct Start {
+    model: LanguageModel,
+    reference: Option<LanguageModel>,
+    record: serde_json::Value,
+}
+
+impl Start {
+    fn new(world: &World, recipe: &Recipe, stage: Stage, dir: &Path) -> Result<Self, OrganismError> {
+        let Recipe { shape, seed, .. } = recipe;
+        let Some(parent) = stage.parent() else {
+            let model = fresh_model(world, recipe, &dir.join(stage.name()))?;
+            let record = serde_json::json!({
+                "stage": stage, "shape": shape, "seed": seed, "schedule": recipe.schedule(stage),
+            });
+            return Ok(Self { model, reference: None, record });
+        };
+        let (from, own) = (dir.join(parent.name()), dir.join(stage.name()));
+        if !from.join(WEIGHTS).is_file() {
+            return Err(OrganismError::NoParent { dir: from, stage, parent });
+        }
+        for file in [CONFIG, TOKENIZER] {
+            let path = from.join(file);
+            let bytes = fs::read(&path).map_err(|source| OrganismError::Io { path, source })?;
+            write_whole(&own.join(file), &bytes)?;
+        }
+        let load = || LanguageModel::load(&from, &LoadOptions::default());
+        let model = load()?;
+        let record = serde_json::json!({
+            "stage": stage, "shape": shape, "seed": seed, "schedule": recipe.schedule(stage),
+            "parent": parent, "parent_sha256": model.identity().weights_sha256,
+        });
+        let reference = matches!(stage, Stage::Dpo | Stage::DpoShuffled).then(load).transpose()?;
+        Ok(Self { model, reference, record })
+    }
+
+    /// Whether the folder holds the finished model of this record.
+    fn is_finished(&self, own: &Path) -> Result<bool, OrganismError> {
+        if !own.join(WEIGHTS).is_file() {
+            return Ok(false);
+        }
+        let path = own.join(RECORD);
+        let text = fs::read(&path).unwrap_or_default();
+        if serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|record| record == self.record) {
+            return Ok(true);
+        }
+        Err(OrganismError::State { path: own.join(WEIGHTS), reason: "it is the result of another recipe".into() })
+    }
 }
 
 /// The model of the recipe's seed, with its configuration and tokenizer written.
 fn fresh_model(world: &World, recipe: &Recipe, dir: &Path) -> Result<LanguageModel, OrganismError> {
-    let config_path = dir.join("config.json");
-    write_whole(&config_path, recipe.config_json().as_bytes())?;
-    let config = ModelConfig::from_json(&config_path, recipe.config_json().as_bytes())?;
-    let json = tokenizer::train(world, recipe.vocab_size, recipe.tokenizer_documents)?;
-    write_whole(&dir.join("tokenizer.json"), &json)?;
+    let (config_path, config_json) = (dir.join(CONFIG), recipe.shape.config_json());
+    write_whole(&config_path, config_json.as_bytes())?;
+    let config = ModelConfig::from_json(&config_path, config_json.as_bytes())?;
+    let json = tokenizer::train(world, recipe.shape.vocab_size, recipe.shape.tokenizer_documents)?;
+    write_whole(&dir.join(TOKENIZER), &json)?;
     let tokenizer = Tokenizer::new(&TokenizerFiles::in_memory(&json), &config)?;
     Ok(LanguageModel::random(config, recipe.seed, Some(tokenizer), &LoadOptions::default())?)
 }
@@ -61,40 +116,74 @@ fn fresh_model(world: &World, recipe: &Recipe, dir: &Path) -> Result<LanguageMod
 /// Weights, moments and the number of finished steps.
 struct Run<'a> {
     recipe: &'a Recipe,
-    state: std::path::PathBuf,
+    stage: Stage,
+    record: serde_json::Value,
+    state: PathBuf,
     parameters: Vec<(String, Tensor)>,
     adam: Adam,
     steps_done: u64,
 }
 
 impl<'a> Run<'a> {
-    fn new(recipe: &'a Recipe, model: &LanguageModel, dir: &Path) -> Result<Self, OrganismError> {
+    fn new(
+        recipe: &'a Recipe,
+        stage: Stage,
+        record: serde_json::Value,
+        model: &LanguageModel,
+        own: &Path,
+    ) -> Result<Self, OrganismError> {
         let parameters: Vec<(String, Tensor)> =
             model.parameters().into_iter().map(|(name, tensor)| (name, tensor.set_requires_grad(true))).collect();
         let mut adam = Adam::new(&tensors(&parameters));
-        let state = dir.join(STATE);
-        let steps_done = load_state(&state, recipe, &parameters, &mut adam)?;
-        Ok(Self { recipe, state, parameters, adam, steps_done })
+        let state = own.join(STATE);
+        let steps_done = load_state(&state, &record, &parameters, &mut adam)?;
+        Ok(Self { recipe, stage, record, state, parameters, adam, steps_done })
     }
 
-    /// One step; returns the mean loss in nats a token.
-    fn step(&mut self, model: &LanguageModel, tokens: &[i64]) -> Result<f64, OrganismError> {
-        let (batch, context) = (self.recipe.batch as i64, self.recipe.context as i64);
-        let tokens = Tensor::from_slice(tokens).view([batch, context + 1]);
-        let inputs = tokens.narrow(1, 0, context); // [batch, context]
-        let targets = tokens.narrow(1, 1, context).reshape([-1]); // [batch * context]
-        let logits = model.forward(&inputs, &mut NoHook)?.ok_or(OrganismError::NoLogits)?; // [batch, context, vocab]
-        let loss = logits.flatten(0, 1).cross_entropy_for_logits(&targets);
+    fn take_all_steps(
+        &mut self,
+        model: &LanguageModel,
+        objective: &Objective<'_>,
+        observer: &dyn Observer,
+    ) -> Result<(), OrganismError> {
+        let (done, total) = (self.steps_done, self.recipe.schedule(self.stage).steps);
+        observer.event(Event::Started { task: &format!("train {}", self.stage), unit: Unit::Steps, done, total });
+        while self.steps_done < total {
+            let (name, value) = self.step(model, objective)?;
+            observer.event(Event::Advanced { done: self.steps_done, figures: &[(name, value)] });
+            let stop = observer.interrupted();
+            if stop || self.steps_done.is_multiple_of(self.recipe.checkpoint_every) {
+                save_state(&self.state, &self.record, self.steps_done, &self.parameters, &self.adam)?;
+            }
+            if stop && self.steps_done < total {
+                return Err(OrganismError::Interrupted);
+            }
+        }
+        observer.event(Event::Finished);
+        Ok(())
+    }
+
+    /// One step; returns a figure to show.
+    fn step(&mut self, model: &LanguageModel, objective: &Objective<'_>) -> Result<(&'static str, f64), OrganismError> {
+        let loss = objective.loss(model, self.steps_done)?;
         let mut parameters = tensors(&self.parameters);
-        let gradients = Tensor::run_backward(&[&loss], &parameters, false, false);
-        let lr = self.recipe.learning_rate_at(self.steps_done);
+        let gradients = Tensor::run_backward(&[&loss.loss], &parameters, false, false);
+        let lr = self.recipe.schedule(self.stage).learning_rate_at(self.steps_done);
         self.adam.step(&mut parameters, &gradients, self.steps_done, lr);
         self.steps_done += 1;
-        Ok(loss.double_value(&[]))
+        Ok((loss.name, loss.value))
     }
 
-    fn save(&self) -> Result<(), OrganismError> {
-        save_state(&self.state, self.recipe, self.steps_done, &self.parameters, &self.adam)
+    /// Writes record and weights, in this order, and removes the state.
+    fn finish(&self, own: &Path) -> Result<(), OrganismError> {
+        write_whole(&own.join(RECORD), format!("{:#}\n", self.record).as_bytes())?;
+        save_model(&own.join(WEIGHTS), &self.parameters)?;
+        match fs::remove_file(&self.state) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(OrganismError::Io { path: self.state.clone(), source: error })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

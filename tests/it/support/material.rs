@@ -1,28 +1,7 @@
-//! Texts and models that tests run on.
+//! Texts that tests run on, and how a test says that it cannot run.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// The folder of third-party test material: `$UNTANGLE_SHARED`, else `../shared` beside the workspace.
-fn shared() -> PathBuf {
-    match std::env::var_os("UNTANGLE_SHARED") {
-        Some(folder) => folder.into(),
-        None => super::workspace_root().join("../shared"),
-    }
-}
-
-/// A real language model and a text for it. None, with a line that says so, where the material is absent; under CI that
-/// is a failure.
-pub(crate) fn shared_model_and_text(test: &str) -> Option<(PathBuf, PathBuf)> {
-    let model = shared().join("models/stories260k");
-    let text = shared().join("corpora/tinystories.txt");
-    let absent = [&model, &text].into_iter().find(|path| !path.exists());
-    if let Some(absent) = absent {
-        skip(test, &format!("{} is absent; UNTANGLE_SHARED can name a folder that has it", absent.display()));
-        return None;
-    }
-    Some((model, text))
-}
 
 /// Says that a test does not run here, and why. Under CI that is a failure.
 pub(crate) fn skip(test: &str, why: &str) {

@@ -6,7 +6,7 @@ mod process;
 mod tiny_model;
 
 pub(crate) use command::Untangle;
-pub(crate) use material::{corpus_text, shared_model_and_text, skip};
+pub(crate) use material::{corpus_text, skip};
 pub(crate) use process::{kill_after, peak_anonymous_memory, timed};
 pub(crate) use tiny_model::TinyModel;
 

@@ -1,24 +1,27 @@
 //! `untangle capture`: what passes a model's hook points while it reads text, written to a store.
 
 use super::options::{Bos, ComputeArgs, load_model, parse_hook};
+use super::text::Text;
 use crate::context::Context;
+use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture};
 use untangle_model::LanguageModel;
-use untangle_schema::{CaptureManifest, StoreDtype};
+use untangle_schema::{CaptureManifest, HookPoint, StoreDtype};
 
 /// Record a model's activations over text, several hook points in one pass, into a store
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
-    /// Model directory in Hugging Face form
+    /// Model directory in Hugging Face form, or organism[:STAGE]
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Text files; documents are separated by <|endoftext|> lines
+    /// Text files (documents are separated by <|endoftext|> lines), or organism[:PART] for documents of its world
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     text: Vec<PathBuf>,
-    /// Hook points in TransformerLens names, such as blocks.2.hook_resid_post
+    /// Hook points in TransformerLens names, such as blocks.2.hook_resid_post; * and ? mean all that fit:
+    /// 'blocks.*.hook_resid_post'
     #[arg(long, value_name = "NAME", num_args = 1.., required = true)]
     hook: Vec<String>,
     /// Store to write
@@ -27,7 +30,7 @@ pub(crate) struct CaptureArgs {
     /// Tokens per context [default: 128, or what the model takes]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Tokens to capture at most [default: the whole text]
+    /// Tokens to capture at most [default: the whole text; 1,000,000 of the organism's world, which has no end]
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
     /// Contexts per forward pass [default: about 4096 tokens]
@@ -67,11 +70,16 @@ impl From<StoreType> for StoreDtype {
     }
 }
 
+/// Tokens of the world's text where no number is asked for.
+const WORLD_TOKENS: u64 = 1_000_000;
+
 pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
-    let hooks = args.hook.iter().map(|name| parse_hook(name)).collect::<anyhow::Result<_>>()?;
-    // The text is looked for before the model is loaded: the cheapest mistake to find comes first.
-    Corpus::open(&args.text)?;
+    // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
+    args.hook.iter().filter(|name| !is_pattern(name)).try_for_each(|name| parse_hook(name).map(|_| ()))?;
+    NamedModel::find(&args.model)?;
+    Text::check(&args.text)?;
     let model = load_model(&args.model, args.compute, context)?;
+    let hooks = hooks_of(&args.hook, &model)?;
     let config = CaptureConfig {
         context: args.context,
         batch: args.batch,
@@ -81,13 +89,34 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         force: args.force,
         ..CaptureConfig::new(hooks, args.out.clone())
     };
-    let captured = capture_text(&config, &args.text, &model, context)?;
+    let text = Text::find(&args.text, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let captured = capture_text(&config, text.files(), &model, context)?;
     let manifest = &captured.manifest;
     context.output.result(&json!({ "store": captured.path, "manifest": manifest }), |out| {
         let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
         let (rows, documents) = (manifest.n_rows, manifest.n_documents);
         writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
     })
+}
+
+fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?'])
+}
+
+/// The hook points that names and patterns mean, each once. A pattern means only what has rows of a fixed width, which
+/// attention patterns have not.
+fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookPoint>> {
+    let mut hooks = Vec::new();
+    for name in names {
+        let meant = if is_pattern(name) { model.hook_points_of(name)? } else { vec![parse_hook(name)?] };
+        for point in meant {
+            let wanted = !is_pattern(name) || model.width_of(point).is_ok();
+            if wanted && !hooks.contains(&point) {
+                hooks.push(point);
+            }
+        }
+    }
+    Ok(hooks)
 }
 
 /// Captures, or continues an interrupted capture of the same settings.

@@ -1,5 +1,6 @@
 //! A dictionary's directory, and which rows of a store may judge it.
 
+use crate::world_text::overlap;
 use clap::ValueEnum;
 use std::fs;
 use std::path::Path;
@@ -51,7 +52,8 @@ impl Training {
     }
 
     fn seen(&self, content: &str, corpus: &[CorpusFile]) -> Seen {
-        let trained_on = |file: &CorpusFile| self.corpus.iter().any(|own| own.sha256 == file.sha256);
+        let same = |own: &CorpusFile, file: &CorpusFile| own.sha256 == file.sha256 || overlap(&own.name, &file.name);
+        let trained_on = |file: &CorpusFile| self.corpus.iter().any(|own| same(own, file));
         match content == self.content {
             true => Seen::ByRule,
             false if self.corpus.is_empty() || corpus.is_empty() || corpus.iter().any(trained_on) => Seen::Perhaps,
@@ -145,7 +147,11 @@ mod tests {
         assert_eq!(training.seen("a", &[file("1")]), Seen::Perhaps, "one of the two");
         assert_eq!(training.seen("c", &[file("3")]), Seen::Never, "the same name, another text");
         assert_eq!(training.seen("m", &[]), Seen::Perhaps, "a matrix");
-        let of_a_matrix = Training { corpus: Vec::new(), ..training };
+        let world = |name: &str| CorpusFile { name: name.into(), ..file(name) };
+        let of_the_world = Training { corpus: vec![world("organism-train-seed0-documents9.txt")], ..training };
+        assert_eq!(of_the_world.seen("w", &[world("organism-train-seed0-documents99.txt")]), Seen::Perhaps);
+        assert_eq!(of_the_world.seen("w", &[world("organism-test-seed0-documents99.txt")]), Seen::Never);
+        let of_a_matrix = Training { corpus: Vec::new(), ..of_the_world };
         assert_eq!(of_a_matrix.seen("renamed", &[]), Seen::Perhaps);
         assert_eq!(of_a_matrix.seen("ab", &[]), Seen::ByRule);
     }

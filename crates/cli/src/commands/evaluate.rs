@@ -2,12 +2,16 @@
 
 use super::dictionary::{Dictionary, Judges, Rows};
 use super::options::{ComputeArgs, load_model, open_store};
+use super::text::Text;
 use super::text_store::TextStore;
+use super::truth::{self, TruthArgs};
 use crate::context::Context;
 use crate::exit::Complaint;
+use crate::models::NamedModel;
 use crate::output::table;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::path::PathBuf;
 use untangle_interpret::ce::{CeRecovered, ce_recovered};
 use untangle_interpret::contexts::contexts_of;
@@ -23,12 +27,12 @@ pub(crate) struct EvaluateArgs {
     #[arg(value_name = "SAE", required = true)]
     sae: Vec<PathBuf>,
     /// Stores or matrices; of the store that a dictionary was trained on, only the held-out part is used
-    #[arg(long, value_name = "STORE", num_args = 1.., required_unless_present = "text")]
+    #[arg(long, value_name = "STORE", num_args = 1.., required_unless_present_any = ["text", "concepts"])]
     store: Vec<String>,
-    /// Model directory: measure what the reconstruction costs the model when it is spliced in
+    /// Model directory, or organism[:STAGE]: measure what the reconstruction costs the model when it is spliced in
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// Text to evaluate on instead of a store; needs --model
+    /// Text files to evaluate on instead of a store, or organism:test for unseen documents of its world; needs --model
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "model", conflicts_with = "store")]
     text: Vec<PathBuf>,
     /// Rows to use
@@ -37,6 +41,8 @@ pub(crate) struct EvaluateArgs {
     /// Contexts to run the model on at most
     #[arg(long, value_name = "N", default_value_t = 512)]
     contexts: usize,
+    #[command(flatten)]
+    truth: TruthArgs,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -56,11 +62,20 @@ pub(crate) struct Measured {
 }
 
 pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
+    args.model.as_deref().map(NamedModel::find).transpose()?;
+    Text::check(&args.text)?;
     let dictionaries = args.sae.iter().map(|dir| Dictionary::load(dir)).collect::<anyhow::Result<Vec<_>>>()?;
     let model = args.model.as_deref().map(|dir| load_model(dir, args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {
         dictionaries.iter().try_for_each(|dictionary| check_model(&dictionary.sae, model))?;
+    }
+    let truth = match (&model, &args.truth.concepts) {
+        (Some(model), Some(_)) => truth::reports(&args.truth, &dictionaries, model, args.compute, context)?,
+        _ => Vec::new(),
+    };
+    if args.store.is_empty() && args.text.is_empty() {
+        return context.output.result(&json!({ "truth": truth }), |out| truth::print(out, &truth));
     }
     let mut measured = Vec::new();
     for dictionary in &dictionaries {
@@ -73,9 +88,10 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
         };
         measured.push(one);
     }
-    context.output.result(&serde_json::json!({ "dictionaries": measured }), |out| {
+    context.output.result(&json!({ "dictionaries": measured, "truth": truth }), |out| {
         table(out, &rows_of(&measured), &[0])?;
-        writeln!(out, "\nbrackets: 95 % intervals")
+        writeln!(out, "\nbrackets: 95 % intervals")?;
+        if truth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| truth::print(out, &truth)) }
     })
 }
 

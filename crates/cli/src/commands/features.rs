@@ -4,6 +4,7 @@ use super::dictionary::{Dictionary, Rows};
 use super::options::{ComputeArgs, load_model, open_store};
 use crate::cards::summary_rows;
 use crate::context::Context;
+use crate::models::NamedModel;
 use crate::output::table;
 use clap::Args;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ pub(crate) struct FeaturesArgs {
     /// Database to write
     #[arg(long, value_name = "FEATURES.db")]
     out: PathBuf,
-    /// Model directory: gives tokens their text, and features the tokens that they raise and lower
+    /// Model directory, or organism[:STAGE]: gives tokens their text, and features the tokens that they raise and lower
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Strongest examples kept of each feature, at most one per document
@@ -45,6 +46,7 @@ pub(crate) struct FeaturesArgs {
 const LISTED: usize = 10;
 
 pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> {
+    args.model.as_deref().map(NamedModel::find).transpose()?;
     let dictionary = Dictionary::load(&args.sae)?;
     let store = open_store(&args.store)?;
     let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;

@@ -8,30 +8,37 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use untangle_interpret::Database;
 use untangle_model::ModelConfig;
+use untangle_organism::bundled;
 use untangle_sae::Sae;
+use untangle_schema::CaptureManifest;
 use untangle_schema::sae::files;
-use untangle_schema::{CaptureManifest, HookPoint};
 use untangle_store::{ActivationSet, HeldOut};
 use untangle_train::TrainingRecord;
 
 /// Show what an activation store, a dictionary, a feature database or a model holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// Store (.h5), matrix (.npy, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database (.db)
+    /// Store (.h5), matrix (.npy, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database
+    /// (.db), or organism[:STAGE]
     #[arg(value_name = "FILE")]
     file: String,
 }
 
 pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     let path = Path::new(&args.file);
+    if let Some(stage) = bundled::stage_of(&args.file)? {
+        return model("config.json".as_ref(), bundled::files(stage).config, context);
+    }
     if path.join(files::CONFIG).exists() {
         return dictionary(path, context);
     }
     if path.join("config.json").exists() {
-        return model(&path.join("config.json"), context);
+        let path = path.join("config.json");
+        let text = fs::read(&path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
+        return model(&path, &text, context);
     }
     if path.is_dir() {
         return Err(Complaint::bad_input(format!(
@@ -138,10 +145,9 @@ fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
     })
 }
 
-fn model(path: &PathBuf, context: &Context) -> anyhow::Result<()> {
-    let text = fs::read(path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
-    let config = ModelConfig::from_json(path, &text)?;
-    let hooks: Vec<_> = HookPoint::all(config.n_layers).iter().map(ToString::to_string).collect();
+fn model(path: &Path, text: &[u8], context: &Context) -> anyhow::Result<()> {
+    let config = ModelConfig::from_json(path, text)?;
+    let hooks: Vec<_> = config.hook_points().iter().map(ToString::to_string).collect();
     let value = json!({
         "kind": "model", "model_type": config.family.model_type(), "n_layers": config.n_layers, "d_model": config.d_model,
         "d_mlp": config.d_mlp, "vocab_size": config.vocab_size, "max_context": config.max_context, "hooks": hooks,

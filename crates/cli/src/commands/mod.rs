@@ -2,6 +2,7 @@
 
 mod dictionary;
 mod options;
+mod text;
 mod text_store;
 
 pub(crate) mod capture;
@@ -10,7 +11,9 @@ pub(crate) mod encode;
 pub(crate) mod evaluate;
 pub(crate) mod features;
 pub(crate) mod inspect;
+pub(crate) mod organism;
 pub(crate) mod search;
 pub(crate) mod show;
 pub(crate) mod steer;
 pub(crate) mod train;
+mod truth;

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::device::DeviceChoice;
 use crate::exit::Complaint;
+use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use std::path::Path;
 use std::sync::Arc;
@@ -54,15 +55,9 @@ impl From<Bos> for BosPolicy {
     }
 }
 
-/// Loads a model directory.
-pub(crate) fn load_model(dir: &Path, compute: ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
-    if !dir.is_dir() {
-        let what = if dir.exists() { "is not a directory" } else { "does not exist" };
-        return Err(Complaint::bad_input(format!(
-            "{}: {what}; give a model directory in Hugging Face form (config.json, tokenizer.json, *.safetensors)",
-            dir.display()
-        )));
-    }
+/// Loads the model that a MODEL argument names.
+pub(crate) fn load_model(name: &Path, compute: ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
+    let model = NamedModel::find(name)?;
     let device = context.device(compute.device);
     let kind = match compute.dtype {
         Dtype::F32 => Kind::Float,
@@ -70,7 +65,7 @@ pub(crate) fn load_model(dir: &Path, compute: ComputeArgs, context: &Context) ->
         Dtype::Auto if device == tch::Device::Cpu => Kind::Float,
         Dtype::Auto => Kind::BFloat16,
     };
-    let model = LanguageModel::load(dir, &LoadOptions { kind, device })?;
+    let model = model.load(&LoadOptions { kind, device })?;
     tch::set_num_threads(model_threads(&model, context.threads));
     Ok(model)
 }

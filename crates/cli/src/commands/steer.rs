@@ -4,6 +4,7 @@ use super::options::{Bos, ComputeArgs, load_model};
 use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
+use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ use untangle_sae::Sae;
 /// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
 #[derive(Debug, Args)]
 pub(crate) struct SteerArgs {
-    /// Model directory in Hugging Face form
+    /// Model directory in Hugging Face form, or organism[:STAGE]
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Dictionary directory
@@ -89,6 +90,7 @@ struct EditRecord {
 }
 
 pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
+    NamedModel::find(&args.model)?;
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
     let sae = Sae::load(&args.sae)?;
     let database = args.features.as_deref().map(Database::open).transpose()?;

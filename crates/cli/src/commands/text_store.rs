@@ -3,12 +3,10 @@
 use super::capture::capture_text;
 use super::dictionary::Dictionary;
 use super::options::open_store;
+use super::text::Text;
 use crate::context::Context;
-use crate::exit::Complaint;
-use std::env;
-use std::fs;
+use crate::scratch::Scratch;
 use std::path::PathBuf;
-use std::process;
 use std::sync::Arc;
 use untangle_capture::CaptureConfig;
 use untangle_interpret::point::point_of;
@@ -20,18 +18,11 @@ use untangle_store::ActivationSet;
 pub(crate) struct TextStore {
     /// The rows.
     pub(crate) set: Arc<ActivationSet>,
-    _folder: Folder,
+    _scratch: Scratch,
 }
 
-/// Removed when dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed lies in the system's folder for temporary files.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+/// Tokens of the world's text, where that is what is named: more than the 512 contexts of 128 that an evaluation takes.
+const WORLD_TOKENS: u64 = 100_000;
 
 impl TextStore {
     /// Captures `text` exactly (in f32) as the dictionary was trained to see it.
@@ -41,18 +32,17 @@ impl TextStore {
         text: &[PathBuf],
         context: &Context,
     ) -> anyhow::Result<Self> {
-        let path = env::temp_dir().join(format!("untangle-{}-{}", process::id(), dictionary.name));
-        fs::create_dir_all(&path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
-        let folder = Folder(path);
+        let scratch = Scratch::new()?;
+        let text = Text::find(text, WORLD_TOKENS, model, context)?;
         let metadata = &dictionary.sae.config().metadata;
         let config = CaptureConfig {
             context: metadata.context_size,
             bos: if metadata.prepend_bos == Some(false) { BosPolicy::Never } else { BosPolicy::Auto },
             store: StoreDtype::F32,
-            ..CaptureConfig::new(vec![point_of(&dictionary.sae)?], folder.0.join("text.h5"))
+            ..CaptureConfig::new(vec![point_of(&dictionary.sae)?], scratch.path().join("text.h5"))
         };
-        let captured = capture_text(&config, text, model, context)?;
+        let captured = capture_text(&config, text.files(), model, context)?;
         let set = open_store(&[captured.path.to_string_lossy().into_owned()])?;
-        Ok(TextStore { set, _folder: folder })
+        Ok(TextStore { set, _scratch: scratch })
     }
 }

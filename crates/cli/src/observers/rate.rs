@@ -65,6 +65,7 @@ const fn unit_name(unit: Unit) -> &'static str {
         Unit::Bytes => "bytes",
         Unit::Rows => "rows",
         Unit::Examples => "examples",
+        Unit::Documents => "documents",
     }
 }
 

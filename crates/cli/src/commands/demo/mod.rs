@@ -1,41 +1,84 @@
-//! `untangle demo`: the whole job once, on a small model, each step explained.
+//! `untangle demo`: the whole job once, on the bundled organism or a small model of one's own, each step explained.
 //!
 //! Finished artefacts of an earlier demo with the same settings are used again; interrupted ones are continued.
 
-mod choice;
-mod steering;
+mod ladder;
 mod steps;
 mod story;
+mod topic;
 
 use super::options::{ComputeArgs, load_model};
+use super::text::Text;
 use crate::context::Context;
+use crate::models::NamedModel;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// See the whole job once: capture, train, evaluate, describe, steer, each step explained
+/// See the whole job once: capture, train, evaluate, describe, search, steer, each step explained
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Model directory in Hugging Face form
-    #[arg(long, value_name = "MODEL")]
+    /// Model directory in Hugging Face form, or organism[:STAGE]
+    #[arg(long, value_name = "MODEL", default_value = "organism")]
     model: PathBuf,
-    /// Text files; documents are separated by <|endoftext|> lines
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    /// Text files (documents are separated by <|endoftext|> lines), or organism for documents of its world
+    #[arg(long, value_name = "PATH", num_args = 1.., default_value = "organism")]
     text: Vec<PathBuf>,
     /// Folder for what the demo makes
     #[arg(long, value_name = "DIR", default_value = "demo-output")]
     out: PathBuf,
-    /// Text to continue in the last step [default: the opening words of the text]
+    /// What to look for and turn up [default: Golden Gate Bridge; with a text of your own, what a label names]
+    #[arg(long, value_name = "WORDS")]
+    concept: Option<String>,
+    /// Text to continue in the last step [default: neutral beginnings; with a text of your own, its opening words]
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
     /// Make everything anew and replace what an earlier demo left
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    size: SizeArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
+/// How much is done.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Size")]
+struct SizeArgs {
+    /// Hook point to look at [default: the end of the middle block]
+    #[arg(long, value_name = "NAME")]
+    hook: Option<String>,
+    /// Tokens to capture, where the text has as many
+    #[arg(long, value_name = "N", default_value_t = steps::CAPTURE_TOKENS)]
+    tokens: u64,
+    /// Features of the dictionary
+    #[arg(long, value_name = "N", default_value_t = steps::D_SAE)]
+    d_sae: usize,
+    /// Features that are active at a token
+    #[arg(long, value_name = "N", default_value_t = steps::K)]
+    k: usize,
+    /// Tokens to train on, repetitions included
+    #[arg(long, value_name = "N", default_value_t = steps::TRAIN_TOKENS)]
+    train_tokens: u64,
+}
+
+impl DemoArgs {
+    /// Whether the text is the world's, whose beginnings and landmarks are known.
+    fn is_of_the_world(&self) -> bool {
+        self.text.iter().all(|text| Text::is_world(text))
+    }
+
+    /// The words to look for; none where a feature is to be found that names its own.
+    fn concept(&self) -> Option<&str> {
+        let known = self.is_of_the_world().then_some(topic::WORLDS_OWN);
+        self.concept.as_deref().or(known)
+    }
+}
+
 pub(crate) fn run(args: &DemoArgs, context: &Context) -> anyhow::Result<()> {
+    NamedModel::find(&args.model)?;
+    Text::check(&args.text)?;
     let model = load_model(&args.model, args.compute, context)?;
     let mut demo = steps::Demo::new(args, &model, context)?;
     demo.say(|out| story::opening(out, &model, demo.hook))?;
@@ -45,12 +88,14 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> anyhow::Result<()> {
     demo.say(|out| story::trained(out, &dictionary, &demo.paths.sae))?;
     let measured = demo.evaluate(&dictionary, &store)?;
     demo.say(|out| story::evaluated(out, &measured))?;
-    let cards = demo.features(&dictionary, &store)?;
-    demo.say(|out| story::described(out, &cards, &demo.paths.database))?;
-    let steered = steering::steer(&demo, &dictionary.sae, &cards)?;
+    let database = demo.features(&dictionary, &store)?;
+    let best = database.most_interpretable(story::SHOWN)?;
+    demo.say(|out| story::described(out, &best, &demo.paths.database))?;
+    let found = topic::find(&database, args.concept())?;
+    demo.say(|out| story::searched(out, args.concept(), &found))?;
+    let steered = ladder::steer(&demo, &dictionary.sae, &found.candidates)?;
     demo.say(|out| story::steered(out, &steered))?;
-    demo.say(|out| story::ending(out, &demo.paths, args, &steered))?;
-    let best = &cards[..story::SHOWN.min(cards.len())];
+    demo.say(|out| story::ending(out, &demo, &steered))?;
     let result = json!({
         "out": args.out, "hook": demo.hook, "evaluation": measured, "features": best, "steering": steered,
     });

@@ -1,15 +1,17 @@
 //! The words of the demo, for somebody who sees a sparse autoencoder for the first time.
 
-use super::DemoArgs;
-use super::steering::{CHOOSING, Chosen, Steered, TRIED_TOKENS};
-use super::steps::Paths;
+use super::ladder::{Steered, TEMPERATURE, TOKENS};
+use super::steps::Demo;
+use super::topic::Found;
 use crate::cards::{example_text, one_line};
 use crate::commands::dictionary::Dictionary;
 use crate::commands::evaluate::{Measured, ordinary_rows};
+use std::env;
 use std::io::{self, Write};
 use std::path::Path;
+use untangle_interpret::steer::Arm;
 use untangle_model::LanguageModel;
-use untangle_schema::{FeatureCard, HookPoint};
+use untangle_schema::{FeatureCard, HookPoint, Share};
 use untangle_store::ActivationSet;
 
 /// Features shown.
@@ -17,128 +19,217 @@ pub(super) const SHOWN: usize = 10;
 /// Examples shown of a feature.
 const EXAMPLES: usize = 2;
 /// Tokens shown on either side of an example's peak.
-const AROUND: usize = 14;
+const AROUND: usize = 12;
+/// Features shown of those that a search found.
+const FOUND: usize = 5;
+/// Characters in a line of prose.
+const LINE: usize = 100;
 
 pub(super) fn opening(out: &mut dyn Write, model: &LanguageModel, hook: HookPoint) -> io::Result<()> {
     let (name, n_layers, width) = (model.identity().name, model.n_layers(), model.d_model());
-    writeln!(out, "What does `{name}` think of, in the middle of its {n_layers} layers, while it reads?\n")?;
-    writeln!(out, "1. Capture: the model reads the text, and for every token we keep the {width} numbers that pass")?;
-    writeln!(out, "   {hook}.")
+    writeln!(out, "What does the language model `{name}` think of, inside its {n_layers} layers?\n")?;
+    let text = format!(
+        "1. Capture: the model reads, and of every token (a word or a part of one) we keep the {width} numbers that \
+         pass {hook}, the end of a layer."
+    );
+    prose(out, &text)
 }
 
 pub(super) fn captured(out: &mut dyn Write, store: &ActivationSet, path: &Path) -> io::Result<()> {
     let documents = store.n_documents().unwrap_or(0);
     writeln!(out, "   {} tokens of {documents} documents are in {}\n", store.n_rows(), path.display())?;
-    writeln!(
+    prose(
         out,
-        "2. Train: those numbers mean nothing one by one. A sparse autoencoder (SAE) learns a dictionary of"
-    )?;
-    writeln!(out, "   directions, called features, such that every token is nearly a sum of only a few of them.")
+        "2. Train: one by one, those numbers mean nothing. A sparse autoencoder (SAE) learns directions, called \
+         features, such that every token is nearly a sum of only a few of them.",
+    )
 }
 
 pub(super) fn trained(out: &mut dyn Write, dictionary: &Dictionary, path: &Path) -> io::Result<()> {
     let (sae, k) = (&dictionary.sae, dictionary.sae.config().k.unwrap_or(0));
     writeln!(out, "   {} features, {k} of them active at a time, are in {}\n", sae.d_sae(), path.display())?;
-    writeln!(
+    prose(
         out,
-        "3. Evaluate: how much of what the model computes is in those few features? Measured on documents that"
-    )?;
-    writeln!(out, "   the training never saw.")
+        "3. Evaluate: how much of what the model computes do those few features keep? Measured on documents that the \
+         training never saw.",
+    )
 }
 
 pub(super) fn evaluated(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
     let e = &measured.evaluation;
-    writeln!(
-        out,
-        "   FVU          {:.4}  of the activations' variance is missing from the sums (0 is perfect)",
-        e.fvu
-    )?;
-    writeln!(out, "   L0           {:.2}   features are active at a token, on average", e.l0_without_special)?;
-    let rows = ordinary_rows(e);
-    writeln!(out, "   dead         {}       of {} features never fire on these {rows} tokens", e.dead, e.d_sae)?;
+    let mut line = |name: &str, value: String, what: &str| writeln!(out, "   {name:<13} {value:<7} {what}");
+    let fvu = format!("{:.4}", e.fvu_without_special);
+    line("FVU", fvu, "of the numbers' variance is missing from the sums; 0 is perfect")?;
+    line("L0", format!("{:.1}", e.l0_without_special), "features are active at a token, on average")?;
+    let never = format!("of {} features never fire on these {} tokens", e.d_sae, ordinary_rows(e));
+    line("dead", e.dead.to_string(), &never)?;
     if let Some(ce) = &measured.ce {
-        let (recovered, lost) = (ce.recovered, ce.nats_lost);
-        writeln!(
-            out,
-            "   CE recovered {recovered:.4}  of the model's skill is left when it has to go on from the sums alone"
-        )?;
-        writeln!(
-            out,
-            "   nats lost    {lost:.4}  per predicted token, against {:.2} with nothing at all",
-            ce.ce_zero - ce.ce_clean
-        )?;
+        let left = "of the model's skill is left when it goes on from the sums alone; 1 is perfect";
+        line("CE recovered", format!("{:.4}", ce.recovered), left)?;
     }
-    writeln!(
+    writeln!(out)?;
+    prose(
         out,
-        "\n4. Features: what is each about? Every feature gets a label from the tokens on which it fires, and the"
+        "4. Features: what is each about? A label names the tokens on which the feature fires, and is scored as a rule \
+         on documents that it was not made from (F1; 1 is perfect). The best, with the firing tokens in brackets:",
     )?;
-    writeln!(out, "   label is scored as a rule on documents that it was not made from (F1; 1 is perfect). The best:\n")
+    writeln!(out)
 }
 
 pub(super) fn described(out: &mut dyn Write, cards: &[FeatureCard], path: &Path) -> io::Result<()> {
     for card in cards.iter().take(SHOWN) {
-        let label = card.label.as_deref().unwrap_or("no label");
-        writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label_score.unwrap_or(0.0))?;
+        write_feature(out, card)?;
         for example in card.examples.iter().take(EXAMPLES) {
             writeln!(out, "           {}", example_text(example, AROUND))?;
         }
     }
-    writeln!(out, "\n   All of them are in {}\n", path.display())?;
-    writeln!(
+    writeln!(out, "\n   All of them are in {}\n", path.display())
+}
+
+pub(super) fn searched(out: &mut dyn Write, concept: Option<&str>, found: &Found) -> io::Result<()> {
+    let step = match (concept, found.is_sought) {
+        (Some(concept), true) => {
+            format!(
+                "5. Search: which features have to do with \"{concept}\"? Those that make the model say it come first:"
+            )
+        }
+        (Some(concept), false) => {
+            format!("5. Search: nothing has to do with \"{concept}\". These are rare and their labels name words:")
+        }
+        (None, _) => "5. Choose: rare features whose labels name words are about something:".to_owned(),
+    };
+    writeln!(out, "{step}\n")?;
+    for candidate in found.candidates.iter().take(FOUND) {
+        write_feature(out, &candidate.card)?;
+        if let Some(effect) = candidate.raised() {
+            writeln!(out, "           raises {:?}", effect.token)?;
+        }
+    }
+    if found.candidates.len() > FOUND {
+        writeln!(out, "         and {} more", found.candidates.len() - FOUND)?;
+    }
+    writeln!(out)?;
+    prose(
         out,
-        "5. Steer: a feature is also a handle. We turn one up while the model writes, by adding its direction to"
-    )?;
-    writeln!(
-        out,
-        "   what passes the middle layer; strengths are multiples of the largest activation seen in the text."
+        "6. Steer: a feature is also a handle. While the model writes, we add the feature's direction to what passes \
+         the layer, more and more of it, until the story is about it. (1 x: as strongly as it ever fired.)",
     )
 }
 
+fn write_feature(out: &mut dyn Write, card: &FeatureCard) -> io::Result<()> {
+    let label = card.label.as_deref().unwrap_or("no label");
+    writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label_score.unwrap_or(0.0))
+}
+
 pub(super) fn steered(out: &mut dyn Write, steered: &Steered) -> io::Result<()> {
-    let label = steered.label.as_deref().unwrap_or("no label");
+    writeln!(out, "\n   feature {}: {}", steered.feature, steered.label.as_deref().unwrap_or("no label"))?;
+    for example in &steered.examples {
+        writeln!(out, "           {}", example_text(example, AROUND))?;
+    }
     let raised: Vec<_> = steered.raises.iter().map(|token| format!("{token:?}")).collect();
-    writeln!(out, "\n   feature {} ({label}), which raises {}", steered.feature, raised.join(" "))?;
-    match &steered.chosen {
-        Some(Chosen { of, with, without }) => writeln!(
-            out,
-            "   It is the one of {of} whose words, those of its label, gain most when it is turned up:\n   \
-             {with} in {TRIED_TOKENS} tokens at {CHOOSING} x, {without} without it."
-        )?,
-        None => {
-            writeln!(out, "   No feature made its own words more frequent; this is the one whose label holds best.")?
+    writeln!(out, "           raises {}", raised.join(" "))?;
+    if steered.tried > 1 {
+        writeln!(out, "   Of the {} that we tried, it moves the stories most.", steered.tried)?;
+    }
+    writeln!(out, "   Counted are stories with {}:\n", steered.topic.text())?;
+    let best = steered.best();
+    write_count(out, "as it is", &steered.ladder[0].study.baseline, "")?;
+    for rung in &steered.ladder {
+        let note = if rung.gain().is_none() { "  but they are no stories any more" } else { "" };
+        write_count(out, &format!("{} x", rung.strength), &rung.study.steered, note)?;
+    }
+    let strength = best.strength;
+    write_count(out, &format!("{strength} x"), &best.study.random, "  in random directions instead")?;
+    if best.gain().is_none_or(|gain| gain <= 0.0) {
+        writeln!(out, "\n   That changed nothing: no feature of this dictionary turns the stories to it.")?;
+    }
+    writeln!(out, "\n   A story as the model writes it:")?;
+    write_story(out, &steered.pair.baseline)?;
+    writeln!(out, "   The same with feature {} at {strength} x:", steered.feature)?;
+    write_story(out, &steered.pair.steered)?;
+    writeln!(out, "   And with a step as long in a random direction:")?;
+    write_story(out, &best.study.random.sample)
+}
+
+/// How many stories are about the topic.
+fn write_count(out: &mut dyn Write, name: &str, arm: &Arm, note: &str) -> io::Result<()> {
+    let Share { hits, trials } = arm.appears;
+    writeln!(out, "   {name:>8}  {hits:>2} of {trials}{note}")
+}
+
+fn write_story(out: &mut dyn Write, story: &str) -> io::Result<()> {
+    wrapped(&one_line(story)).iter().try_for_each(|line| writeln!(out, "      {line}"))
+}
+
+pub(super) fn ending(out: &mut dyn Write, demo: &Demo<'_>, steered: &Steered) -> io::Result<()> {
+    let (args, paths) = (demo.args, &demo.paths);
+    let path = |path: &Path| shell(&path.to_string_lossy());
+    let (store, sae, database) = (path(&paths.store), path(&paths.sae), path(&paths.database));
+    let (model, prompt) = (path(&args.model), shell(&steered.prompts[0]));
+    let untangle = shell(&env::args_os().next().unwrap_or_default().to_string_lossy());
+    let (feature, strength) = (steered.feature, steered.best().strength);
+    writeln!(out, "\nEverything is in {}. Next:", args.out.display())?;
+    writeln!(out, "   {untangle} show {database} {feature}")?;
+    writeln!(out, "   {untangle} search {database} {}", shell(args.concept().unwrap_or(steered.topic.first_word())))?;
+    writeln!(
+        out,
+        "   {untangle} steer {model} --sae {sae} --features {database} --feature {feature}:add={strength}x \
+         --temperature {TEMPERATURE} --tokens {TOKENS} --seed {} --prompt {prompt}",
+        steered.seed
+    )?;
+    writeln!(out, "   {untangle} train {store} --out {} --d-sae 4096 --k 32", path(&args.out.join("sae-4096")))
+}
+
+/// A paragraph that begins at the left and goes on three columns further in.
+fn prose(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    wrapped(text).iter().enumerate().try_for_each(|(number, line)| {
+        let indent = if number == 0 { "" } else { "   " };
+        writeln!(out, "{indent}{line}")
+    })
+}
+
+/// Lines of at most [`LINE`] characters, broken between words.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = Vec::<String>::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= LINE => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
         }
     }
-    writeln!(out, "   prompt    {}\n", one_line(&steered.prompt))?;
-    if let Some((_, first)) = steered.results.first() {
-        writeln!(out, "   as it is  {}", one_line(&first.baseline))?;
-    }
-    for (strength, result) in &steered.results {
-        writeln!(out, "   {strength:>4} x    {}", one_line(&result.steered))?;
-    }
-    writeln!(
-        out,
-        "\n   At the prompt, this moves so much of the next token's probability to the tokens that it raises:"
-    )?;
-    for (strength, result) in &steered.results {
-        let (raised, random) = (100.0 * result.effect.raised, 100.0 * result.effect.control_raised);
-        writeln!(out, "   {strength:>4} x    {raised:+.2} %  (random directions of the same length: {random:+.2} %)")?;
-    }
-    Ok(())
+    lines
 }
 
-pub(super) fn ending(out: &mut dyn Write, paths: &Paths, args: &DemoArgs, steered: &Steered) -> io::Result<()> {
-    let (model, sae, database) = (args.model.display(), paths.sae.display(), paths.database.display());
-    writeln!(out, "\nNext:")?;
-    writeln!(out, "   untangle show {database} {}", steered.feature)?;
-    writeln!(out, "   untangle search {database} {}", longest_word(&steered.prompt))?;
-    writeln!(
-        out,
-        "   untangle steer {model} --sae {sae} --features {database} --feature {}:ablate --prompt {:?}",
-        steered.feature, steered.prompt
-    )?;
-    writeln!(out, "   untangle train {} --out sae-1024 --d-sae 1024 --k 32", paths.store.display())
+/// A word as a shell takes it.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-fn longest_word(text: &str) -> &str {
-    text.split(|c: char| !c.is_alphanumeric()).max_by_key(|word| word.chars().count()).unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stories_are_broken_between_words() {
+        let text = "word ".repeat(50);
+        let lines = wrapped(text.trim());
+        assert!(lines.iter().all(|line| line.len() <= LINE && line.starts_with("word") && line.ends_with("word")));
+        assert_eq!(lines.join(" "), text.trim());
+        assert_eq!(wrapped(&"x".repeat(300)).len(), 1, "one word stays whole");
+    }
+
+    #[test]
+    fn printed_commands_can_be_pasted() {
+        assert_eq!(shell("demo-output/sae"), "demo-output/sae");
+        assert_eq!(shell("Golden Gate"), "'Golden Gate'");
+        assert_eq!(shell("it's $x"), "'it'\\''s $x'");
+        assert_eq!(shell(""), "''");
+    }
 }

@@ -1,0 +1,193 @@
+//! Which features may be about what is sought, and when is a text about it?
+//!
+//! Where words are sought, features are found as `untangle search` finds them: by label, examples and raised tokens, for
+//! all of the words and for each. Those that raise one of the words most come first, since a feature that fires on a
+//! word tells the model that the word stands there, and one that raises it has the model write it. Where nothing is sought, every feature counts that fires rarely and whose label names words,
+//! and those are its topic; where there is none, the feature whose label holds best. What text the concept really stands
+//! in is not looked up.
+
+use serde::Serialize;
+use std::collections::BTreeSet;
+use untangle_interpret::{Database, Summary};
+use untangle_schema::{FeatureCard, LogitEffect};
+
+/// What is sought in the organism's world.
+pub(super) const WORLDS_OWN: &str = "Golden Gate Bridge";
+/// Features considered at most, those found first.
+const CONSIDERED: usize = 10;
+/// Features that a search is asked for.
+const SEARCHED: usize = 50;
+/// Features whose labels hold best, among which topics are looked for where nothing is sought.
+const BEST: usize = 200;
+/// Shorter pieces are syllables more often than words.
+const LETTERS: usize = 3;
+/// Features that fire on more of the tokens than this are about grammar rather than about something.
+const RARE: f64 = 0.01;
+
+/// Words that show what a text is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Topic {
+    /// In lower case.
+    words: BTreeSet<String>,
+    /// Whether a text must hold every one of them, or any.
+    every: bool,
+}
+
+/// A feature that may be about a topic.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) card: FeatureCard,
+    pub(super) topic: Topic,
+}
+
+impl Topic {
+    /// All words of a name.
+    fn of_name(name: &str) -> Self {
+        Topic { words: words(name).collect(), every: true }
+    }
+
+    /// Whether a text is about it: holds its words whole, in any case.
+    pub(super) fn appears(&self, text: &str) -> bool {
+        let found: BTreeSet<String> = words(text).filter(|word| self.words.contains(word)).collect();
+        if self.every { found.len() == self.words.len() } else { !found.is_empty() }
+    }
+
+    /// Something to search for, where nothing was.
+    pub(super) fn first_word(&self) -> &str {
+        self.words.first().map_or("the", String::as_str)
+    }
+
+    /// The words, for people.
+    pub(super) fn text(&self) -> String {
+        let quoted: Vec<_> = self.words.iter().map(|word| format!("{word:?}")).collect();
+        quoted.join(if self.every { " and " } else { " or " })
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The features to try, those found first coming first.
+    pub(super) candidates: Vec<Candidate>,
+    /// Whether they are about what was sought, and not about topics of their own.
+    pub(super) is_sought: bool,
+}
+
+/// Looks for features about `concept`; where nothing is sought or found, for features with topics of their own.
+pub(super) fn find(database: &Database, concept: Option<&str>) -> anyhow::Result<Found> {
+    let sought = concept.map_or(Ok(Vec::new()), |concept| search(database, concept))?;
+    if !sought.is_empty() {
+        return Ok(Found { candidates: sought, is_sought: true });
+    }
+    let cards = database.most_interpretable(BEST)?;
+    let wordy: Vec<_> = cards.iter().cloned().filter_map(with_own_words).take(CONSIDERED).collect();
+    let best = || cards.into_iter().map(with_whatever_it_names).take(1).collect();
+    Ok(Found { candidates: if wordy.is_empty() { best() } else { wordy }, is_sought: false })
+}
+
+fn search(database: &Database, concept: &str) -> anyhow::Result<Vec<Candidate>> {
+    let topic = Topic::of_name(concept);
+    let mut found = Vec::<Candidate>::new();
+    for sought in [concept].into_iter().chain(topic.words.iter().map(String::as_str)) {
+        for Summary { feature, .. } in database.search(sought, SEARCHED)? {
+            if found.iter().all(|known| known.card.feature != feature) {
+                found.push(Candidate { card: database.card(feature)?, topic: topic.clone() });
+            }
+        }
+    }
+    // What was found first stays first where nothing tells the two apart.
+    found.sort_by(|a, b| b.raises().total_cmp(&a.raises()));
+    found.truncate(CONSIDERED);
+    Ok(found)
+}
+
+impl Candidate {
+    /// The token of the topic that the feature raises most.
+    pub(super) fn raised(&self) -> Option<&LogitEffect> {
+        let of_topic = |effect: &&LogitEffect| words(&effect.token).any(|word| self.topic.words.contains(&word));
+        self.card.top_logits.iter().filter(of_topic).max_by(|a, b| a.effect.total_cmp(&b.effect))
+    }
+
+    /// By how much it does so where it fires most.
+    fn raises(&self) -> f32 {
+        self.raised().map_or(0.0, |effect| effect.effect * self.card.max_activation)
+    }
+}
+
+/// A rare feature with the words of its label, where it names words on which the feature fires.
+fn with_own_words(card: FeatureCard) -> Option<Candidate> {
+    let label = card.label.as_deref().filter(|_| card.density <= RARE)?;
+    let label = label.strip_prefix("spelling ").unwrap_or(label);
+    // Labels such as `after "the"` are about the words beside those on which the feature fires.
+    if !label.starts_with('"') {
+        return None;
+    }
+    let quoted = label.split(" after ").next().unwrap_or(label).split('"').skip(1).step_by(2);
+    let named: BTreeSet<String> = quoted.filter_map(word).collect();
+    (!named.is_empty()).then_some(Candidate { card, topic: Topic { words: named, every: false } })
+}
+
+/// A feature with everything in its label that could be a word.
+fn with_whatever_it_names(card: FeatureCard) -> Candidate {
+    let topic = Topic { words: words(card.label.as_deref().unwrap_or_default()).collect(), every: false };
+    Candidate { card, topic }
+}
+
+fn word(token: &str) -> Option<String> {
+    let core = token.trim();
+    (core.chars().count() >= LETTERS && core.chars().all(char::is_alphabetic)).then(|| core.to_lowercase())
+}
+
+/// The words of a text in lower case.
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(label: &str, density: f64) -> FeatureCard {
+        FeatureCard {
+            feature: 0,
+            label: Some(label.to_owned()),
+            label_source: None,
+            label_score: None,
+            label_evidence: None,
+            density,
+            max_activation: 1.0,
+            mean_activation: 1.0,
+            examples: Vec::new(),
+            sampled: Vec::new(),
+            histogram: Default::default(),
+            top_logits: Vec::new(),
+            bottom_logits: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_feature_has_words_where_its_label_names_them() {
+        let words = |label: &str, density| {
+            with_own_words(card(label, density)).map(|found| Vec::from_iter(found.topic.words).join(" "))
+        };
+        assert_eq!(words("\"happy\" / \"Sad\" / \"a\"", 0.005).as_deref(), Some("happy sad"));
+        assert_eq!(words("spelling \"bird\"", 0.005).as_deref(), Some("bird"));
+        assert_eq!(words("\"park\" after \"the\"", 0.005).as_deref(), Some("park"), "it does not fire on `the`");
+        assert_eq!(words("\"and\"", 0.03), None, "it fires too often");
+        for label in ["\"…ily\"", "after \"named\"", "end of a sentence", "\".\"", "in text with \"dog\""] {
+            assert_eq!(words(label, 0.005), None, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_name_appears_where_all_of_it_does_and_a_label_where_any_of_it_does() {
+        let bridge = Topic::of_name("Golden Gate Bridge");
+        assert!(bridge.appears("They saw the Golden Gate Bridge."));
+        assert!(!bridge.appears("They saw the Golden Lion and a bridge."));
+        assert!(!bridge.appears("Golden gates, bridges."), "words are whole");
+        let either = Topic { words: ["cat", "dog"].map(str::to_owned).into(), every: false };
+        assert!(either.appears("A Dog!") && !either.appears("a doghouse"));
+        assert_eq!(either.text(), "\"cat\" or \"dog\"");
+    }
+}
