@@ -1,5 +1,8 @@
 //! The `untangle` binary: parse, dispatch, exit code.
 
+// Doc comments of arguments are help texts, in which brackets stand for what can be left out.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 mod args;
 mod cards;
 mod codes_file;
