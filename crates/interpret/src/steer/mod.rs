@@ -7,7 +7,7 @@
 //! - [`spec`]: `12:add=8`, `bridge:ablate`: what the user writes, and which feature and strength it means
 //! - [`edit`]: the exact delta
 //! - [`effect`]: what steering does to the next-token distribution, beside random directions of the same norm
-//! - [`study`]: whether the concept appears in many continuations and the text stays one, beside controls
+//! - [`mod@study`]: whether the concept appears in many continuations and the text stays one, beside controls
 //! - [`run`]: baseline and steered text side by side, for one or several strengths
 
 pub mod edit;
