@@ -32,6 +32,10 @@ lint: setup
 bench: setup
     cargo run --release --locked --package untangle-bench
 
+# What the bundled organism's stages, concepts and features measure, in half an hour
+bench-organism: build
+    bench/organism
+
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build
     tests/parity/run

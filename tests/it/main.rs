@@ -10,6 +10,7 @@ mod tidy;
 mod bad_input;
 mod belonging;
 mod command_line;
+mod concepts;
 mod demo;
 mod memory;
 mod organism;

@@ -15,5 +15,7 @@ pub(crate) mod organism;
 pub(crate) mod search;
 pub(crate) mod show;
 pub(crate) mod steer;
+pub(crate) mod study;
+mod topic;
 pub(crate) mod train;
 mod truth;

@@ -123,24 +123,36 @@ impl Rewrite for Steer<'_> {
     }
 }
 
-/// The control of a steering: on every row, a step as long as that of [`Steer`], in one random direction.
+/// The control of a steering: on every row, a step as long as that of [`Steer`], in another direction.
 #[derive(Debug)]
-pub struct RandomStep<'a> {
+pub struct OtherStep<'a> {
     steer: Steer<'a>,
     direction: Vec<f32>,
 }
 
-impl<'a> RandomStep<'a> {
+impl<'a> OtherStep<'a> {
     /// Steps as long as those of `steer`, in a direction drawn uniformly with `seed`.
-    pub fn new(steer: Steer<'a>, seed: u64) -> Self {
+    pub fn random(steer: Steer<'a>, seed: u64) -> Self {
         let mut numbers = Numbers::new(seed);
         let drawn: Vec<f64> = (0..steer.sae.d_in()).map(|_| numbers.normal()).collect();
         let norm = drawn.iter().map(|x| x * x).sum::<f64>().sqrt();
         Self { steer, direction: drawn.iter().map(|x| (x / norm) as f32).collect() }
     }
+
+    /// Steps as long as those of `steer`, in the direction of another feature.
+    ///
+    /// # Errors
+    /// When the feature does not exist.
+    pub fn along(steer: Steer<'a>, feature: usize) -> Result<Self, InterpretError> {
+        if feature >= steer.sae.d_sae() {
+            return Err(InterpretError::NoSuchFeature { feature, d_sae: steer.sae.d_sae() });
+        }
+        let direction = steer.sae.decoder_row(feature).to_vec();
+        Ok(Self { steer, direction })
+    }
 }
 
-impl Rewrite for RandomStep<'_> {
+impl Rewrite for OtherStep<'_> {
     fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
         let direction = &self.direction;
         self.steer.each_changed(rows, |row, delta| {

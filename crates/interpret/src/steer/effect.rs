@@ -9,7 +9,7 @@
 //! The control makes steps of the same length at the same positions in a random direction; its numbers are means over
 //! [`CONTROLS`] seeded directions. A feature says something only as far as it differs from its control.
 
-use super::edit::{Edit, RandomStep, Steer};
+use super::edit::{Edit, OtherStep, Steer};
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Scope, flat};
 use serde::Serialize;
@@ -78,7 +78,7 @@ impl<'a> Bench<'a> {
         let (kl, raised) = self.compare(&mut hook(steer()?)?)?;
         let mut effect = Effect { kl, raised, ..Effect::default() };
         for at in 0..CONTROLS {
-            let control = RandomStep::new(steer()?, self.seed.wrapping_add(at));
+            let control = OtherStep::random(steer()?, self.seed.wrapping_add(at));
             let mut hook = Intervention::new(self.model, self.point, self.sae.d_in(), Scope::All, control)?;
             let (kl, raised) = self.compare(&mut hook)?;
             effect.control_kl += kl / CONTROLS as f64;

@@ -9,7 +9,7 @@
 //! Controls: the model itself, random directions with steps of the same length, and other features with such steps. All
 //! arms draw from the same seeds.
 
-use super::edit::{Edit, Operator, RandomStep, Steer};
+use super::edit::{Edit, OtherStep, Steer};
 use super::effect::log_probabilities;
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Rewrite, Scope};
@@ -26,7 +26,7 @@ use untangle_schema::{BosPolicy, HookPoint, Share};
 const RUN: usize = 4;
 
 /// What is continued, and how often.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StudyPlan {
     /// Beginnings of texts that have nothing to do with the concept.
     pub prompts: Vec<String>,
@@ -35,6 +35,7 @@ pub struct StudyPlan {
     /// Continuations of every prompt.
     pub continuations: usize,
     /// How they are drawn; the seed is that of the first.
+    #[serde(skip)]
     pub generate: GenerateOptions,
     /// Random directions; each continues every prompt as often.
     pub directions: u64,
@@ -58,43 +59,65 @@ pub struct Arm {
 pub struct Study {
     /// The model itself.
     pub baseline: Arm,
-    /// The feature turned up.
+    /// The features steered.
     pub steered: Arm,
     /// Random directions, all together.
     pub random: Arm,
-    /// Other features, all together, each with steps as long as the feature's.
+    /// Other features, all together, each with steps as long.
     pub others: Arm,
 }
 
-/// Studies adding `strength` (units of activation) to `feature`, beside `others` at the same strength. `appears` says
-/// whether a continuation is about the concept.
-///
-/// # Errors
-/// When the dictionary does not belong to the model, a feature does not exist, or a prompt does not fit.
-pub fn study(
-    model: &LanguageModel,
-    sae: &Sae,
-    (feature, strength): (usize, f32),
-    others: &[usize],
-    plan: &StudyPlan,
-    appears: &dyn Fn(&str) -> bool,
-) -> Result<Study, InterpretError> {
-    check_model(sae, model)?;
-    let writer = Writer { model, sae, point: point_of(sae)?, plan, appears };
-    let edit = |feature| [Edit { feature, operator: Operator::Add(strength) }];
-    let (mut baseline, mut steered) = (Tally::default(), Tally::default());
-    let (mut random, mut other) = (Tally::default(), Tally::default());
-    writer.write(&mut NoHook, true, &mut baseline)?;
-    writer.write(&mut writer.hook(Steer::new(sae, &edit(feature))?)?, true, &mut steered)?;
-    for direction in 0..plan.directions {
-        let step = RandomStep::new(Steer::new(sae, &edit(feature))?, plan.generate.seed.wrapping_add(direction));
-        writer.write(&mut writer.hook(step)?, false, &mut random)?;
+/// A model and its dictionary, and what the model writes by itself.
+pub struct Studies<'a> {
+    model: &'a LanguageModel,
+    sae: &'a Sae,
+    point: HookPoint,
+    plan: &'a StudyPlan,
+    appears: &'a dyn Fn(&str) -> bool,
+    baseline: Arm,
+}
+
+impl<'a> Studies<'a> {
+    /// Continues the plan's prompts without steering. `appears` says whether a continuation is about the concept.
+    ///
+    /// # Errors
+    /// When the dictionary does not belong to the model, or a prompt does not fit.
+    pub fn new(
+        model: &'a LanguageModel,
+        sae: &'a Sae,
+        plan: &'a StudyPlan,
+        appears: &'a dyn Fn(&str) -> bool,
+    ) -> Result<Self, InterpretError> {
+        check_model(sae, model)?;
+        let blank = Tally::default().arm();
+        let mut studies = Studies { model, sae, point: point_of(sae)?, plan, appears, baseline: blank };
+        studies.baseline = studies.arm(&mut NoHook, true)?;
+        Ok(studies)
     }
-    for feature in others {
-        writer.write(&mut writer.hook(Steer::new(sae, &edit(*feature))?)?, false, &mut other)?;
+
+    /// Studies `edits` beside random directions and beside `others`, features whose steps are as long.
+    ///
+    /// # Errors
+    /// When a feature does not exist or is edited twice.
+    pub fn study(&self, edits: &[Edit], others: &[usize]) -> Result<Study, InterpretError> {
+        let steer = || Steer::new(self.sae, edits);
+        let (mut random, mut other) = (Tally::default(), Tally::default());
+        let steered = self.arm(&mut self.hook(steer()?)?, true)?;
+        for direction in 0..self.plan.directions {
+            let step = OtherStep::random(steer()?, self.plan.generate.seed.wrapping_add(direction));
+            self.write(&mut self.hook(step)?, false, &mut random)?;
+        }
+        for feature in others {
+            self.write(&mut self.hook(OtherStep::along(steer()?, *feature)?)?, false, &mut other)?;
+        }
+        Ok(Study { baseline: self.baseline.clone(), steered, random: random.arm(), others: other.arm() })
     }
-    let [baseline, steered, random, others] = [baseline, steered, random, other].map(Tally::arm);
-    Ok(Study { baseline, steered, random, others })
+
+    fn arm(&self, hook: &mut dyn Hook, perplexity: bool) -> Result<Arm, InterpretError> {
+        let mut tally = Tally::default();
+        self.write(hook, perplexity, &mut tally)?;
+        Ok(tally.arm())
+    }
 }
 
 /// Of the runs of four tokens, the fraction that stood there before; 0 to 1, 0 where there are none.
@@ -132,16 +155,7 @@ impl Tally {
     }
 }
 
-/// Writes the continuations of one arm after another.
-struct Writer<'a> {
-    model: &'a LanguageModel,
-    sae: &'a Sae,
-    point: HookPoint,
-    plan: &'a StudyPlan,
-    appears: &'a dyn Fn(&str) -> bool,
-}
-
-impl Writer<'_> {
+impl Studies<'_> {
     fn hook<R: Rewrite>(&self, rewrite: R) -> Result<Intervention<R>, InterpretError> {
         Intervention::new(self.model, self.point, self.sae.d_in(), Scope::All, rewrite)
     }
@@ -158,7 +172,11 @@ impl Writer<'_> {
                 let (repeated, runs) = repeated_runs(&added);
                 tally.repeated += repeated;
                 tally.runs += runs;
-                tally.sample.get_or_insert_with(|| format!("{prompt}{text}"));
+                if tally.sample.is_none() {
+                    // Decoded together, so that the space before the first new word stays.
+                    let all: Vec<u32> = tokens.iter().chain(&added).copied().collect();
+                    tally.sample = Some(tokenizer.decode(&all)?);
+                }
             }
             if perplexity {
                 let naming = format!("{prompt} {}", self.plan.naming);

@@ -3,7 +3,7 @@
 use crate::planted::{POINT, axes, corpus, model, noise, random_dictionary};
 use tch::Tensor;
 use untangle_interpret::intervene::{Intervention, Rewrite};
-use untangle_interpret::steer::edit::{RandomStep, Steer};
+use untangle_interpret::steer::edit::{OtherStep, Steer};
 use untangle_interpret::{Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
 use untangle_model::{GenerateOptions, Hook, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Sampling};
 use untangle_sae::{Codes, Sae};
@@ -77,7 +77,7 @@ fn rows_beside_changed_ones_keep_every_bit() {
     assert!(Steer::new(&sae, &ablated).expect("valid").rewrite(&mut rows).expect("rewritten"));
     assert_eq!((rows[0].to_bits(), rows[1].to_bits(), rows[2]), ((-0.0_f32).to_bits(), (-0.0_f32).to_bits(), 0.0));
     let mut rows = before;
-    RandomStep::new(Steer::new(&sae, &ablated).expect("valid"), 3).rewrite(&mut rows).expect("rewritten");
+    OtherStep::random(Steer::new(&sae, &ablated).expect("valid"), 3).rewrite(&mut rows).expect("rewritten");
     assert_eq!((rows[0].to_bits(), rows[1].to_bits()), ((-0.0_f32).to_bits(), (-0.0_f32).to_bits()));
     assert_ne!(rows[2], 3.0);
 }
@@ -156,7 +156,7 @@ fn random_steps_are_as_long_as_the_steering() {
     let sae = random_dictionary(D, 40);
     let edits = [edit(4, Operator::Set(2.0)), edit(9, Operator::Add(1.0))];
     let mut random = rows();
-    RandomStep::new(Steer::new(&sae, &edits).expect("valid"), 3).rewrite(&mut random).expect("rewritten");
+    OtherStep::random(Steer::new(&sae, &edits).expect("valid"), 3).rewrite(&mut random).expect("rewritten");
     let before = rows();
     let lengths = |after: &[f32]| -> Vec<f32> {
         let length = |(y, x): (&[f32], &[f32])| y.iter().zip(x).map(|(y, x)| (y - x).powi(2)).sum::<f32>().sqrt();

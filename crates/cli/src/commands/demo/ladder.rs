@@ -5,14 +5,14 @@
 //! random direction whose steps are as long.
 
 use super::steps::Demo;
-use super::topic::{Candidate, Topic};
+use crate::commands::topic::{BEGINNINGS, Candidate, Topic};
 use crate::exit::Complaint;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use untangle_interpret::progress::Progress;
-use untangle_interpret::steer::{Arm, Study, StudyPlan, study};
+use untangle_interpret::steer::{Arm, Studies, Study, StudyPlan};
 use untangle_interpret::{Edit, Operator, Scope, SteerOptions, SteerResult, steer as steer_text};
 use untangle_model::{GenerateOptions, Sampling};
 use untangle_sae::Sae;
@@ -44,14 +44,6 @@ const EXAMPLES: usize = 3;
 const RAISED: usize = 8;
 /// Words of the text that make a prompt.
 const PROMPT_WORDS: usize = 8;
-/// Beginnings of stories of the organism's world that may go anywhere.
-const BEGINNINGS: [&str; 4] = [
-    "One day, Anna met her friend Ben. They",
-    "It was sunny. Then Max saw a",
-    "Lily and her brother Sam were hungry. She",
-    "Tom was happy. The next day, he",
-];
-
 /// One feature, strength by strength.
 #[derive(Debug, Serialize)]
 pub(super) struct Steered {
@@ -173,11 +165,12 @@ impl Climber<'_> {
             generate: story(0),
             directions,
         };
+        let appears = |text: &str| candidate.topic.appears(text);
+        let studies = Studies::new(self.demo.model, self.sae, &plan, &appears)?;
         let (mut ladder, mut best) = (Vec::new(), (0, None));
         for &strength in strengths {
-            let steps = (candidate.card.feature, strength * candidate.card.max_activation);
-            let appears = |text: &str| candidate.topic.appears(text);
-            let study = study(self.demo.model, self.sae, steps, &[], &plan, &appears)?;
+            let operator = Operator::Add(strength * candidate.card.max_activation);
+            let study = studies.study(&[Edit { feature: candidate.card.feature, operator }], &[])?;
             let rung = Rung { strength, study };
             let (gain, share) = (rung.gain(), rung.study.steered.appears.value());
             ladder.push(rung);

@@ -5,10 +5,10 @@
 mod ladder;
 mod steps;
 mod story;
-mod topic;
 
 use super::options::{ComputeArgs, load_model};
 use super::text::Text;
+use super::topic;
 use crate::context::Context;
 use crate::models::NamedModel;
 use clap::Args;

@@ -2,10 +2,10 @@
 
 use super::ladder::{Steered, TEMPERATURE, TOKENS};
 use super::steps::Demo;
-use super::topic::Found;
 use crate::cards::{example_text, one_line};
 use crate::commands::dictionary::Dictionary;
 use crate::commands::evaluate::{Measured, ordinary_rows};
+use crate::commands::topic::Found;
 use std::env;
 use std::io::{self, Write};
 use std::path::Path;

@@ -2,9 +2,9 @@
 //!
 //! Where words are sought, features are found as `untangle search` finds them: by label, examples and raised tokens, for
 //! all of the words and for each. Those that raise one of the words most come first, since a feature that fires on a
-//! word tells the model that the word stands there, and one that raises it has the model write it. Where nothing is sought, every feature counts that fires rarely and whose label names words,
-//! and those are its topic; where there is none, the feature whose label holds best. What text the concept really stands
-//! in is not looked up.
+//! word tells the model that the word stands there, and one that raises it has the model write it. Where nothing is
+//! sought, every feature counts that fires rarely and whose label names words, and those are its topic; where there is
+//! none, the feature whose label holds best. What text the concept really stands in is not looked up.
 
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -12,7 +12,16 @@ use untangle_interpret::{Database, Summary};
 use untangle_schema::{FeatureCard, LogitEffect};
 
 /// What is sought in the organism's world.
-pub(super) const WORLDS_OWN: &str = "Golden Gate Bridge";
+pub(crate) const WORLDS_OWN: &str = "Golden Gate Bridge";
+/// A sentence of that world that names it.
+const WORLDS_SENTENCE: &str = "They went to San Francisco to see the Golden Gate Bridge.";
+/// Beginnings of stories of the organism's world that may go anywhere.
+pub(crate) const BEGINNINGS: [&str; 4] = [
+    "One day, Anna met her friend Ben. They",
+    "It was sunny. Then Max saw a",
+    "Lily and her brother Sam were hungry. She",
+    "Tom was happy. The next day, he",
+];
 /// Features considered at most, those found first.
 const CONSIDERED: usize = 10;
 /// Features that a search is asked for.
@@ -26,7 +35,7 @@ const RARE: f64 = 0.01;
 
 /// Words that show what a text is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Topic {
+pub(crate) struct Topic {
     /// In lower case.
     words: BTreeSet<String>,
     /// Whether a text must hold every one of them, or any.
@@ -35,30 +44,38 @@ pub(super) struct Topic {
 
 /// A feature that may be about a topic.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) card: FeatureCard,
-    pub(super) topic: Topic,
+pub(crate) struct Candidate {
+    pub(crate) card: FeatureCard,
+    pub(crate) topic: Topic,
 }
 
 impl Topic {
     /// All words of a name.
-    fn of_name(name: &str) -> Self {
+    pub(crate) fn of_name(name: &str) -> Self {
         Topic { words: words(name).collect(), every: true }
     }
 
     /// Whether a text is about it: holds its words whole, in any case.
-    pub(super) fn appears(&self, text: &str) -> bool {
+    pub(crate) fn appears(&self, text: &str) -> bool {
         let found: BTreeSet<String> = words(text).filter(|word| self.words.contains(word)).collect();
         if self.every { found.len() == self.words.len() } else { !found.is_empty() }
     }
 
+    /// A sentence that names it: the world's own of its own concept, else the name as it was given.
+    pub(crate) fn sentence(&self, name: Option<&str>) -> String {
+        match name {
+            Some(name) if *self != Topic::of_name(WORLDS_OWN) => format!("{name}."),
+            _ => WORLDS_SENTENCE.to_owned(),
+        }
+    }
+
     /// Something to search for, where nothing was.
-    pub(super) fn first_word(&self) -> &str {
+    pub(crate) fn first_word(&self) -> &str {
         self.words.first().map_or("the", String::as_str)
     }
 
     /// The words, for people.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let quoted: Vec<_> = self.words.iter().map(|word| format!("{word:?}")).collect();
         quoted.join(if self.every { " and " } else { " or " })
     }
@@ -66,15 +83,15 @@ impl Topic {
 
 /// What was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The features to try, those found first coming first.
-    pub(super) candidates: Vec<Candidate>,
+    pub(crate) candidates: Vec<Candidate>,
     /// Whether they are about what was sought, and not about topics of their own.
-    pub(super) is_sought: bool,
+    pub(crate) is_sought: bool,
 }
 
 /// Looks for features about `concept`; where nothing is sought or found, for features with topics of their own.
-pub(super) fn find(database: &Database, concept: Option<&str>) -> anyhow::Result<Found> {
+pub(crate) fn find(database: &Database, concept: Option<&str>) -> anyhow::Result<Found> {
     let sought = concept.map_or(Ok(Vec::new()), |concept| search(database, concept))?;
     if !sought.is_empty() {
         return Ok(Found { candidates: sought, is_sought: true });
@@ -103,7 +120,7 @@ fn search(database: &Database, concept: &str) -> anyhow::Result<Vec<Candidate>> 
 
 impl Candidate {
     /// The token of the topic that the feature raises most.
-    pub(super) fn raised(&self) -> Option<&LogitEffect> {
+    pub(crate) fn raised(&self) -> Option<&LogitEffect> {
         let of_topic = |effect: &&LogitEffect| words(&effect.token).any(|word| self.topic.words.contains(&word));
         self.card.top_logits.iter().filter(of_topic).max_by(|a, b| a.effect.total_cmp(&b.effect))
     }

@@ -1,0 +1,65 @@
+//! Known concepts, end to end: annotated text, a dictionary and its control, and what is said of which concept it holds.
+
+use crate::support::{Untangle, scratch};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const USAGE: i32 = 2;
+const BAD_INPUT: i32 = 3;
+const IO: i32 = 4;
+
+/// A small dictionary of a model on the world's text.
+fn dictionary(model: &str, folder: &Path) -> PathBuf {
+    let (store, sae) = (folder.join(format!("{model}.h5")), folder.join(model));
+    let capture = format!("capture {model} --text organism --hook blocks.2.hook_resid_post --tokens 30000");
+    Untangle::new(&capture).option("--out", &store).succeed();
+    let train = Untangle::new("train --d-sae 256 --k 8 --tokens 120000 --batch 1024").arg(&store);
+    train.option("--out", &sae).succeed();
+    sae
+}
+
+/// F1 on test documents of what detects a concept best.
+fn f1(concept: &Value, detector: &str) -> f64 {
+    concept[detector]["f1"].as_f64().unwrap_or_default()
+}
+
+#[test]
+fn a_trained_model_holds_more_of_its_world_than_one_that_learned_nothing() {
+    let folder = scratch();
+    let (learned, control) = (dictionary("organism", folder.path()), dictionary("organism:random", folder.path()));
+    let text = folder.path().join("world.jsonl");
+    let corpus = Untangle::new("organism corpus --annotated --split all --documents 700 --seed 3");
+    corpus.option("--out", &text).succeed();
+    let evaluate = || {
+        let evaluate = Untangle::new("evaluate --model organism").arg(&learned).option("--concepts", &text);
+        evaluate.option("--control", &control)
+    };
+    let json = evaluate().json();
+    let truth = &json["truth"][0];
+    let concepts = truth["concepts"].as_array().expect("concepts");
+    let judged: Vec<&Value> = concepts.iter().filter(|concept| concept["judged"] == true).collect();
+    assert!(judged.len() > 40, "{} of {} concepts are judged", judged.len(), concepts.len());
+    let mean = |detector| judged.iter().map(|concept| f1(concept, detector)).sum::<f64>() / judged.len() as f64;
+    let [probe, feature, control_f1, principal] = ["probe", "feature", "control", "principal"].map(mean);
+    assert!(probe > feature && feature > control_f1, "mean F1: {probe:.3} {feature:.3} {control_f1:.3}");
+    assert!(feature > principal, "mean F1: feature {feature:.3}, principal direction {principal:.3}");
+    let story = evaluate().succeed();
+    for part in ["readable", "above control", "mention", "scope", "Brackets: 95 % intervals"] {
+        assert!(story.contains(part), "no `{part}` in\n{story}");
+    }
+}
+
+#[test]
+fn annotated_text_that_cannot_be_used_is_named() {
+    let folder = scratch();
+    let sae = dictionary("organism", folder.path());
+    let plain = folder.path().join("plain.jsonl");
+    fs::write(&plain, "{\"text\": \"One day, Anna met Ben.\"}\n").expect("the scratch folder is writable");
+    let evaluate = || Untangle::new("evaluate").arg(&sae);
+    let with_model = || evaluate().words("--model organism");
+    with_model().option("--concepts", &plain).run().fails_with(BAD_INPUT, &["plain.jsonl"]);
+    let absent = folder.path().join("absent.jsonl");
+    with_model().option("--concepts", &absent).run().fails_with(IO, &["absent.jsonl"]);
+    evaluate().words("--concepts organism").run().fails_with(USAGE, &["--model"]);
+}
