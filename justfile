@@ -32,6 +32,11 @@ lint: setup
 bench: setup
     cargo run --release --locked --package untangle-bench
 
+# Tokens per second of capturing beside TransformerLens and transformers, in an environment of its own (.venv-bench)
+bench-capture *arguments: setup
+    cargo build --release --locked --package untangle-bench --bin capture
+    bench/capture/run {{arguments}}
+
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build
     tests/parity/run

@@ -4,6 +4,7 @@ mod support;
 
 // The shape of the workspace.
 mod edges;
+mod live;
 mod tidy;
 
 // The binary, end to end.

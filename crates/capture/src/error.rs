@@ -38,6 +38,17 @@ pub enum CaptureError {
     /// The model's pass never came to a hook point.
     #[error("the model has no `{0}`: its blocks have no such place")]
     NotReached(HookPoint),
+    /// An activation computed by the model is NaN or infinite.
+    #[error(
+        "the model gave a value that is not finite at `{hook}`, row {row}; compute in f32 (--model-dtype f32), or check \
+         the weights"
+    )]
+    NotFinite {
+        /// The hook point.
+        hook: HookPoint,
+        /// The row, numbered as in a capture of the text.
+        row: u64,
+    },
     /// A context that the model has no positions for, or that has no room for text.
     #[error("a context of {asked} tokens does not fit: this model takes {least} to {most}")]
     Context {
@@ -128,7 +139,9 @@ impl Classify for CaptureError {
             E::Io { .. } | E::NoRoomForTokens { .. } => Fault::Io,
             E::NoHooks | E::RepeatedHook(_) | E::NoMatrix(_) | E::NotReached(_) => Fault::Usage,
             E::Context { .. } | E::Batch { .. } | E::Zero(_) | E::NoText => Fault::Usage,
-            E::NotAFile { .. } | E::EmptyCorpus { .. } | E::CorpusChanged { .. } => Fault::BadInput,
+            E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } | E::CorpusChanged { .. } => {
+                Fault::BadInput
+            }
             E::Interrupted { .. } => Fault::Interrupted,
         }
     }

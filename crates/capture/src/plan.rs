@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 use tch::Kind;
 use untangle_model::{LanguageModel, ModelError};
 use untangle_schema::capture::HookColumn;
@@ -22,7 +23,7 @@ pub struct CaptureConfig {
     /// Tokens per context; none for 128, or the model's context where that is shorter.
     #[serde(default)]
     pub context: Option<usize>,
-    /// Contexts per forward pass; none for about 4096 tokens.
+    /// Contexts per forward pass; none for about 2048 tokens.
     #[serde(default)]
     pub batch: Option<usize>,
     /// Rows to capture at most; none for the whole corpus.
@@ -34,6 +35,9 @@ pub struct CaptureConfig {
     /// When a beginning-of-sequence token is put before contexts and documents.
     #[serde(default)]
     pub bos: BosPolicy,
+    /// Threads to compute with, which do not change the result on a CPU; none for all that the machine offers.
+    #[serde(default)]
+    pub threads: Option<usize>,
     /// Whether a finished output is replaced and an unfinished one of other settings discarded.
     #[serde(default)]
     pub force: bool,
@@ -43,14 +47,25 @@ impl CaptureConfig {
     /// Everything but hook points and output left to the defaults.
     pub fn new(hooks: Vec<HookPoint>, output: PathBuf) -> Self {
         let (store, bos) = (StoreDtype::default(), BosPolicy::default());
-        CaptureConfig { hooks, output, context: None, batch: None, tokens: None, store, bos, force: false }
+        CaptureConfig {
+            hooks,
+            output,
+            context: None,
+            batch: None,
+            tokens: None,
+            store,
+            bos,
+            threads: None,
+            force: false,
+        }
     }
 }
 
 /// Tokens per context where none are asked for.
 const CONTEXT: usize = 128;
-/// Tokens per forward pass where no batch is asked for: enough to keep a CPU's matrix products busy, little memory.
-const PASS_TOKENS: usize = 4096;
+/// Tokens per forward pass where no batch is asked for: enough to keep a processor's matrix products busy, little memory,
+/// and of a short text several passes that can run at a time.
+const PASS_TOKENS: usize = 2048;
 
 /// Most tokens per forward pass: more than that is a slip of the keyboard, and no machine's memory holds it.
 const MOST_PASS_TOKENS: usize = 1 << 24;
@@ -70,6 +85,7 @@ pub struct CapturePlan {
     pub(crate) bos_token: Option<u32>,
     pub(crate) compute_dtype: &'static str,
     pub(crate) store: StoreDtype,
+    pub(crate) threads: usize,
 }
 
 impl CapturePlan {
@@ -110,6 +126,7 @@ impl CapturePlan {
                 _ => "f32",
             },
             store: config.store,
+            threads: config.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1),
         })
     }
 

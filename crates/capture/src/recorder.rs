@@ -26,6 +26,11 @@ impl Recorder {
         self.columns.iter().map(Vec::as_slice).collect()
     }
 
+    /// The same, given away.
+    pub fn take_columns(&mut self) -> Vec<Vec<f32>> {
+        self.columns.iter_mut().map(std::mem::take).collect()
+    }
+
     /// A point that no pass since the last call came to.
     pub fn missed(&mut self) -> Option<HookPoint> {
         let missed = self.seen.iter().position(|seen| !seen).map(|index| self.points[index]);

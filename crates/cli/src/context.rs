@@ -6,6 +6,7 @@ use crate::observers::{Interrupt, Progress};
 use crate::output::Output;
 use anyhow::Context as _;
 use std::thread::available_parallelism;
+use untangle_model::threads::give_this_thread;
 
 /// The surroundings of a command.
 pub(crate) struct Context {
@@ -31,30 +32,5 @@ impl Context {
     /// The device that `choice` names. To be called before the first tensor call.
     pub(crate) fn device(&self, choice: DeviceChoice) -> tch::Device {
         device::resolve(choice, &self.progress)
-    }
-}
-
-/// Sets how many threads libtorch uses for a product on the calling thread, and makes the setting this thread's own.
-///
-/// Workers of the pool set theirs to one, which also becomes the process' default; a thread takes the default over at
-/// its first use of libtorch's threads, whatever it has set before. Asking for the number is such a use.
-fn give_this_thread(threads: usize) {
-    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-    let _ = tch::get_num_threads();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::thread;
-
-    #[test]
-    fn a_worker_that_asks_for_one_thread_leaves_this_one_its_own() {
-        let seen = thread::spawn(|| {
-            give_this_thread(2);
-            thread::spawn(|| tch::set_num_threads(1)).join().expect("no panic");
-            tch::get_num_threads()
-        });
-        assert_eq!(seen.join().expect("no panic"), 2);
     }
 }

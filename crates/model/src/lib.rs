@@ -29,6 +29,7 @@ mod families;
 mod fields;
 mod validate;
 
+mod again;
 mod assembly;
 mod checkpoint;
 mod names;
@@ -40,6 +41,7 @@ pub mod generate;
 pub mod input;
 pub mod language_model;
 pub mod sampling;
+pub mod threads;
 mod token_text;
 pub mod tokenizer;
 

@@ -352,6 +352,17 @@ pub enum StoreError {
         /// Row in that file.
         row: u64,
     },
+    /// A source of rows that is no file failed.
+    #[error("{source}")]
+    Source {
+        /// What it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Of which kind that is.
+        fault: Fault,
+    },
+    /// The user asked to stop while rows were waited for.
+    #[error("interrupted while waiting for rows; the same command continues from there")]
+    Interrupted,
     /// A reader thread ended without an answer.
     #[error("the thread that reads {store} ended unexpectedly")]
     ReaderGone {
@@ -390,6 +401,8 @@ impl Classify for StoreError {
             E::Io { .. } | E::DiskFull { .. } | E::Locked { .. } => Fault::Io,
             E::Exists { .. } | E::OtherSettings { .. } | E::NothingNamed | E::NamedTwice { .. } => Fault::Usage,
             E::HeldOut { .. } | E::TooFewRows { .. } | E::EmptyBatch => Fault::Usage,
+            E::Source { fault, .. } => *fault,
+            E::Interrupted => Fault::Interrupted,
             E::Unfinished { .. } | E::BadRows { .. } | E::ReaderGone { .. } => Fault::Internal,
             _ => Fault::BadInput,
         }

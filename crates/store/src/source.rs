@@ -88,6 +88,7 @@ pub trait RowSource: Send {
     /// Fills `block` with batch `index`. Fast when indices ascend; any order is allowed.
     ///
     /// # Errors
-    /// When reading fails, or a row holds a value that is not finite: the error names file, column and row.
+    /// When reading fails, or a row holds a value that is not finite: the error names file, column and row;
+    /// [`StoreError::Interrupted`] where the user asked to stop while a source that takes long was waited for.
     fn read(&mut self, index: u64, block: &mut RowBlock) -> Result<(), StoreError>;
 }

@@ -19,7 +19,7 @@ const SAELENS_FORM: &str = "6.0.0";
 /// Where the training rows came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataProvenance {
-    /// File names of the store.
+    /// File names of the store; none where the rows came straight from a model.
     pub stores: Vec<String>,
     /// Hash over manifests and row counts.
     pub content: String,
@@ -35,7 +35,7 @@ pub struct DataProvenance {
     pub shuffle_bytes: u64,
     /// Training rows of one epoch.
     pub rows_per_epoch: u64,
-    /// Manifest of the capture, where the rows came from one.
+    /// Manifest of the capture, where the rows came from one, or of the one that would give the same rows.
     pub capture: Option<CaptureManifest>,
 }
 

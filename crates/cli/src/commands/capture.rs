@@ -1,13 +1,13 @@
 //! `untangle capture`: what passes a model's hook points while it reads text, written to a store.
 
-use super::options::{Bos, ComputeArgs, load_model, parse_hook};
+use super::options::{Bos, ComputeArgs, load_model_and_reference, parse_hook};
 use super::text::Text;
 use crate::context::Context;
 use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture};
+use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture_compared};
 use untangle_model::LanguageModel;
 use untangle_schema::{CaptureManifest, HookPoint, StoreDtype};
 
@@ -33,7 +33,7 @@ pub(crate) struct CaptureArgs {
     /// Tokens to capture at most [default: the whole text; 1,000,000 of the organism's world, which has no end]
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
-    /// Contexts per forward pass [default: about 4096 tokens]
+    /// Contexts per forward pass [default: about 2048 tokens]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Element type of the stored activations
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
     args.hook.iter().filter(|name| !is_pattern(name)).try_for_each(|name| parse_hook(name).map(|_| ()))?;
     NamedModel::find(&args.model)?;
     Text::check(&args.text)?;
-    let model = load_model(&args.model, args.compute, context)?;
+    let (model, reference) = load_model_and_reference(&args.model, args.compute, context)?;
     let hooks = hooks_of(&args.hook, &model)?;
     let config = CaptureConfig {
         context: args.context,
@@ -90,13 +90,16 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         ..CaptureConfig::new(hooks, args.out.clone())
     };
     let text = Text::find(&args.text, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
-    let captured = capture_text(&config, text.files(), &model, context)?;
+    let captured = capture_text(&config, text.files(), &model, reference, context)?;
     let manifest = &captured.manifest;
-    context.output.result(&json!({ "store": captured.path, "manifest": manifest }), |out| {
-        let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
-        let (rows, documents) = (manifest.n_rows, manifest.n_documents);
-        writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
-    })
+    context.output.result(
+        &json!({ "store": captured.path, "manifest": manifest, "rounding": captured.rounding }),
+        |out| {
+            let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
+            let (rows, documents) = (manifest.n_rows, manifest.n_documents);
+            writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
+        },
+    )
 }
 
 fn is_pattern(name: &str) -> bool {
@@ -119,17 +122,20 @@ fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookP
     Ok(hooks)
 }
 
-/// Captures, or continues an interrupted capture of the same settings.
+/// Captures, or continues an interrupted capture of the same settings. `reference` is the same model in f32, where what
+/// its arithmetic costs is to be told.
 pub(crate) fn capture_text(
     config: &CaptureConfig,
     text: &[PathBuf],
     model: &LanguageModel,
+    reference: Option<LanguageModel>,
     context: &Context,
 ) -> anyhow::Result<Captured> {
     let corpus = Corpus::open(text)?;
-    let plan = CapturePlan::new(config, model)?;
+    let config = CaptureConfig { threads: Some(context.threads), ..config.clone() };
+    let plan = CapturePlan::new(&config, model)?;
     context.progress.note(&describe(&plan.settings(&corpus)));
-    Ok(capture(&plan, model, &corpus, &context.progress)?)
+    Ok(capture_compared(&plan, model, reference, &corpus, &context.progress)?)
 }
 
 /// Whether a finished store is what this capture would make. The rows themselves are not compared.

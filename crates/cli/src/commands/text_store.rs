@@ -41,7 +41,7 @@ impl TextStore {
             store: StoreDtype::F32,
             ..CaptureConfig::new(vec![point_of(&dictionary.sae)?], scratch.path().join("text.h5"))
         };
-        let captured = capture_text(&config, text.files(), model, context)?;
+        let captured = capture_text(&config, text.files(), model, None, context)?;
         let set = open_store(&[captured.path.to_string_lossy().into_owned()])?;
         Ok(TextStore { set, _scratch: scratch })
     }

@@ -97,7 +97,7 @@ impl<'a> Demo<'a> {
             self.reuse(path);
             return Ok(store);
         }
-        capture_text(&config, text.files(), self.model, self.context)?;
+        capture_text(&config, text.files(), self.model, None, self.context)?;
         let store = open()?;
         self.anew = true;
         Ok(store)
