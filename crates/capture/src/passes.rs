@@ -1,9 +1,8 @@
 //! How do contexts pass through the model, several batches at a time, and come back in order?
 //!
 //! A pass is a function of its contexts alone. On a CPU several run at a time on few of libtorch's threads each, because
-//! threads that share one product after the other spend their time waiting for each other: on two cores, two passes on
-//! one thread each are faster than one pass on two threads, for narrow models several times. Whoever takes the passes
-//! does so on the calling thread meanwhile.
+//! threads that share one product after the other wait for each other in between. Whoever takes the passes does so on the
+//! calling thread meanwhile.
 
 use crate::error::CaptureError;
 use crate::plan::CapturePlan;
@@ -81,22 +80,23 @@ pub(crate) struct Team {
 
 /// Memory for passes under way.
 const PASSES_BYTES: usize = 2 << 30;
-/// Memory for passes that wait to be taken: while a file is synced, and where passes are so short that waking somebody for
-/// each would take longer than they do.
+/// Memory for passes that wait to be taken: while a file is synced, and where passes are so short that waking somebody
+/// for each would take longer than they do.
 const AHEAD_BYTES: usize = 8 << 20;
 /// Most passes that wait.
 const MOST_AHEAD: usize = 64;
 
 impl Team {
-    /// As many passes at a time as there are threads, as long as there are so many in the text of `total` rows and their
-    /// activations fit into memory. What is left of the text does not matter: the last bit of a product can depend on the
-    /// number of threads, and a capture that goes on must give what it would have given.
+    /// As many passes at a time as there are threads, as long as there are so many in the text of `total` rows and
+    /// their activations fit into memory. What is left of the text does not matter: the last bit of a product can
+    /// depend on the number of threads, and a capture that goes on must give what it would have given.
     pub(crate) fn of(plan: &CapturePlan, model: &LanguageModel, total: u64) -> Self {
         if model.device() != Device::Cpu {
             return Team { passes: 1, threads: plan.threads, ahead: 1 };
         }
         let widths: usize = plan.hooks.iter().map(|hook| hook.d_in).sum();
-        // The stream, queries, keys, values and what attention gives; the MLP's layer before, after and beside its gate.
+        // The stream, queries, keys, values and what attention gives; the MLP's layer before, after and beside its
+        // gate.
         let row = widths + 6 * model.d_model() + 3 * model.config().d_mlp;
         let bytes = (plan.batch_rows() as usize).saturating_mul(row).saturating_mul(size_of::<f32>());
         let jobs = usize::try_from(total.div_ceil(plan.batch_rows())).unwrap_or(usize::MAX);

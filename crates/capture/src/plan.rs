@@ -63,8 +63,8 @@ impl CaptureConfig {
 
 /// Tokens per context where none are asked for.
 const CONTEXT: usize = 128;
-/// Tokens per forward pass where no batch is asked for: enough to keep a processor's matrix products busy, little memory,
-/// and of a short text several passes that can run at a time.
+/// Tokens per forward pass where no batch is asked for: enough to keep a processor's matrix products busy, little
+/// memory, and of a short text several passes that can run at a time.
 const PASS_TOKENS: usize = 2048;
 
 /// Most tokens per forward pass: more than that is a slip of the keyboard, and no machine's memory holds it.

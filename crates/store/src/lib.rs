@@ -14,6 +14,7 @@ mod window;
 pub mod differences;
 pub mod durable;
 pub mod error;
+mod fault;
 mod journal;
 pub mod lock;
 pub mod memory;

@@ -44,11 +44,12 @@ pub struct LiveRows<'a> {
 
 impl<'a> LiveRows<'a> {
     /// Cuts the text into token ids and prepares to serve the rows that are not held out. The ids lie beside the plan's
-    /// output, which is never written, and are used again by a later run of the same plan. Where `reference` is the same
-    /// model in f32, says how far the first batch is from what that gives.
+    /// output, which is never written, and are used again by a later run of the same plan. Where `reference` is the
+    /// same model in f32, says how far the first batch is from what that gives.
     ///
     /// # Errors
-    /// As [`crate::capture()`]; also where there is less than a batch to serve, or one side of the split would be empty.
+    /// As [`crate::capture()`]; also where there is less than a batch to serve, or one side of the split would be
+    /// empty.
     pub fn new(
         plan: CapturePlan,
         model: LanguageModel,

@@ -51,8 +51,8 @@ impl Producer {
         Producer { requests, answers, pending: None, spare: Window::default(), signals, thread }
     }
 
-    /// Begins to compute a window, unless it is on its way already; gives back whether one of another number is, which has
-    /// to be waited for first.
+    /// Begins to compute a window, unless it is on its way already; gives back whether one of another number is, which
+    /// has to be waited for first.
     pub(crate) fn request(&mut self, id: WindowId, epoch: Epoch) -> bool {
         if let Some(pending) = self.pending {
             return pending != id;

@@ -20,8 +20,8 @@ pub struct LiveConfig {
     pub seed: u64,
     /// Rows per batch.
     pub batch_rows: usize,
-    /// Memory for rows. Where all training rows fit, their order is an exact permutation; else half of this is one window
-    /// of contexts from all over the text, within which it is.
+    /// Memory for rows. Where all training rows fit, their order is an exact permutation; else half of this is one
+    /// window of contexts from all over the text, within which it is.
     pub memory_bytes: usize,
     /// Whether rows of special tokens are served too.
     pub keep_special: bool,

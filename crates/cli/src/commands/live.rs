@@ -26,8 +26,8 @@ pub(crate) struct LiveArgs {
     /// Text, as capture takes it
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "model")]
     text: Vec<PathBuf>,
-    /// Tokens of text to read at most [default: a quarter more than --tokens; without that the whole text, 1,000,000 of the
-    /// organism's world]
+    /// Tokens of text to read at most [default: a quarter more than --tokens; without that the whole text, 1,000,000 of
+    /// the organism's world]
     #[arg(long, value_name = "N", requires = "model")]
     text_tokens: Option<u64>,
     /// Tokens per context [default: 128, or what the model takes]
