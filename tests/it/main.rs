@@ -11,6 +11,8 @@ mod bad_input;
 mod belonging;
 mod command_line;
 mod demo;
+mod full_disk;
+mod kills;
 mod memory;
 mod organism;
 mod pipeline;

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use tch::Kind;
 use untangle_model::{LanguageModel, ModelError};
 use untangle_schema::capture::HookColumn;
-use untangle_schema::{BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, StoreDtype, TOOL_VERSION};
+use untangle_schema::{
+    BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, ShardId, StoreDtype, TOOL_VERSION,
+};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ pub struct CaptureConfig {
     /// Contexts per forward pass; none for about 4096 tokens.
     #[serde(default)]
     pub batch: Option<usize>,
-    /// Rows to capture at most; none for the whole corpus.
+    /// Rows to capture at most, over all shards together; none for the whole corpus.
     #[serde(default)]
     pub tokens: Option<u64>,
     /// Element type of the stored rows.
@@ -34,6 +36,12 @@ pub struct CaptureConfig {
     /// When a beginning-of-sequence token is put before contexts and documents.
     #[serde(default)]
     pub bos: BosPolicy,
+    /// Which part of the corpus' documents to capture; none for all.
+    #[serde(default)]
+    pub shard: Option<ShardId>,
+    /// Whether activations are compressed in the end, losslessly: smaller, and slower to read.
+    #[serde(default)]
+    pub compress: bool,
     /// Whether a finished output is replaced and an unfinished one of other settings discarded.
     #[serde(default)]
     pub force: bool,
@@ -43,7 +51,8 @@ impl CaptureConfig {
     /// Everything but hook points and output left to the defaults.
     pub fn new(hooks: Vec<HookPoint>, output: PathBuf) -> Self {
         let (store, bos) = (StoreDtype::default(), BosPolicy::default());
-        CaptureConfig { hooks, output, context: None, batch: None, tokens: None, store, bos, force: false }
+        let (context, batch, tokens, shard) = (None, None, None, None);
+        CaptureConfig { hooks, output, context, batch, tokens, store, bos, shard, compress: false, force: false }
     }
 }
 
@@ -60,12 +69,15 @@ const MOST_PASS_TOKENS: usize = 1 << 24;
 pub struct CapturePlan {
     pub(crate) output: PathBuf,
     pub(crate) force: bool,
+    pub(crate) compress: bool,
     pub(crate) model: ModelIdentity,
     /// In the order of the pass.
     pub(crate) hooks: Vec<HookColumn>,
     pub(crate) context: usize,
     pub(crate) batch: usize,
+    /// Rows of this shard at most.
     pub(crate) tokens: Option<u64>,
+    pub(crate) shard: Option<ShardId>,
     pub(crate) bos: BosPolicy,
     pub(crate) bos_token: Option<u32>,
     pub(crate) compute_dtype: &'static str,
@@ -76,12 +88,13 @@ impl CapturePlan {
     /// Checks a configuration against the model that is to be captured.
     ///
     /// # Errors
-    /// A hook point that the model lacks, that is named twice or that is no matrix; a context that does not fit; a
+    /// A hook point that the model lacks or that is named twice; a context that does not fit; a
     /// batch that no memory holds; a zero; a policy that asks for a token that the tokenizer lacks.
     pub fn new(config: &CaptureConfig, model: &LanguageModel) -> Result<Self, CaptureError> {
         let context = config.context.unwrap_or_else(|| CONTEXT.min(model.max_context()));
         let batch = config.batch.unwrap_or_else(|| (PASS_TOKENS / context.max(1)).max(1));
-        let zero = [("the batch", batch == 0), ("the number of tokens", config.tokens == Some(0))];
+        let tokens = config.tokens.map(|tokens| config.shard.map_or(tokens, |shard| shard.share(tokens)));
+        let zero = [("the batch", batch == 0), ("the number of tokens", tokens == Some(0))];
         if let Some((what, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(CaptureError::Zero(what));
         }
@@ -97,11 +110,13 @@ impl CapturePlan {
         Ok(CapturePlan {
             output: config.output.clone(),
             force: config.force,
+            compress: config.compress,
             model: model.identity(),
-            hooks: columns(&config.hooks, model)?,
+            hooks: columns(&config.hooks, model, context)?,
             context,
             batch,
-            tokens: config.tokens,
+            tokens,
+            shard: config.shard,
             bos: config.bos,
             bos_token,
             compute_dtype: match model.kind() {
@@ -129,7 +144,7 @@ impl CapturePlan {
         let text = corpus.files().iter().map(|file| json!({"name": file.name(), "bytes": file.bytes}));
         json!({
             "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
-            "batch": self.batch, "tokens": self.tokens, "bos": self.bos, "bos_token": self.bos_token,
+            "batch": self.batch, "tokens": self.tokens, "shard": self.shard, "bos": self.bos, "bos_token": self.bos_token,
             "compute_dtype": self.compute_dtype, "store_dtype": self.store, "text": text.collect::<Vec<_>>(),
         })
     }
@@ -142,6 +157,7 @@ impl CapturePlan {
             hooks: self.hooks.clone(),
             n_rows,
             n_documents,
+            shard: self.shard,
             context: self.context,
             batch: self.batch,
             bos: self.bos,
@@ -154,7 +170,7 @@ impl CapturePlan {
     }
 }
 
-fn columns(hooks: &[HookPoint], model: &LanguageModel) -> Result<Vec<HookColumn>, CaptureError> {
+fn columns(hooks: &[HookPoint], model: &LanguageModel, context: usize) -> Result<Vec<HookColumn>, CaptureError> {
     if hooks.is_empty() {
         return Err(CaptureError::NoHooks);
     }
@@ -164,7 +180,10 @@ fn columns(hooks: &[HookPoint], model: &LanguageModel) -> Result<Vec<HookColumn>
     }
     let column = |hook: HookPoint| match model.width_of(hook) {
         Ok(d_in) => Ok(HookColumn { hook, d_in }),
-        Err(ModelError::NoFixedWidth { point }) => Err(CaptureError::NoMatrix(point)),
+        // An attention pattern is as wide as the context, which is the same for all rows of a file.
+        Err(ModelError::NoFixedWidth { .. }) => {
+            Ok(HookColumn { hook, d_in: model.config().attention.n_heads * context })
+        }
         Err(other) => Err(other.into()),
     };
     points.into_iter().map(column).collect()

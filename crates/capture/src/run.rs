@@ -8,7 +8,7 @@ use crate::corpus::Corpus;
 use crate::error::CaptureError;
 use crate::plan::CapturePlan;
 use crate::recorder::Recorder;
-use crate::spool::Spool;
+use crate::spool::{Spool, Spooled};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tch::Tensor;
@@ -62,9 +62,26 @@ pub fn capture(
         }
         filled => filled?,
     }
-    let path = writer.finish()?;
+    let path = if plan.compress { compress(writer, observer)? } else { writer.finish()? };
     observer.event(Event::Finished);
     Ok(Captured { path, manifest })
+}
+
+/// Finishes a file with compressed activations, which are written anew from those that are there.
+fn compress(writer: StoreWriter, observer: &dyn Observer) -> Result<PathBuf, CaptureError> {
+    observer.event(Event::Finished);
+    let (mut started, mut reached) = (false, (0, 0));
+    let finished = writer.finish_compressed(&mut |done, total| {
+        if !started {
+            observer.event(Event::Started { task: "compress", unit: Unit::Rows, done, total });
+            started = true;
+        }
+        reached = (done, total);
+        observer.event(Event::Advanced { done, figures: &[] });
+        !observer.interrupted()
+    })?;
+    let (done, total) = reached;
+    finished.ok_or(CaptureError::Interrupted { done, total, unit: "rows to compress" })
 }
 
 /// Whether the same would happen again, so that nothing can come of what is unfinished; on a full disk it would also be
@@ -90,7 +107,8 @@ fn fill(writer: &mut StoreWriter, stage: &Stage<'_>) -> Result<(), CaptureError>
     let started = (Instant::now(), writer.rows_done());
     let row_bytes: u64 = stage.plan.hooks.iter().map(|hook| (hook.d_in * stage.plan.store.size()) as u64).sum();
     let mut flushed = Instant::now();
-    let mut recorder = Recorder::new(stage.plan.hooks.iter().map(|hook| hook.hook).collect());
+    let points = stage.plan.hooks.iter().map(|hook| hook.hook).collect();
+    let mut recorder = Recorder::new(points).with_context(stage.plan.context);
     stage.observer.event(Event::Started { task: "capture", unit: Unit::Tokens, done: started.1, total });
     while writer.rows_done() < total {
         if stage.observer.interrupted() {
@@ -114,7 +132,7 @@ fn pass(writer: &mut StoreWriter, stage: &Stage<'_>, recorder: &mut Recorder) ->
     let left = stage.spool.rows() - first;
     let whole = left.min(stage.plan.batch_rows()) as usize / context;
     let (n, seq) = if whole > 0 { (whole * context, context) } else { (left as usize, left as usize) };
-    let (tokens, documents) = stage.spool.read(first, n)?;
+    let Spooled { tokens, documents, offsets } = stage.spool.read(first, n)?;
     let positions: Vec<u32> = (0..n).map(|row| (row % seq) as u32).collect();
     let flags: Vec<u8> = tokens.iter().map(|token| stage.flags.get(*token as usize).copied().unwrap_or(0)).collect();
     let ids: Vec<i64> = tokens.iter().map(|token| i64::from(*token)).collect();
@@ -124,7 +142,15 @@ fn pass(writer: &mut StoreWriter, stage: &Stage<'_>, recorder: &mut Recorder) ->
         return Err(CaptureError::NotReached(point));
     }
     let columns = recorder.columns();
-    let rows = Rows { tokens: &tokens, documents: &documents, positions: &positions, flags: &flags, columns: &columns };
+    let offsets: Vec<u64> = offsets.into_iter().map(u64::from).collect();
+    let rows = Rows {
+        tokens: &tokens,
+        documents: &documents,
+        positions: &positions,
+        offsets: &offsets,
+        flags: &flags,
+        columns: &columns,
+    };
     Ok(writer.append(&rows)?)
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod encode;
 pub(crate) mod evaluate;
 pub(crate) mod features;
 pub(crate) mod inspect;
+mod inspect_store;
 pub(crate) mod organism;
 pub(crate) mod search;
 pub(crate) mod show;
