@@ -17,3 +17,4 @@ mod memory;
 mod organism;
 mod pipeline;
 mod resume;
+mod stores;

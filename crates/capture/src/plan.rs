@@ -88,8 +88,8 @@ impl CapturePlan {
     /// Checks a configuration against the model that is to be captured.
     ///
     /// # Errors
-    /// A hook point that the model lacks or that is named twice; a context that does not fit; a
-    /// batch that no memory holds; a zero; a policy that asks for a token that the tokenizer lacks.
+    /// A hook point that the model lacks or that is named twice; a context that does not fit; a batch that no memory
+    /// holds; a zero; a policy that asks for a token that the tokenizer lacks.
     pub fn new(config: &CaptureConfig, model: &LanguageModel) -> Result<Self, CaptureError> {
         let context = config.context.unwrap_or_else(|| CONTEXT.min(model.max_context()));
         let batch = config.batch.unwrap_or_else(|| (PASS_TOKENS / context.max(1)).max(1));

@@ -34,7 +34,8 @@ pub(crate) struct CaptureArgs {
     /// stores given together are read as one
     #[arg(long, value_name = "I/N")]
     shard: Option<ShardId>,
-    /// Tokens to capture at most, of all shards together [default: the whole text; 1,000,000 of the organism's world, which has no end]
+    /// Tokens to capture at most, of all shards together [default: the whole text; 1,000,000 of the organism's world,
+    /// which has no end]
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
     /// Contexts per forward pass [default: about 4096 tokens]
