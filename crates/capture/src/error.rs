@@ -29,12 +29,6 @@ pub enum CaptureError {
     /// The same hook point twice.
     #[error("hook point `{0}` is named twice")]
     RepeatedHook(HookPoint),
-    /// A hook point that has no row per token.
-    #[error(
-        "`{0}` cannot be captured: its width is the number of tokens so far, so it is no \
-         [rows, width] matrix; capture attn.hook_z, or hook_q and hook_k, of that block"
-    )]
-    NoMatrix(HookPoint),
     /// The model's pass never came to a hook point.
     #[error("the model has no `{0}`: its blocks have no such place")]
     NotReached(HookPoint),
@@ -137,7 +131,7 @@ impl Classify for CaptureError {
             E::Store(error) => error.fault(),
             E::Model(error) => error.fault(),
             E::Io { .. } | E::NoRoomForTokens { .. } => Fault::Io,
-            E::NoHooks | E::RepeatedHook(_) | E::NoMatrix(_) | E::NotReached(_) => Fault::Usage,
+            E::NoHooks | E::RepeatedHook(_) | E::NotReached(_) => Fault::Usage,
             E::Context { .. } | E::Batch { .. } | E::Zero(_) | E::NoText => Fault::Usage,
             E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } | E::CorpusChanged { .. } => {
                 Fault::BadInput

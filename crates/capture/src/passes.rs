@@ -7,7 +7,7 @@
 use crate::error::CaptureError;
 use crate::plan::CapturePlan;
 use crate::recorder::Recorder;
-use crate::spool::Spool;
+use crate::spool::{Spool, Spooled};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tch::{Device, Tensor};
 use untangle_model::{LanguageModel, threads};
@@ -56,6 +56,7 @@ pub(crate) struct Passed {
     pub(crate) tokens: Vec<u32>,
     pub(crate) documents: Vec<u32>,
     pub(crate) positions: Vec<u32>,
+    pub(crate) offsets: Vec<u64>,
     pub(crate) flags: Vec<u8>,
     /// One row-major `[n, d]` buffer per hook point.
     pub(crate) columns: Vec<Vec<f32>>,
@@ -64,8 +65,8 @@ pub(crate) struct Passed {
 impl Passed {
     /// The rows as a writer takes them; `columns` are the borrowed buffers.
     pub(crate) fn rows<'a>(&'a self, columns: &'a [&'a [f32]]) -> Rows<'a> {
-        let Passed { tokens, documents, positions, flags, .. } = self;
-        Rows { tokens, documents, positions, flags, columns }
+        let Passed { tokens, documents, positions, offsets, flags, .. } = self;
+        Rows { tokens, documents, positions, offsets, flags, columns }
     }
 }
 
@@ -114,13 +115,20 @@ pub(crate) struct Passes<'a> {
     /// Row flags of every token id.
     pub(crate) flags: &'a [u8],
     pub(crate) points: Vec<HookPoint>,
+    /// Tokens per full context.
+    pub(crate) context: usize,
     pub(crate) team: Team,
 }
 
 impl<'a> Passes<'a> {
     pub(crate) fn new(plan: &CapturePlan, model: &LanguageModel, spool: &'a Spool, flags: &'a [u8]) -> Self {
         let points = plan.hooks.iter().map(|hook| hook.hook).collect();
-        Passes { spool, flags, points, team: Team::of(plan, model, spool.rows()) }
+        Passes { spool, flags, points, context: plan.context, team: Team::of(plan, model, spool.rows()) }
+    }
+
+    /// A recorder of the points of these passes.
+    pub(crate) fn recorder(&self) -> Recorder {
+        Recorder::new(self.points.clone()).with_context(self.context)
     }
 
     /// Runs the jobs and hands what they gave to `take`, one after the other in their order.
@@ -160,7 +168,7 @@ impl<'a> Passes<'a> {
         sender: &SyncSender<Result<Passed, CaptureError>>,
     ) {
         threads::give_this_thread(self.team.threads);
-        let mut recorder = Recorder::new(self.points.clone());
+        let mut recorder = self.recorder();
         for job in jobs {
             let passed = self.pass(model, &mut recorder, job);
             let failed = passed.is_err();
@@ -177,11 +185,12 @@ impl<'a> Passes<'a> {
         recorder: &mut Recorder,
         job: Job,
     ) -> Result<Passed, CaptureError> {
-        let (mut tokens, mut documents) = (Vec::new(), Vec::new());
+        let (mut tokens, mut documents, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
         for run in job.contexts.chunk_by(|a, b| a + job.length as u64 == *b) {
-            let (of_run, documents_of_run) = self.spool.read(run[0], run.len() * job.length)?;
-            tokens.extend(of_run);
-            documents.extend(documents_of_run);
+            let read: Spooled = self.spool.read(run[0], run.len() * job.length)?;
+            tokens.extend(read.tokens);
+            documents.extend(read.documents);
+            offsets.extend(read.offsets.into_iter().map(u64::from));
         }
         let ids: Vec<i64> = tokens.iter().map(|token| i64::from(*token)).collect();
         let shape = [job.contexts.len() as i64, job.length as i64];
@@ -192,6 +201,6 @@ impl<'a> Passes<'a> {
         }
         let positions = (0..job.rows()).map(|row| (row % job.length) as u32).collect();
         let flags = tokens.iter().map(|token| self.flags.get(*token as usize).copied().unwrap_or(0)).collect();
-        Ok(Passed { job, tokens, documents, positions, flags, columns: recorder.take_columns() })
+        Ok(Passed { job, tokens, documents, positions, offsets, flags, columns: recorder.take_columns() })
     }
 }

@@ -10,7 +10,9 @@ use std::thread::available_parallelism;
 use tch::Kind;
 use untangle_model::{LanguageModel, ModelError};
 use untangle_schema::capture::HookColumn;
-use untangle_schema::{BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, StoreDtype, TOOL_VERSION};
+use untangle_schema::{
+    BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, ShardId, StoreDtype, TOOL_VERSION,
+};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +28,7 @@ pub struct CaptureConfig {
     /// Contexts per forward pass; none for about 2048 tokens.
     #[serde(default)]
     pub batch: Option<usize>,
-    /// Rows to capture at most; none for the whole corpus.
+    /// Rows to capture at most, over all shards together; none for the whole corpus.
     #[serde(default)]
     pub tokens: Option<u64>,
     /// Element type of the stored rows.
@@ -38,6 +40,12 @@ pub struct CaptureConfig {
     /// Threads to compute with, which do not change the result on a CPU; none for all that the machine offers.
     #[serde(default)]
     pub threads: Option<usize>,
+    /// Which part of the corpus' documents to capture; none for all.
+    #[serde(default)]
+    pub shard: Option<ShardId>,
+    /// Whether activations are compressed in the end, losslessly: smaller, and slower to read.
+    #[serde(default)]
+    pub compress: bool,
     /// Whether a finished output is replaced and an unfinished one of other settings discarded.
     #[serde(default)]
     pub force: bool,
@@ -56,6 +64,8 @@ impl CaptureConfig {
             store,
             bos,
             threads: None,
+            shard: None,
+            compress: false,
             force: false,
         }
     }
@@ -75,12 +85,15 @@ const MOST_PASS_TOKENS: usize = 1 << 24;
 pub struct CapturePlan {
     pub(crate) output: PathBuf,
     pub(crate) force: bool,
+    pub(crate) compress: bool,
     pub(crate) model: ModelIdentity,
     /// In the order of the pass.
     pub(crate) hooks: Vec<HookColumn>,
     pub(crate) context: usize,
     pub(crate) batch: usize,
+    /// Rows of this shard at most.
     pub(crate) tokens: Option<u64>,
+    pub(crate) shard: Option<ShardId>,
     pub(crate) bos: BosPolicy,
     pub(crate) bos_token: Option<u32>,
     pub(crate) compute_dtype: &'static str,
@@ -92,12 +105,13 @@ impl CapturePlan {
     /// Checks a configuration against the model that is to be captured.
     ///
     /// # Errors
-    /// A hook point that the model lacks, that is named twice or that is no matrix; a context that does not fit; a
-    /// batch that no memory holds; a zero; a policy that asks for a token that the tokenizer lacks.
+    /// A hook point that the model lacks or that is named twice; a context that does not fit; a batch that no memory
+    /// holds; a zero; a policy that asks for a token that the tokenizer lacks.
     pub fn new(config: &CaptureConfig, model: &LanguageModel) -> Result<Self, CaptureError> {
         let context = config.context.unwrap_or_else(|| CONTEXT.min(model.max_context()));
         let batch = config.batch.unwrap_or_else(|| (PASS_TOKENS / context.max(1)).max(1));
-        let zero = [("the batch", batch == 0), ("the number of tokens", config.tokens == Some(0))];
+        let tokens = config.tokens.map(|tokens| config.shard.map_or(tokens, |shard| shard.share(tokens)));
+        let zero = [("the batch", batch == 0), ("the number of tokens", tokens == Some(0))];
         if let Some((what, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(CaptureError::Zero(what));
         }
@@ -113,11 +127,13 @@ impl CapturePlan {
         Ok(CapturePlan {
             output: config.output.clone(),
             force: config.force,
+            compress: config.compress,
             model: model.identity(),
-            hooks: columns(&config.hooks, model)?,
+            hooks: columns(&config.hooks, model, context)?,
             context,
             batch,
-            tokens: config.tokens,
+            tokens,
+            shard: config.shard,
             bos: config.bos,
             bos_token,
             compute_dtype: match model.kind() {
@@ -146,7 +162,7 @@ impl CapturePlan {
         let text = corpus.files().iter().map(|file| json!({"name": file.name(), "bytes": file.bytes}));
         json!({
             "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
-            "batch": self.batch, "tokens": self.tokens, "bos": self.bos, "bos_token": self.bos_token,
+            "batch": self.batch, "tokens": self.tokens, "shard": self.shard, "bos": self.bos, "bos_token": self.bos_token,
             "compute_dtype": self.compute_dtype, "store_dtype": self.store, "text": text.collect::<Vec<_>>(),
         })
     }
@@ -159,6 +175,7 @@ impl CapturePlan {
             hooks: self.hooks.clone(),
             n_rows,
             n_documents,
+            shard: self.shard,
             context: self.context,
             batch: self.batch,
             bos: self.bos,
@@ -171,7 +188,7 @@ impl CapturePlan {
     }
 }
 
-fn columns(hooks: &[HookPoint], model: &LanguageModel) -> Result<Vec<HookColumn>, CaptureError> {
+fn columns(hooks: &[HookPoint], model: &LanguageModel, context: usize) -> Result<Vec<HookColumn>, CaptureError> {
     if hooks.is_empty() {
         return Err(CaptureError::NoHooks);
     }
@@ -181,7 +198,10 @@ fn columns(hooks: &[HookPoint], model: &LanguageModel) -> Result<Vec<HookColumn>
     }
     let column = |hook: HookPoint| match model.width_of(hook) {
         Ok(d_in) => Ok(HookColumn { hook, d_in }),
-        Err(ModelError::NoFixedWidth { point }) => Err(CaptureError::NoMatrix(point)),
+        // An attention pattern is as wide as the context, which is the same for all rows of a file.
+        Err(ModelError::NoFixedWidth { .. }) => {
+            Ok(HookColumn { hook, d_in: model.config().attention.n_heads * context })
+        }
         Err(other) => Err(other.into()),
     };
     points.into_iter().map(column).collect()

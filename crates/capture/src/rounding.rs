@@ -2,7 +2,6 @@
 
 use crate::error::CaptureError;
 use crate::passes::{Job, Passes};
-use crate::recorder::Recorder;
 use serde::Serialize;
 use untangle_model::LanguageModel;
 use untangle_schema::HookPoint;
@@ -23,7 +22,7 @@ pub(crate) fn measure(
     model: &LanguageModel,
     reference: &LanguageModel,
 ) -> Result<Vec<Rounding>, CaptureError> {
-    let mut recorder = Recorder::new(passes.points.clone());
+    let mut recorder = passes.recorder();
     let exact = passes.pass(reference, &mut recorder, job.clone())?;
     let rounded = passes.pass(model, &mut recorder, job.clone())?;
     let columns = passes.points.iter().zip(rounded.columns.iter().zip(&exact.columns));

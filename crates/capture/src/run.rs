@@ -80,9 +80,26 @@ pub fn capture_compared(
         }
         filled => filled?,
     }
-    let path = writer.finish()?;
+    let path = if plan.compress { compress(writer, observer)? } else { writer.finish()? };
     observer.event(Event::Finished);
     Ok(Captured { path, manifest, rounding })
+}
+
+/// Finishes a file with compressed activations, which are written anew from those that are there.
+fn compress(writer: StoreWriter, observer: &dyn Observer) -> Result<PathBuf, CaptureError> {
+    observer.event(Event::Finished);
+    let (mut started, mut reached) = (false, (0, 0));
+    let finished = writer.finish_compressed(&mut |done, total| {
+        if !started {
+            observer.event(Event::Started { task: "compress", unit: Unit::Rows, done, total });
+            started = true;
+        }
+        reached = (done, total);
+        observer.event(Event::Advanced { done, figures: &[] });
+        !observer.interrupted()
+    })?;
+    let (done, total) = reached;
+    finished.ok_or(CaptureError::Interrupted { done, total, unit: "rows to compress" })
 }
 
 /// Whether the same would happen again, so that nothing can come of what is unfinished; on a full disk it would also be

@@ -13,7 +13,7 @@ use untangle_store::{ActivationSet, HeldOut, RowBlock, RowSource, ShuffleConfig,
 
 const POINTS: [&str; 2] = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"];
 /// Bytes of the rows of both points in memory.
-const ROW: usize = 2 * 16 * 4 + 25;
+const ROW: usize = 2 * 16 * 4 + 33;
 
 fn config(folder: &Path, name: &str) -> CaptureConfig {
     CaptureConfig {
@@ -27,7 +27,14 @@ fn config(folder: &Path, name: &str) -> CaptureConfig {
 
 fn order(memory_rows: usize) -> LiveConfig {
     let held_out = HeldOut::Fraction { fraction: 0.2, seed: 3 };
-    LiveConfig { seed: 5, batch_rows: 100, memory_bytes: memory_rows * ROW, keep_special: false, held_out }
+    LiveConfig {
+        seed: 5,
+        batch_rows: 100,
+        memory_bytes: memory_rows * ROW,
+        keep_special: false,
+        keep_outliers: false,
+        held_out,
+    }
 }
 
 fn live<'a>(
@@ -49,7 +56,11 @@ fn batch(source: &mut dyn RowSource, index: u64) -> RowBlock {
 
 /// A store of the same rows, in f32.
 fn store(folder: &Path, text: &PathBuf) -> Arc<ActivationSet> {
-    let captured = run(&config(folder, "x.h5"), &model(true), std::slice::from_ref(text), &Silent).expect("captured");
+    store_of(folder, &model(true), text)
+}
+
+fn store_of(folder: &Path, model: &LanguageModel, text: &PathBuf) -> Arc<ActivationSet> {
+    let captured = run(&config(folder, "x.h5"), model, std::slice::from_ref(text), &Silent).expect("captured");
     Arc::new(ActivationSet::open(&[captured.path.to_str().expect("text")]).expect("opened"))
 }
 
@@ -64,6 +75,7 @@ fn rows_that_fit_into_memory_are_those_of_a_store_in_its_order() {
         batch_rows: order.batch_rows,
         memory_bytes: 1 << 30,
         keep_special: false,
+        keep_outliers: false,
         columns: vec![0, 1],
     };
     let mut stored = Shuffled::new(store.clone(), &order.held_out, &shuffle).expect("enough rows");
@@ -141,6 +153,46 @@ fn memory_for_fewer_rows_than_a_context_still_serves() {
     let text = write(folder.path(), "a.txt", stories(20));
     let mut live = live(folder.path(), model(true), &text, &order(1), &Silent).expect("enough rows");
     assert_eq!(batch(&mut live, 0).len(), 100);
+}
+
+/// A model to which the token 4 is a hundred times as long as it should be.
+fn with_a_sink() -> LanguageModel {
+    let model = model(true);
+    let (_, embedding) = model.parameters().into_iter().find(|(name, _)| name == "embed.weight").expect("present");
+    tch::no_grad(|| {
+        let _ = embedding.get(4).g_mul_scalar_(1e2);
+    });
+    model
+}
+
+#[test]
+fn outliers_are_those_of_a_store_and_ordinary_rows_take_their_places() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = write(folder.path(), "a.txt", stories(120));
+    let store = store_of(folder.path(), &with_a_sink(), &text);
+    let mut all = RowBlock::default();
+    store.read_rows(0..store.n_rows(), &[0, 1], &mut all).expect("read");
+    let is_outlier = |row: &u64| all.flags[*row as usize] & row_flags::OUTLIER != 0;
+    let epoch = |keep_outliers| {
+        let order = LiveConfig { keep_outliers, batch_rows: 1, ..order(1 << 20) };
+        let mut live = live(folder.path(), with_a_sink(), &text, &order, &Silent).expect("enough rows");
+        let mut served = RowBlock::default();
+        let rows: Vec<RowBlock> = (0..live.rows_per_epoch()).map(|index| batch(&mut live, index)).collect();
+        rows.iter().for_each(|row| served.rows.extend(&row.rows));
+        (served.rows, rows)
+    };
+    let (kept, blocks) = epoch(true);
+    let outliers = kept.iter().filter(|row| is_outlier(row)).count();
+    assert!(outliers > 0 && outliers < kept.len() / 2, "{outliers} of {}", kept.len());
+    assert!(blocks.iter().all(|block| block.flags[0] == all.flags[block.rows[0] as usize]), "both know the same ones");
+
+    let (served, _) = epoch(false);
+    let mut expected = kept.clone();
+    let mut ordinary = kept.iter().filter(|row| !is_outlier(row));
+    for row in expected.iter_mut().filter(|row| is_outlier(row)) {
+        *row = *ordinary.next().expect("there are more of them");
+    }
+    assert_eq!(served, expected);
 }
 
 /// Has the model read for long enough that somebody can be waiting.

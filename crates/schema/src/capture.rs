@@ -1,6 +1,7 @@
 //! The manifest of an activation file, and the flags of its rows.
 
 use crate::hook_point::HookPoint;
+use crate::shard::ShardId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -99,6 +100,8 @@ pub struct CaptureManifest {
     pub n_rows: u64,
     /// Number of documents.
     pub n_documents: u64,
+    /// Which part of the corpus' documents these are; none where they are all.
+    pub shard: Option<ShardId>,
     /// Tokens per context; only the last context may be shorter.
     pub context: usize,
     /// Contexts per forward pass: batches, and with them the floating-point result, are a function of the plan.
@@ -123,6 +126,11 @@ pub mod row_flags {
     pub const BOS: u8 = 1;
     /// The row's token is special to the tokenizer (beginning, end, padding, unknown, chat markers).
     pub const SPECIAL: u8 = 2;
-    /// A row with any of these bits is kept out of training and passes through splices unreplaced.
-    pub const EXCLUDED: u8 = BOS | SPECIAL;
+    /// The row's token is one of those that carry no text: what files know of a row.
+    pub const ANY_SPECIAL: u8 = BOS | SPECIAL;
+    /// The row's norm is an outlier at a hook point that is read. Never stored: readers set it, because one token may be
+    /// an outlier at one hook point and ordinary at another.
+    pub const OUTLIER: u8 = 4;
+    /// A row with any of these bits is kept out of training and counts as no ordinary row.
+    pub const EXCLUDED: u8 = ANY_SPECIAL | OUTLIER;
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with activation files.
 
 use crate::differences::Difference;
-use crate::fault::{join, listing};
+use crate::fault::{few, join, listing};
 use std::path::PathBuf;
 use untangle_schema::{Fault, HookPoint, StoreDtype};
 
@@ -290,6 +290,32 @@ pub enum StoreError {
         first: PathBuf,
         /// The field of the manifest that differs, or `d` or `dtype` of a matrix.
         field: String,
+    },
+    /// Two files hold the same part of a capture.
+    #[error(
+        "{path} and {first} both hold shard {shard} of their capture; its rows would count twice",
+        path = .path.display(),
+        first = .first.display()
+    )]
+    ShardTwice {
+        /// The file.
+        path: PathBuf,
+        /// The other one.
+        first: PathBuf,
+        /// Number of the part.
+        shard: String,
+    },
+    /// Parts of a capture were named, but not all.
+    #[error(
+        "of the capture of {path}, shard {shards} is missing: name all of its files, or one alone",
+        path = .path.display(),
+        shards = few(.missing)
+    )]
+    ShardsMissing {
+        /// One of the files.
+        path: PathBuf,
+        /// Numbers of the parts that were not named.
+        missing: Vec<String>,
     },
     /// The same file was named twice.
     #[error("{path} is named twice; its rows would count twice", path = .path.display())]

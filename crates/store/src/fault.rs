@@ -18,15 +18,16 @@ pub(crate) fn join(differences: &[Difference]) -> String {
 }
 
 /// At most a dozen names, for a message of one line.
-pub(crate) fn listing(names: &[String]) -> String {
+pub(crate) fn few(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let more = names.len().saturating_sub(SHOWN);
     let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match (names.is_empty(), more) {
-        (true, _) => "it holds none".to_owned(),
-        (false, 0) => format!("it holds {shown}"),
-        (false, _) => format!("it holds {shown} and {more} more"),
-    }
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+/// What a file holds, for a message of one line.
+pub(crate) fn listing(names: &[String]) -> String {
+    if names.is_empty() { "it holds none".to_owned() } else { format!("it holds {}", few(names)) }
 }
 
 impl Classify for StoreError {

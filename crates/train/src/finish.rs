@@ -29,6 +29,9 @@ pub struct DataProvenance {
     pub held_out: Value,
     /// Whether rows of special tokens were trained on.
     pub keep_special: bool,
+    /// Whether rows whose norm is an outlier (attention sinks) were trained on.
+    #[serde(default)]
+    pub keep_outliers: bool,
     /// Seed of the order of rows.
     pub order_seed: u64,
     /// Memory that rows were shuffled in; decides the order where the store is larger.

@@ -6,6 +6,7 @@
 //! window that holds it is computed again.
 
 mod deal;
+mod outliers;
 mod producer;
 mod text;
 mod window;
@@ -163,6 +164,15 @@ impl<'a> LiveRows<'a> {
         }
         match waited {
             Waited::Window(answer) => {
+                if first
+                    && !self.text.keep_outliers
+                    && let Ok(window) = &answer
+                {
+                    let points: Vec<_> = self.text.plan.hooks.iter().map(|hook| hook.hook).collect();
+                    if let Some(note) = outliers::describe(&points, window.norms()) {
+                        observer.event(Event::Note(&note));
+                    }
+                }
                 self.begun = true;
                 answer.map_err(|error| StoreError::Source { fault: error.fault(), source: Box::new(error) })
             }

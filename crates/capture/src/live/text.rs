@@ -7,7 +7,7 @@ use crate::live::window::jobs_of;
 use crate::passes::Job;
 use crate::plan::CapturePlan;
 use crate::run::flags_of_tokens;
-use crate::spool::Spool;
+use crate::spool::{Spool, Spooled};
 use untangle_model::LanguageModel;
 use untangle_schema::capture::row_flags;
 use untangle_schema::{CaptureManifest, Observer};
@@ -25,12 +25,15 @@ pub struct LiveConfig {
     pub memory_bytes: usize,
     /// Whether rows of special tokens are served too.
     pub keep_special: bool,
+    /// Whether rows are served whose norm is an outlier in one of the columns (attention sinks). Where not, other rows
+    /// of their window take their places.
+    pub keep_outliers: bool,
     /// What is not served.
     pub held_out: HeldOut,
 }
 
 /// Bytes that a row takes in a window, beside its activations: its number, what is known about it, its place.
-const ROW_OVERHEAD: usize = 8 + 3 * 4 + 1 + 4;
+const ROW_OVERHEAD: usize = 8 + 3 * 4 + 8 + 1 + 4;
 /// Rows counted at a time.
 const COUNTED_ROWS: usize = 1 << 18;
 
@@ -45,6 +48,7 @@ pub(crate) struct LiveText {
     pub(crate) deal: Deal,
     split: Split,
     keep_special: bool,
+    pub(crate) keep_outliers: bool,
 }
 
 impl LiveText {
@@ -67,6 +71,7 @@ impl LiveText {
         let mut text = LiveText {
             flags: flags_of_tokens(model.tokenizer()?, model.vocab_size(), plan.bos_token),
             keep_special: config.keep_special,
+            keep_outliers: config.keep_outliers,
             deal: Deal::new(Vec::new(), plan.context, 0, config.seed),
             plan,
             spool,
@@ -92,7 +97,7 @@ impl LiveText {
 
     /// Whether a row is served.
     pub(crate) fn serves(&self, row: u64, document: u32, flags: u8) -> bool {
-        (self.keep_special || flags & row_flags::EXCLUDED == 0) && !self.split.is_held_out(row, document)
+        (self.keep_special || flags & row_flags::ANY_SPECIAL == 0) && !self.split.is_held_out(row, document)
     }
 
     /// The contexts that have rows to serve: number, and how many.
@@ -101,7 +106,7 @@ impl LiveText {
         let step = COUNTED_ROWS.next_multiple_of(context) as u64;
         let mut contexts = Vec::new();
         for first in (0..total).step_by(step as usize) {
-            let (tokens, documents) = self.spool.read(first, step.min(total - first) as usize)?;
+            let Spooled { tokens, documents, .. } = self.spool.read(first, step.min(total - first) as usize)?;
             for (index, (tokens, documents)) in tokens.chunks(context).zip(documents.chunks(context)).enumerate() {
                 let start = first + (index * context) as u64;
                 let served = |((row, token), document): ((u64, &u32), &u32)| {

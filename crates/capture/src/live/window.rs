@@ -2,12 +2,15 @@
 
 use crate::error::CaptureError;
 use crate::live::deal::{Epoch, WindowId};
+use crate::live::outliers;
 use crate::live::text::LiveText;
 use crate::passes::{Job, Passed, Passes};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use untangle_model::LanguageModel;
-use untangle_store::RowBlock;
+use untangle_schema::capture::row_flags;
+use untangle_store::norms::norm;
+use untangle_store::{NormHistogram, RowBlock};
 
 /// What the thread that waits for a window and the one that computes it tell each other.
 #[derive(Debug, Default)]
@@ -29,7 +32,10 @@ pub(crate) struct Window {
     tokens: Vec<u32>,
     documents: Vec<u32>,
     positions: Vec<u32>,
+    offsets: Vec<u64>,
     flags: Vec<u8>,
+    /// Norms at every hook point of the rows that passed, without those of special tokens.
+    norms: Vec<NormHistogram>,
     /// The order in which rows are served.
     order: Vec<u32>,
 }
@@ -60,6 +66,7 @@ impl Window {
                 false => Ok(()),
             }
         })?;
+        outliers::mark(&mut self.flags, &self.columns, &text.widths, &self.norms);
         self.shuffle(text, id);
         Ok(())
     }
@@ -75,8 +82,12 @@ impl Window {
             numbers.clear();
             numbers.reserve_exact(room);
         }
-        self.rows.clear();
-        self.rows.reserve_exact(room);
+        for numbers in [&mut self.rows, &mut self.offsets] {
+            numbers.clear();
+            numbers.reserve_exact(room);
+        }
+        self.norms.clear();
+        self.norms.resize_with(text.widths.len(), NormHistogram::default);
         self.flags.clear();
         self.flags.reserve_exact(room);
     }
@@ -87,11 +98,17 @@ impl Window {
         let mut at = 0;
         for context in &passed.job.contexts {
             for row in *context..context + passed.job.length as u64 {
+                if passed.flags[at] & row_flags::ANY_SPECIAL == 0 {
+                    for ((norms, given), d) in self.norms.iter_mut().zip(&passed.columns).zip(&text.widths) {
+                        norms.add(norm(&given[at * d..(at + 1) * d]));
+                    }
+                }
                 if text.serves(row, passed.documents[at], passed.flags[at]) {
                     self.rows.push(row);
                     self.tokens.push(passed.tokens[at]);
                     self.documents.push(passed.documents[at]);
                     self.positions.push(passed.positions[at]);
+                    self.offsets.push(passed.offsets[at]);
                     self.flags.push(passed.flags[at]);
                     for ((column, given), d) in self.columns.iter_mut().zip(&passed.columns).zip(&text.widths) {
                         column.extend_from_slice(&given[at * d..(at + 1) * d]);
@@ -108,9 +125,17 @@ impl Window {
         Ok(())
     }
 
-    /// Puts the rows into the order that belongs to `id`.
+    /// Puts the rows into the order that belongs to `id`, ordinary ones in the places of outliers unless those are kept.
     pub(crate) fn shuffle(&mut self, text: &LiveText, id: WindowId) {
         text.deal.shuffle(&mut self.order, self.rows.len(), id);
+        if !text.keep_outliers {
+            outliers::replace(&mut self.order, &self.flags);
+        }
+    }
+
+    /// Norms at every hook point of the rows that passed, without those of special tokens.
+    pub(crate) fn norms(&self) -> &[NormHistogram] {
+        &self.norms
     }
 
     /// Number of rows.
@@ -125,6 +150,7 @@ impl Window {
         block.tokens.extend(order.clone().map(|row| self.tokens[row]));
         block.documents.extend(order.clone().map(|row| self.documents[row]));
         block.positions.extend(order.clone().map(|row| self.positions[row]));
+        block.offsets.extend(order.clone().map(|row| self.offsets[row]));
         block.flags.extend(order.clone().map(|row| self.flags[row]));
         for ((column, out), d) in self.columns.iter().zip(&mut block.columns).zip(widths) {
             order.clone().for_each(|row| out.extend_from_slice(&column[row * d..(row + 1) * d]));

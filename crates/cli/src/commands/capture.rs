@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture_compared};
 use untangle_model::LanguageModel;
-use untangle_schema::{CaptureManifest, HookPoint, StoreDtype};
+use untangle_schema::{CaptureManifest, HookPoint, ShardId, Site, StoreDtype};
 
 /// Record a model's activations over text, several hook points in one pass, into a store
 #[derive(Debug, Args)]
@@ -30,7 +30,12 @@ pub(crate) struct CaptureArgs {
     /// Tokens per context [default: 128, or what the model takes]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Tokens to capture at most [default: the whole text; 1,000,000 of the organism's world, which has no end]
+    /// Capture only the I-th of N parts, from 1/N to N/N, for job arrays: documents are dealt one by one, and all N
+    /// stores given together are read as one
+    #[arg(long, value_name = "I/N")]
+    shard: Option<ShardId>,
+    /// Tokens to capture at most, of all shards together [default: the whole text; 1,000,000 of the organism's world,
+    /// which has no end]
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
     /// Contexts per forward pass [default: about 2048 tokens]
@@ -42,6 +47,10 @@ pub(crate) struct CaptureArgs {
     /// Beginning-of-sequence token before contexts and documents
     #[arg(long, value_enum, default_value = "auto")]
     bos: Bos,
+    /// Compress the activations in the end, losslessly (gzip, which every HDF5 library reads): smaller files that are
+    /// slower to read
+    #[arg(long)]
+    compress: bool,
     /// Replace a finished store, and discard an unfinished one of other settings
     #[arg(long)]
     force: bool,
@@ -86,6 +95,8 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         tokens: args.tokens,
         store: args.store.into(),
         bos: args.bos.into(),
+        shard: args.shard,
+        compress: args.compress,
         force: args.force,
         ..CaptureConfig::new(hooks, args.out.clone())
     };
@@ -106,14 +117,15 @@ fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?'])
 }
 
-/// The hook points that names and patterns mean, each once. A pattern means only what has rows of a fixed width, which
-/// attention patterns have not.
+/// The hook points that names and patterns mean, each once. A pattern means attention patterns only where it names them:
+/// they are wide, and keep the model from its faster attention.
 fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookPoint>> {
     let mut hooks = Vec::new();
     for name in names {
         let meant = if is_pattern(name) { model.hook_points_of(name)? } else { vec![parse_hook(name)?] };
         for point in meant {
-            let wanted = !is_pattern(name) || model.width_of(point).is_ok();
+            let attention = matches!(point, HookPoint::Block { site: Site::AttnPattern, .. });
+            let wanted = !is_pattern(name) || !attention || name.ends_with(Site::AttnPattern.name());
             if wanted && !hooks.contains(&point) {
                 hooks.push(point);
             }
@@ -148,7 +160,7 @@ pub(crate) fn is_capture_of(
     let settings = CapturePlan::new(config, model)?.settings(&Corpus::open(text)?);
     let Some(manifest) = manifest.and_then(|manifest| serde_json::to_value(manifest).ok()) else { return Ok(false) };
     let same = |key: &str| settings[key] == manifest[key];
-    let keys = ["model", "hooks", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
+    let keys = ["model", "hooks", "shard", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
     // A capture that stops at a number of tokens does not come to the last files.
     let read = manifest["corpus"].as_array().map_or(&[][..], |files| files);
     let named = settings["text"].as_array().map_or(&[][..], |files| files);

@@ -128,14 +128,18 @@ pub(crate) fn measure(
     Ok(Measured { sae: dictionary.name.clone(), part: name, evaluation, ce })
 }
 
+/// The line that is left out where there are none.
+const OUTLIERS: &str = "rows with an outlier's norm";
+
 /// Metrics down, dictionaries across.
 pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
     type Cell = fn(&Measured) -> Option<String>;
-    let lines: [(&str, Cell); 12] = [
+    let lines: [(&str, Cell); 13] = [
         ("", |m| Some(m.sae.clone())),
         ("rows", |m| Some(m.part.to_owned())),
         ("ordinary rows", |m| Some(ordinary_rows(&m.evaluation).to_string())),
         ("rows of special tokens", |m| Some(m.evaluation.special_rows.to_string())),
+        (OUTLIERS, |m| Some(m.evaluation.outlier_rows.to_string())),
         ("FVU", |m| Some(bracketed(m.evaluation.fvu, m.evaluation.fvu_interval, 4))),
         ("FVU without special tokens", |m| {
             let e = &m.evaluation;
@@ -155,12 +159,13 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
         let cells: Option<Vec<String>> = measured.iter().map(cell).collect();
         Some(std::iter::once(name.to_owned()).chain(cells?).collect())
     };
-    lines.into_iter().filter_map(row).collect()
+    let outliers = measured.iter().any(|m| m.evaluation.outlier_rows > 0);
+    lines.into_iter().filter(|(name, _)| outliers || *name != OUTLIERS).filter_map(row).collect()
 }
 
-/// Rows besides special tokens: the N of "dead".
+/// Rows besides special tokens and outliers: the N of "dead".
 pub(crate) fn ordinary_rows(evaluation: &Evaluation) -> u64 {
-    evaluation.rows - evaluation.special_rows
+    evaluation.rows - evaluation.special_rows - evaluation.outlier_rows
 }
 
 fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {

@@ -83,6 +83,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
         batch_rows: request.batch,
         memory_bytes: usize::try_from(args.shuffle_bytes()).unwrap_or(usize::MAX),
         keep_special: args.keep_special,
+        keep_outliers: args.keep_outliers,
         held_out: args.held_out(),
     };
     let mut rows = LiveRows::new(plan, model, reference, &corpus, &order, &context.progress)?;
@@ -111,6 +112,7 @@ fn provenance(args: &TrainArgs, rows: &LiveRows<'_>, column: &str) -> anyhow::Re
         column: column.to_owned(),
         held_out: serde_json::to_value(args.held_out())?,
         keep_special: args.keep_special,
+        keep_outliers: args.keep_outliers,
         order_seed: args.config().seed,
         shuffle_bytes: args.shuffle_bytes(),
         rows_per_epoch: rows.rows_per_epoch(),

@@ -53,6 +53,9 @@ pub(crate) struct TrainArgs {
     /// Train on rows of special tokens (beginning of sequence and the like) too
     #[arg(long)]
     pub(super) keep_special: bool,
+    /// Train on rows whose norm is an outlier (ten times the median and more: attention sinks) too
+    #[arg(long)]
+    pub(super) keep_outliers: bool,
     /// Replace a finished dictionary, and discard an unfinished run of other settings
     #[arg(long)]
     pub(super) force: bool,
@@ -164,6 +167,8 @@ pub(crate) struct Request<'a> {
     pub(crate) held_out: HeldOut,
     /// Whether rows of special tokens are read.
     pub(crate) keep_special: bool,
+    /// Whether rows with an outlier's norm are read.
+    pub(crate) keep_outliers: bool,
     /// Memory in bytes in which rows are shuffled.
     pub(crate) shuffle_bytes: u64,
     /// Where the dictionary goes.
@@ -201,6 +206,7 @@ fn train_stored(args: &TrainArgs, context: &Context) -> anyhow::Result<(Sae, Tra
         config: args.config(),
         held_out: args.held_out(),
         keep_special: args.keep_special,
+        keep_outliers: args.keep_outliers,
         shuffle_bytes: args.shuffle_bytes(),
         out: &args.out,
         force: args.force,
@@ -252,6 +258,7 @@ pub(crate) fn train_dictionary(request: &Request<'_>, context: &Context) -> anyh
         batch_rows: request.config.batch,
         memory_bytes: usize::try_from(request.shuffle_bytes).unwrap_or(usize::MAX),
         keep_special: request.keep_special,
+        keep_outliers: request.keep_outliers,
         columns: vec![request.column],
     };
     let held_out = serde_json::to_value(&request.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
@@ -259,12 +266,16 @@ pub(crate) fn train_dictionary(request: &Request<'_>, context: &Context) -> anyh
     // Settings that contradict each other are refused before rows are counted against them.
     request.config.plan(column.d, store.n_rows())?;
     let mut source = Shuffled::new(Arc::clone(store), &request.held_out, &shuffle)?;
+    if let Some(note) = outliers_left_out(request) {
+        context.progress.note(&note);
+    }
     let data = DataProvenance {
         stores: store.names(),
         content: store.content_identity(),
         column: column.name.clone(),
         held_out,
         keep_special: request.keep_special,
+        keep_outliers: request.keep_outliers,
         order_seed: request.config.seed,
         shuffle_bytes: request.shuffle_bytes,
         rows_per_epoch: source.rows_per_epoch(),
@@ -314,6 +325,19 @@ impl Run<'_> {
         let sae = train(Job { plan: &plan, source: rows, data, out, force, checkpoint_every }, &context.progress)?;
         Ok((sae, plan))
     }
+}
+
+/// What to say of rows that are not trained on because of their norm; nothing where there are none.
+fn outliers_left_out(request: &Request<'_>) -> Option<String> {
+    let norms = request.store.statistics(request.column)?.ordinary.norms;
+    let (outliers, total) = (norms.outliers(), norms.total());
+    (outliers > 0 && !request.keep_outliers).then(|| {
+        let (from, median) = (norms.outlier_norm(), norms.median());
+        format!(
+            "{outliers} of the store's {total} ordinary rows have an outlier's norm, {from:.4} or more where the median \
+             is {median:.4}; they are left out (--keep-outliers trains on them)"
+        )
+    })
 }
 
 /// Everything that the plan decided, in one line.

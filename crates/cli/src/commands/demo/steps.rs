@@ -128,6 +128,7 @@ impl<'a> Demo<'a> {
             config,
             held_out: HeldOut::default(),
             keep_special: false,
+            keep_outliers: false,
             shuffle_bytes: SHUFFLE_BYTES,
             out: &self.paths.sae,
             force: self.anew,
