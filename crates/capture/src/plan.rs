@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tch::Kind;
-use untangle_model::{LanguageModel, ModelError};
+use untangle_model::{ChatTemplate, LanguageModel, ModelError};
 use untangle_schema::capture::HookColumn;
 use untangle_schema::{BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, StoreDtype, TOOL_VERSION};
 
@@ -126,16 +126,26 @@ impl CapturePlan {
     /// Everything that decides the bytes of the file, as JSON: the effective configuration, and what an unfinished
     /// capture is compared with.
     pub fn settings(&self, corpus: &Corpus) -> Value {
-        let text = corpus.files().iter().map(|file| json!({"name": file.name(), "bytes": file.bytes}));
+        let text = corpus.files().iter().map(|file| match corpus.field_of(file) {
+            Some(field) => json!({"name": file.name(), "bytes": file.bytes(), "field": field}),
+            None => json!({"name": file.name(), "bytes": file.bytes()}),
+        });
+        let chat = corpus.reading().chat.as_ref().map(ChatTemplate::sha256);
         json!({
-            "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
+            "chat_template_sha256": chat, "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
             "batch": self.batch, "tokens": self.tokens, "bos": self.bos, "bos_token": self.bos_token,
             "compute_dtype": self.compute_dtype, "store_dtype": self.store, "text": text.collect::<Vec<_>>(),
         })
     }
 
     /// The manifest of the file, once the text is known.
-    pub(crate) fn manifest(&self, n_rows: u64, n_documents: u64, corpus: Vec<CorpusFile>) -> CaptureManifest {
+    pub(crate) fn manifest(
+        &self,
+        n_rows: u64,
+        n_documents: u64,
+        text: &Corpus,
+        corpus: Vec<CorpusFile>,
+    ) -> CaptureManifest {
         CaptureManifest {
             tool_version: TOOL_VERSION.to_owned(),
             model: self.model.clone(),
@@ -149,6 +159,7 @@ impl CapturePlan {
             compute_dtype: self.compute_dtype.to_owned(),
             store_dtype: self.store,
             corpus,
+            chat_template_sha256: text.reading().chat.as_ref().map(|template| template.sha256().to_owned()),
             seed: 0,
         }
     }

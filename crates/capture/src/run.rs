@@ -8,7 +8,7 @@ use crate::corpus::Corpus;
 use crate::error::CaptureError;
 use crate::plan::CapturePlan;
 use crate::recorder::Recorder;
-use crate::spool::Spool;
+use crate::spool::{Spool, Spooled};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tch::Tensor;
@@ -52,7 +52,7 @@ pub fn capture(
         made => made?,
     };
     let files = spool.surveys().iter().map(|survey| survey.file.clone()).collect();
-    let manifest = plan.manifest(spool.rows(), spool.documents(), files);
+    let manifest = plan.manifest(spool.rows(), spool.documents(), corpus, files);
     let mut writer = StoreWriter::open(partial, manifest.clone())?;
     let flags = flags_of_tokens(tokenizer, model.vocab_size(), plan.bos_token);
     match fill(&mut writer, &Stage { plan, model, spool: &spool, flags, observer }) {
@@ -72,7 +72,9 @@ pub fn capture(
 fn is_hopeless(error: &CaptureError) -> bool {
     use CaptureError as E;
     let value = matches!(error, E::Store(StoreError::Overflow { .. } | StoreError::NotFiniteActivation { .. }));
-    value || matches!(error, E::EmptyCorpus { .. } | E::NotReached(_) | E::NoRoomForTokens { .. })
+    let text = matches!(error, E::EmptyCorpus { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. });
+    let table = matches!(error, E::NoColumn { .. } | E::ColumnType { .. });
+    value || text || table || matches!(error, E::NotReached(_) | E::NoRoomForTokens { .. })
 }
 
 /// What the passes need.
@@ -114,7 +116,7 @@ fn pass(writer: &mut StoreWriter, stage: &Stage<'_>, recorder: &mut Recorder) ->
     let left = stage.spool.rows() - first;
     let whole = left.min(stage.plan.batch_rows()) as usize / context;
     let (n, seq) = if whole > 0 { (whole * context, context) } else { (left as usize, left as usize) };
-    let (tokens, documents) = stage.spool.read(first, n)?;
+    let Spooled { tokens, documents, .. } = stage.spool.read(first, n)?;
     let positions: Vec<u32> = (0..n).map(|row| (row % seq) as u32).collect();
     let flags: Vec<u8> = tokens.iter().map(|token| stage.flags.get(*token as usize).copied().unwrap_or(0)).collect();
     let ids: Vec<i64> = tokens.iter().map(|token| i64::from(*token)).collect();

@@ -1,7 +1,7 @@
 //! `untangle capture`: what passes a model's hook points while it reads text, written to a store.
 
 use super::options::{Bos, ComputeArgs, load_model, parse_hook};
-use super::text::Text;
+use super::text::{Text, TextArgs};
 use crate::context::Context;
 use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
@@ -14,10 +14,12 @@ use untangle_schema::{CaptureManifest, HookPoint, StoreDtype};
 /// Record a model's activations over text, several hook points in one pass, into a store
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
-    /// Model directory in Hugging Face form, or organism[:STAGE]
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Text files (documents are separated by <|endoftext|> lines), or organism[:PART] for documents of its world
+    /// Files or folders of text: .txt (documents between <|endoftext|> lines), .jsonl, .parquet, all but the last also
+    /// as .gz or .zst; - for standard input, dataset:OWNER/NAME[/SPLIT] of the hub, organism[:PART] for documents of its
+    /// world
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     text: Vec<PathBuf>,
     /// Hook points in TransformerLens names, such as blocks.2.hook_resid_post; * and ? mean all that fit:
@@ -45,6 +47,8 @@ pub(crate) struct CaptureArgs {
     /// Replace a finished store, and discard an unfinished one of other settings
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    reading: TextArgs,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -78,7 +82,7 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
     args.hook.iter().filter(|name| !is_pattern(name)).try_for_each(|name| parse_hook(name).map(|_| ()))?;
     NamedModel::find(&args.model)?;
     Text::check(&args.text)?;
-    let model = load_model(&args.model, args.compute, context)?;
+    let model = load_model(&args.model, &args.compute, context)?;
     let hooks = hooks_of(&args.hook, &model)?;
     let config = CaptureConfig {
         context: args.context,
@@ -89,8 +93,8 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         force: args.force,
         ..CaptureConfig::new(hooks, args.out.clone())
     };
-    let text = Text::find(&args.text, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
-    let captured = capture_text(&config, text.files(), &model, context)?;
+    let text = Text::find(&args.text, &args.reading, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let captured = capture_text(&config, text.corpus(), &model, context)?;
     let manifest = &captured.manifest;
     context.output.result(&json!({ "store": captured.path, "manifest": manifest }), |out| {
         let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
@@ -122,24 +126,23 @@ fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookP
 /// Captures, or continues an interrupted capture of the same settings.
 pub(crate) fn capture_text(
     config: &CaptureConfig,
-    text: &[PathBuf],
+    corpus: &Corpus,
     model: &LanguageModel,
     context: &Context,
 ) -> anyhow::Result<Captured> {
-    let corpus = Corpus::open(text)?;
     let plan = CapturePlan::new(config, model)?;
-    context.progress.note(&describe(&plan.settings(&corpus)));
-    Ok(capture(&plan, model, &corpus, &context.progress)?)
+    context.progress.note(&describe(&plan.settings(corpus)));
+    Ok(capture(&plan, model, corpus, &context.progress)?)
 }
 
 /// Whether a finished store is what this capture would make. The rows themselves are not compared.
 pub(crate) fn is_capture_of(
     manifest: Option<&CaptureManifest>,
     config: &CaptureConfig,
-    text: &[PathBuf],
+    corpus: &Corpus,
     model: &LanguageModel,
 ) -> anyhow::Result<bool> {
-    let settings = CapturePlan::new(config, model)?.settings(&Corpus::open(text)?);
+    let settings = CapturePlan::new(config, model)?.settings(corpus);
     let Some(manifest) = manifest.and_then(|manifest| serde_json::to_value(manifest).ok()) else { return Ok(false) };
     let same = |key: &str| settings[key] == manifest[key];
     let keys = ["model", "hooks", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];

@@ -13,7 +13,7 @@ use untangle_schema::{BosPolicy, HookPoint};
 use untangle_store::ActivationSet;
 
 /// Where and in which arithmetic a model runs.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ComputeArgs {
     /// Arithmetic of the model; auto is f32 on a CPU and bf16 on a GPU
     #[arg(long, value_enum, default_value = "auto")]
@@ -21,6 +21,9 @@ pub(crate) struct ComputeArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub(crate) device: DeviceChoice,
+    /// Branch, tag or commit of a model of the hub [default: main]
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
 }
 
 /// Arithmetic.
@@ -56,8 +59,8 @@ impl From<Bos> for BosPolicy {
 }
 
 /// Loads the model that a MODEL argument names.
-pub(crate) fn load_model(name: &Path, compute: ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
-    let model = NamedModel::find(name)?;
+pub(crate) fn load_model(name: &Path, compute: &ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
+    let model = NamedModel::find(name)?.at(compute.revision.as_deref())?;
     let device = context.device(compute.device);
     let kind = match compute.dtype {
         Dtype::F32 => Kind::Float,
@@ -65,7 +68,7 @@ pub(crate) fn load_model(name: &Path, compute: ComputeArgs, context: &Context) -
         Dtype::Auto if device == tch::Device::Cpu => Kind::Float,
         Dtype::Auto => Kind::BFloat16,
     };
-    let model = model.load(&LoadOptions { kind, device })?;
+    let model = model.load(&LoadOptions { kind, device }, context)?;
     tch::set_num_threads(model_threads(&model, context.threads));
     Ok(model)
 }
