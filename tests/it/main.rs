@@ -2,6 +2,11 @@
 
 mod support;
 
+// A hub on this machine, which the model's own tests use, too.
+#[path = "../../crates/model/tests/it/hub_server.rs"]
+#[allow(clippy::unwrap_used, dead_code, reason = "it is written for tests, and every test binary uses its own part")]
+mod hub_server;
+
 // The shape of the workspace.
 mod edges;
 mod live;
@@ -12,10 +17,12 @@ mod bad_input;
 mod belonging;
 mod command_line;
 mod demo;
+mod hub;
 mod full_disk;
 mod kills;
 mod memory;
 mod organism;
 mod pipeline;
 mod resume;
+mod sources;
 mod stores;

@@ -86,6 +86,58 @@ pub enum CaptureError {
         /// The side file of token ids.
         path: PathBuf,
     },
+    /// Conversations are wanted of a file that cannot hold any.
+    #[error("{file}: conversations are read from JSON lines (.jsonl), a list of messages in every line")]
+    NoConversations {
+        /// The file.
+        file: String,
+    },
+    /// A line or row that is not what it should be.
+    #[error("{file}: {at} {problem}")]
+    Record {
+        /// The file.
+        file: String,
+        /// Which line or row.
+        at: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Text that is not UTF-8, where that is not allowed.
+    #[error("{file}: {at} is not UTF-8; correct it, or leave out --strict, so that what is no text is replaced")]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// Where in it.
+        at: String,
+    },
+    /// A file that cannot be read to its end.
+    #[error("{file}: {problem}; get the file again")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A table lacks the column that holds the text.
+    #[error("{file}: no column `{field}`; it has {found}: choose one with --field")]
+    NoColumn {
+        /// The file.
+        file: String,
+        /// The column that was asked for.
+        field: String,
+        /// Some that there are.
+        found: String,
+    },
+    /// A column that does not hold text.
+    #[error("{file}: column `{field}` holds {found}, not text; choose another with --field")]
+    ColumnType {
+        /// The file.
+        file: String,
+        /// The column that was asked for.
+        field: String,
+        /// What it holds.
+        found: String,
+    },
     /// There is no text in the files.
     #[error("the corpus is empty: {names} gave no token")]
     EmptyCorpus {
@@ -94,14 +146,13 @@ pub enum CaptureError {
     },
     /// A text file is not the one that the unfinished capture began with.
     #[error(
-        "{path} was changed since this capture began; restore it, remove {partial}*, or pass --force to start \
+        "{file} was changed since this capture began; restore it, remove {partial}*, or pass --force to start \
          afresh",
-        path = .path.display(),
         partial = .partial.display()
     )]
     CorpusChanged {
         /// The text file.
-        path: PathBuf,
+        file: String,
         /// The unfinished output.
         partial: PathBuf,
     },
@@ -133,9 +184,9 @@ impl Classify for CaptureError {
             E::Io { .. } | E::NoRoomForTokens { .. } => Fault::Io,
             E::NoHooks | E::RepeatedHook(_) | E::NotReached(_) => Fault::Usage,
             E::Context { .. } | E::Batch { .. } | E::Zero(_) | E::NoText => Fault::Usage,
-            E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } | E::CorpusChanged { .. } => {
-                Fault::BadInput
-            }
+            E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } => Fault::BadInput,
+            E::CorpusChanged { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. } => Fault::BadInput,
+            E::NoColumn { .. } | E::ColumnType { .. } | E::NoConversations { .. } => Fault::BadInput,
             E::Interrupted { .. } => Fault::Interrupted,
         }
     }

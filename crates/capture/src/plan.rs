@@ -159,16 +159,26 @@ impl CapturePlan {
     /// Everything that decides the bytes of the file, as JSON: the effective configuration, and what an unfinished
     /// capture is compared with.
     pub fn settings(&self, corpus: &Corpus) -> Value {
-        let text = corpus.files().iter().map(|file| json!({"name": file.name(), "bytes": file.bytes}));
+        let text = corpus.files().iter().map(|file| match corpus.field_of(file) {
+            Some(field) => json!({"name": file.name(), "bytes": file.bytes(), "field": field}),
+            None => json!({"name": file.name(), "bytes": file.bytes()}),
+        });
         json!({
             "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
             "batch": self.batch, "tokens": self.tokens, "shard": self.shard, "bos": self.bos, "bos_token": self.bos_token,
             "compute_dtype": self.compute_dtype, "store_dtype": self.store, "text": text.collect::<Vec<_>>(),
+            "chat_template_sha256": corpus.chat_template_sha256(),
         })
     }
 
     /// The manifest of the file, once the text is known.
-    pub(crate) fn manifest(&self, n_rows: u64, n_documents: u64, corpus: Vec<CorpusFile>) -> CaptureManifest {
+    pub(crate) fn manifest(
+        &self,
+        n_rows: u64,
+        n_documents: u64,
+        corpus: Vec<CorpusFile>,
+        chat_template_sha256: Option<String>,
+    ) -> CaptureManifest {
         CaptureManifest {
             tool_version: TOOL_VERSION.to_owned(),
             model: self.model.clone(),
@@ -183,6 +193,7 @@ impl CapturePlan {
             compute_dtype: self.compute_dtype.to_owned(),
             store_dtype: self.store,
             corpus,
+            chat_template_sha256,
             seed: 0,
         }
     }

@@ -68,7 +68,7 @@ pub fn capture_compared(
         made => made?,
     };
     let files = spool.surveys().iter().map(|survey| survey.file.clone()).collect();
-    let manifest = plan.manifest(spool.rows(), spool.documents(), files);
+    let manifest = plan.manifest(spool.rows(), spool.documents(), files, corpus.chat_template_sha256());
     let flags = flags_of_tokens(tokenizer, model.vocab_size(), plan.bos_token);
     let passes = Passes::new(plan, model, &spool, &flags);
     let rounding = compare(&passes, plan, model, reference, observer)?;
@@ -107,7 +107,9 @@ fn compress(writer: StoreWriter, observer: &dyn Observer) -> Result<PathBuf, Cap
 pub(crate) fn is_hopeless(error: &CaptureError) -> bool {
     use CaptureError as E;
     let value = matches!(error, E::Store(StoreError::Overflow { .. } | StoreError::NotFiniteActivation { .. }));
-    value || matches!(error, E::EmptyCorpus { .. } | E::NotReached(_) | E::NoRoomForTokens { .. })
+    let text = matches!(error, E::EmptyCorpus { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. });
+    let table = matches!(error, E::NoColumn { .. } | E::ColumnType { .. });
+    value || text || table || matches!(error, E::NotReached(_) | E::NoRoomForTokens { .. })
 }
 
 /// Measures on the first batch what the arithmetic of `model` costs, and lets go of the reference.

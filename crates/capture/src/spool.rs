@@ -3,7 +3,7 @@
 //! The spool holds token, document and offset in the document of every row, three u32. Its state, a small JSON file that
 //! is replaced as a whole after the spool is synced, says how far both the spool and the reading of the text are.
 
-use crate::corpus::{self, Corpus, Document, Documents, Survey};
+use crate::corpus::{Corpus, Document, Documents, Place, Survey, TextFile};
 use crate::encode::encode;
 use crate::error::CaptureError;
 use crate::pack::{Packed, Packer, Token};
@@ -32,12 +32,21 @@ struct State {
     /// What the spool was begun with.
     settings: Value,
     packer: Packer,
-    /// The files read so far; the last one up to `offset`.
+    /// The files read so far; the last one up to `place`.
     surveys: Vec<Survey>,
-    offset: u64,
+    place: Place,
+    /// Byte sequences of the last one that were not UTF-8.
+    replaced: u64,
     /// Documents read so far, those of other shards included.
     dealt: u64,
     complete: bool,
+}
+
+impl State {
+    fn new(settings: Value, packer: Packer) -> Self {
+        let (surveys, place) = (Vec::new(), Place::default());
+        State { settings, packer, surveys, place, replaced: 0, dealt: 0, complete: false }
+    }
 }
 
 /// Rows of the spool.
@@ -89,13 +98,12 @@ impl Spool {
     ) -> Result<Self, CaptureError> {
         let mut spool = Self::open(partial, plan, plan.settings(corpus))?;
         if !spool.state.complete {
-            let done = spool.bytes_read();
-            observer.event(Event::Started { task: "tokenize", unit: Unit::Bytes, done, total: corpus.bytes() });
+            warn_of_ignored(corpus, observer);
             spool.fill(corpus, tokenizer, observer)?;
             observer.event(Event::Finished);
         }
         if spool.rows() == 0 {
-            let names: Vec<String> = corpus.files().iter().map(|file| file.name()).collect();
+            let names: Vec<&str> = corpus.files().iter().map(TextFile::name).collect();
             let names = names.join(", ");
             let names = plan.shard.map_or(names.clone(), |shard| format!("shard {shard} of {names}"));
             return Err(CaptureError::EmptyCorpus { names });
@@ -120,8 +128,7 @@ impl Spool {
             durable::sync_folder(&state_path)?;
         }
         let packer = Packer::new(plan.context, plan.bos_token, plan.tokens);
-        let fresh = || State { settings, packer, surveys: Vec::new(), offset: 0, dealt: 0, complete: false };
-        let state = state.unwrap_or_else(fresh);
+        let state = state.unwrap_or_else(|| State::new(settings, packer));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(CaptureError::io(&path))?;
@@ -137,13 +144,19 @@ impl Spool {
             if self.state.packer.is_full() {
                 break;
             }
-            let mut documents = self.begin_file(corpus, index, observer)?;
-            let mut replaced = 0;
+            let file = &corpus.files()[index];
+            let path = file.bring(observer)?;
+            if index == first || file.is_elsewhere() {
+                // Also behind every download, which is a task of its own.
+                let (done, total) = (self.bytes_read(), corpus.bytes());
+                observer.event(Event::Started { task: "tokenize", unit: Unit::Bytes, done, total });
+            }
+            let mut documents = self.begin_file(corpus, index, &path, observer)?;
             while !self.state.packer.is_full() {
                 let chunk = next_chunk(&mut documents)?;
                 let Some(end) = chunk.last().map(|document| document.end) else { break };
                 let chunk = self.own(chunk);
-                replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
+                self.state.replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
                 self.append(&encode(tokenizer, &chunk)?, end)?;
                 let figures = [("tokens/s", speed.at(self.rows()))];
                 observer.event(Event::Advanced { done: self.bytes_read(), figures: &figures });
@@ -151,10 +164,7 @@ impl Spool {
                     return Err(self.interrupted(corpus)?);
                 }
             }
-            if replaced > 0 {
-                let name = corpus.files()[index].name();
-                observer.event(Event::Warning(&format!("{name}: {replaced} byte sequences are not UTF-8; replaced")));
-            }
+            self.warn_of_replaced(file, observer);
         }
         self.state.complete = true;
         self.save()
@@ -171,33 +181,41 @@ impl Spool {
     }
 
     /// The documents of a file that were not read yet. A file that was begun earlier must still be the same.
-    fn begin_file(
+    fn begin_file<'a>(
         &mut self,
-        corpus: &Corpus,
+        corpus: &'a Corpus,
         index: usize,
+        path: &'a Path,
         observer: &dyn Observer,
-    ) -> Result<Documents, CaptureError> {
+    ) -> Result<Documents<'a>, CaptureError> {
         let file = &corpus.files()[index];
-        let Some(survey) = corpus::survey(file, &|| observer.interrupted())? else {
+        let Some(survey) = corpus.survey(file, path, &|| observer.interrupted())? else {
             return Err(self.interrupted(corpus)?);
         };
         let separated = survey.separated;
         match self.state.surveys.get(index) {
             Some(before) if *before != survey => {
-                let (path, partial) = (file.path.clone(), self.partial.clone());
-                return Err(CaptureError::CorpusChanged { path, partial });
+                let (file, partial) = (file.label().to_owned(), self.partial.clone());
+                return Err(CaptureError::CorpusChanged { file, partial });
             }
             Some(_) => {}
             None => {
                 self.state.surveys.push(survey);
-                self.state.offset = 0;
+                (self.state.place, self.state.replaced) = (Place::default(), 0);
             }
         }
-        Documents::open(&file.path, separated, self.state.offset)
+        corpus.documents(file, path, separated, self.state.place)
     }
 
-    /// Packs the tokens of consecutive documents that end at byte `end` of the current file.
-    fn append(&mut self, documents: &[Vec<Token>], end: u64) -> Result<(), CaptureError> {
+    fn warn_of_replaced(&self, file: &TextFile, observer: &dyn Observer) {
+        if self.state.replaced > 0 {
+            let (name, n) = (file.name(), self.state.replaced);
+            observer.event(Event::Warning(&format!("{name}: {n} byte sequences are not UTF-8; replaced")));
+        }
+    }
+
+    /// Packs the tokens of consecutive documents that end at `end` of the current file.
+    fn append(&mut self, documents: &[Vec<Token>], end: Place) -> Result<(), CaptureError> {
         let first = self.rows();
         let mut packed: Vec<Packed> = Vec::new();
         documents.iter().for_each(|tokens| self.state.packer.add(tokens, &mut packed));
@@ -209,7 +227,7 @@ impl Spool {
             }
             _ => CaptureError::Io { path: self.path.clone(), source },
         })?;
-        self.state.offset = end;
+        self.state.place = end;
         if self.rows() - self.saved_rows >= SAVE_ROWS { self.save() } else { Ok(()) }
     }
 
@@ -230,7 +248,7 @@ impl Spool {
     /// Bytes of text that were read.
     fn bytes_read(&self) -> u64 {
         let whole = self.state.surveys.len().saturating_sub(1);
-        self.state.surveys[..whole].iter().map(|survey| survey.file.bytes).sum::<u64>() + self.state.offset
+        self.state.surveys[..whole].iter().map(|survey| survey.file.bytes).sum::<u64>() + self.state.place.read
     }
 
     /// Number of rows.
@@ -283,4 +301,20 @@ fn next_chunk(documents: &mut Documents) -> Result<Vec<Document>, CaptureError> 
         chunk.push(document);
     }
     Ok(chunk)
+}
+
+/// Files that one warning names.
+const NAMED: usize = 5;
+
+fn warn_of_ignored(corpus: &Corpus, observer: &dyn Observer) {
+    let ignored = corpus.ignored();
+    let more = match ignored.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if !ignored.is_empty() {
+        let names = ignored[..ignored.len().min(NAMED)].join(", ");
+        observer
+            .event(Event::Warning(&format!("passed over, because their endings are not those of text: {names}{more}")));
+    }
 }

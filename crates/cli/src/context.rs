@@ -7,6 +7,7 @@ use crate::output::Output;
 use anyhow::Context as _;
 use std::thread::available_parallelism;
 use untangle_model::threads::give_this_thread;
+use untangle_model::{HubError, HubOptions};
 
 /// The surroundings of a command.
 pub(crate) struct Context {
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     /// Threads to compute with.
     pub(crate) threads: usize,
+    /// Whether no hub is asked.
+    offline: bool,
 }
 
 impl Context {
@@ -26,7 +29,18 @@ impl Context {
         let threads = global.threads.map_or_else(available, |n| n.get());
         give_this_thread(threads);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("while starting threads")?;
-        Ok(Context { progress: Progress::new(global.quiet, interrupt), output: Output::new(global.json), threads })
+        Ok(Context {
+            progress: Progress::new(global.quiet, interrupt),
+            output: Output::new(global.json),
+            threads,
+            offline: global.offline,
+        })
+    }
+
+    /// How the hub is reached: what the environment says, as for Python's tools.
+    pub(crate) fn hub(&self) -> Result<HubOptions, HubError> {
+        let options = HubOptions::from_environment(|name| std::env::var_os(name))?;
+        Ok(HubOptions { offline: options.offline || self.offline, ..options })
     }
 
     /// The device that `choice` names. To be called before the first tensor call.

@@ -78,12 +78,15 @@ impl fmt::Display for StoreDtype {
 /// One file of the corpus that was captured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorpusFile {
-    /// File name without its folder.
+    /// File name without its folder, behind its way from there where a folder was given; or its place on a hub.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
     /// SHA-256 of the content, in hexadecimal.
     pub sha256: String,
+    /// The field of its records that was read; none where its text has no fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
 }
 
 /// What an activation file holds and where it came from. Written before the first row, so it has no clock, host, path or
@@ -116,6 +119,9 @@ pub struct CaptureManifest {
     pub store_dtype: StoreDtype,
     /// The corpus, in reading order.
     pub corpus: Vec<CorpusFile>,
+    /// SHA-256 of the chat template that made texts of conversations; none where the corpus holds texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template_sha256: Option<String>,
     /// Seed of whatever was random in the capture; nothing is at present, so always 0.
     pub seed: u64,
 }

@@ -122,6 +122,6 @@ fn essence(shard: &Shard) -> Value {
     json!({
         "model": manifest.model, "hooks": manifest.hooks, "context": manifest.context, "bos": manifest.bos,
         "bos_token": manifest.bos_token, "compute_dtype": manifest.compute_dtype, "store_dtype": manifest.store_dtype,
-        "shards": manifest.shard.map(|shard| shard.of),
+        "chat_template_sha256": manifest.chat_template_sha256, "shards": manifest.shard.map(|shard| shard.of),
     })
 }

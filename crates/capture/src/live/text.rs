@@ -49,6 +49,7 @@ pub(crate) struct LiveText {
     split: Split,
     keep_special: bool,
     pub(crate) keep_outliers: bool,
+    chat_template_sha256: Option<String>,
 }
 
 impl LiveText {
@@ -72,6 +73,7 @@ impl LiveText {
             flags: flags_of_tokens(model.tokenizer()?, model.vocab_size(), plan.bos_token),
             keep_special: config.keep_special,
             keep_outliers: config.keep_outliers,
+            chat_template_sha256: corpus.chat_template_sha256(),
             deal: Deal::new(Vec::new(), plan.context, 0, config.seed),
             plan,
             spool,
@@ -92,7 +94,8 @@ impl LiveText {
     /// What a capture of the same would say of itself.
     pub(crate) fn manifest(&self) -> CaptureManifest {
         let files = self.spool.surveys().iter().map(|survey| survey.file.clone()).collect();
-        self.plan.manifest(self.spool.rows(), self.spool.documents(), files)
+        let chat = self.chat_template_sha256.clone();
+        self.plan.manifest(self.spool.rows(), self.spool.documents(), files, chat)
     }
 
     /// Whether a row is served.

@@ -1,7 +1,7 @@
 //! `untangle capture`: what passes a model's hook points while it reads text, written to a store.
 
 use super::options::{Bos, ComputeArgs, load_model_and_reference, parse_hook};
-use super::text::Text;
+use super::text::{Text, TextArgs};
 use crate::context::Context;
 use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
@@ -14,10 +14,12 @@ use untangle_schema::{CaptureManifest, HookPoint, ShardId, Site, StoreDtype};
 /// Record a model's activations over text, several hook points in one pass, into a store
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
-    /// Model directory in Hugging Face form, or organism[:STAGE]
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Text files (documents are separated by <|endoftext|> lines), or organism[:PART] for documents of its world
+    /// Files or folders of text: .txt (documents between <|endoftext|> lines), .jsonl, .parquet, all but the last also
+    /// as .gz or .zst; - for standard input, dataset:OWNER/NAME[/SPLIT] of the hub, organism[:PART] for documents of its
+    /// world
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     text: Vec<PathBuf>,
     /// Hook points in TransformerLens names, such as blocks.2.hook_resid_post; * and ? mean all that fit:
@@ -55,6 +57,8 @@ pub(crate) struct CaptureArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    reading: TextArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -87,7 +91,7 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
     args.hook.iter().filter(|name| !is_pattern(name)).try_for_each(|name| parse_hook(name).map(|_| ()))?;
     NamedModel::find(&args.model)?;
     Text::check(&args.text)?;
-    let (model, reference) = load_model_and_reference(&args.model, args.compute, context)?;
+    let (model, reference) = load_model_and_reference(&args.model, &args.compute, context)?;
     let hooks = hooks_of(&args.hook, &model)?;
     let config = CaptureConfig {
         context: args.context,
@@ -100,8 +104,8 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         force: args.force,
         ..CaptureConfig::new(hooks, args.out.clone())
     };
-    let text = Text::find(&args.text, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
-    let captured = capture_text(&config, text.files(), &model, reference, context)?;
+    let text = Text::find(&args.text, &args.reading, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let captured = capture_text(&config, text.corpus(), &model, reference, context)?;
     let manifest = &captured.manifest;
     context.output.result(
         &json!({ "store": captured.path, "manifest": manifest, "rounding": captured.rounding }),
@@ -138,34 +142,34 @@ fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookP
 /// its arithmetic costs is to be told.
 pub(crate) fn capture_text(
     config: &CaptureConfig,
-    text: &[PathBuf],
+    corpus: &Corpus,
     model: &LanguageModel,
     reference: Option<LanguageModel>,
     context: &Context,
 ) -> anyhow::Result<Captured> {
-    let corpus = Corpus::open(text)?;
     let config = CaptureConfig { threads: Some(context.threads), ..config.clone() };
     let plan = CapturePlan::new(&config, model)?;
-    context.progress.note(&describe(&plan.settings(&corpus)));
-    Ok(capture_compared(&plan, model, reference, &corpus, &context.progress)?)
+    context.progress.note(&describe(&plan.settings(corpus)));
+    Ok(capture_compared(&plan, model, reference, corpus, &context.progress)?)
 }
 
 /// Whether a finished store is what this capture would make. The rows themselves are not compared.
 pub(crate) fn is_capture_of(
     manifest: Option<&CaptureManifest>,
     config: &CaptureConfig,
-    text: &[PathBuf],
+    corpus: &Corpus,
     model: &LanguageModel,
 ) -> anyhow::Result<bool> {
-    let settings = CapturePlan::new(config, model)?.settings(&Corpus::open(text)?);
+    let settings = CapturePlan::new(config, model)?.settings(corpus);
     let Some(manifest) = manifest.and_then(|manifest| serde_json::to_value(manifest).ok()) else { return Ok(false) };
     let same = |key: &str| settings[key] == manifest[key];
-    let keys = ["model", "hooks", "shard", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
+    let decided = ["model", "hooks", "shard", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
+    let mut keys = decided.into_iter().chain(["chat_template_sha256"]);
     // A capture that stops at a number of tokens does not come to the last files.
     let read = manifest["corpus"].as_array().map_or(&[][..], |files| files);
     let named = settings["text"].as_array().map_or(&[][..], |files| files);
-    let same_file = |(a, b): (&Value, &Value)| a["name"] == b["name"] && a["bytes"] == b["bytes"];
-    Ok(keys.into_iter().all(same) && read.len() <= named.len() && read.iter().zip(named).all(same_file))
+    let same_file = |(a, b): (&Value, &Value)| ["name", "bytes", "field"].iter().all(|key| a[key] == b[key]);
+    Ok(keys.all(same) && read.len() <= named.len() && read.iter().zip(named).all(same_file))
 }
 
 /// Everything that the plan decided, in one line.

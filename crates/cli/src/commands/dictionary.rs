@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn file(sha256: &str) -> CorpusFile {
-        CorpusFile { name: "a.txt".into(), bytes: 1, sha256: sha256.into() }
+        CorpusFile { name: "a.txt".into(), bytes: 1, sha256: sha256.into(), field: None }
     }
 
     #[test]

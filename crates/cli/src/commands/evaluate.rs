@@ -2,7 +2,7 @@
 
 use super::dictionary::{Dictionary, Judges, Rows};
 use super::options::{ComputeArgs, load_model, open_store};
-use super::text::Text;
+use super::text::{Text, TextArgs};
 use super::text_store::TextStore;
 use super::truth::{self, TruthArgs};
 use crate::context::Context;
@@ -29,10 +29,11 @@ pub(crate) struct EvaluateArgs {
     /// Stores or matrices; of the store that a dictionary was trained on, only the held-out part is used
     #[arg(long, value_name = "STORE", num_args = 1.., required_unless_present_any = ["text", "concepts"])]
     store: Vec<String>,
-    /// Model directory, or organism[:STAGE]: measure what the reconstruction costs the model when it is spliced in
+    /// Model directory, owner/name of the hub, or organism[:STAGE]: measure what the reconstruction costs the model when it is spliced in
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// Text files to evaluate on instead of a store, or organism:test for unseen documents of its world; needs --model
+    /// Text to evaluate on instead of a store, as capture takes it; organism:test for unseen documents of its world;
+    /// needs --model
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "model", conflicts_with = "store")]
     text: Vec<PathBuf>,
     /// Rows to use
@@ -41,6 +42,8 @@ pub(crate) struct EvaluateArgs {
     /// Contexts to run the model on at most
     #[arg(long, value_name = "N", default_value_t = 512)]
     contexts: usize,
+    #[command(flatten)]
+    reading: TextArgs,
     #[command(flatten)]
     truth: TruthArgs,
     #[command(flatten)]
@@ -65,13 +68,13 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
     let dictionaries = args.sae.iter().map(|dir| Dictionary::load(dir)).collect::<anyhow::Result<Vec<_>>>()?;
-    let model = args.model.as_deref().map(|dir| load_model(dir, args.compute, context)).transpose()?;
+    let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {
         dictionaries.iter().try_for_each(|dictionary| check_model(&dictionary.sae, model))?;
     }
     let truth = match (&model, &args.truth.concepts) {
-        (Some(model), Some(_)) => truth::reports(&args.truth, &dictionaries, model, args.compute, context)?,
+        (Some(model), Some(_)) => truth::reports(&args.truth, &dictionaries, model, &args.compute, context)?,
         _ => Vec::new(),
     };
     if args.store.is_empty() && args.text.is_empty() {
@@ -81,7 +84,7 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     for dictionary in &dictionaries {
         let one = match &model {
             Some(model) if !args.text.is_empty() => {
-                let store = TextStore::capture(dictionary, model, &args.text, context)?;
+                let store = TextStore::capture(dictionary, model, (&args.text, &args.reading), context)?;
                 measure(dictionary, &store.set, args.rows, Some(model), args.contexts, context)?
             }
             model => measure(dictionary, &open_store(&args.store)?, args.rows, model.as_ref(), args.contexts, context)?,

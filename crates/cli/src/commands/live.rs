@@ -1,7 +1,7 @@
 //! `untangle train --model`: rows straight from a model, without a store between.
 
 use super::options::{Bos, ComputeArgs, Dtype, load_model_and_reference, parse_hook};
-use super::text::Text;
+use super::text::{Text, TextArgs};
 use super::train::{Source, TrainArgs, train_on};
 use crate::context::Context;
 use crate::exit::Complaint;
@@ -10,7 +10,7 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use untangle_capture::{CaptureConfig, CapturePlan, Corpus, LiveConfig, LiveRows};
+use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
 use untangle_sae::Sae;
 use untangle_schema::StoreDtype;
 use untangle_store::RowSource;
@@ -23,6 +23,9 @@ pub(crate) struct LiveArgs {
     /// Model to read --hook of while it reads --text, in place of a store; nothing is kept of its activations
     #[arg(long, value_name = "MODEL", conflicts_with = "store", requires_all = ["text", "hook"])]
     pub(super) model: Option<PathBuf>,
+    /// Branch, tag or commit of a model of the hub [default: main]
+    #[arg(long, value_name = "REVISION", requires = "model")]
+    revision: Option<String>,
     /// Text, as capture takes it
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "model")]
     text: Vec<PathBuf>,
@@ -42,6 +45,8 @@ pub(crate) struct LiveArgs {
     /// Arithmetic of the model; auto is f32 on a CPU and bf16 on a GPU
     #[arg(long, value_enum, default_value = "auto", requires = "model")]
     model_dtype: Dtype,
+    #[command(flatten)]
+    reading: TextArgs,
 }
 
 /// Tokens of the world's text where no number is asked for.
@@ -58,8 +63,9 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     if args.out.exists() && !args.force {
         return Err(TrainError::Exists { path: args.out.clone() }.into());
     }
-    let compute = ComputeArgs { dtype: live.model_dtype, device: args.machine.device };
-    let (model, reference) = load_model_and_reference(model, compute, context)?;
+    let (dtype, device) = (live.model_dtype, args.machine.device);
+    let compute = ComputeArgs { dtype, device, revision: live.revision.clone() };
+    let (model, reference) = load_model_and_reference(model, &compute, context)?;
     let tokens = live.text_tokens.or(args.tokens.map(|tokens| tokens.saturating_add(tokens / 4)));
     let config = CaptureConfig {
         context: live.context,
@@ -76,8 +82,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     // Settings that contradict each other are refused before the text is read.
     let request = args.config();
     request.plan(plan.hooks()[0].d_in, u64::from(u32::MAX))?;
-    let text = Text::find(&live.text, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
-    let corpus = Corpus::open(text.files())?;
+    let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
     let order = LiveConfig {
         seed: request.seed,
         batch_rows: request.batch,
@@ -86,7 +91,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
         keep_outliers: args.keep_outliers,
         held_out: args.held_out(),
     };
-    let mut rows = LiveRows::new(plan, model, reference, &corpus, &order, &context.progress)?;
+    let mut rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
     let data = provenance(args, &rows, &hook.to_string())?;
     let exact = rows.is_exact();
     let trained = train_on(args, Source { rows: &mut rows, data, exact }, context)?;

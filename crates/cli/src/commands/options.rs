@@ -13,7 +13,7 @@ use untangle_schema::{BosPolicy, HookPoint};
 use untangle_store::ActivationSet;
 
 /// Where and in which arithmetic a model runs.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ComputeArgs {
     /// Arithmetic of the model; auto is f32 on a CPU and bf16 on a GPU
     #[arg(long, value_enum, default_value = "auto")]
@@ -21,6 +21,9 @@ pub(crate) struct ComputeArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub(crate) device: DeviceChoice,
+    /// Branch, tag or commit of a model of the hub [default: main]
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
 }
 
 /// Arithmetic.
@@ -68,10 +71,10 @@ impl Dtype {
 }
 
 /// Loads the model that a MODEL argument names.
-pub(crate) fn load_model(name: &Path, compute: ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
-    let model = NamedModel::find(name)?;
+pub(crate) fn load_model(name: &Path, compute: &ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
+    let model = NamedModel::find(name)?.at(compute.revision.as_deref())?;
     let device = context.device(compute.device);
-    let model = model.load(&LoadOptions { kind: compute.dtype.kind(device), device })?;
+    let model = model.load(&LoadOptions { kind: compute.dtype.kind(device), device }, context)?;
     threads::give_this_thread(threads::worthwhile(model.d_model(), context.threads));
     Ok(model)
 }
@@ -79,10 +82,10 @@ pub(crate) fn load_model(name: &Path, compute: ComputeArgs, context: &Context) -
 /// The same, and where the model does not compute in f32, once more in f32, for comparison.
 pub(crate) fn load_model_and_reference(
     name: &Path,
-    compute: ComputeArgs,
+    compute: &ComputeArgs,
     context: &Context,
 ) -> anyhow::Result<(LanguageModel, Option<LanguageModel>)> {
-    let exact = load_model(name, ComputeArgs { dtype: Dtype::F32, ..compute }, context)?;
+    let exact = load_model(name, &ComputeArgs { dtype: Dtype::F32, ..compute.clone() }, context)?;
     match compute.dtype.kind(exact.device()) {
         Kind::Float => Ok((exact, None)),
         kind => Ok((exact.in_kind(kind)?, Some(exact))),

@@ -101,6 +101,7 @@ pub(crate) fn store(
         compute_dtype: "f32".into(),
         store_dtype: StoreDtype::F32,
         corpus: Vec::new(),
+        chat_template_sha256: None,
         seed: 0,
     };
     let mut writer = StoreWriter::open(Partial::claim(path, false).expect("free"), manifest).expect("opened");

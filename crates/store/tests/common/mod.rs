@@ -28,7 +28,8 @@ pub fn manifest(n_rows: u64, widths: &[usize]) -> CaptureManifest {
         bos_token: Some(1),
         compute_dtype: "f32".into(),
         store_dtype: StoreDtype::F16,
-        corpus: vec![CorpusFile { name: "a.txt".into(), bytes: 3, sha256: "22".into() }],
+        chat_template_sha256: None,
+        corpus: vec![CorpusFile { name: "a.txt".into(), bytes: 3, sha256: "22".into(), field: None }],
         seed: 0,
     }
 }
