@@ -61,7 +61,8 @@ impl Training {
         self.capture.as_ref().is_some_and(|own| {
             let tokens = own.model.tokenizer_sha256 == other.model.tokenizer_sha256 && own.corpus == other.corpus;
             let counts = (own.n_rows, own.n_documents) == (other.n_rows, other.n_documents);
-            tokens && counts && (own.context, own.bos_token) == (other.context, other.bos_token)
+            let texts = (&own.chat_template_sha256, own.shard) == (&other.chat_template_sha256, other.shard);
+            tokens && texts && counts && (own.context, own.bos_token) == (other.context, other.bos_token)
         })
     }
 

@@ -29,7 +29,8 @@ pub(crate) struct EvaluateArgs {
     /// Stores or matrices; of the store that a dictionary was trained on, only the held-out part is used
     #[arg(long, value_name = "STORE", num_args = 1.., required_unless_present_any = ["text", "concepts"])]
     store: Vec<String>,
-    /// Model directory, owner/name of the hub, or organism[:STAGE]: measure what the reconstruction costs the model when it is spliced in
+    /// Model directory, owner/name of the hub, or organism[:STAGE]: measure what the reconstruction costs the model when
+    /// it is spliced in
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Text to evaluate on instead of a store, as capture takes it; organism:test for unseen documents of its world;
