@@ -36,6 +36,15 @@ bench: setup
 bench-organism: build
     bench/organism
 
+# Tokens per second of capturing beside TransformerLens and transformers, in an environment of its own (.venv-bench)
+bench-capture *arguments: setup
+    cargo build --release --locked --package untangle-bench --bin capture
+    bench/capture/run {{arguments}}
+
+# Reading a store in random order beside the disk's sequential rate, on a file of 4 GiB
+bench-read *arguments: setup
+    cargo run --release --locked --package untangle-bench --bin read -- {{arguments}}
+
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build
     tests/parity/run

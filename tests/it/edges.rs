@@ -18,9 +18,11 @@ const INTERNAL: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that only the named crates may use: native code, and what only a terminal program needs.
-const QUARANTINED: [(&str, &[&str]); 9] = [
+const QUARANTINED: [(&str, &[&str]); 11] = [
     ("hdf5-metno", &["store"]),
     ("rusqlite", &["interpret"]),
+    ("parquet", &["capture"]),
+    ("minijinja", &["model"]),
     ("tokenizers", &["model", "organism"]),
     ("tch", &["model", "sae", "capture", "train", "interpret", "organism", "cli", "tests", "bench"]),
     ("anyhow", &["cli"]),

@@ -2,8 +2,14 @@
 
 mod support;
 
+// A hub on this machine, which the model's own tests use, too.
+#[path = "../../crates/model/tests/it/hub_server.rs"]
+#[allow(clippy::unwrap_used, dead_code, reason = "it is written for tests, and every test binary uses its own part")]
+mod hub_server;
+
 // The shape of the workspace.
 mod edges;
+mod live;
 mod tidy;
 
 // The binary, end to end.
@@ -12,7 +18,12 @@ mod belonging;
 mod command_line;
 mod concepts;
 mod demo;
+mod full_disk;
+mod hub;
+mod kills;
 mod memory;
 mod organism;
 mod pipeline;
 mod resume;
+mod sources;
+mod stores;

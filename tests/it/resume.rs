@@ -89,3 +89,26 @@ fn a_killed_training_run_continues_to_the_same_bytes() {
         same_bytes(&plain.join(file), &disturbed.join(file));
     }
 }
+
+#[test]
+fn a_killed_live_run_continues_to_the_same_bytes() {
+    let folder = scratch();
+    let model = TinyModel::write(folder.path());
+    let text = corpus_text(folder.path(), 300);
+    // Rows take 25 MB, so there are some thirty windows of the text, of which a run that goes on computes its own again.
+    let train = |out: &PathBuf| {
+        Untangle::new(
+            "train --d-sae 256 --k 8 --tokens 400000 --batch 512 --checkpoint-every 50 --threads 2 --dtype f32",
+        )
+        .option("--model", &model.path)
+        .option("--text", &text)
+        .words(&format!("--hook {} --shuffle-memory 2", TinyModel::HOOK))
+        .option("--out", out)
+    };
+    let [plain, disturbed] = ["plain", "disturbed"].map(|name| folder.path().join(name));
+    let met = disturb("live training", train(&plain), || train(&disturbed));
+    assert!(met > 0, "no kill met a running training run");
+    for file in ["sae_weights.safetensors", "cfg.json", "training.json"] {
+        same_bytes(&plain.join(file), &disturbed.join(file));
+    }
+}

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import make_chat_fixtures
 import make_model_fixtures
 import make_sae_fixtures
 from safetensors.torch import load_file
@@ -40,7 +41,7 @@ def file_problems(made, committed):
 
 def main():
     agree = True
-    for generator in (make_sae_fixtures, make_model_fixtures):
+    for generator in (make_chat_fixtures, make_sae_fixtures, make_model_fixtures):
         committed = generator.OUT
         with tempfile.TemporaryDirectory() as scratch:
             made = generator.OUT = Path(scratch) / committed.name

@@ -29,15 +29,20 @@ pub enum CaptureError {
     /// The same hook point twice.
     #[error("hook point `{0}` is named twice")]
     RepeatedHook(HookPoint),
-    /// A hook point that has no row per token.
-    #[error(
-        "`{0}` cannot be captured: its width is the number of tokens so far, so it is no \
-         [rows, width] matrix; capture attn.hook_z, or hook_q and hook_k, of that block"
-    )]
-    NoMatrix(HookPoint),
     /// The model's pass never came to a hook point.
     #[error("the model has no `{0}`: its blocks have no such place")]
     NotReached(HookPoint),
+    /// An activation computed by the model is NaN or infinite.
+    #[error(
+        "the model gave a value that is not finite at `{hook}`, row {row}; compute in f32 (--model-dtype f32), or check \
+         the weights"
+    )]
+    NotFinite {
+        /// The hook point.
+        hook: HookPoint,
+        /// The row, numbered as in a capture of the text.
+        row: u64,
+    },
     /// A context that the model has no positions for, or that has no room for text.
     #[error("a context of {asked} tokens does not fit: this model takes {least} to {most}")]
     Context {
@@ -81,6 +86,58 @@ pub enum CaptureError {
         /// The side file of token ids.
         path: PathBuf,
     },
+    /// Conversations are wanted of a file that cannot hold any.
+    #[error("{file}: conversations are read from JSON lines (.jsonl), a list of messages in every line")]
+    NoConversations {
+        /// The file.
+        file: String,
+    },
+    /// A line or row that is not what it should be.
+    #[error("{file}: {at} {problem}")]
+    Record {
+        /// The file.
+        file: String,
+        /// Which line or row.
+        at: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Text that is not UTF-8, where that is not allowed.
+    #[error("{file}: {at} is not UTF-8; correct it, or leave out --strict, so that what is no text is replaced")]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// Where in it.
+        at: String,
+    },
+    /// A file that cannot be read to its end.
+    #[error("{file}: {problem}; get the file again")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A table lacks the column that holds the text.
+    #[error("{file}: no column `{field}`; it has {found}: choose one with --field")]
+    NoColumn {
+        /// The file.
+        file: String,
+        /// The column that was asked for.
+        field: String,
+        /// Some that there are.
+        found: String,
+    },
+    /// A column that does not hold text.
+    #[error("{file}: column `{field}` holds {found}, not text; choose another with --field")]
+    ColumnType {
+        /// The file.
+        file: String,
+        /// The column that was asked for.
+        field: String,
+        /// What it holds.
+        found: String,
+    },
     /// There is no text in the files.
     #[error("the corpus is empty: {names} gave no token")]
     EmptyCorpus {
@@ -89,14 +146,13 @@ pub enum CaptureError {
     },
     /// A text file is not the one that the unfinished capture began with.
     #[error(
-        "{path} was changed since this capture began; restore it, remove {partial}*, or pass --force to start \
+        "{file} was changed since this capture began; restore it, remove {partial}*, or pass --force to start \
          afresh",
-        path = .path.display(),
         partial = .partial.display()
     )]
     CorpusChanged {
         /// The text file.
-        path: PathBuf,
+        file: String,
         /// The unfinished output.
         partial: PathBuf,
     },
@@ -126,9 +182,11 @@ impl Classify for CaptureError {
             E::Store(error) => error.fault(),
             E::Model(error) => error.fault(),
             E::Io { .. } | E::NoRoomForTokens { .. } => Fault::Io,
-            E::NoHooks | E::RepeatedHook(_) | E::NoMatrix(_) | E::NotReached(_) => Fault::Usage,
+            E::NoHooks | E::RepeatedHook(_) | E::NotReached(_) => Fault::Usage,
             E::Context { .. } | E::Batch { .. } | E::Zero(_) | E::NoText => Fault::Usage,
-            E::NotAFile { .. } | E::EmptyCorpus { .. } | E::CorpusChanged { .. } => Fault::BadInput,
+            E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } => Fault::BadInput,
+            E::CorpusChanged { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. } => Fault::BadInput,
+            E::NoColumn { .. } | E::ColumnType { .. } | E::NoConversations { .. } => Fault::BadInput,
             E::Interrupted { .. } => Fault::Interrupted,
         }
     }

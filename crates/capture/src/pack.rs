@@ -6,11 +6,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One row: a token of a document.
+/// A token of a document's text, with the byte of the text at which it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) id: u32,
+    pub(crate) offset: u32,
+}
+
+/// One row: a token of a document. A beginning-of-sequence token that was put in begins where the token behind it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packed {
     pub(crate) token: u32,
     pub(crate) document: u32,
+    pub(crate) offset: u32,
 }
 
 /// Fills contexts; all of its state, so that packing can be continued.
@@ -39,18 +47,16 @@ impl Packer {
     }
 
     /// Appends the rows of the next document to `out`; a document without tokens counts for nothing.
-    pub(crate) fn add(&mut self, tokens: &[u32], out: &mut Vec<Packed>) {
-        let text = match self.bos {
-            Some(bos) if tokens.first() == Some(&bos) => &tokens[1..],
+    pub(crate) fn add(&mut self, tokens: &[Token], out: &mut Vec<Packed>) {
+        let text = match tokens {
+            [first, text @ ..] if Some(first.id) == self.bos => text,
             _ => tokens,
         };
-        if text.is_empty() || self.is_full() {
-            return;
-        }
-        self.begin(out);
+        let Some(first) = text.first().filter(|_| !self.is_full()) else { return };
+        self.begin(first.offset, out);
         for token in text {
             if self.rows.is_multiple_of(self.context as u64) {
-                self.begin(out);
+                self.begin(token.offset, out);
             }
             self.push(*token, out);
         }
@@ -58,22 +64,22 @@ impl Packer {
     }
 
     /// Puts the beginning-of-sequence token, unless it stands there.
-    fn begin(&mut self, out: &mut Vec<Packed>) {
-        if let Some(bos) = self.bos
-            && self.last != Some(bos)
+    fn begin(&mut self, offset: u32, out: &mut Vec<Packed>) {
+        if let Some(id) = self.bos
+            && self.last != Some(id)
         {
-            self.push(bos, out);
+            self.push(Token { id, offset }, out);
         }
     }
 
-    fn push(&mut self, token: u32, out: &mut Vec<Packed>) {
+    fn push(&mut self, token: Token, out: &mut Vec<Packed>) {
         if self.is_full() {
             return;
         }
-        out.push(Packed { token, document: self.documents });
+        out.push(Packed { token: token.id, document: self.documents, offset: token.offset });
         self.rows += 1;
         let ended = self.rows.is_multiple_of(self.context as u64);
-        self.last = (!ended).then_some(token);
+        self.last = (!ended).then_some(token.id);
     }
 }
 
@@ -84,10 +90,15 @@ mod tests {
 
     const BOS: u32 = 1;
 
+    /// Tokens of three bytes each.
+    fn document(ids: &[u32]) -> Vec<Token> {
+        ids.iter().zip((0..).step_by(3)).map(|(id, offset)| Token { id: *id, offset }).collect()
+    }
+
     fn pack(context: usize, bos: Option<u32>, limit: Option<u64>, documents: &[&[u32]]) -> Vec<(u32, u32)> {
         let mut packer = Packer::new(context, bos, limit);
         let mut out = Vec::new();
-        documents.iter().for_each(|document| packer.add(document, &mut out));
+        documents.iter().for_each(|ids| packer.add(&document(ids), &mut out));
         assert_eq!(packer.rows, out.len() as u64);
         out.into_iter().map(|row| (row.token, row.document)).collect()
     }
@@ -111,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn rows_know_where_their_token_begins() {
+        let offsets = |bos: Option<u32>, ids: &[u32]| {
+            let mut out = Vec::new();
+            Packer::new(3, bos, None).add(&document(ids), &mut out);
+            out.into_iter().map(|row| row.offset).collect::<Vec<_>>()
+        };
+        assert_eq!(offsets(None, &[5, 6, 7, 8]), [0, 3, 6, 9]);
+        assert_eq!(offsets(Some(BOS), &[5, 6, 7, 8]), [0, 0, 3, 6, 6, 9]);
+        assert_eq!(offsets(Some(BOS), &[BOS, 6]), [3, 3]);
+    }
+
+    #[test]
     fn without_bos_documents_follow_one_another() {
         assert_eq!(pack(3, None, None, &[&[5, 6], &[], &[7, 8]]), [(5, 0), (6, 0), (7, 1), (8, 1)]);
     }
@@ -119,8 +142,8 @@ mod tests {
     fn the_limit_is_exact_and_later_documents_do_not_count() {
         let mut packer = Packer::new(4, Some(BOS), Some(5));
         let mut out = Vec::new();
-        for document in [&[5u32, 6, 7, 8, 9][..], &[10]] {
-            packer.add(document, &mut out);
+        for ids in [&[5u32, 6, 7, 8, 9][..], &[10]] {
+            packer.add(&document(ids), &mut out);
         }
         assert_eq!((out.len(), packer.rows, packer.documents, packer.is_full()), (5, 5, 1, true));
     }

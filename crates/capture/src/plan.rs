@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 use tch::Kind;
 use untangle_model::{LanguageModel, ModelError};
 use untangle_schema::capture::HookColumn;
-use untangle_schema::{BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, StoreDtype, TOOL_VERSION};
+use untangle_schema::{
+    BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, ShardId, StoreDtype, TOOL_VERSION,
+};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,10 +25,10 @@ pub struct CaptureConfig {
     /// Tokens per context; none for 128, or the model's context where that is shorter.
     #[serde(default)]
     pub context: Option<usize>,
-    /// Contexts per forward pass; none for about 4096 tokens.
+    /// Contexts per forward pass; none for about 2048 tokens.
     #[serde(default)]
     pub batch: Option<usize>,
-    /// Rows to capture at most; none for the whole corpus.
+    /// Rows to capture at most, over all shards together; none for the whole corpus.
     #[serde(default)]
     pub tokens: Option<u64>,
     /// Element type of the stored rows.
@@ -34,6 +37,15 @@ pub struct CaptureConfig {
     /// When a beginning-of-sequence token is put before contexts and documents.
     #[serde(default)]
     pub bos: BosPolicy,
+    /// Threads to compute with, which do not change the result on a CPU; none for all that the machine offers.
+    #[serde(default)]
+    pub threads: Option<usize>,
+    /// Which part of the corpus' documents to capture; none for all.
+    #[serde(default)]
+    pub shard: Option<ShardId>,
+    /// Whether activations are compressed in the end, losslessly: smaller, and slower to read.
+    #[serde(default)]
+    pub compress: bool,
     /// Whether a finished output is replaced and an unfinished one of other settings discarded.
     #[serde(default)]
     pub force: bool,
@@ -43,14 +55,27 @@ impl CaptureConfig {
     /// Everything but hook points and output left to the defaults.
     pub fn new(hooks: Vec<HookPoint>, output: PathBuf) -> Self {
         let (store, bos) = (StoreDtype::default(), BosPolicy::default());
-        CaptureConfig { hooks, output, context: None, batch: None, tokens: None, store, bos, force: false }
+        CaptureConfig {
+            hooks,
+            output,
+            context: None,
+            batch: None,
+            tokens: None,
+            store,
+            bos,
+            threads: None,
+            shard: None,
+            compress: false,
+            force: false,
+        }
     }
 }
 
 /// Tokens per context where none are asked for.
 const CONTEXT: usize = 128;
-/// Tokens per forward pass where no batch is asked for: enough to keep a CPU's matrix products busy, little memory.
-const PASS_TOKENS: usize = 4096;
+/// Tokens per forward pass where no batch is asked for: enough to keep a processor's matrix products busy, little
+/// memory, and of a short text several passes that can run at a time.
+const PASS_TOKENS: usize = 2048;
 
 /// Most tokens per forward pass: more than that is a slip of the keyboard, and no machine's memory holds it.
 const MOST_PASS_TOKENS: usize = 1 << 24;
@@ -60,28 +85,33 @@ const MOST_PASS_TOKENS: usize = 1 << 24;
 pub struct CapturePlan {
     pub(crate) output: PathBuf,
     pub(crate) force: bool,
+    pub(crate) compress: bool,
     pub(crate) model: ModelIdentity,
     /// In the order of the pass.
     pub(crate) hooks: Vec<HookColumn>,
     pub(crate) context: usize,
     pub(crate) batch: usize,
+    /// Rows of this shard at most.
     pub(crate) tokens: Option<u64>,
+    pub(crate) shard: Option<ShardId>,
     pub(crate) bos: BosPolicy,
     pub(crate) bos_token: Option<u32>,
     pub(crate) compute_dtype: &'static str,
     pub(crate) store: StoreDtype,
+    pub(crate) threads: usize,
 }
 
 impl CapturePlan {
     /// Checks a configuration against the model that is to be captured.
     ///
     /// # Errors
-    /// A hook point that the model lacks, that is named twice or that is no matrix; a context that does not fit; a
-    /// batch that no memory holds; a zero; a policy that asks for a token that the tokenizer lacks.
+    /// A hook point that the model lacks or that is named twice; a context that does not fit; a batch that no memory
+    /// holds; a zero; a policy that asks for a token that the tokenizer lacks.
     pub fn new(config: &CaptureConfig, model: &LanguageModel) -> Result<Self, CaptureError> {
         let context = config.context.unwrap_or_else(|| CONTEXT.min(model.max_context()));
         let batch = config.batch.unwrap_or_else(|| (PASS_TOKENS / context.max(1)).max(1));
-        let zero = [("the batch", batch == 0), ("the number of tokens", config.tokens == Some(0))];
+        let tokens = config.tokens.map(|tokens| config.shard.map_or(tokens, |shard| shard.share(tokens)));
+        let zero = [("the batch", batch == 0), ("the number of tokens", tokens == Some(0))];
         if let Some((what, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(CaptureError::Zero(what));
         }
@@ -97,11 +127,13 @@ impl CapturePlan {
         Ok(CapturePlan {
             output: config.output.clone(),
             force: config.force,
+            compress: config.compress,
             model: model.identity(),
-            hooks: columns(&config.hooks, model)?,
+            hooks: columns(&config.hooks, model, context)?,
             context,
             batch,
-            tokens: config.tokens,
+            tokens,
+            shard: config.shard,
             bos: config.bos,
             bos_token,
             compute_dtype: match model.kind() {
@@ -110,6 +142,7 @@ impl CapturePlan {
                 _ => "f32",
             },
             store: config.store,
+            threads: config.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1),
         })
     }
 
@@ -126,22 +159,33 @@ impl CapturePlan {
     /// Everything that decides the bytes of the file, as JSON: the effective configuration, and what an unfinished
     /// capture is compared with.
     pub fn settings(&self, corpus: &Corpus) -> Value {
-        let text = corpus.files().iter().map(|file| json!({"name": file.name(), "bytes": file.bytes}));
+        let text = corpus.files().iter().map(|file| match corpus.field_of(file) {
+            Some(field) => json!({"name": file.name(), "bytes": file.bytes(), "field": field}),
+            None => json!({"name": file.name(), "bytes": file.bytes()}),
+        });
         json!({
             "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
-            "batch": self.batch, "tokens": self.tokens, "bos": self.bos, "bos_token": self.bos_token,
+            "batch": self.batch, "tokens": self.tokens, "shard": self.shard, "bos": self.bos, "bos_token": self.bos_token,
             "compute_dtype": self.compute_dtype, "store_dtype": self.store, "text": text.collect::<Vec<_>>(),
+            "chat_template_sha256": corpus.chat_template_sha256(),
         })
     }
 
     /// The manifest of the file, once the text is known.
-    pub(crate) fn manifest(&self, n_rows: u64, n_documents: u64, corpus: Vec<CorpusFile>) -> CaptureManifest {
+    pub(crate) fn manifest(
+        &self,
+        n_rows: u64,
+        n_documents: u64,
+        corpus: Vec<CorpusFile>,
+        chat_template_sha256: Option<String>,
+    ) -> CaptureManifest {
         CaptureManifest {
             tool_version: TOOL_VERSION.to_owned(),
             model: self.model.clone(),
             hooks: self.hooks.clone(),
             n_rows,
             n_documents,
+            shard: self.shard,
             context: self.context,
             batch: self.batch,
             bos: self.bos,
@@ -149,12 +193,13 @@ impl CapturePlan {
             compute_dtype: self.compute_dtype.to_owned(),
             store_dtype: self.store,
             corpus,
+            chat_template_sha256,
             seed: 0,
         }
     }
 }
 
-fn columns(hooks: &[HookPoint], model: &LanguageModel) -> Result<Vec<HookColumn>, CaptureError> {
+fn columns(hooks: &[HookPoint], model: &LanguageModel, context: usize) -> Result<Vec<HookColumn>, CaptureError> {
     if hooks.is_empty() {
         return Err(CaptureError::NoHooks);
     }
@@ -164,7 +209,10 @@ fn columns(hooks: &[HookPoint], model: &LanguageModel) -> Result<Vec<HookColumn>
     }
     let column = |hook: HookPoint| match model.width_of(hook) {
         Ok(d_in) => Ok(HookColumn { hook, d_in }),
-        Err(ModelError::NoFixedWidth { point }) => Err(CaptureError::NoMatrix(point)),
+        // An attention pattern is as wide as the context, which is the same for all rows of a file.
+        Err(ModelError::NoFixedWidth { .. }) => {
+            Ok(HookColumn { hook, d_in: model.config().attention.n_heads * context })
+        }
         Err(other) => Err(other.into()),
     };
     points.into_iter().map(column).collect()

@@ -1,8 +1,8 @@
 //! How are activations copied out of a forward pass?
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 use untangle_model::{Hook, ModelError, Pass};
-use untangle_schema::HookPoint;
+use untangle_schema::{HookPoint, Site};
 
 /// Copies the activations at some hook points to host memory as f32, and ends the pass after the last of them.
 #[derive(Debug)]
@@ -11,19 +11,32 @@ pub struct Recorder {
     /// One buffer per point, `[rows, d]`.
     columns: Vec<Vec<f32>>,
     seen: Vec<bool>,
+    /// Keys of an attention pattern's row; none for as many as the pass has.
+    context: Option<usize>,
 }
 
 impl Recorder {
     /// Records at these points.
     pub fn new(points: Vec<HookPoint>) -> Self {
         let (columns, seen) = (vec![Vec::new(); points.len()], vec![false; points.len()]);
-        Recorder { points, columns, seen }
+        Recorder { points, columns, seen, context: None }
+    }
+
+    /// Gives attention patterns `context` keys whatever the length of a pass, at least as many as any has.
+    pub fn with_context(self, context: usize) -> Self {
+        Recorder { context: Some(context), ..self }
     }
 
     /// What the pass gave, one row-major `[batch * seq, d]` buffer per point in the order they were named, heads
-    /// flattened.
+    /// flattened; attention patterns as `[batch * seq, heads * context]`, a row being what the token's queries attend to,
+    /// head after head, with zeros behind the token.
     pub fn columns(&self) -> Vec<&[f32]> {
         self.columns.iter().map(Vec::as_slice).collect()
+    }
+
+    /// The same, given away.
+    pub fn take_columns(&mut self) -> Vec<Vec<f32>> {
+        self.columns.iter_mut().map(std::mem::take).collect()
     }
 
     /// A point that no pass since the last call came to.
@@ -42,7 +55,8 @@ impl Hook for Recorder {
     fn visit(&mut self, point: HookPoint, _: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
         let Some(index) = self.points.iter().position(|wanted| *wanted == point) else { return Ok(acts) };
         let torch = |source| ModelError::Torch { doing: "copying activations out of the pass", source };
-        let host = acts.detach().f_to_device(Device::Cpu).and_then(|acts| acts.f_to_kind(Kind::Float));
+        let rows = if is_pattern(point) { by_query(&acts, self.context) } else { Ok(acts.detach()) };
+        let host = rows.and_then(|rows| rows.f_to_device(Device::Cpu)).and_then(|acts| acts.f_to_kind(Kind::Float));
         let host = host.and_then(|acts| acts.f_contiguous()).map_err(torch)?; // [batch, seq, ...]
         let column = &mut self.columns[index];
         column.resize(host.numel(), 0.0);
@@ -54,4 +68,15 @@ impl Hook for Recorder {
     fn last(&self) -> Option<HookPoint> {
         self.points.iter().max().copied()
     }
+}
+
+fn is_pattern(point: HookPoint) -> bool {
+    matches!(point, HookPoint::Block { site: Site::AttnPattern, .. })
+}
+
+/// Attention weights `[batch, heads, seq, keys]` as `[batch, seq, heads, context]`, zero where there are no keys.
+fn by_query(pattern: &Tensor, context: Option<usize>) -> Result<Tensor, TchError> {
+    let rows = pattern.detach().f_transpose(1, 2)?;
+    let missing = context.map_or(0, |context| context as i64 - rows.size()[3]);
+    if missing > 0 { rows.f_constant_pad_nd([0, missing]) } else { Ok(rows) }
 }

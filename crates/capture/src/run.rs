@@ -1,21 +1,21 @@
 //! How does text become an activation file?
 //!
 //! Token ids are spooled, which tells the number of rows. Then batches of contexts, which are a function of the plan
-//! alone, pass through the model as far as the last hook point, and their rows are appended. Both stages go on where an
-//! earlier run stopped.
+//! alone, pass through the model as far as the last hook point, and their rows are appended while the next ones pass.
+//! Both stages go on where an earlier run stopped.
 
 use crate::corpus::Corpus;
 use crate::error::CaptureError;
+use crate::passes::{Job, Passes};
 use crate::plan::CapturePlan;
-use crate::recorder::Recorder;
+use crate::rounding::{self, Rounding};
 use crate::spool::Spool;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tch::Tensor;
 use untangle_model::{LanguageModel, Tokenizer};
 use untangle_schema::capture::row_flags;
 use untangle_schema::{CaptureManifest, Event, Observer, Unit};
-use untangle_store::{Partial, Rows, StoreError, StoreWriter};
+use untangle_store::{Partial, StoreError, StoreWriter};
 
 /// A finished capture.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Captured {
     pub path: PathBuf,
     /// What it holds.
     pub manifest: CaptureManifest,
+    /// What the arithmetic cost, where that was measured.
+    pub rounding: Option<Vec<Rounding>>,
 }
 
 /// Time between flushes: what a crash costs at most.
@@ -42,6 +44,20 @@ pub fn capture(
     corpus: &Corpus,
     observer: &dyn Observer,
 ) -> Result<Captured, CaptureError> {
+    capture_compared(plan, model, None, corpus, observer)
+}
+
+/// The same, and where `reference` is the same model in f32, says how far the first batch is from what that gives.
+///
+/// # Errors
+/// As [`capture`].
+pub fn capture_compared(
+    plan: &CapturePlan,
+    model: &LanguageModel,
+    reference: Option<LanguageModel>,
+    corpus: &Corpus,
+    observer: &dyn Observer,
+) -> Result<Captured, CaptureError> {
     let tokenizer = model.tokenizer()?;
     let mut partial = Partial::claim(&plan.output, plan.force)?;
     let spool = match Spool::make(&mut partial, plan, corpus, tokenizer, observer) {
@@ -52,84 +68,100 @@ pub fn capture(
         made => made?,
     };
     let files = spool.surveys().iter().map(|survey| survey.file.clone()).collect();
-    let manifest = plan.manifest(spool.rows(), spool.documents(), files);
-    let mut writer = StoreWriter::open(partial, manifest.clone())?;
+    let manifest = plan.manifest(spool.rows(), spool.documents(), files, corpus.chat_template_sha256());
     let flags = flags_of_tokens(tokenizer, model.vocab_size(), plan.bos_token);
-    match fill(&mut writer, &Stage { plan, model, spool: &spool, flags, observer }) {
+    let passes = Passes::new(plan, model, &spool, &flags);
+    let rounding = compare(&passes, plan, model, reference, observer)?;
+    let mut writer = StoreWriter::open(partial, manifest.clone())?;
+    match fill(&mut writer, &passes, plan, model, observer) {
         Err(error) if is_hopeless(&error) => {
             writer.discard()?;
             return Err(error);
         }
         filled => filled?,
     }
-    let path = writer.finish()?;
+    let path = if plan.compress { compress(writer, observer)? } else { writer.finish()? };
     observer.event(Event::Finished);
-    Ok(Captured { path, manifest })
+    Ok(Captured { path, manifest, rounding })
+}
+
+/// Finishes a file with compressed activations, which are written anew from those that are there.
+fn compress(writer: StoreWriter, observer: &dyn Observer) -> Result<PathBuf, CaptureError> {
+    observer.event(Event::Finished);
+    let (mut started, mut reached) = (false, (0, 0));
+    let finished = writer.finish_compressed(&mut |done, total| {
+        if !started {
+            observer.event(Event::Started { task: "compress", unit: Unit::Rows, done, total });
+            started = true;
+        }
+        reached = (done, total);
+        observer.event(Event::Advanced { done, figures: &[] });
+        !observer.interrupted()
+    })?;
+    let (done, total) = reached;
+    finished.ok_or(CaptureError::Interrupted { done, total, unit: "rows to compress" })
 }
 
 /// Whether the same would happen again, so that nothing can come of what is unfinished; on a full disk it would also be
 /// in the way.
-fn is_hopeless(error: &CaptureError) -> bool {
+pub(crate) fn is_hopeless(error: &CaptureError) -> bool {
     use CaptureError as E;
     let value = matches!(error, E::Store(StoreError::Overflow { .. } | StoreError::NotFiniteActivation { .. }));
-    value || matches!(error, E::EmptyCorpus { .. } | E::NotReached(_) | E::NoRoomForTokens { .. })
+    let text = matches!(error, E::EmptyCorpus { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. });
+    let table = matches!(error, E::NoColumn { .. } | E::ColumnType { .. });
+    value || text || table || matches!(error, E::NotReached(_) | E::NoRoomForTokens { .. })
 }
 
-/// What the passes need.
-struct Stage<'a> {
-    plan: &'a CapturePlan,
-    model: &'a LanguageModel,
-    spool: &'a Spool,
-    /// Row flags of every token id.
-    flags: Vec<u8>,
-    observer: &'a dyn Observer,
+/// Measures on the first batch what the arithmetic of `model` costs, and lets go of the reference.
+pub(crate) fn compare(
+    passes: &Passes<'_>,
+    plan: &CapturePlan,
+    model: &LanguageModel,
+    reference: Option<LanguageModel>,
+    observer: &dyn Observer,
+) -> Result<Option<Vec<Rounding>>, CaptureError> {
+    let first = Job::at(plan, 0, passes.spool.rows());
+    let (Some(reference), Some(first)) = (reference, first) else { return Ok(None) };
+    let rounding = rounding::measure(passes, &first, model, &reference)?;
+    observer.event(Event::Note(&rounding::describe(&rounding, plan.compute_dtype)));
+    Ok(Some(rounding))
 }
 
-fn fill(writer: &mut StoreWriter, stage: &Stage<'_>) -> Result<(), CaptureError> {
-    let total = stage.spool.rows();
-    let started = (Instant::now(), writer.rows_done());
-    let row_bytes: u64 = stage.plan.hooks.iter().map(|hook| (hook.d_in * stage.plan.store.size()) as u64).sum();
+/// Runs the passes that are missing, and writes while the next ones run.
+fn fill(
+    writer: &mut StoreWriter,
+    passes: &Passes<'_>,
+    plan: &CapturePlan,
+    model: &LanguageModel,
+    observer: &dyn Observer,
+) -> Result<(), CaptureError> {
+    let (total, before, began) = (passes.spool.rows(), writer.rows_done(), Instant::now());
+    let row_bytes: u64 = plan.hooks.iter().map(|hook| (hook.d_in * plan.store.size()) as u64).sum();
     let mut flushed = Instant::now();
-    let mut recorder = Recorder::new(stage.plan.hooks.iter().map(|hook| hook.hook).collect());
-    stage.observer.event(Event::Started { task: "capture", unit: Unit::Tokens, done: started.1, total });
-    while writer.rows_done() < total {
-        if stage.observer.interrupted() {
-            writer.flush()?;
-            return Err(CaptureError::Interrupted { done: writer.rows_done(), total, unit: "tokens" });
+    observer.event(Event::Started { task: "capture", unit: Unit::Tokens, done: before, total });
+    let stop_if_asked = |writer: &mut StoreWriter| {
+        if writer.rows_done() == total || !observer.interrupted() {
+            return Ok(());
         }
-        pass(writer, stage, &mut recorder)?;
+        writer.flush()?;
+        Err(CaptureError::Interrupted { done: writer.rows_done(), total, unit: "tokens" })
+    };
+    stop_if_asked(writer)?;
+    passes.run(model, Job::from(plan, before, total), |passed| {
+        let columns: Vec<&[f32]> = passed.columns.iter().map(Vec::as_slice).collect();
+        writer.append(&passed.rows(&columns))?;
         if flushed.elapsed() >= FLUSH_AFTER || writer.rows_unflushed() * row_bytes >= FLUSH_BYTES {
             writer.flush()?;
             flushed = Instant::now();
         }
-        let speed = (writer.rows_done() - started.1) as f64 / started.0.elapsed().as_secs_f64().max(1e-9);
-        stage.observer.event(Event::Advanced { done: writer.rows_done(), figures: &[("tokens/s", speed)] });
-    }
-    Ok(())
-}
-
-/// One forward pass: the contexts of the next batch, or the last one alone where it is shorter.
-fn pass(writer: &mut StoreWriter, stage: &Stage<'_>, recorder: &mut Recorder) -> Result<(), CaptureError> {
-    let (first, context) = (writer.rows_done(), stage.plan.context);
-    let left = stage.spool.rows() - first;
-    let whole = left.min(stage.plan.batch_rows()) as usize / context;
-    let (n, seq) = if whole > 0 { (whole * context, context) } else { (left as usize, left as usize) };
-    let (tokens, documents) = stage.spool.read(first, n)?;
-    let positions: Vec<u32> = (0..n).map(|row| (row % seq) as u32).collect();
-    let flags: Vec<u8> = tokens.iter().map(|token| stage.flags.get(*token as usize).copied().unwrap_or(0)).collect();
-    let ids: Vec<i64> = tokens.iter().map(|token| i64::from(*token)).collect();
-    let ids = Tensor::from_slice(&ids).view([(n / seq) as i64, seq as i64]).to_device(stage.model.device());
-    tch::no_grad(|| stage.model.forward(&ids, recorder))?;
-    if let Some(point) = recorder.missed() {
-        return Err(CaptureError::NotReached(point));
-    }
-    let columns = recorder.columns();
-    let rows = Rows { tokens: &tokens, documents: &documents, positions: &positions, flags: &flags, columns: &columns };
-    Ok(writer.append(&rows)?)
+        let speed = (writer.rows_done() - before) as f64 / began.elapsed().as_secs_f64().max(1e-9);
+        observer.event(Event::Advanced { done: writer.rows_done(), figures: &[("tokens/s", speed)] });
+        stop_if_asked(writer)
+    })
 }
 
 /// The row flags of every token id.
-fn flags_of_tokens(tokenizer: &Tokenizer, vocabulary: usize, bos: Option<u32>) -> Vec<u8> {
+pub(crate) fn flags_of_tokens(tokenizer: &Tokenizer, vocabulary: usize, bos: Option<u32>) -> Vec<u8> {
     let of = |token: u32| {
         let is_bos = Some(token) == bos || Some(token) == tokenizer.bos();
         let special = is_bos || tokenizer.is_special(token);

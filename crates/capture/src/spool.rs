@@ -1,12 +1,12 @@
 //! How many rows will there be? The token ids are made first and spooled beside the unfinished file.
 //!
-//! The spool holds token and document of every row, two u32 each. Its state, a small JSON file that is replaced as a
-//! whole after the spool is synced, says how far both the spool and the reading of the text are.
+//! The spool holds token, document and offset in the document of every row, three u32. Its state, a small JSON file that
+//! is replaced as a whole after the spool is synced, says how far both the spool and the reading of the text are.
 
-use crate::corpus::{self, Corpus, Document, Documents, Survey};
+use crate::corpus::{Corpus, Document, Documents, Place, Survey, TextFile};
 use crate::encode::encode;
 use crate::error::CaptureError;
-use crate::pack::{Packed, Packer};
+use crate::pack::{Packed, Packer, Token};
 use crate::plan::CapturePlan;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,11 +16,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use untangle_model::Tokenizer;
-use untangle_schema::{Event, Observer, Unit};
+use untangle_schema::{Event, Observer, ShardId, Unit};
 use untangle_store::{Partial, StoreError, differences, durable};
 
 /// Bytes of a row.
-const ROW: u64 = 8;
+const ROW: u64 = 12;
 /// Text that is encoded at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Rows after which the state is saved: some seconds of tokenizing.
@@ -32,10 +32,32 @@ struct State {
     /// What the spool was begun with.
     settings: Value,
     packer: Packer,
-    /// The files read so far; the last one up to `offset`.
+    /// The files read so far; the last one up to `place`.
     surveys: Vec<Survey>,
-    offset: u64,
+    place: Place,
+    /// Byte sequences of the last one that were not UTF-8.
+    replaced: u64,
+    /// Documents read so far, those of other shards included.
+    dealt: u64,
     complete: bool,
+}
+
+impl State {
+    fn new(settings: Value, packer: Packer) -> Self {
+        let (surveys, place) = (Vec::new(), Place::default());
+        State { settings, packer, surveys, place, replaced: 0, dealt: 0, complete: false }
+    }
+}
+
+/// Rows of the spool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spooled {
+    /// Token ids.
+    pub(crate) tokens: Vec<u32>,
+    /// The documents that they are of.
+    pub(crate) documents: Vec<u32>,
+    /// The bytes of their documents' text at which they begin.
+    pub(crate) offsets: Vec<u32>,
 }
 
 /// Measures rows per second from a moment on.
@@ -57,6 +79,7 @@ pub(crate) struct Spool {
     path: PathBuf,
     state_path: PathBuf,
     partial: PathBuf,
+    shard: Option<ShardId>,
     state: State,
     saved_rows: u64,
 }
@@ -75,14 +98,15 @@ impl Spool {
     ) -> Result<Self, CaptureError> {
         let mut spool = Self::open(partial, plan, plan.settings(corpus))?;
         if !spool.state.complete {
-            let done = spool.bytes_read();
-            observer.event(Event::Started { task: "tokenize", unit: Unit::Bytes, done, total: corpus.bytes() });
+            warn_of_ignored(corpus, observer);
             spool.fill(corpus, tokenizer, observer)?;
             observer.event(Event::Finished);
         }
         if spool.rows() == 0 {
-            let names: Vec<String> = corpus.files().iter().map(|file| file.name()).collect();
-            return Err(CaptureError::EmptyCorpus { names: names.join(", ") });
+            let names: Vec<&str> = corpus.files().iter().map(TextFile::name).collect();
+            let names = names.join(", ");
+            let names = plan.shard.map_or(names.clone(), |shard| format!("shard {shard} of {names}"));
+            return Err(CaptureError::EmptyCorpus { names });
         }
         Ok(spool)
     }
@@ -104,14 +128,13 @@ impl Spool {
             durable::sync_folder(&state_path)?;
         }
         let packer = Packer::new(plan.context, plan.bos_token, plan.tokens);
-        let fresh = || State { settings, packer, surveys: Vec::new(), offset: 0, complete: false };
-        let state = state.unwrap_or_else(fresh);
+        let state = state.unwrap_or_else(|| State::new(settings, packer));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(CaptureError::io(&path))?;
         file.set_len(state.packer.rows * ROW).map_err(CaptureError::io(&path))?;
         let (saved_rows, partial) = (state.packer.rows, partial.data().to_owned());
-        Ok(Spool { file, path, state_path, partial, state, saved_rows })
+        Ok(Spool { file, path, state_path, partial, shard: plan.shard, state, saved_rows })
     }
 
     fn fill(&mut self, corpus: &Corpus, tokenizer: &Tokenizer, observer: &dyn Observer) -> Result<(), CaptureError> {
@@ -121,68 +144,90 @@ impl Spool {
             if self.state.packer.is_full() {
                 break;
             }
-            let mut documents = self.begin_file(corpus, index, observer)?;
-            let mut replaced = 0;
+            let file = &corpus.files()[index];
+            let path = file.bring(observer)?;
+            if index == first || file.is_elsewhere() {
+                // Also behind every download, which is a task of its own.
+                let (done, total) = (self.bytes_read(), corpus.bytes());
+                observer.event(Event::Started { task: "tokenize", unit: Unit::Bytes, done, total });
+            }
+            let mut documents = self.begin_file(corpus, index, &path, observer)?;
             while !self.state.packer.is_full() {
                 let chunk = next_chunk(&mut documents)?;
-                let Some(last) = chunk.last() else { break };
-                replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
-                self.append(&encode(tokenizer, &chunk)?, last.end)?;
+                let Some(end) = chunk.last().map(|document| document.end) else { break };
+                let chunk = self.own(chunk);
+                self.state.replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
+                self.append(&encode(tokenizer, &chunk)?, end)?;
                 let figures = [("tokens/s", speed.at(self.rows()))];
                 observer.event(Event::Advanced { done: self.bytes_read(), figures: &figures });
                 if observer.interrupted() {
                     return Err(self.interrupted(corpus)?);
                 }
             }
-            if replaced > 0 {
-                let name = corpus.files()[index].name();
-                observer.event(Event::Warning(&format!("{name}: {replaced} byte sequences are not UTF-8; replaced")));
-            }
+            self.warn_of_replaced(file, observer);
         }
         self.state.complete = true;
         self.save()
     }
 
+    /// The documents that belong to this shard.
+    fn own(&mut self, mut chunk: Vec<Document>) -> Vec<Document> {
+        let first = self.state.dealt;
+        self.state.dealt += chunk.len() as u64;
+        let Some(shard) = self.shard else { return chunk };
+        let mut numbers = first..;
+        chunk.retain(|_| numbers.next().is_some_and(|number| shard.takes(number)));
+        chunk
+    }
+
     /// The documents of a file that were not read yet. A file that was begun earlier must still be the same.
-    fn begin_file(
+    fn begin_file<'a>(
         &mut self,
-        corpus: &Corpus,
+        corpus: &'a Corpus,
         index: usize,
+        path: &'a Path,
         observer: &dyn Observer,
-    ) -> Result<Documents, CaptureError> {
+    ) -> Result<Documents<'a>, CaptureError> {
         let file = &corpus.files()[index];
-        let Some(survey) = corpus::survey(file, &|| observer.interrupted())? else {
+        let Some(survey) = corpus.survey(file, path, &|| observer.interrupted())? else {
             return Err(self.interrupted(corpus)?);
         };
         let separated = survey.separated;
         match self.state.surveys.get(index) {
             Some(before) if *before != survey => {
-                let (path, partial) = (file.path.clone(), self.partial.clone());
-                return Err(CaptureError::CorpusChanged { path, partial });
+                let (file, partial) = (file.label().to_owned(), self.partial.clone());
+                return Err(CaptureError::CorpusChanged { file, partial });
             }
             Some(_) => {}
             None => {
                 self.state.surveys.push(survey);
-                self.state.offset = 0;
+                (self.state.place, self.state.replaced) = (Place::default(), 0);
             }
         }
-        Documents::open(&file.path, separated, self.state.offset)
+        corpus.documents(file, path, separated, self.state.place)
     }
 
-    /// Packs the ids of consecutive documents that end at byte `end` of the current file.
-    fn append(&mut self, documents: &[Vec<u32>], end: u64) -> Result<(), CaptureError> {
+    fn warn_of_replaced(&self, file: &TextFile, observer: &dyn Observer) {
+        if self.state.replaced > 0 {
+            let (name, n) = (file.name(), self.state.replaced);
+            observer.event(Event::Warning(&format!("{name}: {n} byte sequences are not UTF-8; replaced")));
+        }
+    }
+
+    /// Packs the tokens of consecutive documents that end at `end` of the current file.
+    fn append(&mut self, documents: &[Vec<Token>], end: Place) -> Result<(), CaptureError> {
         let first = self.rows();
         let mut packed: Vec<Packed> = Vec::new();
         documents.iter().for_each(|tokens| self.state.packer.add(tokens, &mut packed));
-        let bytes: Vec<u8> =
-            packed.iter().flat_map(|row| [row.token.to_le_bytes(), row.document.to_le_bytes()]).flatten().collect();
+        let words = packed.iter().flat_map(|row| [row.token, row.document, row.offset]);
+        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
         self.file.write_all_at(&bytes, first * ROW).map_err(|source| match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 CaptureError::NoRoomForTokens { path: self.path.clone() }
             }
             _ => CaptureError::Io { path: self.path.clone(), source },
         })?;
-        self.state.offset = end;
+        self.state.place = end;
         if self.rows() - self.saved_rows >= SAVE_ROWS { self.save() } else { Ok(()) }
     }
 
@@ -203,7 +248,7 @@ impl Spool {
     /// Bytes of text that were read.
     fn bytes_read(&self) -> u64 {
         let whole = self.state.surveys.len().saturating_sub(1);
-        self.state.surveys[..whole].iter().map(|survey| survey.file.bytes).sum::<u64>() + self.state.offset
+        self.state.surveys[..whole].iter().map(|survey| survey.file.bytes).sum::<u64>() + self.state.place.read
     }
 
     /// Number of rows.
@@ -221,12 +266,13 @@ impl Spool {
         &self.state.surveys
     }
 
-    /// Token ids and documents of `n` rows from `first` on.
-    pub(crate) fn read(&self, first: u64, n: usize) -> Result<(Vec<u32>, Vec<u32>), CaptureError> {
+    /// `n` rows from `first` on.
+    pub(crate) fn read(&self, first: u64, n: usize) -> Result<Spooled, CaptureError> {
         let mut bytes = vec![0; n * ROW as usize];
         self.file.read_exact_at(&mut bytes, first * ROW).map_err(CaptureError::io(&self.path))?;
         let words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
-        Ok((words.clone().step_by(2).collect(), words.skip(1).step_by(2).collect()))
+        let column = |nth: usize| words.clone().skip(nth).step_by(3).collect();
+        Ok(Spooled { tokens: column(0), documents: column(1), offsets: column(2) })
     }
 }
 
@@ -255,4 +301,20 @@ fn next_chunk(documents: &mut Documents) -> Result<Vec<Document>, CaptureError> 
         chunk.push(document);
     }
     Ok(chunk)
+}
+
+/// Files that one warning names.
+const NAMED: usize = 5;
+
+fn warn_of_ignored(corpus: &Corpus, observer: &dyn Observer) {
+    let ignored = corpus.ignored();
+    let more = match ignored.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if !ignored.is_empty() {
+        let names = ignored[..ignored.len().min(NAMED)].join(", ");
+        observer
+            .event(Event::Warning(&format!("passed over, because their endings are not those of text: {names}{more}")));
+    }
 }

@@ -68,6 +68,83 @@ fn every_kind_of_hook_point_is_recorded_as_the_model_computes_it() {
 }
 
 #[test]
+fn attention_patterns_have_rows_as_wide_as_heads_times_context() {
+    const HEADS: usize = 2;
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = write(folder.path(), "a.txt", stories(9));
+    let point = "blocks.1.attn.hook_pattern";
+    let model = model(true);
+    let captured = run(&config(folder.path(), &[point, "blocks.1.attn.hook_z"]), &model, &[text], &Silent);
+    let captured = captured.expect("captured");
+    assert_eq!(captured.manifest.hooks.iter().map(|h| h.d_in).collect::<Vec<_>>(), [HEADS * CONTEXT, 16]);
+    let block = read(&captured.path, &[0]);
+    assert!(!block.len().is_multiple_of(CONTEXT), "the last context is short");
+    for (tokens, rows) in block.tokens.chunks(CONTEXT).zip(block.columns[0].chunks(CONTEXT * HEADS * CONTEXT)) {
+        // By itself a context of n tokens has rows of heads * n.
+        let (n, expected) = (tokens.len(), alone(&model, tokens, point.parse().expect("a hook point")));
+        for (query, row) in rows.chunks(HEADS * CONTEXT).enumerate() {
+            for (head, weights) in row.chunks(CONTEXT).enumerate() {
+                assert!(weights[query + 1..].iter().all(|weight| *weight == 0.0), "zero behind the token");
+                assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+                let expected = &expected[(query * HEADS + head) * n..][..n];
+                assert!(weights.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_hook_point_of_the_model_can_be_captured_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = write(folder.path(), "a.txt", stories(4));
+    let all: Vec<String> = HookPoint::all(2).iter().map(ToString::to_string).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let captured = run(&config(folder.path(), &all), &model(true), &[text], &Silent).expect("captured");
+    assert_eq!(captured.manifest.hooks.len(), 2 + 2 * 12);
+    let every: Vec<usize> = (0..all.len()).collect();
+    let block = read(&captured.path, &every);
+    for (column, hook) in block.columns.iter().zip(&captured.manifest.hooks) {
+        assert_eq!(column.len(), block.len() * hook.d_in);
+        assert!(column.iter().any(|x| *x != 0.0), "{}", hook.hook);
+    }
+}
+
+#[test]
+fn shards_together_are_the_documents_of_the_corpus() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = write(folder.path(), "a.txt", stories(23));
+    let model = model(true);
+    let capture = |name: &str, shard: Option<&str>, compress: bool| {
+        let mut config = CaptureConfig { compress, ..config(folder.path(), &["blocks.1.hook_resid_post"]) };
+        config.output = folder.path().join(name);
+        config.shard = shard.map(|shard| shard.parse().expect("a shard"));
+        run(&config, &model, std::slice::from_ref(&text), &Silent).expect("captured")
+    };
+    let whole = capture("whole.h5", None, false);
+    let shards =
+        ["1/3", "2/3", "3/3"].map(|shard| capture(&format!("{}.h5", &shard[..1]), Some(shard), shard == "2/3"));
+    let documents = |paths: &[&Path]| {
+        let places: Vec<&str> = paths.iter().map(|path| path.to_str().expect("text")).collect();
+        let set = ActivationSet::open(&places).expect("opened");
+        let mut block = RowBlock::default();
+        set.read_rows(0..set.n_rows(), &[], &mut block).expect("read");
+        let mut documents = vec![Vec::new(); set.n_documents().expect("captured") as usize];
+        for row in (0..block.len()).filter(|row| block.flags[*row] == 0) {
+            documents[block.documents[row] as usize].push((block.tokens[row], block.offsets[row]));
+        }
+        (documents, set.content_identity(), set.manifest().cloned())
+    };
+    let [one, two, three] = [0, 1, 2].map(|index| shards[index].path.as_path());
+    let (expected, _, _) = documents(&[&whole.path]);
+    let (found, identity, manifest) = documents(&[one, two, three]);
+    assert_eq!(found, expected);
+    assert_eq!(documents(&[three, one, two]).1, identity, "the order of the names does not matter");
+    let manifest = manifest.expect("captured");
+    assert_eq!((manifest.shard, manifest.corpus.len(), manifest.n_documents), (None, 1, 23));
+    assert_eq!(documents(&[two]).0.len(), 8, "a shard alone is a store of its own");
+}
+
+#[test]
 fn rows_know_their_token_document_position_and_flags() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = write(folder.path(), "a.txt", "abc\n<|endoftext|>\nd<s>e%\n");
@@ -78,6 +155,8 @@ fn rows_know_their_token_document_position_and_flags() {
     assert_eq!(block.tokens, [BOS, 2, 3, 4, BOS, BOS, 5, BOS, 6, 1]);
     assert_eq!(block.documents, [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
     assert_eq!(block.positions, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+    // Documents "abc" and "d<s>e%": a token that was put in begins where the one behind it does.
+    assert_eq!(block.offsets, [0, 0, 1, 2, 0, 0, 0, 1, 4, 5]);
     let (bos, unknown) = (row_flags::BOS | row_flags::SPECIAL, row_flags::SPECIAL);
     assert_eq!(block.flags, [bos, 0, 0, 0, bos, bos, 0, bos, 0, unknown]);
     assert_eq!((captured.manifest.n_documents, captured.manifest.bos_token), (2, Some(BOS)));
@@ -147,7 +226,6 @@ fn impossible_plans_are_refused_before_anything_is_written() {
     refused(&|c| c.hooks.clear(), true, "no hook point");
     refused(&|c| c.hooks = hooks(&["hook_embed", "hook_embed"]), true, "named twice");
     refused(&|c| c.hooks = hooks(&["blocks.2.hook_resid_post"]), true, "blocks are 0 to 1");
-    refused(&|c| c.hooks = hooks(&["blocks.0.attn.hook_pattern"]), true, "cannot be captured");
     refused(&|c| c.context = Some(65), true, "takes 2 to 64");
     refused(&|c| c.context = Some(1), true, "takes 2 to 64");
     refused(&|c| c.context = Some(usize::MAX), true, "takes 2 to 64");

@@ -30,6 +30,9 @@ pub(crate) struct GlobalArgs {
     /// Threads to compute with [default: all that the machine offers]
     #[arg(long, value_name = "N", global = true, help_heading = "Global options")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// Take models and data sets of the hub from the cache alone
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -77,6 +77,9 @@ fn last_line(fault: Fault, message: &str) -> String {
 pub(crate) fn report_panics_in_one_line() {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     panic::set_hook(Box::new(|info| {
+        if untangle_capture::corpus::panic_is_caught() {
+            return;
+        }
         if !REPORTED.swap(true, Ordering::SeqCst) {
             let _ = writeln!(io::stderr(), "error: {}", panic_line(info));
         }
@@ -137,6 +140,7 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
     of_crates!(
         untangle_store::StoreError,
         untangle_model::ModelError,
+        untangle_model::HubError,
         untangle_sae::SaeError,
         untangle_capture::CaptureError,
         untangle_train::TrainError,

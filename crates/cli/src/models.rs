@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `organism`, `organism:STAGE` | a stage of the bundled organism |
 //! | `organism:random` | the organism before it learned anything |
-//! | anything else | a directory in Hugging Face form; `./organism` is one, too |
+//! | a directory | a model in Hugging Face form; `./organism` is one, too |
+//! | `owner/name`, `hf:owner/name`, `hf:name` | a model of the hub; `@REVISION` behind it is a branch, tag or commit |
 
+use crate::context::Context;
 use crate::exit::Complaint;
 use std::path::{Path, PathBuf};
+use untangle_model::hub::{ModelSource, Repository, RepositoryKind};
 use untangle_model::{LanguageModel, LoadOptions};
 use untangle_organism::{Stage, bundled};
 
@@ -20,7 +23,17 @@ pub(crate) enum NamedModel {
     Untrained,
     /// Lies here.
     Directory(PathBuf),
+    /// Lies on the hub, or in its cache.
+    Hub {
+        /// `owner/name`.
+        id: String,
+        /// Branch, tag or commit; none for the main branch.
+        revision: Option<String>,
+    },
 }
+
+/// What makes a name one of the hub, whatever lies here.
+const OF_HUB: &str = "hf:";
 
 impl NamedModel {
     /// Finds the model that an argument names, without reading it.
@@ -35,18 +48,56 @@ impl NamedModel {
         if argument.is_dir() {
             return Ok(NamedModel::Directory(argument.to_owned()));
         }
+        if let Some(name) = argument.to_str().filter(|_| !argument.exists())
+            && let Some(model) = Self::of_hub(name)?
+        {
+            return Ok(model);
+        }
         let what = if argument.exists() { "is not a directory" } else { "does not exist" };
         Err(Complaint::bad_input(format!(
-            "{}: {what}; give a model directory in Hugging Face form (config.json, tokenizer.json, *.safetensors), or \
-             `{}` for the bundled model",
+            "{}: {what}; give a model directory in Hugging Face form (config.json, tokenizer.json, *.safetensors), the \
+             id `owner/name` of a model on the hub, or `{}` for the bundled model",
             argument.display(),
             bundled::NAME
         )))
     }
 
-    /// Reads its weights.
-    pub(crate) fn load(&self, options: &LoadOptions) -> anyhow::Result<LanguageModel> {
+    /// The model of the hub that a name means; none where it has not the form of one. A single word is one only behind
+    /// `hf:`, so that a slip in the name of a directory asks nobody.
+    fn of_hub(name: &str) -> anyhow::Result<Option<Self>> {
+        let (named, rest) = (name.starts_with(OF_HUB), name.strip_prefix(OF_HUB).unwrap_or(name));
+        let (id, revision) = match rest.split_once('@') {
+            Some((id, revision)) => (id, Some(revision.to_owned())),
+            None => (rest, None),
+        };
+        match Repository::new(RepositoryKind::Model, id) {
+            Ok(_) if named || id.contains('/') => Ok(Some(NamedModel::Hub { id: id.to_owned(), revision })),
+            Err(error) if named => Err(error.into()),
+            _ => Ok(None),
+        }
+    }
+
+    /// The model at the revision that is asked for beside its name.
+    pub(crate) fn at(self, asked: Option<&str>) -> anyhow::Result<Self> {
+        match (self, asked) {
+            (model, None) => Ok(model),
+            (NamedModel::Hub { id, revision: None }, Some(asked)) => {
+                Ok(NamedModel::Hub { id, revision: Some(asked.to_owned()) })
+            }
+            (NamedModel::Hub { id, revision: Some(_) }, Some(asked)) => {
+                Err(Complaint::usage(format!("{id}: it names a revision, and so does --revision {asked}; choose one")))
+            }
+            (_, Some(_)) => Err(Complaint::usage("--revision is for models of the hub, such as `owner/name`")),
+        }
+    }
+
+    /// Fetches what is not here, and reads its weights.
+    pub(crate) fn load(&self, options: &LoadOptions, context: &Context) -> anyhow::Result<LanguageModel> {
         Ok(match self {
+            NamedModel::Hub { id, revision } => {
+                let source = ModelSource::Hub { id: id.clone(), revision: revision.clone() };
+                source.resolve(|| context.hub(), &context.progress)?.load(options)?
+            }
             NamedModel::Organism(stage) => bundled::load(*stage, options)?,
             NamedModel::Untrained => bundled::random(options)?,
             NamedModel::Directory(path) => LanguageModel::load(path, options)?,
@@ -67,6 +118,19 @@ mod tests {
         assert_eq!(find("src").expect("a directory"), NamedModel::Directory("src".into()));
         let fault = find("./organism").expect_err("there is no such directory here").to_string();
         assert!(fault.contains("./organism: does not exist") && fault.contains("`organism`"), "{fault}");
+        let hub = |id: &str, revision: Option<&str>| NamedModel::Hub {
+            id: id.to_owned(),
+            revision: revision.map(str::to_owned),
+        };
+        assert_eq!(find("owner/name").expect("an id"), hub("owner/name", None));
+        assert_eq!(find("hf:owner/name@v1").expect("an id"), hub("owner/name", Some("v1")));
+        assert_eq!(find("hf:gpt2").expect("an id"), hub("gpt2", None));
+        assert_eq!(find("o/n").expect("an id").at(Some("v2")).expect("a revision"), hub("o/n", Some("v2")));
+        assert!(find("o/n@v1").expect("an id").at(Some("v2")).is_err());
+        assert!(find("organism").expect("bundled").at(Some("v2")).is_err());
+        for wrong in ["gpt2", "./owner/name", "/owner/name", "a/b/c", "hf:a/b/c", "src/main.rs"] {
+            find(wrong).expect_err(wrong);
+        }
         assert!(find("organism:x").expect_err("no such stage").to_string().contains("base-more, sft"));
     }
 }

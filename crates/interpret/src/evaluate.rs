@@ -13,13 +13,16 @@ use untangle_schema::Observer;
 use untangle_schema::capture::row_flags;
 use untangle_store::{Part, RowBlock};
 
-/// What a dictionary does on the evaluated rows. Special tokens (BOS and the like) count only where it says so.
+/// What a dictionary does on the evaluated rows. Special tokens (BOS and the like) and rows whose norm is an outlier
+/// (attention sinks) count only where it says so; what is "without special" is without both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Rows, special tokens included.
+    /// Rows, special tokens and outliers included.
     pub rows: u64,
     /// Rows of special tokens.
     pub special_rows: u64,
+    /// Other rows whose norm is an outlier among the store's.
+    pub outlier_rows: u64,
     /// Fraction of variance unexplained over all rows; lower is better.
     pub fvu: f64,
     /// Its 95 % interval.
@@ -36,7 +39,7 @@ pub struct Evaluation {
     pub l0_without_special_interval: Option<Interval>,
     /// Features of the dictionary.
     pub d_sae: usize,
-    /// Features that fire on none of the rows that are not special.
+    /// Features that fire on none of the ordinary rows.
     pub dead: usize,
     /// Features that fire on more than a tenth of them.
     pub dense: usize,
@@ -72,13 +75,15 @@ impl Pool {
 struct Sums {
     all: Pool,
     ordinary: Pool,
+    outliers: u64,
     x_hat: Vec<f32>,
     kept: (Vec<f32>, Vec<f32>, Codes),
 }
 
 impl Sums {
     fn new(sae: &Sae) -> Self {
-        Self { all: Pool::new(sae), ordinary: Pool::new(sae), x_hat: Vec::new(), kept: Default::default() }
+        let (all, ordinary) = (Pool::new(sae), Pool::new(sae));
+        Self { all, ordinary, outliers: 0, x_hat: Vec::new(), kept: Default::default() }
     }
 
     fn add(&mut self, sae: &Sae, corpus: &Corpus, block: &RowBlock, codes: &Codes) -> Result<(), InterpretError> {
@@ -95,6 +100,7 @@ impl Sums {
             let group = group_of(corpus.document_of(block, at));
             let (features, activations) = codes.row(at);
             self.all.groups.add(group, x, x_hat, features.len());
+            self.outliers += u64::from(block.flags[at] & row_flags::OUTLIER != 0);
             if block.flags[at] & row_flags::EXCLUDED == 0 {
                 self.ordinary.groups.add(group, x, x_hat, features.len());
                 kept_x.extend_from_slice(x);
@@ -108,11 +114,12 @@ impl Sums {
     }
 
     fn finish(self) -> Evaluation {
-        let (all, ordinary) = (self.all, self.ordinary);
+        let (all, ordinary, outlier_rows) = (self.all, self.ordinary, self.outliers);
         let (rows, ordinary_rows) = (all.firing.rows(), ordinary.firing.rows());
         Evaluation {
             rows,
-            special_rows: rows - ordinary_rows,
+            special_rows: rows - ordinary_rows - outlier_rows,
+            outlier_rows,
             fvu: all.fvu.value(),
             fvu_interval: all.groups.fvu_interval(),
             fvu_without_special: ordinary.fvu.value(),

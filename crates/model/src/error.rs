@@ -131,6 +131,32 @@ pub enum ModelError {
         /// The tokenizer.
         path: PathBuf,
     },
+    /// A model that was not tuned on conversations was asked for one.
+    #[error(
+        "{}: the model has no chat template, neither a chat_template.jinja nor one in tokenizer_config.json; give a model \
+         that was tuned on conversations, or leave out --chat",
+        .path.display()
+    )]
+    NoChatTemplate {
+        /// The tokenizer.
+        path: PathBuf,
+    },
+    /// A chat template that is none.
+    #[error("{}: its chat template cannot be read: {reason}", .path.display())]
+    ChatTemplate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A conversation that the chat template refuses.
+    #[error("the chat template of {} refuses the conversation: {reason}", .path.display())]
+    Conversation {
+        /// Where the template stands.
+        path: PathBuf,
+        /// What it says.
+        reason: String,
+    },
     /// A hook point that the model does not have.
     #[error("the model has no hook point `{point}`: its blocks are 0 to {last_layer}")]
     NoSuchHook {
@@ -247,6 +273,9 @@ impl Classify for ModelError {
             | ModelError::WrongDtype { .. }
             | ModelError::Tokenizer { .. }
             | ModelError::NoTokenizer { .. }
+            | ModelError::NoChatTemplate { .. }
+            | ModelError::ChatTemplate { .. }
+            | ModelError::Conversation { .. }
             | ModelError::NotFinite { .. } => Fault::BadInput,
         }
     }

@@ -1,5 +1,6 @@
 //! A language model: its decoder, its tokenizer, and what identifies it.
 
+use crate::again::Existing;
 use crate::assembly::Assembly;
 use crate::cache::KvCache;
 use crate::checkpoint::{Checkpoint, Reading};
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 use untangle_schema::hook_pattern::expand_among;
 use untangle_schema::{HookPoint, ModelIdentity, Site};
@@ -54,7 +56,7 @@ pub struct ModelFiles<'a> {
 #[derive(Debug)]
 pub struct LanguageModel {
     decoder: Decoder,
-    tokenizer: Option<Tokenizer>,
+    tokenizer: Option<Arc<Tokenizer>>,
     name: String,
     /// Commit of the hub's repository that it was fetched from.
     revision: Option<String>,
@@ -132,13 +134,26 @@ impl LanguageModel {
         options: &LoadOptions,
     ) -> Self {
         let (kind, device) = (options.kind, options.device);
-        Self { decoder, tokenizer, name, revision: None, weights_sha256, kind, device }
+        Self { decoder, tokenizer: tokenizer.map(Arc::new), name, revision: None, weights_sha256, kind, device }
     }
 
     /// The same model under the name and revision of where it came from, such as a hub id and a commit.
     pub fn with_origin(mut self, name: String, revision: Option<String>) -> Self {
         (self.name, self.revision) = (name, revision);
         self
+    }
+
+    /// The same model in another arithmetic. In its own, further handles to the same parameters: what another thread
+    /// needs to run passes of its own.
+    ///
+    /// # Errors
+    /// [`LoadOptions::kind`] says which kinds there are.
+    pub fn in_kind(&self, kind: Kind) -> Result<Self, ModelError> {
+        let options = LoadOptions { kind, device: self.device };
+        let decoder = assemble(self.config(), &mut Existing::of(&self.decoder), &options)?;
+        let (tokenizer, name) = (self.tokenizer.clone(), self.name.clone());
+        let (revision, weights_sha256) = (self.revision.clone(), self.weights_sha256.clone());
+        Ok(Self { decoder, tokenizer, name, revision, weights_sha256, kind, device: self.device })
     }
 
     /// What the model is.
@@ -151,7 +166,7 @@ impl LanguageModel {
     /// # Errors
     /// [`ModelError::NoTokenizer`] where the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
-        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
+        self.tokenizer.as_deref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
     }
 
     /// Name and hashes, for manifests. The tokenizer's hash is empty where there is none.

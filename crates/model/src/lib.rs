@@ -7,7 +7,7 @@
 //! - `decoder`, `surroundings`, `block`, `attention`, `mlp`, `norm`, `rotary`: the pass, in the order in which it runs
 //! - [`config`], `validate` and `families`: what a decoder can be, and what `config.json` says of it
 //! - `checkpoint`, `names`, `parameters`, `assembly`: from weight files to a decoder
-//! - [`language_model`]: all of it together; [`tokenizer`] and [`mod@generate`]: text in, text out
+//! - [`language_model`]: all of it together; [`tokenizer`], [`chat`] and [`mod@generate`]: text in, text out
 //!
 //! Shapes: `batch` rows of `seq` tokens; `keys` is `seq` and what a cache holds; `d_model`, `d_head`, `d_mlp`, `vocab`
 //! are the model's.
@@ -29,23 +29,27 @@ mod families;
 mod fields;
 mod validate;
 
+mod again;
 mod assembly;
 mod checkpoint;
 mod names;
 mod parameters;
 
 pub mod cache;
+pub mod chat;
 pub mod error;
 pub mod generate;
 pub mod input;
 pub mod language_model;
 pub mod sampling;
+pub mod threads;
 mod token_text;
 pub mod tokenizer;
 
 pub mod hub;
 
 pub use cache::KvCache;
+pub use chat::{ChatTemplate, Conversation};
 pub use config::ModelConfig;
 pub use error::ModelError;
 pub use generate::{Continuation, GenerateOptions, StopReason, generate, generate_rows};

@@ -3,6 +3,7 @@
 //! Text is encoded without the special tokens that a post-processor would add; a beginning-of-sequence token comes
 //! only from [`Tokenizer::encode_with_bos`] and [`Tokenizer::bos_for`], so it is never doubled.
 
+use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::fields::Fields;
@@ -10,7 +11,7 @@ use crate::language_model::read_optional;
 use crate::token_text::TokenStyle;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use untangle_schema::BosPolicy;
@@ -24,6 +25,8 @@ pub struct TokenizerFiles {
     tokenizer_config: Option<Vec<u8>>,
     /// `generation_config.json`, which may add end-of-sequence tokens.
     generation_config: Option<Vec<u8>>,
+    /// `chat_template.jinja`, where the template has a file of its own.
+    chat_template: Option<Vec<u8>>,
 }
 
 impl TokenizerFiles {
@@ -34,17 +37,33 @@ impl TokenizerFiles {
     pub fn read(dir: &Path) -> Result<Option<Self>, ModelError> {
         let path = dir.join("tokenizer.json");
         let Some(tokenizer) = read_optional(&path)? else { return Ok(None) };
-        let tokenizer_config = read_optional(&dir.join("tokenizer_config.json"))?;
+        let tokenizer_config = read_optional(&dir.join(CONFIG))?;
         let generation_config = read_optional(&dir.join("generation_config.json"))?;
-        Ok(Some(Self { path, tokenizer, tokenizer_config, generation_config }))
+        let chat_template = read_optional(&dir.join(TEMPLATE))?;
+        Ok(Some(Self { path, tokenizer, tokenizer_config, generation_config, chat_template }))
     }
 
     /// The bytes of a `tokenizer.json` alone.
     pub fn in_memory(tokenizer: &[u8]) -> Self {
         let path = PathBuf::from("tokenizer.json");
-        Self { path, tokenizer: tokenizer.to_owned(), tokenizer_config: None, generation_config: None }
+        let tokenizer = tokenizer.to_owned();
+        Self { path, tokenizer, tokenizer_config: None, generation_config: None, chat_template: None }
     }
 }
+
+/// A chat template as it stands in a file; it is not understood before it is asked for.
+#[derive(Debug)]
+struct Template {
+    path: PathBuf,
+    source: String,
+    /// Texts of special tokens by name.
+    special: BTreeMap<String, String>,
+}
+
+const CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
+/// The special tokens that templates may name.
+const NAMED: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// Turns text into token ids and back.
 #[derive(Debug)]
@@ -55,6 +74,7 @@ pub struct Tokenizer {
     bos: Option<u32>,
     eos: BTreeSet<u32>,
     special: BTreeSet<u32>,
+    chat: Option<Template>,
     sha256: String,
 }
 
@@ -85,19 +105,56 @@ impl Tokenizer {
             bos: None,
             eos: config.eos_tokens.iter().copied().collect(),
             special: BTreeSet::new(),
+            chat: None,
             inner,
             path: path.clone(),
         };
         tokenizer.find_named(files, config)?;
         tokenizer.find_special(&json);
+        tokenizer.chat = tokenizer.find_template(files)?;
         Ok(tokenizer)
+    }
+
+    /// The template of `chat_template.jinja`, else of `tokenizer_config.json`.
+    fn find_template(&self, files: &TokenizerFiles) -> Result<Option<Template>, ModelError> {
+        let config = self.path.with_file_name(CONFIG);
+        let declared = files.tokenizer_config.as_ref().map(|text| Fields::parse(&config, text)).transpose()?;
+        let (path, source) = match (&files.chat_template, &declared) {
+            (Some(own), _) => (self.path.with_file_name(TEMPLATE), String::from_utf8_lossy(own).into_owned()),
+            (None, Some(fields)) => match fields.get("chat_template").and_then(default_template) {
+                Some(source) => (config, source),
+                None => return Ok(None),
+            },
+            (None, None) => return Ok(None),
+        };
+        let mut special = BTreeMap::new();
+        for name in NAMED {
+            let own = declared.as_ref().and_then(|fields| token_content(fields.get(name)?));
+            let known = match name {
+                "bos_token" => self.bos,
+                "eos_token" => self.eos.first().copied(),
+                _ => None,
+            };
+            let text = own.or_else(|| self.inner.id_to_token(known?));
+            special.extend(text.map(|text| (name.to_owned(), text)));
+        }
+        Ok(Some(Template { path, source, special }))
+    }
+
+    /// The template by which conversations become text.
+    ///
+    /// # Errors
+    /// [`ModelError::NoChatTemplate`] where the model has none, [`ModelError::ChatTemplate`] where it is damaged.
+    pub fn chat_template(&self) -> Result<ChatTemplate, ModelError> {
+        let chat = self.chat.as_ref().ok_or_else(|| ModelError::NoChatTemplate { path: self.path.clone() })?;
+        ChatTemplate::new(&chat.path, &chat.source, &chat.special)
     }
 
     fn find_named(&mut self, files: &TokenizerFiles, config: &ModelConfig) -> Result<(), ModelError> {
         let sibling = |name: &str| self.path.with_file_name(name);
         let parse =
             |name, text: &Option<Vec<u8>>| text.as_ref().map(|text| Fields::parse(&sibling(name), text)).transpose();
-        let declared = parse("tokenizer_config.json", &files.tokenizer_config)?;
+        let declared = parse(CONFIG, &files.tokenizer_config)?;
         let generation = parse("generation_config.json", &files.generation_config)?;
         let id_of = |field| {
             let content = declared.as_ref().and_then(|fields| token_content(fields.get(field)?));
@@ -227,6 +284,12 @@ impl Tokenizer {
     fn failed(&self, reason: String) -> ModelError {
         ModelError::Tokenizer { path: self.path.clone(), reason }
     }
+}
+
+/// A template as it is written, or of several the one that is called default.
+fn default_template(value: &Value) -> Option<String> {
+    let named = || value.as_array()?.iter().find(|one| one["name"] == "default")?.get("template")?.as_str();
+    value.as_str().or_else(named).map(str::to_owned)
 }
 
 /// The text of a special token: a string, or an object that holds it under `content`.

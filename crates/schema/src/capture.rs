@@ -1,6 +1,7 @@
 //! The manifest of an activation file, and the flags of its rows.
 
 use crate::hook_point::HookPoint;
+use crate::shard::ShardId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -77,12 +78,15 @@ impl fmt::Display for StoreDtype {
 /// One file of the corpus that was captured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorpusFile {
-    /// File name without its folder.
+    /// File name without its folder, behind its way from there where a folder was given; or its place on a hub.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
     /// SHA-256 of the content, in hexadecimal.
     pub sha256: String,
+    /// The field of its records that was read; none where its text has no fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
 }
 
 /// What an activation file holds and where it came from. Written before the first row, so it has no clock, host, path or
@@ -99,6 +103,8 @@ pub struct CaptureManifest {
     pub n_rows: u64,
     /// Number of documents.
     pub n_documents: u64,
+    /// Which part of the corpus' documents these are; none where they are all.
+    pub shard: Option<ShardId>,
     /// Tokens per context; only the last context may be shorter.
     pub context: usize,
     /// Contexts per forward pass: batches, and with them the floating-point result, are a function of the plan.
@@ -113,6 +119,9 @@ pub struct CaptureManifest {
     pub store_dtype: StoreDtype,
     /// The corpus, in reading order.
     pub corpus: Vec<CorpusFile>,
+    /// SHA-256 of the chat template that made texts of conversations; none where the corpus holds texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template_sha256: Option<String>,
     /// Seed of whatever was random in the capture; nothing is at present, so always 0.
     pub seed: u64,
 }
@@ -123,6 +132,11 @@ pub mod row_flags {
     pub const BOS: u8 = 1;
     /// The row's token is special to the tokenizer (beginning, end, padding, unknown, chat markers).
     pub const SPECIAL: u8 = 2;
-    /// A row with any of these bits is kept out of training and passes through splices unreplaced.
-    pub const EXCLUDED: u8 = BOS | SPECIAL;
+    /// The row's token is one of those that carry no text: what files know of a row.
+    pub const ANY_SPECIAL: u8 = BOS | SPECIAL;
+    /// The row's norm is an outlier at a hook point that is read. Never stored: readers set it, because one token may be
+    /// an outlier at one hook point and ordinary at another.
+    pub const OUTLIER: u8 = 4;
+    /// A row with any of these bits is kept out of training and counts as no ordinary row.
+    pub const EXCLUDED: u8 = ANY_SPECIAL | OUTLIER;
 }

@@ -9,6 +9,7 @@
 //! - [`sae`]: `cfg.json` of a dictionary, in SAELens' v6 form
 //! - [`feature`]: what is known about one feature of a dictionary
 //! - [`concept`]: known concepts of a text, and from which byte on a reader can know them
+//! - [`shard`]: which part of a capture a job of an array makes
 //! - [`share`]: how many of so many, with its interval
 //! - [`annotated`]: what a file of texts with known concepts holds
 //! - [`event`]: how a running engine reports, and how it is asked to stop
@@ -23,6 +24,7 @@ pub mod feature;
 pub mod hook_pattern;
 pub mod hook_point;
 pub mod sae;
+pub mod shard;
 pub mod share;
 
 pub use annotated::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit};
@@ -33,6 +35,7 @@ pub use fault::{Classify, Fault};
 pub use feature::{Example, FeatureCard, Histogram, LabelEvidence, LogitEffect};
 pub use hook_point::{HookPoint, Site, UnknownHookPoint};
 pub use sae::{SaeConfig, SaeMetadata};
+pub use shard::ShardId;
 pub use share::Share;
 
 /// Version of the tool, written into every artefact.

@@ -1,8 +1,9 @@
 //! What can go wrong with activation files.
 
 use crate::differences::Difference;
-use std::path::{Path, PathBuf};
-use untangle_schema::{Classify, Fault, HookPoint, StoreDtype};
+use crate::fault::{few, join, listing};
+use std::path::PathBuf;
+use untangle_schema::{Fault, HookPoint, StoreDtype};
 
 /// An error of this crate; every variant that concerns a file names it.
 #[derive(Debug, thiserror::Error)]
@@ -290,6 +291,32 @@ pub enum StoreError {
         /// The field of the manifest that differs, or `d` or `dtype` of a matrix.
         field: String,
     },
+    /// Two files hold the same part of a capture.
+    #[error(
+        "{path} and {first} both hold shard {shard} of their capture; its rows would count twice",
+        path = .path.display(),
+        first = .first.display()
+    )]
+    ShardTwice {
+        /// The file.
+        path: PathBuf,
+        /// The other one.
+        first: PathBuf,
+        /// Number of the part.
+        shard: String,
+    },
+    /// Parts of a capture were named, but not all.
+    #[error(
+        "of the capture of {path}, shard {shards} is missing: name all of its files, or one alone",
+        path = .path.display(),
+        shards = few(.missing)
+    )]
+    ShardsMissing {
+        /// One of the files.
+        path: PathBuf,
+        /// Numbers of the parts that were not named.
+        missing: Vec<String>,
+    },
     /// The same file was named twice.
     #[error("{path} is named twice; its rows would count twice", path = .path.display())]
     NamedTwice {
@@ -352,46 +379,21 @@ pub enum StoreError {
         /// Row in that file.
         row: u64,
     },
+    /// A source of rows that is no file failed.
+    #[error("{source}")]
+    Source {
+        /// What it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Of which kind that is.
+        fault: Fault,
+    },
+    /// The user asked to stop while rows were waited for.
+    #[error("interrupted while waiting for rows; the same command continues from there")]
+    Interrupted,
     /// A reader thread ended without an answer.
     #[error("the thread that reads {store} ended unexpectedly")]
     ReaderGone {
         /// The store.
         store: String,
     },
-}
-
-impl StoreError {
-    /// Turns what the system said about `path` into an error of this crate.
-    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
-        move |source| StoreError::Io { path: path.to_owned(), source }
-    }
-}
-
-fn join(differences: &[Difference]) -> String {
-    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// At most a dozen names, for a message of one line.
-fn listing(names: &[String]) -> String {
-    const SHOWN: usize = 12;
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match (names.is_empty(), more) {
-        (true, _) => "it holds none".to_owned(),
-        (false, 0) => format!("it holds {shown}"),
-        (false, _) => format!("it holds {shown} and {more} more"),
-    }
-}
-
-impl Classify for StoreError {
-    fn fault(&self) -> Fault {
-        use StoreError as E;
-        match self {
-            E::Io { .. } | E::DiskFull { .. } | E::Locked { .. } => Fault::Io,
-            E::Exists { .. } | E::OtherSettings { .. } | E::NothingNamed | E::NamedTwice { .. } => Fault::Usage,
-            E::HeldOut { .. } | E::TooFewRows { .. } | E::EmptyBatch => Fault::Usage,
-            E::Unfinished { .. } | E::BadRows { .. } | E::ReaderGone { .. } => Fault::Internal,
-            _ => Fault::BadInput,
-        }
-    }
 }

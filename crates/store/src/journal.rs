@@ -4,8 +4,10 @@
 //! length of a JSON header (u64), the header, the statistics' exact state (u64 words), all little-endian, and the
 //! SHA-256 of everything before.
 
+use crate::checksums::Running;
 use crate::durable;
 use crate::error::StoreError;
+use crate::layout::row_datasets;
 use crate::statistics::Accumulator;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +15,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use untangle_schema::CaptureManifest;
 
-const MAGIC: &[u8] = b"untangle-journal 1\n";
+const MAGIC: &[u8] = b"untangle-journal 2\n";
 const DIGEST: usize = 32;
 
 /// What is known about an unfinished file.
@@ -25,18 +27,29 @@ pub(crate) struct Journal {
     pub(crate) rows_done: u64,
     /// Statistics of these rows, one per hook.
     pub(crate) statistics: Vec<Accumulator>,
+    /// Checksums of the block of rows that is open, one per dataset with rows, in the order of the file.
+    pub(crate) checksums: Vec<Running>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Header {
     manifest: CaptureManifest,
     rows_done: u64,
+    checksums: Vec<u32>,
 }
 
 impl Journal {
+    /// No rows yet.
+    pub(crate) fn new(manifest: CaptureManifest) -> Self {
+        let statistics = manifest.hooks.iter().map(|hook| Accumulator::new(hook.d_in)).collect();
+        let checksums = vec![Running::default(); row_datasets(&manifest).len()];
+        Journal { manifest, rows_done: 0, statistics, checksums }
+    }
+
     /// Replaces the journal at `path`.
     pub(crate) fn save(&self, path: &Path) -> Result<(), StoreError> {
-        let header = Header { manifest: self.manifest.clone(), rows_done: self.rows_done };
+        let checksums = self.checksums.iter().map(|running| running.crc()).collect();
+        let header = Header { manifest: self.manifest.clone(), rows_done: self.rows_done, checksums };
         let header = serde_json::to_vec(&header).map_err(|error| StoreError::io(path)(error.into()))?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend((header.len() as u64).to_le_bytes());
@@ -70,7 +83,11 @@ fn parse(bytes: &[u8]) -> Option<Journal> {
     }
     let (length, rest) = content.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
     let (header, words) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let Header { manifest, rows_done } = serde_json::from_slice(header).ok()?;
+    let Header { manifest, rows_done, checksums } = serde_json::from_slice(header).ok()?;
+    if checksums.len() != row_datasets(&manifest).len() {
+        return None;
+    }
+    let checksums = checksums.into_iter().map(Running::resumed).collect();
     let words: Vec<u64> = words.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
     let mut words = words.as_slice();
     let mut statistics = Vec::new();
@@ -79,7 +96,7 @@ fn parse(bytes: &[u8]) -> Option<Journal> {
         statistics.push(Accumulator::from_words(column.d_in, own)?);
         words = others;
     }
-    words.is_empty().then_some(Journal { manifest, rows_done, statistics })
+    words.is_empty().then_some(Journal { manifest, rows_done, statistics, checksums })
 }
 
 #[cfg(test)]
@@ -92,9 +109,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal");
         let manifest = testing::manifest(10, &[3, 2]);
-        let mut statistics = vec![Accumulator::new(3), Accumulator::new(2)];
-        statistics[0].add(&[1.0, 2.0, 0.1], &[0]);
-        let journal = Journal { manifest, rows_done: 1, statistics };
+        let mut journal = Journal { rows_done: 1, ..Journal::new(manifest) };
+        journal.statistics[0].add(&[1.0, 2.0, 0.1], &[0], &[5.01]);
+        journal.checksums[3].add(0, &[7, 8], 4);
         assert_eq!(Journal::load(&path, &path).expect("absent is fine"), None);
         journal.save(&path).expect("saved");
         assert_eq!(Journal::load(&path, &path).expect("loaded"), Some(journal));

@@ -3,11 +3,12 @@
 #[cfg(test)]
 extern crate self as untangle_store;
 
+mod begin;
+mod checksums;
 mod element;
 mod formats;
 mod layout;
 mod matrix;
-mod order;
 mod place;
 mod sys;
 mod window;
@@ -15,9 +16,15 @@ mod window;
 pub mod differences;
 pub mod durable;
 pub mod error;
+pub mod examine;
+mod fault;
+mod join;
 mod journal;
 pub mod lock;
 pub mod memory;
+pub mod norms;
+pub mod order;
+pub mod packed;
 pub mod partial;
 pub mod scan;
 pub mod set;
@@ -32,8 +39,10 @@ pub mod writer;
 
 pub use differences::{Difference, differences};
 pub use error::StoreError;
+pub use examine::{Examination, Violation, examine};
 pub use lock::Lock;
 pub use memory::MemoryRows;
+pub use norms::NormHistogram;
 pub use partial::Partial;
 pub use scan::{Part, Scan};
 pub use set::{ActivationSet, Column};

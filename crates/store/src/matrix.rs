@@ -3,6 +3,7 @@
 use crate::element::Elements;
 use crate::error::StoreError;
 use crate::layout::unreadable;
+use crate::sys;
 use half::f16;
 use std::fs::File;
 use std::ops::Range;
@@ -70,6 +71,14 @@ impl Matrix {
         Ok(())
     }
 
+    /// Announces that `rows` will be read soon.
+    pub(crate) fn announce(&self, rows: Range<u64>) {
+        if let Storage::Contiguous { file, offset } = &self.storage {
+            let row_bytes = (self.d * self.dtype.size()) as u64;
+            sys::will_need(file, offset + rows.start * row_bytes, (rows.end - rows.start) * row_bytes);
+        }
+    }
+
     /// Rows that are best read together.
     pub(crate) fn granule(&self) -> usize {
         match self.storage {
@@ -88,6 +97,11 @@ pub(crate) struct RowNumbers {
 }
 
 impl RowNumbers {
+    /// Announces that the numbers of `rows`, of `size` bytes each, will be read soon.
+    pub(crate) fn announce(&self, rows: Range<u64>, size: u64) {
+        sys::will_need(&self.file, self.offset + rows.start * size, (rows.end - rows.start) * size);
+    }
+
     /// Appends the numbers of `rows` to `out`.
     pub(crate) fn append<T>(&self, rows: Range<u64>, out: &mut Vec<T>) -> Result<(), StoreError>
     where

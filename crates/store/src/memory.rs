@@ -73,6 +73,7 @@ impl RowSource for MemoryRows {
         for numbers in [&mut block.tokens, &mut block.documents, &mut block.positions] {
             numbers.resize(self.batch_rows, 0);
         }
+        block.offsets.resize(self.batch_rows, 0);
         block.flags.resize(self.batch_rows, 0);
         Ok(())
     }

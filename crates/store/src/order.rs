@@ -5,15 +5,18 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// What is permuted; each has random numbers of its own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Purpose {
-    /// The blocks of a file within an epoch.
+pub enum Purpose {
+    /// The blocks of a file, or the contexts of a text, within an epoch.
     Blocks = 1,
     /// The rows of a window.
     Rows = 2,
 }
 
 /// The permutation of `0..n` that belongs to a seed, a purpose, an epoch and a window, written into `order`.
-pub(crate) fn permute(order: &mut Vec<u32>, n: usize, seed: u64, purpose: Purpose, epoch: u64, window: u64) {
+///
+/// # Panics
+/// Where `n` is 2^32 or more.
+pub fn permute(order: &mut Vec<u32>, n: usize, seed: u64, purpose: Purpose, epoch: u64, window: u64) {
     let mut key = [0u8; 32];
     for (bytes, word) in key.as_chunks_mut::<8>().0.iter_mut().zip([seed, purpose as u64, epoch, window]) {
         *bytes = word.to_le_bytes();

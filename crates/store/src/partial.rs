@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Name of the side file that a resume believes.
 pub(crate) const JOURNAL: &str = "journal";
+/// Name of the side file that becomes the output where it is compressed.
+pub(crate) const PACKED: &str = "packed";
 
 /// The right to write one output, held until dropped.
 #[derive(Debug)]
@@ -79,6 +81,14 @@ impl Partial {
     pub fn discard(self) -> Result<(), StoreError> {
         durable::remove(&self.data)?;
         self.side_files.iter().try_for_each(|path| durable::remove(path))
+    }
+
+    /// Gives the side file `name`, which was made of the unfinished file, the output's name, and removes the rest.
+    pub(crate) fn finish_with(mut self, name: &str) -> Result<PathBuf, StoreError> {
+        durable::place(&self.side_file(name), &self.output, self.force)?;
+        durable::remove(&self.data)?;
+        self.side_files.iter().try_for_each(|path| durable::remove(path))?;
+        Ok(self.output.clone())
     }
 
     /// Gives the unfinished file its final name and removes what belonged to it.

@@ -1,9 +1,9 @@
 //! Which rows does a store hold, over all its files?
 
-use crate::differences::differences;
 use crate::element::{Elements, first_not_finite};
 use crate::error::StoreError;
 use crate::formats::{self, Captured, Shard};
+use crate::join::{self, Documents};
 use crate::matrix::RowNumbers;
 use crate::place::Place;
 use crate::source::RowBlock;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::ops::Range;
-use std::path::PathBuf;
+use untangle_schema::capture::row_flags;
 use untangle_schema::{CaptureManifest, HookPoint, StoreDtype};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -35,37 +35,39 @@ pub struct ActivationSet {
     shards: Vec<Shard>,
     /// Global number of every shard's first row.
     first_rows: Vec<u64>,
-    /// Global number of every shard's first document.
-    first_documents: Vec<u64>,
+    /// How every shard's documents are numbered.
+    documents: Vec<Documents>,
     columns: Vec<Column>,
+    /// Per column, the norm from which on ordinary rows are outliers; infinity where none are.
+    outlier_norms: Vec<f64>,
     manifest: Option<CaptureManifest>,
     n_rows: u64,
 }
 
 impl ActivationSet {
     /// Opens `FILE.h5` (our format), `FILE.h5:/dataset`, `FILE.npy` or `FILE.safetensors:key`; several files are read
-    /// one after the other as one store.
+    /// one after the other as one store, the shards of one capture in their own order.
     ///
     /// # Errors
     /// Where a file is missing, damaged or of the wrong kind, or where files do not belong together.
     pub fn open<S: AsRef<str>>(places: &[S]) -> Result<Self, StoreError> {
         let places = places.iter().map(|text| Place::parse(text.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        refuse_repetitions(&places)?;
-        let shards = places.iter().map(formats::open).collect::<Result<Vec<_>, _>>()?;
-        let Some(first) = shards.first() else { return Err(StoreError::NothingNamed) };
-        shards[1..].iter().try_for_each(|shard| belongs(first, shard))?;
-        let columns = first.columns.iter().map(|column| Column {
+        join::refuse_repetitions(&places)?;
+        let shards = join::joined(places.iter().map(formats::open).collect::<Result<Vec<_>, _>>()?)?;
+        let columns = shards[0].columns.iter().map(|column| Column {
             name: column.name.clone(),
             d: column.d,
             hook: column.name.parse().ok(),
             dtype: column.dtype,
         });
-        let documents = |shard: &Shard| shard.captured.as_ref().map_or(0, |captured| captured.manifest.n_documents);
+        let columns: Vec<Column> = columns.collect();
+        let outlier_norm = |column| pooled_statistics(&shards, column).map_or(f64::INFINITY, |s| s.outlier_norm());
         Ok(ActivationSet {
-            columns: columns.collect(),
+            outlier_norms: (0..columns.len()).map(outlier_norm).collect(),
+            columns,
             first_rows: starts(&shards, |shard| shard.n_rows),
-            first_documents: starts(&shards, documents),
-            manifest: joined_manifest(&shards),
+            documents: Documents::of(&shards),
+            manifest: join::joined_manifest(&shards),
             n_rows: shards.iter().map(|shard| shard.n_rows).sum(),
             shards,
         })
@@ -106,13 +108,7 @@ impl ActivationSet {
 
     /// Statistics of a column over all shards; none for matrices from elsewhere.
     pub fn statistics(&self, column: usize) -> Option<ColumnStatistics> {
-        let parts: Vec<&ColumnStatistics> =
-            self.shards.iter().map(|s| s.captured.as_ref()?.statistics.get(column)).collect::<Option<_>>()?;
-        let pooled = |of: fn(&ColumnStatistics) -> &Statistics| match parts.as_slice() {
-            [one] => of(one).clone(),
-            several => Statistics::pooled(&several.iter().map(|part| of(part)).collect::<Vec<_>>()),
-        };
-        Some(ColumnStatistics { all: pooled(|part| &part.all), ordinary: pooled(|part| &part.ordinary) })
+        pooled_statistics(&self.shards, column)
     }
 
     /// File names without folders, for messages and provenance.
@@ -154,7 +150,7 @@ impl ActivationSet {
     /// Where `rows` reaches beyond [`ActivationSet::n_rows`] or a column does not exist.
     pub fn read_rows(&self, rows: Range<u64>, columns: &[usize], block: &mut RowBlock) -> Result<(), StoreError> {
         block.reset(columns.len());
-        self.append_about(rows.clone(), block)?;
+        self.append_about(rows.clone(), columns, block)?;
         let n = (rows.end - rows.start) as usize;
         for (out, &column) in block.columns.iter_mut().zip(columns) {
             let mut elements = Elements::zeros(self.columns[column].dtype, n * self.columns[column].d);
@@ -188,13 +184,20 @@ impl ActivationSet {
         })
     }
 
-    /// Appends number, token, document, position and flags of `rows` to `block`.
-    pub(crate) fn append_about(&self, rows: Range<u64>, block: &mut RowBlock) -> Result<(), StoreError> {
+    /// Appends number, token, document, position, offset and flags of `rows` to `block`; see
+    /// [`ActivationSet::append_flags`] for `columns`.
+    pub(crate) fn append_about(
+        &self,
+        rows: Range<u64>,
+        columns: &[usize],
+        block: &mut RowBlock,
+    ) -> Result<(), StoreError> {
         block.rows.extend(rows.clone());
         self.append_numbers(rows.clone(), |captured| &captured.tokens, &mut block.tokens)?;
         self.append_documents(rows.clone(), &mut block.documents)?;
         self.append_numbers(rows.clone(), |captured| &captured.positions, &mut block.positions)?;
-        self.append_flags(rows, &mut block.flags)
+        self.append_numbers(rows.clone(), |captured| &captured.offsets, &mut block.offsets)?;
+        self.append_flags(rows, columns, &mut block.flags)
     }
 
     /// Appends the documents of `rows`, numbered over all shards.
@@ -202,15 +205,59 @@ impl ActivationSet {
         self.by_shard(rows, |shard, first, local| {
             let start = out.len();
             append(shard, |captured| &captured.documents, local, out)?;
-            let before = self.first_documents[self.shard_of(first)] as u32;
-            out[start..].iter_mut().for_each(|document| *document += before);
+            let documents = self.documents[self.shard_of(first)];
+            out[start..].iter_mut().for_each(|document| *document = documents.number(*document));
             Ok(())
         })
     }
 
-    /// Appends the flags of `rows`.
-    pub(crate) fn append_flags(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        self.append_numbers(rows, |captured| &captured.flags, out)
+    /// Appends the flags of `rows`, with [`row_flags::OUTLIER`] where the row is one in any of these columns.
+    pub(crate) fn append_flags(
+        &self,
+        rows: Range<u64>,
+        columns: &[usize],
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let start = out.len();
+        self.append_numbers(rows.clone(), |captured| &captured.flags, out)?;
+        for &column in columns.iter().filter(|column| self.outlier_norms[**column].is_finite()) {
+            let mut norms: Vec<f32> = Vec::with_capacity(out.len() - start);
+            self.by_shard(rows.clone(), |shard, _, local| match &shard.captured {
+                Some(captured) => captured.norms[column].append(local, &mut norms),
+                None => Ok(()),
+            })?;
+            for (flags, norm) in out[start..].iter_mut().zip(norms) {
+                let outlier = *flags & row_flags::ANY_SPECIAL == 0 && f64::from(norm) >= self.outlier_norms[column];
+                *flags |= if outlier { row_flags::OUTLIER } else { 0 };
+            }
+        }
+        Ok(())
+    }
+
+    /// Announces that the activations of `rows` will be read soon.
+    pub(crate) fn announce(&self, rows: Range<u64>, columns: &[usize]) {
+        self.each_shard(rows, |shard, local| {
+            columns.iter().for_each(|column| shard.columns[*column].announce(local.clone()));
+        });
+    }
+
+    /// Announces that what is known about `rows` will be read soon; outliers of these columns included.
+    pub(crate) fn announce_about(&self, rows: Range<u64>, columns: &[usize]) {
+        self.each_shard(rows, |shard, local| {
+            let Some(captured) = &shard.captured else { return };
+            let Captured { tokens, documents, positions, offsets, flags, norms, .. } = captured;
+            let about = [(tokens, 4), (documents, 4), (positions, 4), (offsets, 8), (flags, 1)];
+            let norms = columns.iter().map(|column| (&norms[*column], 4));
+            about.into_iter().chain(norms).for_each(|(numbers, size)| numbers.announce(local.clone(), size));
+        });
+    }
+
+    fn each_shard(&self, rows: Range<u64>, mut visit: impl FnMut(&Shard, Range<u64>)) {
+        let visited = self.by_shard(rows, |shard, _, local| {
+            visit(shard, local);
+            Ok(())
+        });
+        debug_assert!(visited.is_ok(), "visiting does not fail");
     }
 
     /// Rows of a column that are best read together.
@@ -254,6 +301,17 @@ impl ActivationSet {
     }
 }
 
+/// Statistics of a column over all shards.
+fn pooled_statistics(shards: &[Shard], column: usize) -> Option<ColumnStatistics> {
+    let parts: Vec<&ColumnStatistics> =
+        shards.iter().map(|shard| shard.captured.as_ref()?.statistics.get(column)).collect::<Option<_>>()?;
+    let pooled = |of: fn(&ColumnStatistics) -> &Statistics| match parts.as_slice() {
+        [one] => of(one).clone(),
+        several => Statistics::pooled(&several.iter().map(|part| of(part)).collect::<Vec<_>>()),
+    };
+    Some(ColumnStatistics { all: pooled(|part| &part.all), ordinary: pooled(|part| &part.ordinary) })
+}
+
 /// Appends a shard's numbers; zeros where it has none.
 fn append<T>(
     shard: &Shard,
@@ -280,53 +338,4 @@ fn starts(shards: &[Shard], size: impl Fn(&Shard) -> u64) -> Vec<u64> {
         Some(start)
     });
     running.collect()
-}
-
-fn refuse_repetitions(places: &[Place]) -> Result<(), StoreError> {
-    let mut seen: Vec<(PathBuf, Option<&str>)> = Vec::new();
-    for place in places {
-        let real = fs::canonicalize(&place.path).map_err(StoreError::io(&place.path))?;
-        let this = (real, place.object.as_deref());
-        if seen.contains(&this) {
-            return Err(StoreError::NamedTwice { path: place.path.clone() });
-        }
-        seen.push(this);
-    }
-    Ok(())
-}
-
-/// Whether `shard` continues `first`: same captures of another part of a corpus, or matrices of one width and type.
-fn belongs(first: &Shard, shard: &Shard) -> Result<(), StoreError> {
-    match differences(&essence(first), &essence(shard)).into_iter().next() {
-        None => Ok(()),
-        Some(difference) => Err(StoreError::ShardMismatch {
-            path: shard.path.clone(),
-            first: first.path.clone(),
-            field: difference.field,
-        }),
-    }
-}
-
-/// What has to be equal in files that are read as one.
-fn essence(shard: &Shard) -> Value {
-    let Some(Captured { manifest, .. }) = &shard.captured else {
-        let column = &shard.columns[0];
-        return json!({"d": column.d, "dtype": column.dtype});
-    };
-    json!({
-        "model": manifest.model, "hooks": manifest.hooks, "context": manifest.context, "bos": manifest.bos,
-        "bos_token": manifest.bos_token, "compute_dtype": manifest.compute_dtype, "store_dtype": manifest.store_dtype,
-    })
-}
-
-fn joined_manifest(shards: &[Shard]) -> Option<CaptureManifest> {
-    let mut manifests = shards.iter().map(|shard| shard.captured.as_ref().map(|captured| &captured.manifest));
-    let mut joined = manifests.next()??.clone();
-    for other in manifests {
-        let other = other?;
-        joined.n_rows += other.n_rows;
-        joined.n_documents += other.n_documents;
-        joined.corpus.extend(other.corpus.iter().cloned());
-    }
-    Some(joined)
 }

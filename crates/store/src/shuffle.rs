@@ -24,6 +24,8 @@ pub struct ShuffleConfig {
     pub memory_bytes: usize,
     /// Whether rows of special tokens are served too.
     pub keep_special: bool,
+    /// Whether rows are served whose norm is an outlier in one of the columns (attention sinks).
+    pub keep_outliers: bool,
     /// Indices of the columns to read.
     pub columns: Vec<usize>,
 }

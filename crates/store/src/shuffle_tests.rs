@@ -17,7 +17,7 @@ fn store(n_rows: u64) -> (TempDir, Arc<ActivationSet>) {
 }
 
 fn config(batch_rows: usize, memory_bytes: usize) -> ShuffleConfig {
-    ShuffleConfig { seed: 5, batch_rows, memory_bytes, keep_special: false, columns: vec![1, 0] }
+    ShuffleConfig { seed: 5, batch_rows, memory_bytes, keep_special: false, keep_outliers: false, columns: vec![1, 0] }
 }
 
 /// Blocks of 8 rows: the narrower of both columns takes 4 bytes per row.
@@ -136,8 +136,14 @@ fn a_value_that_is_not_finite_is_reported_with_its_row() {
     testing::write_npy(&path, 100, 4, &values);
     let set = Arc::new(ActivationSet::open(&[path.to_str().expect("text")]).expect("opened"));
     for memory in [0, 1 << 20] {
-        let config =
-            ShuffleConfig { seed: 0, batch_rows: 10, memory_bytes: memory, keep_special: false, columns: vec![0] };
+        let config = ShuffleConfig {
+            seed: 0,
+            batch_rows: 10,
+            memory_bytes: memory,
+            keep_special: false,
+            keep_outliers: false,
+            columns: vec![0],
+        };
         let mut source = Shuffled::with_block_bytes(set.clone(), &HeldOut::None, &config, 64).expect("opened");
         let mut block = RowBlock::default();
         let errors: Vec<StoreError> = (0..10).filter_map(|index| source.read(index, &mut block).err()).collect();

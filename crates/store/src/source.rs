@@ -15,6 +15,8 @@ pub struct RowBlock {
     pub documents: Vec<u32>,
     /// Position of every row in its context, `[n]`; 0 where the source has none.
     pub positions: Vec<u32>,
+    /// First byte of every token in its document's text, `[n]`; 0 where the source has none.
+    pub offsets: Vec<u64>,
     /// Flags of every row (see `untangle_schema::capture::row_flags`), `[n]`.
     pub flags: Vec<u8>,
 }
@@ -38,6 +40,7 @@ impl RowBlock {
         self.tokens.clear();
         self.documents.clear();
         self.positions.clear();
+        self.offsets.clear();
         self.flags.clear();
     }
 
@@ -47,6 +50,7 @@ impl RowBlock {
         self.tokens.reserve_exact(n);
         self.documents.reserve_exact(n);
         self.positions.reserve_exact(n);
+        self.offsets.reserve_exact(n);
         self.flags.reserve_exact(n);
     }
 
@@ -57,6 +61,7 @@ impl RowBlock {
         self.tokens.extend_from_slice(&other.tokens);
         self.documents.extend_from_slice(&other.documents);
         self.positions.extend_from_slice(&other.positions);
+        self.offsets.extend_from_slice(&other.offsets);
         self.flags.extend_from_slice(&other.flags);
     }
 
@@ -66,6 +71,7 @@ impl RowBlock {
         self.tokens.extend(at.iter().map(|at| other.tokens[*at as usize]));
         self.documents.extend(at.iter().map(|at| other.documents[*at as usize]));
         self.positions.extend(at.iter().map(|at| other.positions[*at as usize]));
+        self.offsets.extend(at.iter().map(|at| other.offsets[*at as usize]));
         self.flags.extend(at.iter().map(|at| other.flags[*at as usize]));
     }
 }
@@ -88,6 +94,7 @@ pub trait RowSource: Send {
     /// Fills `block` with batch `index`. Fast when indices ascend; any order is allowed.
     ///
     /// # Errors
-    /// When reading fails, or a row holds a value that is not finite: the error names file, column and row.
+    /// When reading fails, or a row holds a value that is not finite: the error names file, column and row;
+    /// [`StoreError::Interrupted`] where the user asked to stop while a source that takes long was waited for.
     fn read(&mut self, index: u64, block: &mut RowBlock) -> Result<(), StoreError>;
 }

@@ -4,10 +4,12 @@
 //! mean_j          = 1/n * sum_i x_ij
 //! second_moment_j = 1/n * sum_i x_ij^2
 //! norm            = mean, mean square and maximum over i of |x_i|, with |x_i|^2 = sum_j x_ij^2
+//! trace of the covariance = sum_j (second_moment_j - mean_j^2)
 //! ```
 //!
 //! All in f64, row after row, so the result does not depend on how rows were cut into batches.
 
+use crate::norms::{self, BINS, NormHistogram};
 use untangle_schema::capture::row_flags;
 
 /// Statistics of a set of rows of one column.
@@ -25,6 +27,15 @@ pub struct Statistics {
     pub norm_second_moment: f64,
     /// Largest norm of a row.
     pub norm_max: f64,
+    /// How the norms are distributed.
+    pub norms: NormHistogram,
+}
+
+impl Statistics {
+    /// Trace of the rows' covariance: the mean squared distance from the mean, what FVU divides by.
+    pub fn covariance_trace(&self) -> f64 {
+        self.second_moment.iter().zip(&self.mean).map(|(square, mean)| square - mean * mean).sum()
+    }
 }
 
 /// Statistics of one column, over all rows and over those that are not special.
@@ -32,8 +43,15 @@ pub struct Statistics {
 pub struct ColumnStatistics {
     /// Over all rows.
     pub all: Statistics,
-    /// Over rows without a flag of [`row_flags::EXCLUDED`]: what training reads.
+    /// Over rows without a flag of [`row_flags::ANY_SPECIAL`].
     pub ordinary: Statistics,
+}
+
+impl ColumnStatistics {
+    /// Ordinary rows whose norm is this one or more are outliers; see [`NormHistogram::outlier_norm`].
+    pub fn outlier_norm(&self) -> f64 {
+        self.ordinary.norms.outlier_norm()
+    }
 }
 
 /// Running sums over rows.
@@ -45,16 +63,18 @@ struct Sums {
     norm: f64,
     norm_square: f64,
     norm_max: f64,
+    norms: NormHistogram,
 }
 
 impl Sums {
     fn new(d: usize) -> Self {
-        Sums { count: 0, sum: vec![0.0; d], square: vec![0.0; d], norm: 0.0, norm_square: 0.0, norm_max: 0.0 }
+        let (sum, square, norms) = (vec![0.0; d], vec![0.0; d], NormHistogram::default());
+        Sums { count: 0, sum, square, norm: 0.0, norm_square: 0.0, norm_max: 0.0, norms }
     }
 
-    /// Adds rows in their order. Four at a time, so that sums are loaded and stored once for four additions; every sum
-    /// still sees the rows one after the other.
-    fn add(&mut self, rows: &[&[f32]]) {
+    /// Adds rows in their order, with their squared norms. Four at a time, so that sums are loaded and stored once for
+    /// four additions; every sum still sees the rows one after the other.
+    fn add(&mut self, rows: &[&[f32]], norm_squares: impl Iterator<Item = f64>) {
         let (fours, rest) = rows.as_chunks::<4>();
         for [a, b, c, d] in fours {
             let sums = self.sum.iter_mut().zip(&mut self.square);
@@ -71,7 +91,7 @@ impl Sums {
                 *square += x * x;
             }
         }
-        rows.iter().for_each(|row| self.add_norm(squared_norm(row)));
+        norm_squares.for_each(|norm_square| self.add_norm(norm_square));
     }
 
     fn add_norm(&mut self, norm_square: f64) {
@@ -80,6 +100,7 @@ impl Sums {
         self.norm += norm;
         self.norm_square += norm_square;
         self.norm_max = self.norm_max.max(norm);
+        self.norms.add(norms::stored(norm_square));
     }
 
     fn plus(&self, other: &Sums) -> Sums {
@@ -91,6 +112,7 @@ impl Sums {
             norm: self.norm + other.norm,
             norm_square: self.norm_square + other.norm_square,
             norm_max: self.norm_max.max(other.norm_max),
+            norms: self.norms.plus(&other.norms),
         }
     }
 
@@ -104,6 +126,7 @@ impl Sums {
             norm_mean: self.norm / n,
             norm_second_moment: self.norm_square / n,
             norm_max: self.norm_max,
+            norms: self.norms.clone(),
         }
     }
 
@@ -112,8 +135,13 @@ impl Sums {
     }
 }
 
+/// `|x_i|^2` of rows `[n, d]`, `[n]`.
+pub(crate) fn squared_norms(rows: &[f32], d: usize) -> Vec<f64> {
+    rows.chunks_exact(d).map(squared_norm).collect()
+}
+
 /// Fixed lanes: the order of addition, and with it the last bit, does not depend on the machine.
-fn squared_norm(row: &[f32]) -> f64 {
+pub(crate) fn squared_norm(row: &[f32]) -> f64 {
     const LANES: usize = 8;
     let mut lanes = [0.0f64; LANES];
     let chunks = row.chunks_exact(LANES);
@@ -137,15 +165,15 @@ impl Accumulator {
         Accumulator { ordinary: Sums::new(d), special: Sums::new(d) }
     }
 
-    /// Adds rows `[n, d]` with their flags `[n]`.
-    pub(crate) fn add(&mut self, rows: &[f32], flags: &[u8]) {
+    /// Adds rows `[n, d]` with their flags `[n]` and [`squared_norms`] `[n]`.
+    pub(crate) fn add(&mut self, rows: &[f32], flags: &[u8], squared_norms: &[f64]) {
         let d = self.ordinary.sum.len();
-        let rows = || rows.chunks_exact(d).zip(flags);
-        let of = |special: bool| -> Vec<&[f32]> {
-            rows().filter(|(_, flag)| (*flag & row_flags::EXCLUDED != 0) == special).map(|(row, _)| row).collect()
-        };
-        self.ordinary.add(&of(false));
-        self.special.add(&of(true));
+        for (sums, special) in [(&mut self.ordinary, false), (&mut self.special, true)] {
+            let member = |flag: u8| (flag & row_flags::ANY_SPECIAL != 0) == special;
+            let rows = rows.chunks_exact(d).zip(flags).filter(|(_, flag)| member(**flag));
+            let squares = squared_norms.iter().zip(flags).filter(|(_, flag)| member(**flag));
+            sums.add(&rows.map(|(row, _)| row).collect::<Vec<_>>(), squares.map(|(square, _)| *square));
+        }
     }
 
     /// The statistics of what was added.
@@ -155,7 +183,7 @@ impl Accumulator {
 
     /// Number of words of [`Accumulator::words`] for rows of width `d`.
     pub(crate) const fn n_words(d: usize) -> usize {
-        2 * (1 + 2 * d + 3)
+        2 * (1 + 2 * d + 3 + BINS)
     }
 
     /// The exact state, as raw bits.
@@ -165,6 +193,7 @@ impl Accumulator {
             words.push(sums.count);
             words.extend(sums.sum.iter().chain(&sums.square).map(|x| x.to_bits()));
             words.extend([sums.norm, sums.norm_square, sums.norm_max].map(f64::to_bits));
+            words.extend(sums.norms.counts());
         }
         words
     }
@@ -183,6 +212,7 @@ impl Accumulator {
             for scalar in sums.scalars() {
                 *scalar = f64::from_bits(words.next()?);
             }
+            sums.norms = NormHistogram::from_counts(words.by_ref().take(BINS).collect())?;
         }
         Some(state)
     }
@@ -203,6 +233,7 @@ impl Statistics {
                 norm: part.norm_mean * n,
                 norm_square: part.norm_second_moment * n,
                 norm_max: part.norm_max,
+                norms: part.norms.clone(),
             });
         }
         sums.finish()
@@ -214,10 +245,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn add(sums: &mut Accumulator, rows: &[f32], flags: &[u8]) {
+        sums.add(rows, flags, &squared_norms(rows, (rows.len() / flags.len().max(1)).max(1)));
+    }
+
     #[test]
     fn hand_computed() {
         let mut sums = Accumulator::new(2);
-        sums.add(&[3.0, 4.0, 0.0, 1.0, 30.0, 40.0], &[0, 0, row_flags::BOS]);
+        let rows = [3.0, 4.0, 0.0, 1.0, 30.0, 40.0];
+        assert_eq!(squared_norms(&rows, 2), [25.0, 1.0, 2500.0]);
+        add(&mut sums, &rows, &[0, 0, row_flags::BOS]);
         let ColumnStatistics { all, ordinary } = sums.finish();
         assert_eq!(ordinary.mean, [1.5, 2.5]);
         assert_eq!(ordinary.second_moment, [4.5, 8.5]);
@@ -227,14 +264,17 @@ mod tests {
         );
         assert_eq!(all.mean, [11.0, 15.0]);
         assert_eq!((all.count, all.norm_mean, all.norm_max), (3, 56.0 / 3.0, 50.0));
+        // Second moments 13 less squared means 2.25 and 6.25.
+        assert_eq!(ordinary.covariance_trace(), 4.5);
+        assert_eq!((ordinary.norms.total(), all.norms.total()), (2, 3));
     }
 
     #[test]
     fn pooling_shards_is_the_same_as_one_file() {
         let (mut left, mut right, mut whole) = (Accumulator::new(1), Accumulator::new(1), Accumulator::new(1));
-        left.add(&[1.0, 2.0], &[0, 0]);
-        right.add(&[6.0, 8.0], &[0, 0]);
-        whole.add(&[1.0, 2.0, 6.0, 8.0], &[0; 4]);
+        add(&mut left, &[1.0, 2.0], &[0, 0]);
+        add(&mut right, &[6.0, 8.0], &[0, 0]);
+        add(&mut whole, &[1.0, 2.0, 6.0, 8.0], &[0; 4]);
         let pooled = Statistics::pooled(&[&left.finish().all, &right.finish().all]);
         assert_eq!(pooled, whole.finish().all);
     }
@@ -244,11 +284,11 @@ mod tests {
         fn cutting_and_saving_changes_no_bit(rows in prop::collection::vec(-1e3f32..1e3, 24), cut in 0usize..9) {
             let flags = [0u8, 1, 0, 2, 0, 0, 3, 0];
             let mut whole = Accumulator::new(3);
-            whole.add(&rows, &flags);
+            add(&mut whole, &rows, &flags);
             let mut first = Accumulator::new(3);
-            first.add(&rows[..cut * 3], &flags[..cut]);
+            add(&mut first, &rows[..cut * 3], &flags[..cut]);
             let mut second = Accumulator::from_words(3, &first.words()).expect("as many words");
-            second.add(&rows[cut * 3..], &flags[cut..]);
+            add(&mut second, &rows[cut * 3..], &flags[cut..]);
             prop_assert_eq!(second.words(), whole.words());
         }
     }

@@ -34,6 +34,20 @@ pub(crate) fn reserve(_: &File, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Tells the system that a range of `file` will be read soon, so that the disk is at work before it is. A hint: nothing
+/// depends on whether it is heeded.
+#[cfg(target_os = "linux")]
+pub(crate) fn will_need(file: &File, offset: u64, len: u64) {
+    use std::os::fd::AsRawFd;
+    let (Ok(offset), Ok(len)) = (libc::off_t::try_from(offset), libc::off_t::try_from(len)) else { return };
+    // SAFETY: the descriptor belongs to `file`, which outlives the call; no memory is passed.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), offset, len, libc::POSIX_FADV_WILLNEED) };
+}
+
+/// The platform takes no hints.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
+
 /// Bytes that the file system of `path` has left for this user.
 pub(crate) fn available(path: &Path) -> io::Result<u64> {
     let path = c_path(path)?;

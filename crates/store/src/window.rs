@@ -17,12 +17,16 @@ use untangle_schema::capture::row_flags;
 /// Rows counted at a time when a store is opened.
 const COUNTED_ROWS: u64 = 1 << 20;
 
+/// Blocks that are announced to the system before they are read.
+const BLOCKS_AHEAD: usize = 8;
+
 /// The rows that are served, and how.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) set: Arc<ActivationSet>,
     pub(crate) split: Split,
     pub(crate) keep_special: bool,
+    pub(crate) keep_outliers: bool,
     pub(crate) columns: Vec<usize>,
     pub(crate) seed: u64,
     pub(crate) block_rows: u64,
@@ -59,7 +63,7 @@ impl Epoch {
 }
 
 /// Bytes that a row takes in a window, beside its activations: its number, what is known about it, its place.
-const ROW_OVERHEAD: usize = 8 + 3 * 4 + 1 + 4;
+const ROW_OVERHEAD: usize = 8 + 3 * 4 + 8 + 1 + 4;
 
 impl Plan {
     /// Counts the rows to serve in every block, and cuts windows so that one (or two, where one does not suffice) fit
@@ -78,6 +82,7 @@ impl Plan {
         let row_bytes = config.columns.iter().map(bytes).sum::<usize>() + ROW_OVERHEAD;
         let mut plan = Plan {
             keep_special: config.keep_special,
+            keep_outliers: config.keep_outliers,
             columns: config.columns.clone(),
             seed: config.seed,
             block_rows: block_rows.min(u64::from(u32::MAX)),
@@ -105,7 +110,8 @@ impl Plan {
             about.reset(0);
             about.rows.extend(rows.clone());
             self.set.append_documents(rows.clone(), &mut about.documents)?;
-            self.set.append_flags(rows.clone(), &mut about.flags)?;
+            let columns: &[usize] = if self.keep_outliers { &[] } else { &self.columns };
+            self.set.append_flags(rows.clone(), columns, &mut about.flags)?;
             for at in (0..about.len()).filter(|at| self.serves(&about, *at)) {
                 counts[(about.rows[at] / self.block_rows) as usize] += 1;
             }
@@ -119,8 +125,11 @@ impl Plan {
 
     /// Whether row `at` of `about` is served.
     fn serves(&self, about: &RowBlock, at: usize) -> bool {
-        let special = about.flags[at] & row_flags::EXCLUDED != 0;
-        (self.keep_special || !special) && !self.split.is_held_out(about.rows[at], about.documents[at])
+        let special = about.flags[at] & row_flags::ANY_SPECIAL != 0;
+        let outlier = about.flags[at] & row_flags::OUTLIER != 0;
+        (self.keep_special || !special)
+            && (self.keep_outliers || !outlier)
+            && !self.split.is_held_out(about.rows[at], about.documents[at])
     }
 
     /// The order of an epoch. A window that is the whole store is the same in every epoch, so it is loaded once.
@@ -195,10 +204,15 @@ impl Window {
             let room = |rows: usize| columns.iter().map(|c| Elements::zeros(c.dtype, rows * c.d)).collect();
             (self.columns, self.block) = (room(content.most_rows), room(longest));
         }
+        // The disk gets all it can do at once: the many small reads, and always some blocks before they are waited for.
+        let announce = |rows: &Range<u64>| plan.set.announce(rows.clone(), &plan.columns);
+        content.blocks.iter().for_each(|rows| plan.set.announce_about(rows.clone(), &plan.columns));
+        content.blocks.iter().take(BLOCKS_AHEAD).for_each(announce);
         let mut about = RowBlock::default();
-        for rows in &content.blocks {
+        for (index, rows) in content.blocks.iter().enumerate() {
+            content.blocks.get(index + BLOCKS_AHEAD).into_iter().for_each(announce);
             about.reset(0);
-            plan.set.append_about(rows.clone(), &mut about)?;
+            plan.set.append_about(rows.clone(), &plan.columns, &mut about)?;
             let served: Vec<u32> = (0..about.len() as u32).filter(|at| plan.serves(&about, *at as usize)).collect();
             for (index, block) in self.block.iter_mut().enumerate() {
                 let d = columns[index].d;

@@ -4,18 +4,19 @@
 //! where the file system can reserve. A flush syncs the data, then replaces the journal. What lies beyond the journal's
 //! rows is written again by the next run, with the same bytes.
 
-use crate::durable;
+use crate::begin::{begin_or_resume, space_or_io};
+use crate::checksums::{self, BLOCK_ROWS};
 use crate::element::{Elements, first_not_finite};
 use crate::error::StoreError;
 use crate::journal::Journal;
-use crate::layout::{self, Layout};
-use crate::partial::{JOURNAL, Partial};
-use crate::statistics::{Accumulator, Statistics};
-use crate::sys;
+use crate::layout::{self, Layout, RowDataset};
+use crate::norms;
+use crate::packed::{self, Progress};
+use crate::partial::{JOURNAL, PACKED, Partial};
+use crate::statistics::{ColumnStatistics, Statistics, squared_norms};
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use untangle_schema::CaptureManifest;
 use zerocopy::IntoBytes;
 
@@ -28,6 +29,8 @@ pub struct Rows<'a> {
     pub documents: &'a [u32],
     /// Positions in their contexts, `[n]`.
     pub positions: &'a [u32],
+    /// First byte of every token in its document's text, `[n]`.
+    pub offsets: &'a [u64],
     /// Flags (see `untangle_schema::capture::row_flags`), `[n]`.
     pub flags: &'a [u8],
     /// One row-major `[n, d]` slice per hook, in the manifest's order.
@@ -41,11 +44,15 @@ pub struct StoreWriter {
     journal_path: PathBuf,
     file: File,
     layout: Layout,
+    /// In the order of the file: tokens, documents, positions, offsets, flags, norms of every hook, then every hook.
+    datasets: Vec<RowDataset>,
     journal: Journal,
     rows_flushed: u64,
-    /// Per hook, the rows being appended: as they are stored, and what a reader will see.
+    /// Per hook, the rows being appended: as they are stored, what a reader will see, and the norms of that.
     staged: Vec<Elements>,
     rounded: Vec<Vec<f32>>,
+    squared_norms: Vec<Vec<f64>>,
+    norms: Vec<Vec<f32>>,
 }
 
 impl StoreWriter {
@@ -60,24 +67,32 @@ impl StoreWriter {
             return Err(StoreError::Empty { path: partial.output().to_owned() });
         }
         let journal_path = partial.side_file(JOURNAL);
-        let journal = match resumable(&partial, &journal_path, &manifest)? {
-            Some(journal) => journal,
-            None => match begin(&partial, &journal_path, manifest) {
-                // What was prepared for a file that cannot come is in the way of a smaller one.
-                Err(error @ StoreError::DiskFull { .. }) => {
-                    partial.discard()?;
-                    return Err(error);
-                }
-                begun => begun?,
-            },
+        let journal = match begin_or_resume(&partial, &journal_path, manifest) {
+            // What was prepared for a file that cannot come is in the way of a smaller one.
+            Err(error @ StoreError::DiskFull { .. }) => {
+                partial.discard()?;
+                return Err(error);
+            }
+            begun => begun?,
         };
         let data = partial.data();
         let layout = Layout::locate(&layout::open(data)?, data, &journal.manifest)?;
         let file = OpenOptions::new().read(true).write(true).open(data).map_err(StoreError::io(data))?;
-        let staged = journal.manifest.hooks.iter().map(|_| Elements::zeros(journal.manifest.store_dtype, 0)).collect();
-        let rows_flushed = journal.rows_done;
-        let rounded = vec![Vec::new(); journal.manifest.hooks.len()];
-        Ok(StoreWriter { partial, journal_path, file, layout, journal, rows_flushed, staged, rounded })
+        let hooks = journal.manifest.hooks.len();
+        let staged = vec![Elements::zeros(journal.manifest.store_dtype, 0); hooks];
+        Ok(StoreWriter {
+            partial,
+            journal_path,
+            file,
+            layout,
+            datasets: layout::row_datasets(&journal.manifest),
+            rows_flushed: journal.rows_done,
+            staged,
+            rounded: vec![Vec::new(); hooks],
+            squared_norms: vec![Vec::new(); hooks],
+            norms: vec![Vec::new(); hooks],
+            journal,
+        })
     }
 
     /// Rows written so far, by this run and by those before.
@@ -106,22 +121,34 @@ impl StoreWriter {
             self.stage(column, rows.columns[column])?;
         }
         let first = self.journal.rows_done;
-        for (name, words) in
-            [(layout::TOKENS, rows.tokens), (layout::DOCUMENTS, rows.documents), (layout::POSITIONS, rows.positions)]
-        {
-            self.write(name, first * 4, words.as_bytes())?;
+        let mut checksums = self.journal.checksums.clone();
+        for (index, (dataset, running)) in self.datasets.iter().zip(&mut checksums).enumerate() {
+            let bytes = self.bytes_of(index, rows);
+            self.write(&dataset.name, first * dataset.row_bytes as u64, bytes)?;
+            let complete = running.add(first, bytes, dataset.row_bytes);
+            self.write(&layout::checksums(&dataset.name), 4 * (first / BLOCK_ROWS), complete.as_bytes())?;
         }
-        self.write(layout::FLAGS, first, rows.flags)?;
-        for (column, hook) in self.journal.manifest.hooks.iter().enumerate() {
-            let row_bytes = (hook.d_in * self.journal.manifest.store_dtype.size()) as u64;
-            let bytes = self.staged[column].bytes(0..rows.columns[column].len());
-            self.write(&layout::activations(hook.hook), first * row_bytes, bytes)?;
-        }
-        for (rounded, statistics) in self.rounded.iter().zip(&mut self.journal.statistics) {
-            statistics.add(rounded, rows.flags);
+        // Nothing fails from here on, so what the journal says of the rows is all or nothing.
+        self.journal.checksums = checksums;
+        for (column, statistics) in self.journal.statistics.iter_mut().enumerate() {
+            statistics.add(&self.rounded[column], rows.flags, &self.squared_norms[column]);
         }
         self.journal.rows_done += rows.tokens.len() as u64;
         Ok(())
+    }
+
+    /// The bytes of `rows` in the dataset `index` of the file's order.
+    fn bytes_of<'a>(&'a self, index: usize, rows: &'a Rows<'_>) -> &'a [u8] {
+        let hooks = self.staged.len();
+        match index {
+            0 => rows.tokens.as_bytes(),
+            1 => rows.documents.as_bytes(),
+            2 => rows.positions.as_bytes(),
+            3 => rows.offsets.as_bytes(),
+            4 => rows.flags,
+            norms if norms - 5 < hooks => self.norms[norms - 5].as_bytes(),
+            column => self.staged[column - 5 - hooks].bytes(0..rows.columns[column - 5 - hooks].len()),
+        }
     }
 
     /// Makes everything appended so far survive a crash: syncs the data, then replaces the journal.
@@ -140,16 +167,36 @@ impl StoreWriter {
     /// # Errors
     /// [`StoreError::Unfinished`] where rows are missing, [`StoreError::Exists`] where a file of that name appeared.
     pub fn finish(mut self) -> Result<PathBuf, StoreError> {
+        self.complete()?;
+        self.partial.finish()
+    }
+
+    /// As [`StoreWriter::finish`], with compressed activations; none where `progress` gave it up, and the next writer of
+    /// the same output finds every row written.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::finish`], and [`StoreError::DiskFull`] where both forms of the file do not fit at once.
+    pub fn finish_compressed(mut self, progress: Progress<'_>) -> Result<Option<PathBuf>, StoreError> {
+        self.complete()?;
+        let packed = self.partial.side_file(PACKED);
+        match packed::pack(self.partial.data(), &packed, &self.journal.manifest, progress)? {
+            true => self.partial.finish_with(PACKED).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Writes everything that is written last; the file then lacks nothing but its name.
+    fn complete(&mut self) -> Result<(), StoreError> {
         let (done, total) = (self.journal.rows_done, self.journal.manifest.n_rows);
         if done != total {
             return Err(StoreError::Unfinished { path: self.partial.data().to_owned(), done, total });
         }
         self.flush()?;
         self.write_statistics()?;
+        self.write_last_checksums()?;
         self.file.sync_all().map_err(StoreError::io(self.partial.data()))?;
         self.write(layout::COMPLETE, 0, &[1])?;
-        self.file.sync_all().map_err(StoreError::io(self.partial.data()))?;
-        self.partial.finish()
+        self.file.sync_all().map_err(StoreError::io(self.partial.data()))
     }
 
     /// Gives up: removes the unfinished file and everything that belongs to it.
@@ -164,8 +211,8 @@ impl StoreWriter {
         let n = rows.tokens.len();
         let hooks = &self.journal.manifest.hooks;
         let wrong = |problem| Err(StoreError::BadRows { path: self.partial.data().to_owned(), problem });
-        if [rows.documents.len(), rows.positions.len(), rows.flags.len()] != [n; 3] {
-            return wrong("tokens, documents, positions and flags differ in length");
+        if [rows.documents.len(), rows.positions.len(), rows.offsets.len(), rows.flags.len()] != [n; 4] {
+            return wrong("tokens, documents, positions, offsets and flags differ in length");
         }
         if rows.columns.len() != hooks.len() || rows.columns.iter().zip(hooks).any(|(c, h)| c.len() != n * h.d_in) {
             return wrong("the columns are not those of the manifest");
@@ -186,7 +233,12 @@ impl StoreWriter {
         let rounded = &mut self.rounded[column];
         rounded.clear();
         self.staged[column].append_f32(0..values.len(), rounded);
-        let Some(index) = first_not_finite(rounded) else { return Ok(()) };
+        let Some(index) = first_not_finite(rounded) else {
+            self.squared_norms[column] = squared_norms(rounded, hook.d_in);
+            self.norms[column].clear();
+            self.norms[column].extend(self.squared_norms[column].iter().map(|square| norms::stored(*square)));
+            return Ok(());
+        };
         let (hook, row, value) = (hook.hook, row(index), values[index]);
         Err(match value.is_finite() {
             true => StoreError::Overflow { path, hook, row, value, dtype },
@@ -196,102 +248,49 @@ impl StoreWriter {
 
     fn write_statistics(&self) -> Result<(), StoreError> {
         for (hook, accumulator) in self.journal.manifest.hooks.iter().zip(&self.journal.statistics) {
-            let statistics = accumulator.finish();
-            for (subset, values) in layout::SUBSETS.into_iter().zip([&statistics.all, &statistics.ordinary]) {
-                for (measure, bytes) in layout::MEASURES.into_iter().zip(measures(values)) {
-                    self.write(&layout::statistic(hook.hook, subset, measure), 0, &bytes)?;
-                }
+            let mut all = Vec::new();
+            for (name, bytes) in layout::statistics_of(hook.hook).iter().zip(measures(&accumulator.finish())) {
+                self.write(name, 0, &bytes)?;
+                all.extend(bytes);
             }
+            let checksum = checksums::checksum(&all);
+            self.write(&layout::checksums(&layout::statistics(hook.hook)), 0, checksum.as_bytes())?;
         }
         Ok(())
     }
 
+    /// Writes the checksums that no full block of rows brought about.
+    fn write_last_checksums(&self) -> Result<(), StoreError> {
+        let n = self.journal.manifest.n_rows;
+        if !n.is_multiple_of(BLOCK_ROWS) {
+            for (dataset, running) in self.datasets.iter().zip(&self.journal.checksums) {
+                self.write(&layout::checksums(&dataset.name), 4 * (n / BLOCK_ROWS), running.crc().as_bytes())?;
+            }
+        }
+        let mut manifest = vec![0; self.layout.extent(layout::MANIFEST).bytes as usize];
+        let offset = self.layout.extent(layout::MANIFEST).offset;
+        self.file.read_exact_at(&mut manifest, offset).map_err(StoreError::io(self.partial.data()))?;
+        let checksum = checksums::checksum(&manifest);
+        self.write(&layout::checksums(layout::MANIFEST), 0, checksum.as_bytes())
+    }
+
     /// Writes `bytes` at byte `at` of a dataset.
     fn write(&self, dataset: &str, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        write_at(&self.file, self.partial.data(), &self.layout, dataset, at, bytes)
+        let extent = self.layout.extent(dataset);
+        debug_assert!(at + bytes.len() as u64 <= extent.bytes, "{dataset} is written beyond its end");
+        let written = self.file.write_all_at(bytes, extent.offset + at);
+        written.map_err(|error| space_or_io(self.partial.data(), bytes.len() as u64, error))
     }
 }
 
-/// The bytes of `count`, `mean`, `second_moment` and `norm`.
-fn measures(of: &Statistics) -> [Vec<u8>; 4] {
-    let norm = [of.norm_mean, of.norm_second_moment, of.norm_max];
-    [of.count.as_bytes().into(), of.mean.as_bytes().into(), of.second_moment.as_bytes().into(), norm.as_bytes().into()]
-}
-
-fn write_at(file: &File, path: &Path, layout: &Layout, dataset: &str, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
-    let extent = layout.extent(dataset);
-    debug_assert!(at + bytes.len() as u64 <= extent.bytes, "{dataset} is written beyond its end");
-    file.write_all_at(bytes, extent.offset + at).map_err(|error| space_or_io(path, bytes.len() as u64, error))
-}
-
-/// The journal of an unfinished file with this manifest; none where a new file is to be begun.
-fn resumable(partial: &Partial, journal: &Path, manifest: &CaptureManifest) -> Result<Option<Journal>, StoreError> {
-    if !partial.data().try_exists().map_err(StoreError::io(partial.data()))? {
-        return Ok(None);
-    }
-    let journal = match Journal::load(journal, partial.data()) {
-        Err(StoreError::JournalDamaged { .. }) if partial.force() => return Ok(None),
-        loaded => loaded?,
+/// The bytes of the datasets of [`layout::statistics_of`], in that order.
+pub(crate) fn measures(of: &ColumnStatistics) -> Vec<Vec<u8>> {
+    let subset = |of: &Statistics| {
+        let norm = [of.norm_mean, of.norm_second_moment, of.norm_max];
+        let [mean, second_moment] = [&of.mean, &of.second_moment].map(|values| values.as_bytes().to_vec());
+        let histogram = of.norms.counts().as_bytes().to_vec();
+        [of.count.as_bytes().to_vec(), mean, second_moment, norm.as_bytes().to_vec(), histogram]
     };
-    let Some(journal) = journal else { return Ok(None) };
-    let differences = crate::differences(&as_json(&journal.manifest), &as_json(manifest));
-    match (differences.is_empty(), partial.force()) {
-        (true, _) => Ok(Some(journal)),
-        (false, true) => Ok(None),
-        (false, false) => Err(StoreError::OtherSettings { partial: partial.data().to_owned(), differences }),
-    }
-}
-
-fn as_json(manifest: &CaptureManifest) -> serde_json::Value {
-    serde_json::to_value(manifest).expect("a manifest has string keys and finite numbers")
-}
-
-/// Lays out a new file, reserves its space, writes its manifest, and then its first journal.
-fn begin(partial: &Partial, journal_path: &Path, manifest: CaptureManifest) -> Result<Journal, StoreError> {
-    let path = partial.data();
-    durable::remove(journal_path)?;
-    durable::remove(path)?;
-    let json = serde_json::to_string(&manifest).expect("a manifest has string keys and finite numbers");
-    let needed = layout::file_bytes(&manifest, json.len());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let available = sys::available(folder).map_err(StoreError::io(folder))?;
-    if available < needed {
-        return Err(StoreError::DiskFull { path: partial.output().to_owned(), needed, available });
-    }
-    let begun = lay_out(partial, &manifest, &json);
-    if begun.is_err() {
-        // Half a layout helps nobody, and on a full disk it is in the way.
-        durable::remove(path)?;
-    }
-    begun?;
-    let statistics = manifest.hooks.iter().map(|hook| Accumulator::new(hook.d_in)).collect();
-    let journal = Journal { manifest, rows_done: 0, statistics };
-    journal.save(journal_path)?;
-    Ok(journal)
-}
-
-fn lay_out(partial: &Partial, manifest: &CaptureManifest, json: &str) -> Result<(), StoreError> {
-    let path = partial.data();
-    layout::create(path, manifest, json.len())?;
-    let located = Layout::locate(&layout::open(path)?, path, manifest)?;
-    let file = OpenOptions::new().write(true).open(path).map_err(StoreError::io(path))?;
-    let size = file.metadata().map_err(StoreError::io(path))?.len();
-    match sys::reserve(&file, size) {
-        Err(error) if error.kind() == ErrorKind::Unsupported => {}
-        reserved => reserved.map_err(|error| space_or_io(partial.output(), size, error))?,
-    }
-    write_at(&file, path, &located, layout::MANIFEST, 0, json.as_bytes())?;
-    file.sync_all().map_err(StoreError::io(path))?;
-    durable::sync_folder(path)
-}
-
-fn space_or_io(path: &Path, needed: u64, error: std::io::Error) -> StoreError {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            let available = sys::available(folder).unwrap_or(0);
-            StoreError::DiskFull { path: path.to_owned(), needed, available }
-        }
-        _ => StoreError::Io { path: path.to_owned(), source: error },
-    }
+    let outlier_norm = of.outlier_norm().as_bytes().to_vec();
+    [&of.all, &of.ordinary].into_iter().flat_map(subset).chain([outlier_norm]).collect()
 }

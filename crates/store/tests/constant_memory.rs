@@ -50,8 +50,14 @@ fn scan(set: &Arc<ActivationSet>) -> u64 {
 }
 
 fn shuffle(set: &Arc<ActivationSet>) -> u64 {
-    let config =
-        ShuffleConfig { seed: 0, batch_rows: 4096, memory_bytes: WINDOWS_BYTES, keep_special: false, columns: vec![0] };
+    let config = ShuffleConfig {
+        seed: 0,
+        batch_rows: 4096,
+        memory_bytes: WINDOWS_BYTES,
+        keep_special: false,
+        keep_outliers: false,
+        columns: vec![0],
+    };
     let mut source = Shuffled::new(set.clone(), &HeldOut::default(), &config).expect("opened");
     assert!(!source.is_exact());
     let (mut block, mut peak) = (RowBlock::default(), 0);

@@ -111,7 +111,14 @@ fn shuffling_a_chunked_dataset_serves_every_row() {
     packed.expect("created").write_raw(&values()).expect("written");
     file.close().expect("closed");
     let set = Arc::new(ActivationSet::open(&[place(&path, ":/a")]).expect("opened"));
-    let config = ShuffleConfig { seed: 0, batch_rows: N / 2, memory_bytes: 0, keep_special: false, columns: vec![0] };
+    let config = ShuffleConfig {
+        seed: 0,
+        batch_rows: N / 2,
+        memory_bytes: 0,
+        keep_special: false,
+        keep_outliers: false,
+        columns: vec![0],
+    };
     let mut source = Shuffled::new(set, &HeldOut::None, &config).expect("opened");
     let (mut block, mut rows) = (RowBlock::default(), Vec::new());
     for index in 0..2 {
@@ -163,7 +170,7 @@ proptest! {
         prop_assert_eq!(scanned(&set, &held_out, Part::All, block_rows), (0..n_rows).collect::<Vec<_>>());
         prop_assert_eq!(scanned(&set, &held_out, Part::HeldOut, block_rows + 1), held.clone());
 
-        let config = ShuffleConfig { seed, batch_rows: 1, memory_bytes: 1 << 20, keep_special: true, columns: vec![0] };
+        let config = ShuffleConfig { seed, batch_rows: 1, memory_bytes: 1 << 20, keep_special: true, keep_outliers: true, columns: vec![0] };
         let mut source = Shuffled::new(set, &held_out, &config).expect("opened");
         let (mut block, mut served) = (RowBlock::default(), Vec::new());
         for index in 0..source.rows_per_epoch() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use untangle_schema::{CaptureManifest, StoreDtype};
-use untangle_store::{ActivationSet, Partial, RowBlock, Rows, StoreError, StoreWriter};
+use untangle_store::{ActivationSet, Partial, RowBlock, StoreError, StoreWriter};
 
 fn open(path: &Path, manifest: &CaptureManifest) -> StoreWriter {
     StoreWriter::open(Partial::claim(path, false).expect("claimed"), manifest.clone()).expect("opened")
@@ -58,6 +58,7 @@ fn every_stored_type_survives_a_round_trip() {
         assert_eq!(block.rows, (7..31).collect::<Vec<u64>>());
         assert_eq!((&block.tokens, &block.documents), (&expected.tokens, &expected.documents));
         assert_eq!((&block.positions, &block.flags), (&expected.positions, &expected.flags));
+        assert_eq!(block.offsets, expected.offsets);
     }
 }
 
@@ -205,11 +206,7 @@ fn values_that_cannot_be_stored_are_refused_and_nothing_is_lost() {
     let mut refused = |value: f32| {
         let mut chunk = Chunk::new(&writer.manifest().clone(), 6..10);
         chunk.columns[0][5] = value;
-        let Chunk { tokens, documents, positions, flags, columns } = &chunk;
-        writer
-            .append(&Rows { tokens, documents, positions, flags, columns: &[&columns[0]] })
-            .expect_err("refused")
-            .to_string()
+        writer.append(&chunk.rows(&[&chunk.columns[0]])).expect_err("refused").to_string()
     };
     let text = refused(65520.0);
     assert!(
@@ -234,9 +231,7 @@ fn too_few_and_too_many_rows_are_refused() {
     let path = folder.path().join("x.h5");
     let mut writer = open(&path, &manifest(20, &[2]));
     let chunk = Chunk::new(writer.manifest(), 0..21);
-    let Chunk { tokens, documents, positions, flags, columns } = &chunk;
-    let rows = Rows { tokens, documents, positions, flags, columns: &[&columns[0]] };
-    assert!(matches!(writer.append(&rows), Err(StoreError::BadRows { .. })));
+    assert!(matches!(writer.append(&chunk.rows(&[&chunk.columns[0]])), Err(StoreError::BadRows { .. })));
     assert!(matches!(writer.finish(), Err(StoreError::Unfinished { done: 0, total: 20, .. })));
     assert!(!path.exists());
     let claim = Partial::claim(&path, false).expect("claimed");
@@ -250,4 +245,91 @@ fn a_file_that_no_disk_can_hold_is_refused_at_the_start() {
     let error = StoreWriter::open(claim, manifest(1 << 44, &[4096])).expect_err("refused");
     assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
     assert_eq!(names(folder.path()), Vec::<String>::new());
+}
+
+/// The rows of a file, with everything that is known about them.
+fn content(path: &Path) -> RowBlock {
+    let set = ActivationSet::open(&[path.to_str().expect("text")]).expect("opened");
+    let mut block = RowBlock::default();
+    let columns: Vec<usize> = (0..set.columns().len()).collect();
+    set.read_rows(0..set.n_rows(), &columns, &mut block).expect("read");
+    block
+}
+
+#[test]
+fn a_compressed_file_holds_the_same_and_is_the_same_after_an_interruption() {
+    for dtype in [StoreDtype::F32, StoreDtype::F16, StoreDtype::Bf16] {
+        let folder = folder();
+        let [plain, packed, again] = ["plain.h5", "packed.h5", "again.h5"].map(|name| folder.path().join(name));
+        let manifest = CaptureManifest { store_dtype: dtype, ..manifest(70_000, &[8, 3]) };
+        common::write(&plain, &manifest);
+        let mut steps = 0;
+        let mut writer = open(&packed, &manifest);
+        advance(&mut writer, 70_000, 10_000, 20_000);
+        let finished = writer.finish_compressed(&mut |done, total| {
+            steps += 1;
+            assert!(done <= total && total == 140_000);
+            true
+        });
+        assert_eq!(finished.expect("finished"), Some(packed.clone()));
+        let file = hdf5::File::open(&packed).expect("opened");
+        let chunk = file.dataset("activations/blocks.0.hook_resid_post").expect("there").chunk();
+        assert_eq!(chunk, Some(vec![(1 << 20) / (8 * dtype.size()), 8]), "a mebibyte of whole rows");
+        drop(file);
+        assert!(steps >= 4, "progress is told at every chunk, here {steps} times");
+
+        for stop in 0..3 {
+            let mut writer = open(&again, &manifest);
+            advance(&mut writer, 70_000, 9_999, 30_000);
+            let mut left = stop;
+            let given_up = writer.finish_compressed(&mut |_, _| {
+                left -= 1;
+                left >= 0
+            });
+            assert_eq!(given_up.expect("given up"), None);
+            assert!(!again.exists());
+        }
+        // As if it had been killed in the middle.
+        fs::write(folder.path().join("again.h5.partial.packed"), "half").expect("written");
+        let writer = open(&again, &manifest);
+        assert_eq!(writer.rows_done(), 70_000);
+        writer.finish_compressed(&mut |_, _| true).expect("finished");
+        assert!(fs::read(&packed).expect("read") == fs::read(&again).expect("read"));
+        assert_eq!(names(folder.path()), ["again.h5", "packed.h5", "plain.h5"]);
+        assert_eq!(content(&packed), content(&plain));
+        let sizes = [&packed, &plain].map(|path| fs::metadata(path).expect("there").len());
+        assert!(sizes[0] < sizes[1], "{sizes:?}");
+    }
+}
+
+#[test]
+fn offsets_norms_and_checksums_are_those_of_the_rows() {
+    let folder = folder();
+    let path = folder.path().join("x.h5");
+    let manifest = manifest(2500, &[4]);
+    common::write(&path, &manifest);
+    let file = hdf5::File::open(&path).expect("opened");
+    let read = |name: &str| file.dataset(name).expect(name);
+    let offsets = read("offsets").read_raw::<u64>().expect("numbers");
+    assert_eq!(offsets, Chunk::new(&manifest, 0..2500).offsets);
+    let hook = "blocks.0.hook_resid_post";
+    let norms = read(&format!("norms/{hook}")).read_raw::<f32>().expect("numbers");
+    let squares = |row| common::row(0, row, 4).iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    assert!((0..2500).all(|row| norms[row as usize] == squares(row).sqrt() as f32));
+
+    // CRC-32 bit by bit, as its definition has it.
+    let crc = |bytes: &[u8]| {
+        let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+        !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    };
+    let checksums = |name: &str| read(&format!("checksums/{name}")).read_raw::<u32>().expect("numbers");
+    let bytes: Vec<u8> = offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    assert_eq!(checksums("offsets"), bytes.chunks(8 * 1024).map(crc).collect::<Vec<_>>());
+    let rows: Vec<half::f16> = read(&format!("activations/{hook}")).read_raw().expect("numbers");
+    let bytes: Vec<u8> = rows.iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert_eq!(checksums(&format!("activations/{hook}")), bytes.chunks(2 * 4 * 1024).map(crc).collect::<Vec<_>>());
+    assert_eq!(
+        file.group("checksums").expect("a group").attr("rows").expect("there").read_scalar::<u32>().ok(),
+        Some(1024)
+    );
 }

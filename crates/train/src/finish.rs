@@ -19,7 +19,7 @@ const SAELENS_FORM: &str = "6.0.0";
 /// Where the training rows came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataProvenance {
-    /// File names of the store.
+    /// File names of the store; none where the rows came straight from a model.
     pub stores: Vec<String>,
     /// Hash over manifests and row counts.
     pub content: String,
@@ -29,13 +29,16 @@ pub struct DataProvenance {
     pub held_out: Value,
     /// Whether rows of special tokens were trained on.
     pub keep_special: bool,
+    /// Whether rows whose norm is an outlier (attention sinks) were trained on.
+    #[serde(default)]
+    pub keep_outliers: bool,
     /// Seed of the order of rows.
     pub order_seed: u64,
     /// Memory that rows were shuffled in; decides the order where the store is larger.
     pub shuffle_bytes: u64,
     /// Training rows of one epoch.
     pub rows_per_epoch: u64,
-    /// Manifest of the capture, where the rows came from one.
+    /// Manifest of the capture, where the rows came from one, or of the one that would give the same rows.
     pub capture: Option<CaptureManifest>,
 }
 

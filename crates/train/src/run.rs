@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use untangle_sae::Sae;
 use untangle_schema::sae::files;
 use untangle_schema::{Event, Observer, Unit};
-use untangle_store::{Lock, RowBlock, RowSource, differences, durable};
+use untangle_store::{Lock, RowBlock, RowSource, StoreError, differences, durable};
 
 /// A run to do.
 pub struct Job<'a> {
@@ -206,7 +206,6 @@ fn run_steps(
         aux_coefficient: plan.aux_coefficient as f32,
         dead_after: plan.dead_after,
     };
-    observer.event(Event::Started { task: "train", unit: Unit::Steps, done: state.step, total: steps });
     let mut log = Log::open(&place.partial.join(files::METRICS), state.step)?;
     let checkpoint_path = place.partial.join(CHECKPOINT);
     let (began, mut saved) = (Instant::now(), Instant::now());
@@ -214,7 +213,15 @@ fn run_steps(
     let mut last = Record::new(state.step, state.tokens, &Default::default(), scale.variance, 0.0, 0.0);
     std::thread::scope(|scope| {
         let feed = Feed::start(scope, source, state.step..steps);
-        while let Some(block) = feed.next() {
+        // A source that takes long to begin shows how far it is; the bar of the training comes behind that.
+        let mut first = feed.next();
+        observer.event(Event::Started { task: "train", unit: Unit::Steps, done: state.step, total: steps });
+        while let Some(block) = first.take().or_else(|| feed.next()) {
+            if let Err(StoreError::Interrupted) = block {
+                log.flush()?;
+                checkpoint::save(state, scale, &checkpoint_path)?;
+                return Err(TrainError::Interrupted { step: state.step });
+            }
             let block = block?;
             let lr = plan.schedule.at(state.step);
             let report = step(state, &block.columns[0], lr, &settings, &mut workspace)?;

@@ -64,6 +64,7 @@ fn provenance(rows_per_epoch: u64) -> DataProvenance {
         column: "x".to_owned(),
         held_out: json!(null),
         keep_special: true,
+        keep_outliers: true,
         order_seed: 4,
         shuffle_bytes: 0,
         rows_per_epoch,

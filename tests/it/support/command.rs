@@ -54,6 +54,24 @@ impl Untangle {
         self.arg(name).arg(value)
     }
 
+    /// Sets a variable of the environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Removes a variable of the environment.
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.0.env_remove(name);
+        self
+    }
+
+    /// Pipes a file in.
+    pub(crate) fn reading(mut self, path: &Path) -> Self {
+        self.0.stdin(std::fs::File::open(path).expect("the file exists"));
+        self
+    }
+
     /// The command itself, for tests that treat the process in their own way.
     pub(crate) fn command(self) -> Command {
         self.0

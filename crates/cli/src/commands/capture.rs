@@ -1,23 +1,25 @@
 //! `untangle capture`: what passes a model's hook points while it reads text, written to a store.
 
-use super::options::{Bos, ComputeArgs, load_model, parse_hook};
-use super::text::Text;
+use super::options::{Bos, ComputeArgs, load_model_and_reference, parse_hook};
+use super::text::{Text, TextArgs};
 use crate::context::Context;
 use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture};
+use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture_compared};
 use untangle_model::LanguageModel;
-use untangle_schema::{CaptureManifest, HookPoint, StoreDtype};
+use untangle_schema::{CaptureManifest, HookPoint, ShardId, Site, StoreDtype};
 
 /// Record a model's activations over text, several hook points in one pass, into a store
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
-    /// Model directory in Hugging Face form, or organism[:STAGE]
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Text files (documents are separated by <|endoftext|> lines), or organism[:PART] for documents of its world
+    /// Files or folders of text: .txt (documents between <|endoftext|> lines), .jsonl, .parquet, all but the last also
+    /// as .gz or .zst; - for standard input, dataset:OWNER/NAME[/SPLIT] of the hub, organism[:PART] for documents of its
+    /// world
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     text: Vec<PathBuf>,
     /// Hook points in TransformerLens names, such as blocks.2.hook_resid_post; * and ? mean all that fit:
@@ -30,10 +32,15 @@ pub(crate) struct CaptureArgs {
     /// Tokens per context [default: 128, or what the model takes]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Tokens to capture at most [default: the whole text; 1,000,000 of the organism's world, which has no end]
+    /// Capture only the I-th of N parts, from 1/N to N/N, for job arrays: documents are dealt one by one, and all N
+    /// stores given together are read as one
+    #[arg(long, value_name = "I/N")]
+    shard: Option<ShardId>,
+    /// Tokens to capture at most, of all shards together [default: the whole text; 1,000,000 of the organism's world,
+    /// which has no end]
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
-    /// Contexts per forward pass [default: about 4096 tokens]
+    /// Contexts per forward pass [default: about 2048 tokens]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Element type of the stored activations
@@ -42,9 +49,15 @@ pub(crate) struct CaptureArgs {
     /// Beginning-of-sequence token before contexts and documents
     #[arg(long, value_enum, default_value = "auto")]
     bos: Bos,
+    /// Compress the activations in the end, losslessly (gzip, which every HDF5 library reads): smaller files that are
+    /// slower to read
+    #[arg(long)]
+    compress: bool,
     /// Replace a finished store, and discard an unfinished one of other settings
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    reading: TextArgs,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -78,7 +91,7 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
     args.hook.iter().filter(|name| !is_pattern(name)).try_for_each(|name| parse_hook(name).map(|_| ()))?;
     NamedModel::find(&args.model)?;
     Text::check(&args.text)?;
-    let model = load_model(&args.model, args.compute, context)?;
+    let (model, reference) = load_model_and_reference(&args.model, &args.compute, context)?;
     let hooks = hooks_of(&args.hook, &model)?;
     let config = CaptureConfig {
         context: args.context,
@@ -86,31 +99,37 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         tokens: args.tokens,
         store: args.store.into(),
         bos: args.bos.into(),
+        shard: args.shard,
+        compress: args.compress,
         force: args.force,
         ..CaptureConfig::new(hooks, args.out.clone())
     };
-    let text = Text::find(&args.text, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
-    let captured = capture_text(&config, text.files(), &model, context)?;
+    let text = Text::find(&args.text, &args.reading, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let captured = capture_text(&config, text.corpus(), &model, reference, context)?;
     let manifest = &captured.manifest;
-    context.output.result(&json!({ "store": captured.path, "manifest": manifest }), |out| {
-        let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
-        let (rows, documents) = (manifest.n_rows, manifest.n_documents);
-        writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
-    })
+    context.output.result(
+        &json!({ "store": captured.path, "manifest": manifest, "rounding": captured.rounding }),
+        |out| {
+            let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
+            let (rows, documents) = (manifest.n_rows, manifest.n_documents);
+            writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
+        },
+    )
 }
 
 fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?'])
 }
 
-/// The hook points that names and patterns mean, each once. A pattern means only what has rows of a fixed width, which
-/// attention patterns have not.
+/// The hook points that names and patterns mean, each once. A pattern means attention patterns only where it names them:
+/// they are wide, and keep the model from its faster attention.
 fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookPoint>> {
     let mut hooks = Vec::new();
     for name in names {
         let meant = if is_pattern(name) { model.hook_points_of(name)? } else { vec![parse_hook(name)?] };
         for point in meant {
-            let wanted = !is_pattern(name) || model.width_of(point).is_ok();
+            let attention = matches!(point, HookPoint::Block { site: Site::AttnPattern, .. });
+            let wanted = !is_pattern(name) || !attention || name.ends_with(Site::AttnPattern.name());
             if wanted && !hooks.contains(&point) {
                 hooks.push(point);
             }
@@ -119,35 +138,38 @@ fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookP
     Ok(hooks)
 }
 
-/// Captures, or continues an interrupted capture of the same settings.
+/// Captures, or continues an interrupted capture of the same settings. `reference` is the same model in f32, where what
+/// its arithmetic costs is to be told.
 pub(crate) fn capture_text(
     config: &CaptureConfig,
-    text: &[PathBuf],
+    corpus: &Corpus,
     model: &LanguageModel,
+    reference: Option<LanguageModel>,
     context: &Context,
 ) -> anyhow::Result<Captured> {
-    let corpus = Corpus::open(text)?;
-    let plan = CapturePlan::new(config, model)?;
-    context.progress.note(&describe(&plan.settings(&corpus)));
-    Ok(capture(&plan, model, &corpus, &context.progress)?)
+    let config = CaptureConfig { threads: Some(context.threads), ..config.clone() };
+    let plan = CapturePlan::new(&config, model)?;
+    context.progress.note(&describe(&plan.settings(corpus)));
+    Ok(capture_compared(&plan, model, reference, corpus, &context.progress)?)
 }
 
 /// Whether a finished store is what this capture would make. The rows themselves are not compared.
 pub(crate) fn is_capture_of(
     manifest: Option<&CaptureManifest>,
     config: &CaptureConfig,
-    text: &[PathBuf],
+    corpus: &Corpus,
     model: &LanguageModel,
 ) -> anyhow::Result<bool> {
-    let settings = CapturePlan::new(config, model)?.settings(&Corpus::open(text)?);
+    let settings = CapturePlan::new(config, model)?.settings(corpus);
     let Some(manifest) = manifest.and_then(|manifest| serde_json::to_value(manifest).ok()) else { return Ok(false) };
     let same = |key: &str| settings[key] == manifest[key];
-    let keys = ["model", "hooks", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
+    let decided = ["model", "hooks", "shard", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
+    let mut keys = decided.into_iter().chain(["chat_template_sha256"]);
     // A capture that stops at a number of tokens does not come to the last files.
     let read = manifest["corpus"].as_array().map_or(&[][..], |files| files);
     let named = settings["text"].as_array().map_or(&[][..], |files| files);
-    let same_file = |(a, b): (&Value, &Value)| a["name"] == b["name"] && a["bytes"] == b["bytes"];
-    Ok(keys.into_iter().all(same) && read.len() <= named.len() && read.iter().zip(named).all(same_file))
+    let same_file = |(a, b): (&Value, &Value)| ["name", "bytes", "field"].iter().all(|key| a[key] == b[key]);
+    Ok(keys.all(same) && read.len() <= named.len() && read.iter().zip(named).all(same_file))
 }
 
 /// Everything that the plan decided, in one line.

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use std::fs;
 use std::path::Path;
 use untangle_sae::Sae;
+use untangle_schema::CaptureManifest;
 use untangle_schema::capture::CorpusFile;
 use untangle_schema::sae::files;
 use untangle_store::{ActivationSet, HeldOut, Part};
@@ -26,6 +27,8 @@ struct Training {
     content: String,
     /// The texts that were captured; none where the rows came as a matrix.
     corpus: Vec<CorpusFile>,
+    /// The capture that gave the rows, or that would have given the same.
+    capture: Option<CaptureManifest>,
 }
 
 /// What is known of the rows of a store.
@@ -47,7 +50,19 @@ impl Training {
         Some(Training {
             held_out: serde_json::from_value(data.held_out).ok()?,
             content: data.content,
-            corpus: data.capture.map(|capture| capture.corpus).unwrap_or_default(),
+            corpus: data.capture.as_ref().map(|capture| capture.corpus.clone()).unwrap_or_default(),
+            capture: data.capture,
+        })
+    }
+
+    /// Whether the rows of another capture are the same tokens of the same documents, so that the held-out rule divides
+    /// both alike: at other hook points, in another type, of another model with this tokenizer.
+    fn has_rows_of(&self, other: &CaptureManifest) -> bool {
+        self.capture.as_ref().is_some_and(|own| {
+            let tokens = own.model.tokenizer_sha256 == other.model.tokenizer_sha256 && own.corpus == other.corpus;
+            let counts = (own.n_rows, own.n_documents) == (other.n_rows, other.n_documents);
+            let texts = (&own.chat_template_sha256, own.shard) == (&other.chat_template_sha256, other.shard);
+            tokens && texts && counts && (own.context, own.bos_token) == (other.context, other.bos_token)
         })
     }
 
@@ -100,7 +115,12 @@ impl Dictionary {
     /// Which part of `store` is meant, and what its rows are to the dictionary.
     pub(crate) fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
         let corpus = store.manifest().map_or(&[][..], |manifest| &manifest.corpus);
-        let seen = self.training.as_ref().map_or(Seen::Never, |t| t.seen(&store.content_identity(), corpus));
+        let same_rows = |training: &Training| store.manifest().is_some_and(|manifest| training.has_rows_of(manifest));
+        let seen = match &self.training {
+            None => Seen::Never,
+            Some(training) if same_rows(training) => Seen::ByRule,
+            Some(training) => training.seen(&store.content_identity(), corpus),
+        };
         let recorded = self.training.as_ref().filter(|_| seen == Seen::ByRule).map(|t| t.held_out.clone());
         judges(seen, recorded, rows)
     }
@@ -135,13 +155,17 @@ mod tests {
     use super::*;
 
     fn file(sha256: &str) -> CorpusFile {
-        CorpusFile { name: "a.txt".into(), bytes: 1, sha256: sha256.into() }
+        CorpusFile { name: "a.txt".into(), bytes: 1, sha256: sha256.into(), field: None }
     }
 
     #[test]
     fn rows_of_a_store_that_shares_a_text_with_the_training_are_in_doubt() {
-        let training =
-            Training { held_out: HeldOut::LastRows(9), content: "ab".into(), corpus: vec![file("1"), file("2")] };
+        let training = Training {
+            held_out: HeldOut::LastRows(9),
+            content: "ab".into(),
+            corpus: vec![file("1"), file("2")],
+            capture: None,
+        };
         assert_eq!(training.seen("ab", &[file("1"), file("2")]), Seen::ByRule);
         assert_eq!(training.seen("ba", &[file("2"), file("1")]), Seen::Perhaps, "in another order");
         assert_eq!(training.seen("a", &[file("1")]), Seen::Perhaps, "one of the two");

@@ -2,7 +2,7 @@
 
 use super::dictionary::{Dictionary, Judges, Rows};
 use super::options::{ComputeArgs, load_model, open_store};
-use super::text::Text;
+use super::text::{Text, TextArgs};
 use super::text_store::TextStore;
 use super::truth::{self, TruthArgs};
 use crate::context::Context;
@@ -29,10 +29,12 @@ pub(crate) struct EvaluateArgs {
     /// Stores or matrices; of the store that a dictionary was trained on, only the held-out part is used
     #[arg(long, value_name = "STORE", num_args = 1.., required_unless_present_any = ["text", "concepts"])]
     store: Vec<String>,
-    /// Model directory, or organism[:STAGE]: measure what the reconstruction costs the model when it is spliced in
+    /// Model directory, owner/name of the hub, or organism[:STAGE]: measure what the reconstruction costs the model when
+    /// it is spliced in
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// Text files to evaluate on instead of a store, or organism:test for unseen documents of its world; needs --model
+    /// Text to evaluate on instead of a store, as capture takes it; organism:test for unseen documents of its world;
+    /// needs --model
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "model", conflicts_with = "store")]
     text: Vec<PathBuf>,
     /// Rows to use
@@ -41,6 +43,8 @@ pub(crate) struct EvaluateArgs {
     /// Contexts to run the model on at most
     #[arg(long, value_name = "N", default_value_t = 512)]
     contexts: usize,
+    #[command(flatten)]
+    reading: TextArgs,
     #[command(flatten)]
     truth: TruthArgs,
     #[command(flatten)]
@@ -65,13 +69,13 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
     let dictionaries = args.sae.iter().map(|dir| Dictionary::load(dir)).collect::<anyhow::Result<Vec<_>>>()?;
-    let model = args.model.as_deref().map(|dir| load_model(dir, args.compute, context)).transpose()?;
+    let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {
         dictionaries.iter().try_for_each(|dictionary| check_model(&dictionary.sae, model))?;
     }
     let truth = match (&model, &args.truth.concepts) {
-        (Some(model), Some(_)) => truth::reports(&args.truth, &dictionaries, model, args.compute, context)?,
+        (Some(model), Some(_)) => truth::reports(&args.truth, &dictionaries, model, &args.compute, context)?,
         _ => Vec::new(),
     };
     if args.store.is_empty() && args.text.is_empty() {
@@ -81,7 +85,7 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     for dictionary in &dictionaries {
         let one = match &model {
             Some(model) if !args.text.is_empty() => {
-                let store = TextStore::capture(dictionary, model, &args.text, context)?;
+                let store = TextStore::capture(dictionary, model, (&args.text, &args.reading), context)?;
                 measure(dictionary, &store.set, args.rows, Some(model), args.contexts, context)?
             }
             model => measure(dictionary, &open_store(&args.store)?, args.rows, model.as_ref(), args.contexts, context)?,
@@ -128,14 +132,18 @@ pub(crate) fn measure(
     Ok(Measured { sae: dictionary.name.clone(), part: name, evaluation, ce })
 }
 
+/// The line that is left out where there are none.
+const OUTLIERS: &str = "rows with an outlier's norm";
+
 /// Metrics down, dictionaries across.
 pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
     type Cell = fn(&Measured) -> Option<String>;
-    let lines: [(&str, Cell); 12] = [
+    let lines: [(&str, Cell); 13] = [
         ("", |m| Some(m.sae.clone())),
         ("rows", |m| Some(m.part.to_owned())),
         ("ordinary rows", |m| Some(ordinary_rows(&m.evaluation).to_string())),
         ("rows of special tokens", |m| Some(m.evaluation.special_rows.to_string())),
+        (OUTLIERS, |m| Some(m.evaluation.outlier_rows.to_string())),
         ("FVU", |m| Some(bracketed(m.evaluation.fvu, m.evaluation.fvu_interval, 4))),
         ("FVU without special tokens", |m| {
             let e = &m.evaluation;
@@ -155,12 +163,13 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
         let cells: Option<Vec<String>> = measured.iter().map(cell).collect();
         Some(std::iter::once(name.to_owned()).chain(cells?).collect())
     };
-    lines.into_iter().filter_map(row).collect()
+    let outliers = measured.iter().any(|m| m.evaluation.outlier_rows > 0);
+    lines.into_iter().filter(|(name, _)| outliers || *name != OUTLIERS).filter_map(row).collect()
 }
 
-/// Rows besides special tokens: the N of "dead".
+/// Rows besides special tokens and outliers: the N of "dead".
 pub(crate) fn ordinary_rows(evaluation: &Evaluation) -> u64 {
-    evaluation.rows - evaluation.special_rows
+    evaluation.rows - evaluation.special_rows - evaluation.outlier_rows
 }
 
 fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     let store = open_store(&args.store)?;
     let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;
     let corpus = Corpus::new(store, &dictionary.sae, held_out)?;
-    let model = args.model.as_deref().map(|dir| load_model(dir, args.compute, context)).transpose()?;
+    let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     let plan = FeaturesPlan { top: args.examples, sampled: args.sampled, seed: args.seed, ..FeaturesPlan::default() };
     let (sae, name) = (&dictionary.sae, &dictionary.name);
     let report = features(sae, name, &corpus, model.as_ref(), &plan, &args.out, args.force, &context.progress)?;

@@ -1,9 +1,8 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
-use super::options::open_store;
+use super::inspect_store;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::output::table;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fs;
@@ -13,9 +12,8 @@ use untangle_interpret::Database;
 use untangle_model::ModelConfig;
 use untangle_organism::bundled;
 use untangle_sae::Sae;
-use untangle_schema::CaptureManifest;
 use untangle_schema::sae::files;
-use untangle_store::{ActivationSet, HeldOut};
+use untangle_store::HeldOut;
 use untangle_train::TrainingRecord;
 
 /// Show what an activation store, a dictionary, a feature database or a model holds
@@ -25,6 +23,9 @@ pub(crate) struct InspectArgs {
     /// (.db), or organism[:STAGE]
     #[arg(value_name = "FILE")]
     file: String,
+    /// Read every row of a store as well: its checksums, norms and statistics must be those of the rows
+    #[arg(long)]
+    verify: bool,
 }
 
 pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
@@ -49,49 +50,7 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     if path.extension().is_some_and(|extension| extension == "db") {
         return database(path, context);
     }
-    store(&args.file, context)
-}
-
-fn store(place: &str, context: &Context) -> anyhow::Result<()> {
-    let store = open_store(&[place.to_owned()])?;
-    let columns: Vec<_> = (0..store.columns().len()).map(|column| column_json(&store, column)).collect();
-    let value = json!({ "kind": "store", "rows": store.n_rows(), "columns": columns, "manifest": store.manifest() });
-    context.output.result(&value, |out| {
-        writeln!(out, "{}: {} rows", store.name(), store.n_rows())?;
-        if let Some(manifest) = store.manifest() {
-            write_manifest(out, manifest)?;
-        }
-        let head = ["column", "width", "type", "mean norm", "largest norm"].map(str::to_owned).to_vec();
-        let rows = (0..columns.len()).map(|column| column_row(&store, column));
-        table(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>(), &[0])
-    })
-}
-
-fn column_json(store: &ActivationSet, index: usize) -> Value {
-    let column = &store.columns()[index];
-    let statistics = store.statistics(index).map(|s| {
-        json!({ "ordinary_rows": s.ordinary.count, "norm_mean": s.ordinary.norm_mean, "norm_max": s.ordinary.norm_max })
-    });
-    json!({ "name": column.name, "d": column.d, "dtype": column.dtype, "statistics": statistics })
-}
-
-fn column_row(store: &ActivationSet, index: usize) -> Vec<String> {
-    let column = &store.columns()[index];
-    let norms = store.statistics(index).map(|s| [s.ordinary.norm_mean, s.ordinary.norm_max].map(|n| format!("{n:.3}")));
-    let [mean, max] = norms.unwrap_or_else(|| ["-", "-"].map(str::to_owned));
-    vec![column.name.clone(), column.d.to_string(), column.dtype.to_string(), mean, max]
-}
-
-fn write_manifest(out: &mut dyn Write, manifest: &CaptureManifest) -> io::Result<()> {
-    let model = &manifest.model;
-    let hash: String = model.weights_sha256.chars().take(12).collect();
-    writeln!(out, "model      {} ({}, weights {hash}…)", model.name, model.model_type)?;
-    let corpus: Vec<_> = manifest.corpus.iter().map(|file| file.name.as_str()).collect();
-    writeln!(out, "corpus     {}: {} documents", corpus.join(", "), manifest.n_documents)?;
-    let bos = manifest.bos_token.map_or("none".to_owned(), |id| format!("token {id}"));
-    writeln!(out, "contexts   {} tokens, beginning-of-sequence: {bos}", manifest.context)?;
-    writeln!(out, "computed   in {}, stored as {}", manifest.compute_dtype, manifest.store_dtype)?;
-    writeln!(out, "written    by untangle {}", manifest.tool_version)
+    inspect_store::run(&args.file, args.verify, context)
 }
 
 fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {

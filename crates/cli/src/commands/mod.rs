@@ -11,6 +11,8 @@ pub(crate) mod encode;
 pub(crate) mod evaluate;
 pub(crate) mod features;
 pub(crate) mod inspect;
+mod inspect_store;
+mod live;
 pub(crate) mod organism;
 pub(crate) mod search;
 pub(crate) mod show;

@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 use std::path::Path;
 use std::sync::Arc;
 use tch::Kind;
-use untangle_model::{LanguageModel, LoadOptions};
+use untangle_model::{LanguageModel, LoadOptions, threads};
 use untangle_schema::{BosPolicy, HookPoint};
 use untangle_store::ActivationSet;
 
 /// Where and in which arithmetic a model runs.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ComputeArgs {
     /// Arithmetic of the model; auto is f32 on a CPU and bf16 on a GPU
     #[arg(long, value_enum, default_value = "auto")]
@@ -21,6 +21,9 @@ pub(crate) struct ComputeArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub(crate) device: DeviceChoice,
+    /// Branch, tag or commit of a model of the hub [default: main]
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
 }
 
 /// Arithmetic.
@@ -55,29 +58,38 @@ impl From<Bos> for BosPolicy {
     }
 }
 
+impl Dtype {
+    /// The kind of a model's parameters on a device.
+    fn kind(self, device: tch::Device) -> Kind {
+        match self {
+            Dtype::F32 => Kind::Float,
+            Dtype::Bf16 => Kind::BFloat16,
+            Dtype::Auto if device == tch::Device::Cpu => Kind::Float,
+            Dtype::Auto => Kind::BFloat16,
+        }
+    }
+}
+
 /// Loads the model that a MODEL argument names.
-pub(crate) fn load_model(name: &Path, compute: ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
-    let model = NamedModel::find(name)?;
+pub(crate) fn load_model(name: &Path, compute: &ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
+    let model = NamedModel::find(name)?.at(compute.revision.as_deref())?;
     let device = context.device(compute.device);
-    let kind = match compute.dtype {
-        Dtype::F32 => Kind::Float,
-        Dtype::Bf16 => Kind::BFloat16,
-        Dtype::Auto if device == tch::Device::Cpu => Kind::Float,
-        Dtype::Auto => Kind::BFloat16,
-    };
-    let model = model.load(&LoadOptions { kind, device })?;
-    tch::set_num_threads(model_threads(&model, context.threads));
+    let model = model.load(&LoadOptions { kind: compute.dtype.kind(device), device }, context)?;
+    threads::give_this_thread(threads::worthwhile(model.d_model(), context.threads));
     Ok(model)
 }
 
-/// Narrower models than this run on one of libtorch's threads.
-const WIDTH_WORTH_THREADS: usize = 256;
-
-/// libtorch divides every single product among its threads and has them wait for each other, spinning. For narrow
-/// models that costs more than it gives: at width 64, one thread reads 105,000 tokens/s and two, on a machine that has
-/// other work as well, 6,000.
-fn model_threads(model: &LanguageModel, threads: usize) -> i32 {
-    if model.d_model() < WIDTH_WORTH_THREADS { 1 } else { i32::try_from(threads).unwrap_or(i32::MAX) }
+/// The same, and where the model does not compute in f32, once more in f32, for comparison.
+pub(crate) fn load_model_and_reference(
+    name: &Path,
+    compute: &ComputeArgs,
+    context: &Context,
+) -> anyhow::Result<(LanguageModel, Option<LanguageModel>)> {
+    let exact = load_model(name, &ComputeArgs { dtype: Dtype::F32, ..compute.clone() }, context)?;
+    match compute.dtype.kind(exact.device()) {
+        Kind::Float => Ok((exact, None)),
+        kind => Ok((exact.in_kind(kind)?, Some(exact))),
+    }
 }
 
 /// Reads a hook name. One that Untangle does not know is bad input, like one that the model lacks.

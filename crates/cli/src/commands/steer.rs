@@ -10,13 +10,13 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::{Database, Edit, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep};
-use untangle_model::{GenerateOptions, Sampling};
+use untangle_model::{Conversation, GenerateOptions, Sampling};
 use untangle_sae::Sae;
 
 /// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
 #[derive(Debug, Args)]
 pub(crate) struct SteerArgs {
-    /// Model directory in Hugging Face form, or organism[:STAGE]
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Dictionary directory
@@ -29,6 +29,9 @@ pub(crate) struct SteerArgs {
     /// Text to continue
     #[arg(long, value_name = "TEXT")]
     prompt: String,
+    /// The prompt is what a user says, and the model replies: by its chat template
+    #[arg(long)]
+    chat: bool,
     /// Feature database, for labels and for strengths with x
     #[arg(long, value_name = "FEATURES.db")]
     features: Option<PathBuf>,
@@ -102,8 +105,13 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
             resolve(&specs, database.as_ref(), sae.d_sae())
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let model = load_model(&args.model, args.compute, context)?;
-    let results = sweep(&model, &sae, &edits, &args.prompt, &options(args))?;
+    let model = load_model(&args.model, &args.compute, context)?;
+    let prompt = if args.chat {
+        model.tokenizer()?.chat_template()?.render(&Conversation::of_user(&args.prompt), true)?
+    } else {
+        args.prompt.clone()
+    };
+    let results = sweep(&model, &sae, &edits, &prompt, &options(args))?;
     let steered: Vec<_> = values
         .into_iter()
         .zip(edits)

@@ -3,7 +3,7 @@
 use super::capture::capture_text;
 use super::dictionary::Dictionary;
 use super::options::open_store;
-use super::text::Text;
+use super::text::{Text, TextArgs};
 use crate::context::Context;
 use crate::scratch::Scratch;
 use std::path::PathBuf;
@@ -29,11 +29,11 @@ impl TextStore {
     pub(crate) fn capture(
         dictionary: &Dictionary,
         model: &LanguageModel,
-        text: &[PathBuf],
+        (text, reading): (&[PathBuf], &TextArgs),
         context: &Context,
     ) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
-        let text = Text::find(text, WORLD_TOKENS, model, context)?;
+        let text = Text::find(text, reading, WORLD_TOKENS, model, context)?;
         let metadata = &dictionary.sae.config().metadata;
         let config = CaptureConfig {
             context: metadata.context_size,
@@ -41,7 +41,7 @@ impl TextStore {
             store: StoreDtype::F32,
             ..CaptureConfig::new(vec![point_of(&dictionary.sae)?], scratch.path().join("text.h5"))
         };
-        let captured = capture_text(&config, text.files(), model, context)?;
+        let captured = capture_text(&config, text.corpus(), model, None, context)?;
         let set = open_store(&[captured.path.to_string_lossy().into_owned()])?;
         Ok(TextStore { set, _scratch: scratch })
     }

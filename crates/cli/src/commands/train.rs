@@ -1,5 +1,6 @@
 //! `untangle train`: activations to a dictionary that SAELens loads.
 
+use super::live::{LiveArgs, train_live};
 use super::options::{Dtype, choose_column, open_store};
 use crate::context::Context;
 use crate::device::DeviceChoice;
@@ -13,18 +14,18 @@ use untangle_sae::{Precision, Sae};
 use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
 use untangle_train::{DataProvenance, Job, TrainConfig, TrainPlan, Width, train};
 
-/// Train a sparse autoencoder on stored activations; the result is a directory that SAELens loads
+/// Train a sparse autoencoder on stored activations, or on a model's while it reads; SAELens loads the result
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key); several read as one
-    #[arg(value_name = "STORE", required = true)]
+    #[arg(value_name = "STORE", required_unless_present = "model")]
     store: Vec<String>,
     /// Directory of the finished dictionary
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Column of the store, where it has several
+    pub(super) out: PathBuf,
+    /// Column of the store, where it has several, or hook point of the model
     #[arg(long, value_name = "NAME")]
-    hook: Option<String>,
+    pub(super) hook: Option<String>,
     /// Architecture
     #[arg(long, value_enum, default_value = "topk")]
     arch: Architecture,
@@ -39,7 +40,7 @@ pub(crate) struct TrainArgs {
     expansion: f64,
     /// Training tokens, repetitions included [default: whole passes, at least two million]
     #[arg(long, value_name = "N")]
-    tokens: Option<u64>,
+    pub(super) tokens: Option<u64>,
     /// Rows per step
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch)]
     batch: usize,
@@ -51,14 +52,19 @@ pub(crate) struct TrainArgs {
     held_out: HeldOutChoice,
     /// Train on rows of special tokens (beginning of sequence and the like) too
     #[arg(long)]
-    keep_special: bool,
+    pub(super) keep_special: bool,
+    /// Train on rows whose norm is an outlier (ten times the median and more: attention sinks) too
+    #[arg(long)]
+    pub(super) keep_outliers: bool,
     /// Replace a finished dictionary, and discard an unfinished run of other settings
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     #[command(flatten)]
     optimiser: OptimiserArgs,
     #[command(flatten)]
-    machine: MachineArgs,
+    pub(super) machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) live: LiveArgs,
 }
 
 /// How weights are updated.
@@ -91,16 +97,16 @@ struct OptimiserArgs {
 /// What the machine has to do with it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]
-struct MachineArgs {
+pub(super) struct MachineArgs {
     /// Steps between checkpoints [default: one every two minutes]
     #[arg(long, value_name = "STEPS")]
     checkpoint_every: Option<u64>,
     /// Arithmetic of the encoder product; auto is bf16 where the CPU is fast at it
     #[arg(long, value_enum, default_value = "auto")]
     dtype: Dtype,
-    /// auto or cpu; training on CUDA is not supported, so cuda falls back to the CPU
+    /// auto, cpu or cuda: where the model of --model runs; training itself has no CUDA form and uses the CPU
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    device: DeviceChoice,
+    pub(super) device: DeviceChoice,
     /// Memory in MiB in which rows are shuffled; where all rows fit, their order is an exact permutation
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     shuffle_memory: u64,
@@ -161,6 +167,8 @@ pub(crate) struct Request<'a> {
     pub(crate) held_out: HeldOut,
     /// Whether rows of special tokens are read.
     pub(crate) keep_special: bool,
+    /// Whether rows with an outlier's norm are read.
+    pub(crate) keep_outliers: bool,
     /// Memory in bytes in which rows are shuffled.
     pub(crate) shuffle_bytes: u64,
     /// Where the dictionary goes.
@@ -175,49 +183,70 @@ pub(crate) struct Request<'a> {
 pub(crate) const SHUFFLE_BYTES: u64 = 1 << 30;
 
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
-    if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
-        context.progress.warning("using the CPU: training has no CUDA form in this version");
-    }
     let Architecture::Topk = args.arch;
-    let store = open_store(&args.store)?;
-    let column = choose_column(&store, args.hook.as_deref())?;
-    let request = Request {
-        store,
-        column,
-        config: config(args),
-        held_out: args.held_out.0.clone(),
-        keep_special: args.keep_special,
-        shuffle_bytes: args.machine.shuffle_memory.saturating_mul(1 << 20),
-        out: &args.out,
-        force: args.force,
-        checkpoint_every: args.machine.checkpoint_every,
+    let (sae, plan) = match &args.live.model {
+        Some(model) => train_live(args, model, context)?,
+        None => train_stored(args, context)?,
     };
-    let (sae, plan) = train_dictionary(&request, context)?;
     context.output.result(&json!({ "sae": args.out, "config": sae.config(), "plan": plan }), |out| {
         let (path, name, d_sae, k) = (args.out.display(), &plan.architecture, plan.d_sae, plan.k);
         writeln!(out, "{path}: {name} dictionary of {d_sae} features, k {k}; SAELens loads it as it is")
     })
 }
 
-fn config(args: &TrainArgs) -> TrainConfig {
-    TrainConfig {
-        width: args.d_sae.map_or(Width::Expansion(args.expansion), Width::Features),
-        k: args.k,
-        tokens: args.tokens,
-        batch: args.batch,
-        lr: args.optimiser.lr.0,
-        warm_up: args.optimiser.warm_up,
-        decay: args.optimiser.decay,
-        seed: args.seed,
-        clip_norm: Some(args.optimiser.clip_norm).filter(|norm| *norm != 0.0),
-        aux_coefficient: args.optimiser.aux_k,
-        dead_after: args.optimiser.dead_after,
-        normalise: !args.optimiser.no_normalise,
-        precision: match args.machine.dtype {
-            Dtype::Auto => None,
-            Dtype::F32 => Some(Precision::F32),
-            Dtype::Bf16 => Some(Precision::Bf16),
-        },
+fn train_stored(args: &TrainArgs, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
+    if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
+        context.progress.warning("using the CPU: training has no CUDA form in this version");
+    }
+    let store = open_store(&args.store)?;
+    let column = choose_column(&store, args.hook.as_deref())?;
+    let request = Request {
+        store,
+        column,
+        config: args.config(),
+        held_out: args.held_out(),
+        keep_special: args.keep_special,
+        keep_outliers: args.keep_outliers,
+        shuffle_bytes: args.shuffle_bytes(),
+        out: &args.out,
+        force: args.force,
+        checkpoint_every: args.machine.checkpoint_every,
+    };
+    train_dictionary(&request, context)
+}
+
+impl TrainArgs {
+    /// What is asked of the training.
+    pub(super) fn config(&self) -> TrainConfig {
+        TrainConfig {
+            width: self.d_sae.map_or(Width::Expansion(self.expansion), Width::Features),
+            k: self.k,
+            tokens: self.tokens,
+            batch: self.batch,
+            lr: self.optimiser.lr.0,
+            warm_up: self.optimiser.warm_up,
+            decay: self.optimiser.decay,
+            seed: self.seed,
+            clip_norm: Some(self.optimiser.clip_norm).filter(|norm| *norm != 0.0),
+            aux_coefficient: self.optimiser.aux_k,
+            dead_after: self.optimiser.dead_after,
+            normalise: !self.optimiser.no_normalise,
+            precision: match self.machine.dtype {
+                Dtype::Auto => None,
+                Dtype::F32 => Some(Precision::F32),
+                Dtype::Bf16 => Some(Precision::Bf16),
+            },
+        }
+    }
+
+    /// What training does not read.
+    pub(super) fn held_out(&self) -> HeldOut {
+        self.held_out.0.clone()
+    }
+
+    /// Memory in bytes in which rows are shuffled.
+    pub(super) fn shuffle_bytes(&self) -> u64 {
+        self.machine.shuffle_memory.saturating_mul(1 << 20)
     }
 }
 
@@ -229,6 +258,7 @@ pub(crate) fn train_dictionary(request: &Request<'_>, context: &Context) -> anyh
         batch_rows: request.config.batch,
         memory_bytes: usize::try_from(request.shuffle_bytes).unwrap_or(usize::MAX),
         keep_special: request.keep_special,
+        keep_outliers: request.keep_outliers,
         columns: vec![request.column],
     };
     let held_out = serde_json::to_value(&request.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
@@ -236,29 +266,78 @@ pub(crate) fn train_dictionary(request: &Request<'_>, context: &Context) -> anyh
     // Settings that contradict each other are refused before rows are counted against them.
     request.config.plan(column.d, store.n_rows())?;
     let mut source = Shuffled::new(Arc::clone(store), &request.held_out, &shuffle)?;
-    let plan = request.config.plan(column.d, source.rows_per_epoch())?;
-    context.progress.note(&describe(&plan, &column.name, source.rows_per_epoch(), source.is_exact()));
+    if let Some(note) = outliers_left_out(request) {
+        context.progress.note(&note);
+    }
     let data = DataProvenance {
         stores: store.names(),
         content: store.content_identity(),
         column: column.name.clone(),
         held_out,
         keep_special: request.keep_special,
+        keep_outliers: request.keep_outliers,
         order_seed: request.config.seed,
         shuffle_bytes: request.shuffle_bytes,
         rows_per_epoch: source.rows_per_epoch(),
         capture: store.manifest().cloned(),
     };
-    let job = Job {
-        plan: &plan,
-        source: &mut source,
-        data,
+    let exact = source.is_exact();
+    let run = Run {
+        config: &request.config,
         out: request.out,
         force: request.force,
         checkpoint_every: request.checkpoint_every,
     };
-    let sae = train(job, &context.progress)?;
-    Ok((sae, plan))
+    run.train(Source { rows: &mut source, data, exact }, context)
+}
+
+/// Rows to train on.
+pub(super) struct Source<'a> {
+    /// The rows themselves.
+    pub(super) rows: &'a mut dyn RowSource,
+    /// Where they come from.
+    pub(super) data: DataProvenance,
+    /// Whether their order is an exact permutation.
+    pub(super) exact: bool,
+}
+
+/// Trains as the command line asks for, on rows from anywhere.
+pub(super) fn train_on(args: &TrainArgs, source: Source<'_>, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
+    let (config, checkpoint_every) = (args.config(), args.machine.checkpoint_every);
+    Run { config: &config, out: &args.out, force: args.force, checkpoint_every }.train(source, context)
+}
+
+/// A run, whatever its rows.
+struct Run<'a> {
+    config: &'a TrainConfig,
+    out: &'a Path,
+    force: bool,
+    checkpoint_every: Option<u64>,
+}
+
+impl Run<'_> {
+    fn train(&self, source: Source<'_>, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
+        let Source { rows, data, exact } = source;
+        let per_epoch = rows.rows_per_epoch();
+        let plan = self.config.plan(rows.widths()[0], per_epoch)?;
+        context.progress.note(&describe(&plan, &data.column, per_epoch, exact));
+        let Run { out, force, checkpoint_every, .. } = *self;
+        let sae = train(Job { plan: &plan, source: rows, data, out, force, checkpoint_every }, &context.progress)?;
+        Ok((sae, plan))
+    }
+}
+
+/// What to say of rows that are not trained on because of their norm; nothing where there are none.
+fn outliers_left_out(request: &Request<'_>) -> Option<String> {
+    let norms = request.store.statistics(request.column)?.ordinary.norms;
+    let (outliers, total) = (norms.outliers(), norms.total());
+    (outliers > 0 && !request.keep_outliers).then(|| {
+        let (from, median) = (norms.outlier_norm(), norms.median());
+        format!(
+            "{outliers} of the store's {total} ordinary rows have an outlier's norm, {from:.4} or more where the median \
+             is {median:.4}; they are left out (--keep-outliers trains on them)"
+        )
+    })
 }
 
 /// Everything that the plan decided, in one line.

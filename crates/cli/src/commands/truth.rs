@@ -49,7 +49,7 @@ pub(crate) fn reports(
     args: &TruthArgs,
     dictionaries: &[Dictionary],
     model: &LanguageModel,
-    compute: ComputeArgs,
+    compute: &ComputeArgs,
     context: &Context,
 ) -> anyhow::Result<Vec<Report>> {
     let Some(text) = &args.concepts else { return Ok(Vec::new()) };
@@ -79,7 +79,7 @@ fn corpus(text: &Path) -> anyhow::Result<AnnotatedCorpus> {
 fn control(
     dir: &Path,
     args: &TruthArgs,
-    compute: ComputeArgs,
+    compute: &ComputeArgs,
     context: &Context,
 ) -> anyhow::Result<(Dictionary, LanguageModel)> {
     let dictionary = Dictionary::load(dir)?;

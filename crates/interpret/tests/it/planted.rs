@@ -93,6 +93,7 @@ pub(crate) fn store(
         hooks: vec![HookColumn { hook: POINT, d_in: d }],
         n_rows: corpus.len() as u64,
         n_documents: u64::from(corpus.last().map_or(0, |token| token.document + 1)),
+        shard: None,
         context: CONTEXT,
         batch: 1,
         bos: BosPolicy::Auto,
@@ -100,6 +101,7 @@ pub(crate) fn store(
         compute_dtype: "f32".into(),
         store_dtype: StoreDtype::F32,
         corpus: Vec::new(),
+        chat_template_sha256: None,
         seed: 0,
     };
     let mut writer = StoreWriter::open(Partial::claim(path, false).expect("free"), manifest).expect("opened");
@@ -111,6 +113,7 @@ pub(crate) fn store(
             tokens: &numbers(|t| t.token),
             documents: &numbers(|t| t.document),
             positions: &numbers(|t| t.position),
+            offsets: &vec![0; corpus.len()],
             flags: &corpus.iter().map(flag).collect::<Vec<u8>>(),
             columns: &[&rows],
         })

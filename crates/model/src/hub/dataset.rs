@@ -15,7 +15,8 @@ const CONVERTED: &str = "refs/convert/parquet";
 const PAGES: usize = 1000;
 
 /// A data set, or some files of it: `hf://datasets/OWNER/NAME[@REVISION][/PATH]` or
-/// `dataset:OWNER/NAME[@REVISION][/PATH]`. PATH is a file, a folder, or either with `*` for any characters.
+/// `dataset:OWNER/NAME[@REVISION][/PATH]`. PATH is a file, a folder, or either with `*` for any characters; else the
+/// name of a split, behind that of a configuration where there are several: `train`, `wikitext-2-v1/train`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetSpec {
     /// The repository.
@@ -84,6 +85,30 @@ impl DatasetSpec {
     }
 }
 
+/// Whether a parquet file is one of the split that a path names, behind its configuration where it names one. Data sets
+/// keep a split's files in a folder of its name (`CONFIGURATION/train/0000.parquet`) or begin their names with it
+/// (`data/train-00000-of-00002.parquet`).
+fn is_of_split(path: &str, file: &str) -> bool {
+    let (configuration, split) = path.rsplit_once('/').map_or((None, path), |(first, last)| (Some(first), last));
+    let (folders, name) = file.rsplit_once('/').map_or(("", file), |(folders, name)| (folders, name));
+    let Some(stem) = name.strip_suffix(".parquet") else { return false };
+    let begins = stem.strip_prefix(split).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']));
+    let inside = folders.rsplit('/').next() == Some(split);
+    let configured = configuration.is_none_or(|name| folders.split('/').any(|folder| folder == name));
+    (begins || inside) && configured
+}
+
+/// The files that are meant, of those that there are.
+fn choose(spec: &DatasetSpec, files: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    let (meant, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|(file, _)| spec.means(file));
+    let mut chosen = meant;
+    if chosen.is_empty() {
+        chosen = others.into_iter().filter(|(file, _)| is_of_split(&spec.path, file)).collect();
+    }
+    chosen.sort();
+    chosen
+}
+
 /// Whether a text has the form of a pattern, in which `*` stands for any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
@@ -131,19 +156,23 @@ fn list_revision(spec: &DatasetSpec, revision: &str, client: &Client<'_>) -> Res
             page.as_array().ok_or_else(|| HubError::Answer { url, what: "not a list of files".to_owned() })?;
         for entry in entries.iter().filter(|entry| entry["type"] == "file") {
             let (Some(path), Some(bytes)) = (entry["path"].as_str(), entry["size"].as_u64()) else { continue };
-            if is_inside(path) && spec.means(path) {
-                let (repository, commit) = (repository.clone(), listing.commit.clone());
-                files.push(DatasetFile { repository, commit, path: path.to_owned(), bytes });
+            if is_inside(path) {
+                files.push((path.to_owned(), bytes));
             }
         }
         next = further;
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let files = choose(spec, files);
     if files.is_empty() {
         return Err(no_file(spec, revision, listing.files));
     }
     Cache::new(&client.options.cache, repository).set_revision(revision, &listing.commit)?;
-    Ok(files)
+    Ok(at_commit(repository, &listing.commit, files))
+}
+
+fn at_commit(repository: &Repository, commit: &str, files: Vec<(String, u64)>) -> Vec<DatasetFile> {
+    let file = |(path, bytes)| DatasetFile { repository: repository.clone(), commit: commit.to_owned(), path, bytes };
+    files.into_iter().map(file).collect()
 }
 
 fn no_file(spec: &DatasetSpec, revision: &str, found: Vec<String>) -> HubError {
@@ -158,11 +187,9 @@ fn list_cached(spec: &DatasetSpec, revision: &str, options: &HubOptions) -> Resu
     for commit in revisions.into_iter().filter_map(|revision| cache.commit_of(revision)) {
         let mut found = Vec::new();
         walk(&cache.snapshot(&commit), "", &mut found)?;
-        found.retain(|(path, _)| spec.means(path));
-        found.sort();
-        let file = |(path, bytes)| DatasetFile { repository: repository.clone(), commit: commit.clone(), path, bytes };
+        let found = choose(spec, found);
         if !found.is_empty() {
-            return Ok(found.into_iter().map(file).collect());
+            return Ok(at_commit(&repository, &commit, found));
         }
     }
     let missing = if spec.path.is_empty() { "parquet file of it".to_owned() } else { format!("`{}`", spec.path) };
@@ -237,5 +264,21 @@ mod tests {
         assert!(means("a/b.jsonl", "a/b.jsonl") && !means("a", "a/b.jsonl"));
         assert!(means("data/train-*", "data/train-0.parquet") && !means("data/train-*", "data/test-0.parquet"));
         assert!(means("*/train", "x/train/0.parquet"));
+    }
+
+    #[test]
+    fn a_split_is_found_in_both_layouts() {
+        let files = ["data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet", "train.csv"];
+        let chosen = |path: &str, files: &[&str]| {
+            let files = files.iter().map(|file| ((*file).to_owned(), 1)).collect();
+            choose(&spec(&format!("dataset:o/n/{path}")), files).into_iter().map(|file| file.0).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen("train", &files), ["data/train-00000-of-00001.parquet"]);
+        assert_eq!(chosen("tra", &files), Vec::<String>::new());
+        let files = ["a/train/0001.parquet", "a/train/0000.parquet", "a/test/0000.parquet", "b/train/0000.parquet"];
+        assert_eq!(chosen("a/train", &files), ["a/train/0000.parquet", "a/train/0001.parquet"]);
+        assert_eq!(chosen("train", &files).len(), 3);
+        assert_eq!(chosen("a", &files).len(), 3);
+        assert_eq!(chosen("a/train", &["x/a/train-0.parquet"]), ["x/a/train-0.parquet"]);
     }
 }

@@ -101,9 +101,7 @@ pub enum HubError {
         wait: Option<u64>,
     },
     /// No connection.
-    #[error(
-        "{url}: no answer ({reason}), {attempts} times; check the network, or set HF_HUB_OFFLINE=1 to use the cache"
-    )]
+    #[error("{url}: no answer ({reason}), {attempts} times; check the network, or use the cache with --offline")]
     Unreachable {
         /// What was asked.
         url: String,
@@ -147,7 +145,7 @@ pub enum HubError {
         what: String,
     },
     /// Nothing may be fetched, and the cache lacks something.
-    #[error("{repository}: offline, and the cache {} has no {missing}; unset HF_HUB_OFFLINE to fetch it", .cache.display())]
+    #[error("{repository}: offline, and the cache {} has no {missing}; to fetch it, leave out --offline and unset HF_HUB_OFFLINE", .cache.display())]
     Offline {
         /// The repository.
         repository: Repository,

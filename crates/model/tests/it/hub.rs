@@ -279,7 +279,7 @@ fn offline_only_the_cache_is_used() {
 fn a_hub_that_cannot_be_reached_is_replaced_by_the_cache_with_a_warning() {
     let (hub, _cache, options, _) = hub(500);
     hub.mishap("/revision/", 3, Mishap::HangUp);
-    refused(&options, Fault::Io, &["no answer", "3 times", "HF_HUB_OFFLINE=1"]);
+    refused(&options, Fault::Io, &["no answer", "3 times", "--offline"]);
     let fetched = fetch(&options).unwrap();
     let nobody = HubOptions { endpoint: "http://127.0.0.1:9".to_owned(), ..options };
     let listener = Listener::default();

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod chat; // conversations as text
 mod families; // config.json family by family
 mod faults; // damaged files and impossible requests are named
 mod fuzz; // damaged and invented files

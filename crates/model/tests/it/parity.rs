@@ -69,6 +69,22 @@ fn bfloat16_stays_near_the_reference() {
 }
 
 #[test]
+fn a_model_in_another_kind_is_the_one_that_is_loaded_in_it_and_in_its_own_the_same_memory() {
+    for name in FIXTURES {
+        let (model, tokens) = (fixture(name), &reference(name)["tokens"]);
+        let rounded = LoadOptions { kind: Kind::BFloat16, ..LoadOptions::default() };
+        let loaded = LanguageModel::load(&fixture_dir(name), &rounded).unwrap();
+        let (made, again) = (model.in_kind(Kind::BFloat16).unwrap(), model.in_kind(Kind::Float).unwrap());
+        assert_eq!((made.identity(), made.kind()), (loaded.identity(), loaded.kind()));
+        let logits = |model: &LanguageModel| model.forward(tokens, &mut untangle_model::NoHook).unwrap().unwrap();
+        assert_eq!(logits(&made), logits(&loaded), "{name}");
+        for ((own, a), (other, b)) in model.parameters().into_iter().zip(again.parameters()) {
+            assert_eq!((&own, a.data_ptr()), (&other, b.data_ptr()), "{name}");
+        }
+    }
+}
+
+#[test]
 fn widths_are_those_of_the_activations() {
     for name in FIXTURES {
         let (model, reference) = (fixture(name), reference(name));

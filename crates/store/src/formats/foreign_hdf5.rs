@@ -11,19 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 use untangle_schema::StoreDtype;
 
-/// Decompressed chunks that HDF5 keeps, so that a chunk which two reads share is unpacked once.
-const CHUNK_CACHE_BYTES: usize = 16 << 20;
-/// Slots of that cache: a prime, as HDF5 advises.
-const CHUNK_CACHE_SLOTS: usize = 12_421;
 /// Dataset names collected for a message.
 const MOST_NAMES: usize = 100;
 
 /// Opens the dataset `name` of the file.
 pub(super) fn open(path: &Path, name: &str) -> Result<Matrix, StoreError> {
-    let hdf5 = hdf5::File::with_options()
-        .with_fapl(|access| access.file_locking(false).chunk_cache(CHUNK_CACHE_SLOTS, CHUNK_CACHE_BYTES, 1.0))
-        .open(path)
-        .map_err(layout::unreadable(path))?;
+    let hdf5 = layout::open(path)?;
     let dataset = hdf5.dataset(name).map_err(|_| StoreError::NoSuchObject {
         path: path.to_owned(),
         object: name.to_owned(),

@@ -2,7 +2,7 @@
 
 mod foreign_hdf5;
 mod npy;
-mod own;
+pub(crate) mod own;
 mod safetensors;
 
 use crate::error::StoreError;
@@ -32,7 +32,10 @@ pub(crate) struct Captured {
     pub(crate) tokens: RowNumbers,
     pub(crate) documents: RowNumbers,
     pub(crate) positions: RowNumbers,
+    pub(crate) offsets: RowNumbers,
     pub(crate) flags: RowNumbers,
+    /// One per column.
+    pub(crate) norms: Vec<RowNumbers>,
 }
 
 /// Opens and validates what `place` names.

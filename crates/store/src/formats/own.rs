@@ -2,8 +2,9 @@
 
 use super::{Captured, Shard};
 use crate::error::StoreError;
-use crate::layout::{self, Extent, Layout};
+use crate::layout::{self, Extent, Layout, Located};
 use crate::matrix::{Matrix, RowNumbers, Storage};
+use crate::norms::NormHistogram;
 use crate::statistics::{ColumnStatistics, Statistics};
 use hdf5::types::VarLenUnicode;
 use std::fs::File;
@@ -12,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use untangle_schema::CaptureManifest;
 use untangle_schema::capture::HookColumn;
-use zerocopy::IntoBytes;
 
 /// Opens and validates a file of our own format.
 pub(super) fn open(path: &Path) -> Result<Shard, StoreError> {
@@ -23,32 +23,38 @@ pub(super) fn open(path: &Path) -> Result<Shard, StoreError> {
     let manifest = opened.manifest()?;
     let layout = Layout::locate(&hdf5, path, &manifest)?;
     opened.check_complete(&layout)?;
-    let numbers = |name| RowNumbers { path: path.to_owned(), file: file.clone(), offset: layout.extent(name).offset };
+    let numbers =
+        |name: &str| RowNumbers { path: path.to_owned(), file: file.clone(), offset: layout.extent(name).offset };
     let captured = Captured {
         statistics: manifest.hooks.iter().map(|hook| opened.statistics(&layout, hook)).collect::<Result<_, _>>()?,
         tokens: numbers(layout::TOKENS),
         documents: numbers(layout::DOCUMENTS),
         positions: numbers(layout::POSITIONS),
+        offsets: numbers(layout::OFFSETS),
         flags: numbers(layout::FLAGS),
+        norms: manifest.hooks.iter().map(|hook| numbers(&layout::norms(hook.hook))).collect(),
         manifest,
     };
     opened.check_counts(&captured)?;
-    let column = |hook: &HookColumn| Matrix {
-        path: path.to_owned(),
-        name: hook.hook.to_string(),
-        n: captured.manifest.n_rows,
-        d: hook.d_in,
-        dtype: captured.manifest.store_dtype,
-        storage: Storage::Contiguous {
-            file: file.clone(),
-            offset: layout.extent(&layout::activations(hook.hook)).offset,
-        },
-    };
-    let columns = captured.manifest.hooks.iter().map(column).collect();
-    Ok(Shard { path: path.to_owned(), n_rows: captured.manifest.n_rows, columns, captured: Some(captured) })
+    let manifest = &captured.manifest;
+    let columns = manifest.hooks.iter().map(|hook| column(&opened, &layout, manifest, hook)).collect();
+    Ok(Shard { path: path.to_owned(), n_rows: manifest.n_rows, columns, captured: Some(captured) })
 }
 
-fn check_version(hdf5: &hdf5::File, path: &Path) -> Result<(), StoreError> {
+/// The activations of a hook point, which `layout` has.
+pub(crate) fn column(opened: &Opened<'_>, layout: &Layout, manifest: &CaptureManifest, hook: &HookColumn) -> Matrix {
+    Matrix {
+        path: opened.path.to_owned(),
+        name: hook.hook.to_string(),
+        n: manifest.n_rows,
+        d: hook.d_in,
+        dtype: manifest.store_dtype,
+        storage: opened.storage(layout, hook),
+    }
+}
+
+/// Refuses files of other formats and versions.
+pub(crate) fn check_version(hdf5: &hdf5::File, path: &Path) -> Result<(), StoreError> {
     let format = hdf5.attr(layout::FORMAT_ATTRIBUTE).and_then(|a| a.read_scalar::<VarLenUnicode>());
     if !format.is_ok_and(|format| format.as_str() == layout::FORMAT) {
         let holds = super::foreign_hdf5::datasets(hdf5);
@@ -61,14 +67,16 @@ fn check_version(hdf5: &hdf5::File, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-struct Opened<'a> {
-    path: &'a Path,
-    hdf5: &'a hdf5::File,
-    file: &'a File,
+/// A file that HDF5 has opened too.
+pub(crate) struct Opened<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) hdf5: &'a hdf5::File,
+    pub(crate) file: &'a Arc<File>,
 }
 
 impl Opened<'_> {
-    fn manifest(&self) -> Result<CaptureManifest, StoreError> {
+    /// What the file says of itself.
+    pub(crate) fn manifest(&self) -> Result<CaptureManifest, StoreError> {
         let size = self.file.metadata().map_err(StoreError::io(self.path))?.len();
         let dataset = layout::dataset(self.hdf5, self.path, layout::MANIFEST)?;
         let extent = layout::extent_of(&dataset, self.path, layout::MANIFEST, size)?;
@@ -83,20 +91,33 @@ impl Opened<'_> {
         }
     }
 
-    fn statistics(&self, layout: &Layout, hook: &HookColumn) -> Result<ColumnStatistics, StoreError> {
+    fn storage(&self, layout: &Layout, hook: &HookColumn) -> Storage {
+        match layout.located(&layout::activations(hook.hook)) {
+            Some(Located::Chunked(dataset)) => {
+                let chunk_rows = dataset.chunk().and_then(|chunk| chunk.first().copied()).unwrap_or(1);
+                Storage::Hdf5 { dataset: dataset.clone(), chunk_rows }
+            }
+            _ => {
+                let offset = layout.extent(&layout::activations(hook.hook)).offset;
+                Storage::Contiguous { file: self.file.clone(), offset }
+            }
+        }
+    }
+
+    /// The statistics of a hook point, all of which `layout` has.
+    pub(crate) fn statistics(&self, layout: &Layout, hook: &HookColumn) -> Result<ColumnStatistics, StoreError> {
         let subset = |subset: &str| -> Result<Statistics, StoreError> {
             let read = |measure: &str| self.bytes(layout.extent(&layout::statistic(hook.hook, subset, measure)));
-            let [count, mean, second_moment, norm] = layout::MEASURES.map(read);
+            let [count, mean, second_moment, norm, histogram] = layout::MEASURES.map(read);
             let norm = floats(&norm?);
-            let mut counts = [0u64];
-            counts.as_mut_bytes().copy_from_slice(&count?);
             Ok(Statistics {
-                count: counts[0],
+                count: longs(&count?)[0],
                 mean: floats(&mean?),
                 second_moment: floats(&second_moment?),
                 norm_mean: norm[0],
                 norm_second_moment: norm[1],
                 norm_max: norm[2],
+                norms: NormHistogram::from_counts(longs(&histogram?)).unwrap_or_default(),
             })
         };
         Ok(ColumnStatistics { all: subset(layout::SUBSETS[0])?, ordinary: subset(layout::SUBSETS[1])? })
@@ -106,23 +127,32 @@ impl Opened<'_> {
     fn check_counts(&self, captured: &Captured) -> Result<(), StoreError> {
         let n = captured.manifest.n_rows;
         for (hook, statistics) in captured.manifest.hooks.iter().zip(&captured.statistics) {
-            if statistics.all.count != n || statistics.ordinary.count > n {
-                return Err(StoreError::Layout {
-                    path: self.path.to_owned(),
-                    object: layout::statistic(hook.hook, layout::SUBSETS[0], layout::MEASURES[0]),
-                    expected: n.to_string(),
-                    found: statistics.all.count.to_string(),
-                });
+            let subsets = layout::SUBSETS.into_iter().zip([&statistics.all, &statistics.ordinary]);
+            for ((subset, found), expected) in subsets.zip([n, statistics.ordinary.count.min(n)]) {
+                let counts = [(layout::MEASURES[0], found.count), (layout::MEASURES[4], found.norms.total())];
+                if let Some((measure, count)) = counts.into_iter().find(|(_, count)| *count != expected) {
+                    return Err(StoreError::Layout {
+                        path: self.path.to_owned(),
+                        object: layout::statistic(hook.hook, subset, measure),
+                        expected: format!("{expected} rows"),
+                        found: format!("{count} rows"),
+                    });
+                }
             }
         }
         Ok(())
     }
 
-    fn bytes(&self, extent: Extent) -> Result<Vec<u8>, StoreError> {
+    /// The bytes of a place that lies inside the file.
+    pub(crate) fn bytes(&self, extent: Extent) -> Result<Vec<u8>, StoreError> {
         let mut bytes = vec![0; extent.bytes as usize];
         self.file.read_exact_at(&mut bytes, extent.offset).map_err(StoreError::io(self.path))?;
         Ok(bytes)
     }
+}
+
+fn longs(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f64> {

@@ -21,13 +21,15 @@ pub fn manifest(n_rows: u64, widths: &[usize]) -> CaptureManifest {
         hooks: widths.iter().enumerate().map(|(i, d_in)| HookColumn { hook: hook(i), d_in: *d_in }).collect(),
         n_rows,
         n_documents: n_rows.div_ceil(DOCUMENT),
+        shard: None,
         context: CONTEXT as usize,
         batch: 2,
         bos: BosPolicy::Auto,
         bos_token: Some(1),
         compute_dtype: "f32".into(),
         store_dtype: StoreDtype::F16,
-        corpus: vec![CorpusFile { name: "a.txt".into(), bytes: 3, sha256: "22".into() }],
+        chat_template_sha256: None,
+        corpus: vec![CorpusFile { name: "a.txt".into(), bytes: 3, sha256: "22".into(), field: None }],
         seed: 0,
     }
 }
@@ -53,6 +55,7 @@ pub struct Chunk {
     pub tokens: Vec<u32>,
     pub documents: Vec<u32>,
     pub positions: Vec<u32>,
+    pub offsets: Vec<u64>,
     pub flags: Vec<u8>,
     pub columns: Vec<Vec<f32>>,
 }
@@ -64,6 +67,7 @@ impl Chunk {
             tokens: rows.clone().map(|r| (r * 3 % 50) as u32).collect(),
             documents: rows.clone().map(|r| (r / DOCUMENT) as u32).collect(),
             positions: rows.clone().map(|r| (r % CONTEXT) as u32).collect(),
+            offsets: rows.clone().map(|r| r % DOCUMENT * 5).collect(),
             flags: rows.clone().map(flags).collect(),
             columns: manifest.hooks.iter().map(|hook| hook.d_in).enumerate().map(column).collect(),
         }
@@ -71,8 +75,13 @@ impl Chunk {
 
     pub fn append(&self, writer: &mut StoreWriter) {
         let columns: Vec<&[f32]> = self.columns.iter().map(Vec::as_slice).collect();
-        let Chunk { tokens, documents, positions, flags, .. } = self;
-        writer.append(&Rows { tokens, documents, positions, flags, columns: &columns }).expect("appended");
+        writer.append(&self.rows(&columns)).expect("appended");
+    }
+
+    /// The rows, with columns that were borrowed from here.
+    pub fn rows<'a>(&'a self, columns: &'a [&'a [f32]]) -> Rows<'a> {
+        let Chunk { tokens, documents, positions, offsets, flags, .. } = self;
+        Rows { tokens, documents, positions, offsets, flags, columns }
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// See the whole job once: capture, train, evaluate, describe, search, steer, each step explained
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Model directory in Hugging Face form, or organism[:STAGE]
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
     #[arg(long, value_name = "MODEL", default_value = "organism")]
     model: PathBuf,
     /// Text files (documents are separated by <|endoftext|> lines), or organism for documents of its world
@@ -79,7 +79,7 @@ impl DemoArgs {
 pub(crate) fn run(args: &DemoArgs, context: &Context) -> anyhow::Result<()> {
     NamedModel::find(&args.model)?;
     Text::check(&args.text)?;
-    let model = load_model(&args.model, args.compute, context)?;
+    let model = load_model(&args.model, &args.compute, context)?;
     let mut demo = steps::Demo::new(args, &model, context)?;
     demo.say(|out| story::opening(out, &model, demo.hook))?;
     let store = demo.capture()?;

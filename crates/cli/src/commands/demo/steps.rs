@@ -5,7 +5,7 @@ use crate::commands::capture::{capture_text, is_capture_of};
 use crate::commands::dictionary::{Dictionary, Rows};
 use crate::commands::evaluate::{Measured, measure};
 use crate::commands::options::{open_store, parse_hook};
-use crate::commands::text::Text;
+use crate::commands::text::{Text, TextArgs};
 use crate::commands::train::{Request, SHUFFLE_BYTES, train_dictionary};
 use crate::context::Context;
 use crate::exit::Complaint;
@@ -82,7 +82,7 @@ impl<'a> Demo<'a> {
     /// Step 1: activations.
     pub(super) fn capture(&mut self) -> anyhow::Result<Arc<ActivationSet>> {
         let (path, tokens) = (&self.paths.store, self.args.size.tokens);
-        let text = Text::find(&self.args.text, tokens, self.model, self.context)?;
+        let text = Text::find(&self.args.text, &TextArgs::default(), tokens, self.model, self.context)?;
         let config = CaptureConfig {
             tokens: Some(tokens),
             force: self.anew,
@@ -91,13 +91,13 @@ impl<'a> Demo<'a> {
         let open = || open_store(&[path.to_string_lossy().into_owned()]);
         if !self.anew && path.exists() {
             let store = open()?;
-            if !is_capture_of(store.manifest(), &config, text.files(), self.model)? {
+            if !is_capture_of(store.manifest(), &config, text.corpus(), self.model)? {
                 return Err(self.other_settings(path, "another model, hook point or text"));
             }
             self.reuse(path);
             return Ok(store);
         }
-        capture_text(&config, text.files(), self.model, self.context)?;
+        capture_text(&config, text.corpus(), self.model, None, self.context)?;
         let store = open()?;
         self.anew = true;
         Ok(store)
@@ -128,6 +128,7 @@ impl<'a> Demo<'a> {
             config,
             held_out: HeldOut::default(),
             keep_special: false,
+            keep_outliers: false,
             shuffle_bytes: SHUFFLE_BYTES,
             out: &self.paths.sae,
             force: self.anew,
@@ -177,7 +178,7 @@ fn hook(args: &DemoArgs, model: &LanguageModel) -> anyhow::Result<HookPoint> {
     }
     let block = match NamedModel::find(&args.model)? {
         NamedModel::Organism(_) | NamedModel::Untrained => ORGANISMS_BLOCK,
-        NamedModel::Directory(_) => model.n_layers() / 2,
+        NamedModel::Directory(_) | NamedModel::Hub { .. } => model.n_layers() / 2,
     };
     Ok(HookPoint::block(block, Site::ResidPost))
 }

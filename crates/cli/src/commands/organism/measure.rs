@@ -51,7 +51,7 @@ pub(crate) fn run(args: &MeasureArgs, context: &Context) -> anyhow::Result<()> {
     models.iter().try_for_each(|name| NamedModel::find(name).map(|_| ()))?;
     let mut lines = Vec::new();
     for name in models {
-        let model = load_model(&name, args.compute, context)?;
+        let model = load_model(&name, &args.compute, context)?;
         let counts = (args.documents, args.trials);
         let measured = measure(World::standard(), &model, counts, sampling, &context.progress)?;
         lines.push(Line { model: name.display().to_string(), measured });

@@ -1,0 +1,202 @@
+//! How is one field of JSON lines read?
+//!
+//! Every line is an object; of it, the named field alone is taken, the rest is passed over. Blank lines are allowed.
+//! The field is a text, or a conversation that the chat template makes one.
+
+use super::bytes::{Bytes, damage};
+use super::file::Packing;
+use super::records::Record;
+use super::utf8::{faults, first_fault};
+use super::{Place, Source};
+use crate::error::CaptureError;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use std::fmt;
+use std::io::{BufRead, Read};
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+use untangle_model::{Conversation, ModelError};
+
+/// Longest line. Longer ones are no documents but whole files without line breaks.
+const LONGEST_LINE: u64 = 64 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The records of a file of JSON lines.
+pub(super) struct JsonLines<'a> {
+    source: Source<'a>,
+    bytes: Bytes,
+    /// Where the next line begins.
+    place: Place,
+    line: Vec<u8>,
+}
+
+impl<'a> JsonLines<'a> {
+    /// Opens a file at the begin of a line.
+    pub(super) fn open(source: Source<'a>, from: Place) -> Result<Self, CaptureError> {
+        let bytes = Bytes::open(source.path, source.label, source.packing, from.at)?;
+        Ok(JsonLines { source, bytes, place: Place { within: 0, ..from }, line: Vec::new() })
+    }
+
+    /// The record of the next line that is not blank.
+    pub(super) fn next(&mut self) -> Result<Option<Record>, CaptureError> {
+        loop {
+            self.line.clear();
+            let mut limited = self.bytes.reader.by_ref().take(LONGEST_LINE);
+            limited.read_until(b'\n', &mut self.line).map_err(damage(self.source.label))?;
+            if self.line.is_empty() {
+                return Ok(None);
+            }
+            let start = self.place;
+            self.advance();
+            if self.line.len() as u64 == LONGEST_LINE && !self.line.ends_with(b"\n") {
+                return Err(self.wrong(&format!("is longer than {} MiB", LONGEST_LINE >> 20)));
+            }
+            let content = self.line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.line);
+            if content.trim_ascii().is_empty() {
+                continue;
+            }
+            let text = self.text_of(content)?;
+            let replaced = if self.source.chat.is_some() { faults(content) } else { 0 };
+            // The place of the fault where bytes are wrong; escapes of half a character have none of their own.
+            let fault = first_fault(content).map_or(0, |at| at + self.line.len() - content.len());
+            let at = format!("line {} (byte {})", self.place.line, start.at + fault as u64);
+            return Ok(Some(Record { text, replaced, at, start, end: self.place }));
+        }
+    }
+
+    /// Goes on behind the line that was read.
+    fn advance(&mut self) {
+        self.place.at += self.line.len() as u64;
+        self.place.line += 1;
+        let plain = self.source.packing == Packing::None;
+        self.place.read = if plain { self.place.at } else { self.bytes.read.load(Ordering::Relaxed) };
+    }
+
+    /// The text of the field; none where it is null.
+    fn text_of(&self, line: &[u8]) -> Result<Option<Vec<u8>>, CaptureError> {
+        match self.source.chat {
+            None => Ok(self.field_of::<Text>(line)?.map(|text| text.0)),
+            Some(template) => {
+                // Braces and quotation marks are where they were, whatever else is replaced.
+                let line = String::from_utf8_lossy(line);
+                let Some(conversation) = self.field_of::<Conversation>(line.as_bytes())? else { return Ok(None) };
+                match template.render(&conversation, false) {
+                    Ok(text) => Ok(Some(text.into_bytes())),
+                    Err(ModelError::Conversation { reason, .. }) => {
+                        Err(self.wrong(&format!("is a conversation that the chat template refuses: {reason}")))
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// The value of the field; none where it is null.
+    fn field_of<'de, T: Deserialize<'de>>(&self, line: &'de [u8]) -> Result<Option<T>, CaptureError> {
+        let mut json = serde_json::Deserializer::from_slice(line);
+        let field = Field::<T> { name: self.source.field, value: PhantomData };
+        match field.deserialize(&mut json).and_then(|found| json.end().map(|()| found)) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(self.wrong(&format!("has no field `{}`; choose another with --field", self.source.field))),
+            Err(error) => Err(self.wrong(&self.reason(line, &error))),
+        }
+    }
+
+    fn reason(&self, line: &[u8], error: &serde_json::Error) -> String {
+        let text = error.to_string();
+        // The library counts lines of its own.
+        let said = text.rsplit_once(" at line ").map_or(text.as_str(), |(said, _)| said);
+        let column = error.column();
+        if !line.trim_ascii().starts_with(b"{") {
+            return "is no JSON object; the file must hold one object a line".to_owned();
+        }
+        match error.classify() {
+            serde_json::error::Category::Data => format!("field `{}`: {said}", self.source.field),
+            _ => format!("is no JSON ({said}, column {column}); the file must hold one object a line"),
+        }
+    }
+
+    /// What is wrong with the line that was read.
+    fn wrong(&self, problem: &str) -> CaptureError {
+        let (file, at) = (self.source.label.to_owned(), format!("line {}", self.place.line));
+        CaptureError::Record { file, at, problem: problem.to_owned() }
+    }
+}
+
+/// Looks for one field of an object: none where it is missing, none inside where it is null.
+struct Field<'a, T> {
+    name: &'a str,
+    value: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Field<'_, T> {
+    type Value = Option<Option<T>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Field<'_, T> {
+    type Value = Option<Option<T>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_it) = map.next_key_seed(Key(self.name))? {
+            if is_it {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a key is the one that is looked for.
+struct Key<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<bool, E> {
+        Ok(key == self.0.as_bytes())
+    }
+}
+
+/// The bytes of a string. They need not be UTF-8: the escape of half a character, which some writers leave, is none.
+struct Text(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Text, E> {
+                Ok(Text(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}

@@ -1,0 +1,285 @@
+//! Which documents do files of text hold, and how are they read without holding a file in memory?
+//!
+//! | file | documents |
+//! |---|---|
+//! | `.jsonl`, `.ndjson`, `.json` | one a line: a field of its object |
+//! | `.parquet` | one a row: a column of text |
+//! | any other | between `<|endoftext|>` lines; else parts of one text |
+//!
+//! All but parquet may be compressed (`.gz`, `.zst`). A folder means the files below it. Bytes that are not UTF-8 are
+//! replaced by U+FFFD and counted, or refused. Wherever a document ends, reading can go on from there later, and gives
+//! the same documents.
+//!
+//! Reading order: `file`, `find`, `bytes`; `plain` with `lines` and `cut`; `records` with `json_lines` and `table`.
+
+mod bytes;
+mod cut;
+mod file;
+mod find;
+mod guard;
+mod json_lines;
+mod lines;
+mod plain;
+mod records;
+mod table;
+mod utf8;
+
+pub use file::{Form, Layout, Packing, TextFile};
+pub use guard::panic_is_caught;
+pub use lines::SEPARATOR;
+
+use crate::error::CaptureError;
+use bytes::{Bytes, damage, hash};
+use find::Found;
+use json_lines::JsonLines;
+use lines::Lines;
+use plain::Plain;
+use records::{Divided, Records};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use table::Table;
+use untangle_model::ChatTemplate;
+use untangle_schema::CorpusFile;
+
+/// The field of records that is read where none is named.
+pub const FIELD: &str = "text";
+
+/// The same where it holds conversations.
+pub const CONVERSATION_FIELD: &str = "messages";
+
+/// How files are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The field of JSON lines, or column of tables, that holds the text.
+    pub field: String,
+    /// Whether bytes that are not UTF-8 are refused instead of replaced.
+    pub strict: bool,
+    /// What makes texts of conversations, where the field holds such.
+    pub chat: Option<ChatTemplate>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Reading { field: FIELD.to_owned(), strict: false, chat: None }
+    }
+}
+
+/// The text files of a capture, in reading order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corpus {
+    files: Vec<TextFile>,
+    reading: Reading,
+    ignored: Vec<String>,
+}
+
+impl Corpus {
+    /// Looks at files and folders without reading them.
+    ///
+    /// # Errors
+    /// [`CaptureError::NotAFile`] for what is missing, is no text, or is a folder without any;
+    /// [`CaptureError::NoText`] where nothing is named.
+    pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Self, CaptureError> {
+        let mut found = Found::default();
+        paths.iter().try_for_each(|path| found.add(path.as_ref()))?;
+        Ok(Corpus { ignored: found.ignored, ..Corpus::of(found.files)? })
+    }
+
+    /// A corpus of these files.
+    ///
+    /// # Errors
+    /// [`CaptureError::NoText`] where there is none.
+    pub fn of(files: Vec<TextFile>) -> Result<Self, CaptureError> {
+        if files.is_empty() {
+            return Err(CaptureError::NoText);
+        }
+        Ok(Corpus { files, reading: Reading::default(), ignored: Vec::new() })
+    }
+
+    /// The corpus with the files of another behind its own.
+    pub fn and(mut self, other: Corpus) -> Self {
+        self.files.extend(other.files);
+        self.ignored.extend(other.ignored);
+        self
+    }
+
+    /// The same files, read so.
+    ///
+    /// # Errors
+    /// [`CaptureError::NoConversations`] where conversations are wanted of a file that cannot hold any.
+    pub fn read_as(self, reading: Reading) -> Result<Self, CaptureError> {
+        let unfit = self.files.iter().find(|file| file.form().layout != Layout::JsonLines);
+        match (&reading.chat, unfit) {
+            (Some(_), Some(file)) => Err(CaptureError::NoConversations { file: file.label().to_owned() }),
+            _ => Ok(Corpus { reading, ..self }),
+        }
+    }
+
+    /// The files.
+    pub fn files(&self) -> &[TextFile] {
+        &self.files
+    }
+
+    /// How they are read.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// SHA-256 of the template that makes texts of conversations; none where the files hold texts.
+    pub(crate) fn chat_template_sha256(&self) -> Option<String> {
+        self.reading.chat.as_ref().map(|template| template.sha256().to_owned())
+    }
+
+    /// Their size together.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(TextFile::bytes).sum()
+    }
+
+    /// Files in the folders that are no text.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// The field that is read of a file; none where its text has no fields.
+    pub(crate) fn field_of(&self, file: &TextFile) -> Option<&str> {
+        (file.form().layout != Layout::Plain).then_some(self.reading.field.as_str())
+    }
+
+    /// What the reading of a file needs, once it is at `path`.
+    fn source<'a>(&'a self, file: &'a TextFile, path: &'a Path) -> Source<'a> {
+        Source {
+            path,
+            label: file.label(),
+            packing: file.form().packing,
+            bytes: file.bytes(),
+            field: &self.reading.field,
+            strict: self.reading.strict,
+            chat: self.reading.chat.as_ref(),
+        }
+    }
+
+    /// Reads a file once, for its hash and its separators, and looks whether it has what is to be read. `stop` is asked
+    /// every megabyte; none is returned if it says so.
+    pub(crate) fn survey(
+        &self,
+        file: &TextFile,
+        path: &Path,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Survey>, CaptureError> {
+        let Some((bytes, sha256)) = hash(path, stop).map_err(CaptureError::io(path))? else { return Ok(None) };
+        let source = self.source(file, path);
+        let separated = match file.form().layout {
+            Layout::Plain => match is_separated(source, stop)? {
+                Some(separated) => separated,
+                None => return Ok(None),
+            },
+            Layout::JsonLines => false,
+            Layout::Parquet => {
+                Table::open(source, Place::default())?;
+                false
+            }
+        };
+        let field = self.field_of(file).map(str::to_owned);
+        let file = CorpusFile { name: file.name().to_owned(), bytes, sha256, field };
+        Ok(Some(Survey { file, separated }))
+    }
+
+    /// The documents of a file from a place on at which a document may begin.
+    pub(crate) fn documents<'a>(
+        &'a self,
+        file: &'a TextFile,
+        path: &'a Path,
+        separated: bool,
+        from: Place,
+    ) -> Result<Documents<'a>, CaptureError> {
+        let source = self.source(file, path);
+        let records = match file.form().layout {
+            Layout::Plain => return Ok(Documents::Plain(Plain::open(source, separated, from)?)),
+            Layout::JsonLines => Records::Lines(JsonLines::open(source, from)?),
+            Layout::Parquet => Records::Rows(Table::open(source, from)?),
+        };
+        Ok(Documents::Records(Divided::new(source, records, from)))
+    }
+}
+
+/// A file under reading.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    path: &'a Path,
+    /// What messages call it.
+    label: &'a str,
+    packing: Packing,
+    /// Its size.
+    bytes: u64,
+    field: &'a str,
+    strict: bool,
+    chat: Option<&'a ChatTemplate>,
+}
+
+/// What one reading of a whole file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Survey {
+    pub(crate) file: CorpusFile,
+    /// Whether a line is the separator.
+    pub(crate) separated: bool,
+}
+
+/// Whether a line of a text is the separator; none where `stop` says so.
+fn is_separated(source: Source<'_>, stop: &dyn Fn() -> bool) -> Result<Option<bool>, CaptureError> {
+    let bytes = Bytes::open(source.path, source.label, source.packing, 0)?;
+    let (mut lines, mut line, mut done) = (Lines::new(bytes.reader), Vec::new(), 0u64);
+    while lines.next(&mut line).map_err(damage(source.label))? {
+        if lines.is_separator(&line) {
+            return Ok(Some(true));
+        }
+        let megabyte = done >> 20;
+        done += line.len() as u64;
+        if done >> 20 > megabyte && stop() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(false))
+}
+
+/// Where the reading of a file goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Byte of the text, uncompressed, or row of a table.
+    pub(crate) at: u64,
+    /// Lines of JSON before it.
+    pub(crate) line: u64,
+    /// Bytes of the text of the record there that were read; of a plain text, 1 inside a line.
+    pub(crate) within: u64,
+    /// Bytes of the file that were read by then, for the display of progress.
+    pub(crate) read: u64,
+}
+
+/// A document, and where the file goes on after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Document {
+    pub(crate) text: String,
+    /// Byte sequences that were not UTF-8.
+    pub(crate) replaced: u64,
+    /// Where the next document is looked for.
+    pub(crate) end: Place,
+}
+
+/// The documents of a file.
+pub(crate) enum Documents<'a> {
+    /// Of a text.
+    Plain(Plain<'a>),
+    /// Of records.
+    Records(Divided<'a>),
+}
+
+impl Documents<'_> {
+    /// The next document that is not empty; none at the end of the file.
+    pub(crate) fn next(&mut self) -> Result<Option<Document>, CaptureError> {
+        match self {
+            Documents::Plain(plain) => plain.next(),
+            Documents::Records(records) => records.next(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

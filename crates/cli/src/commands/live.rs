@@ -1,0 +1,136 @@
+//! `untangle train --model`: rows straight from a model, without a store between.
+
+use super::options::{Bos, ComputeArgs, Dtype, load_model_and_reference, parse_hook};
+use super::text::{Text, TextArgs};
+use super::train::{Source, TrainArgs, train_on};
+use crate::context::Context;
+use crate::exit::Complaint;
+use crate::models::NamedModel;
+use clap::Args;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
+use untangle_sae::Sae;
+use untangle_schema::StoreDtype;
+use untangle_store::RowSource;
+use untangle_train::{DataProvenance, TrainError, TrainPlan};
+
+/// A model and a text in place of a store.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Straight from a model")]
+pub(crate) struct LiveArgs {
+    /// Model to read --hook of while it reads --text, in place of a store; nothing is kept of its activations
+    #[arg(long, value_name = "MODEL", conflicts_with = "store", requires_all = ["text", "hook"])]
+    pub(super) model: Option<PathBuf>,
+    /// Branch, tag or commit of a model of the hub [default: main]
+    #[arg(long, value_name = "REVISION", requires = "model")]
+    revision: Option<String>,
+    /// Text, as capture takes it
+    #[arg(long, value_name = "PATH", num_args = 1.., requires = "model")]
+    text: Vec<PathBuf>,
+    /// Tokens of text to read at most [default: a quarter more than --tokens; without that the whole text, 1,000,000 of
+    /// the organism's world]
+    #[arg(long, value_name = "N", requires = "model")]
+    text_tokens: Option<u64>,
+    /// Tokens per context [default: 128, or what the model takes]
+    #[arg(long, value_name = "N", requires = "model")]
+    context: Option<usize>,
+    /// Contexts per forward pass [default: about 2048 tokens]
+    #[arg(long, value_name = "N", requires = "model")]
+    pass_contexts: Option<usize>,
+    /// Beginning-of-sequence token before contexts and documents
+    #[arg(long, value_enum, default_value = "auto", requires = "model")]
+    bos: Bos,
+    /// Arithmetic of the model; auto is f32 on a CPU and bf16 on a GPU
+    #[arg(long, value_enum, default_value = "auto", requires = "model")]
+    model_dtype: Dtype,
+    #[command(flatten)]
+    reading: TextArgs,
+}
+
+/// Tokens of the world's text where no number is asked for.
+const WORLD_TOKENS: u64 = 1_000_000;
+
+/// Trains on what `model` gives at the hook point that is asked for, or goes on where such a run stopped.
+pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
+    let live = &args.live;
+    // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
+    let hook = args.hook.as_deref().ok_or_else(|| Complaint::usage("--model needs --hook"))?;
+    let hook = parse_hook(hook)?;
+    NamedModel::find(model)?;
+    Text::check(&live.text)?;
+    if args.out.exists() && !args.force {
+        return Err(TrainError::Exists { path: args.out.clone() }.into());
+    }
+    let (dtype, device) = (live.model_dtype, args.machine.device);
+    let compute = ComputeArgs { dtype, device, revision: live.revision.clone() };
+    let (model, reference) = load_model_and_reference(model, &compute, context)?;
+    let tokens = live.text_tokens.or(args.tokens.map(|tokens| tokens.saturating_add(tokens / 4)));
+    let config = CaptureConfig {
+        context: live.context,
+        batch: live.pass_contexts,
+        tokens,
+        // Rows are handed on as the model gives them.
+        store: StoreDtype::F32,
+        bos: live.bos.into(),
+        threads: Some(context.threads),
+        force: args.force,
+        ..CaptureConfig::new(vec![hook], beside(&args.out))
+    };
+    let plan = CapturePlan::new(&config, &model)?;
+    // Settings that contradict each other are refused before the text is read.
+    let request = args.config();
+    request.plan(plan.hooks()[0].d_in, u64::from(u32::MAX))?;
+    let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let order = LiveConfig {
+        seed: request.seed,
+        batch_rows: request.batch,
+        memory_bytes: usize::try_from(args.shuffle_bytes()).unwrap_or(usize::MAX),
+        keep_special: args.keep_special,
+        keep_outliers: args.keep_outliers,
+        held_out: args.held_out(),
+    };
+    let mut rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
+    let data = provenance(args, &rows, &hook.to_string())?;
+    let exact = rows.is_exact();
+    let trained = train_on(args, Source { rows: &mut rows, data, exact }, context)?;
+    rows.finish()?;
+    Ok(trained)
+}
+
+/// The name beside which the token ids of the text lie while the run is unfinished.
+fn beside(out: &Path) -> PathBuf {
+    // Without a slash at the end, which would put it into the folder.
+    let out: PathBuf = out.components().collect();
+    let mut name = OsString::from(out.as_os_str());
+    name.push(".text");
+    name.into()
+}
+
+fn provenance(args: &TrainArgs, rows: &LiveRows<'_>, column: &str) -> anyhow::Result<DataProvenance> {
+    let manifest = rows.manifest();
+    let digest = Sha256::digest(serde_json::to_string(&manifest)?);
+    Ok(DataProvenance {
+        stores: Vec::new(),
+        content: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        column: column.to_owned(),
+        held_out: serde_json::to_value(args.held_out())?,
+        keep_special: args.keep_special,
+        keep_outliers: args.keep_outliers,
+        order_seed: args.config().seed,
+        shuffle_bytes: args.shuffle_bytes(),
+        rows_per_epoch: rows.rows_per_epoch(),
+        capture: Some(manifest),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_ids_lie_beside_the_dictionary() {
+        assert_eq!(beside(Path::new("runs/sae/")), Path::new("runs/sae.text"));
+    }
+}
