@@ -1,5 +1,6 @@
 //! Where training starts: the scale of the data, and the first weights.
 
+use crate::architecture::Architecture;
 use crate::state::TrainState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -44,9 +45,16 @@ impl DataScale {
 const ENCODER_SCALE: f32 = 0.5;
 
 /// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data.
-pub fn initial(d_in: usize, d_sae: usize, k: usize, seed: u64, mean: &[f32], precision: Precision) -> TrainState {
+pub fn initial(
+    d_in: usize,
+    d_sae: usize,
+    architecture: &Architecture,
+    seed: u64,
+    mean: &[f32],
+    precision: Precision,
+) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut state = TrainState::zeros(d_in, d_sae, k, precision);
+    let mut state = TrainState::zeros(d_in, d_sae, architecture.clone(), precision);
     let rows = state.w_dec.value.chunks_exact_mut(d_in).zip(state.w_enc.value.chunks_exact_mut(d_in));
     for (w_dec, w_enc) in rows {
         w_dec.iter_mut().for_each(|w| *w = normal(&mut generator));
@@ -55,6 +63,9 @@ pub fn initial(d_in: usize, d_sae: usize, k: usize, seed: u64, mean: &[f32], pre
         w_enc.iter_mut().zip(w_dec).for_each(|(enc, dec)| *enc = ENCODER_SCALE * *dec);
     }
     state.b_dec.value.copy_from_slice(mean);
+    if let Architecture::JumpRelu { threshold, .. } = architecture {
+        state.extras[0].value.fill(*threshold as f32);
+    }
     state.narrow_encoder();
     state
 }
@@ -80,7 +91,7 @@ mod tests {
 
     #[test]
     fn decoder_rows_start_as_unit_and_depend_on_the_seed_alone() {
-        let start = |seed| initial(8, 16, 2, seed, &[0.5; 8], Precision::F32);
+        let start = |seed| initial(8, 16, &Architecture::TopK { k: 2 }, seed, &[0.5; 8], Precision::F32);
         let state = start(7);
         for row in state.w_dec.value.chunks_exact(8) {
             assert!((row.iter().map(|w| w * w).sum::<f32>() - 1.0).abs() < 1e-6);

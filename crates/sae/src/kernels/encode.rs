@@ -18,7 +18,7 @@ use std::sync::Mutex;
 /// Rows of a tile. Fixed, because a product's rounding may depend on its shape, and proposals should not.
 pub const TILE_ROWS: usize = 256;
 /// Latents of one product: a tile of pre-activations, 256 x 4096 in bf16, takes 2 MiB, the second cache of a current CPU.
-const TILE_LATENTS: usize = 4096;
+pub(super) const TILE_LATENTS: usize = 4096;
 /// Candidates recomputed at once beyond k. Plain bf16 selection is wrong in 4 to 8 % of the rows of a trained
 /// dictionary; eight more candidates leave few rows in doubt.
 const EXTRA: usize = 8;
@@ -100,7 +100,7 @@ impl EncoderWeights<'_> {
 
     /// The pre-activation of one latent on one row, in f32.
     #[inline(always)]
-    fn pre_act(&self, x: &[f32], latent: u32) -> f32 {
+    pub(super) fn pre_act(&self, x: &[f32], latent: u32) -> f32 {
         let at = latent as usize * self.d_in;
         vector::dot(x, &self.w_enc[at..at + self.d_in]) + self.b_enc[latent as usize]
     }

@@ -4,7 +4,9 @@
 //! - [`vector`]: dot products and scaled sums over rows
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
+//! - [`above`]: the same where all latents above a bound are wanted, however many a row has
 
+pub mod above;
 pub mod buffer;
 pub mod encode;
 pub mod select;

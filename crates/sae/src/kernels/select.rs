@@ -108,11 +108,11 @@ impl Running {
 }
 
 /// Entries that one vector comparison decides on together.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// `values + bias` of a whole block; lengths known at compile time are what makes this vector code.
 #[inline(always)]
-fn sums_of<T: Element>(values: &[T; BLOCK], bias: &[f32; BLOCK]) -> [f32; BLOCK] {
+pub(super) fn sums_of<T: Element>(values: &[T; BLOCK], bias: &[f32; BLOCK]) -> [f32; BLOCK] {
     std::array::from_fn(|lane| values[lane].widen() + bias[lane])
 }
 

@@ -1,36 +1,59 @@
-//! `untangle train`: activations to a dictionary that SAELens loads.
+//! `untangle train`: activations to one dictionary or a grid of them, which SAELens loads.
+
+mod calibration;
+mod grid;
+mod request;
 
 use super::options::{Dtype, choose_column, open_store};
 use crate::context::Context;
 use crate::device::DeviceChoice;
-use crate::exit::Complaint;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
-use untangle_sae::{Precision, Sae};
-use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
-use untangle_train::{DataProvenance, Job, TrainConfig, TrainPlan, Width, train};
+use untangle_sae::Precision;
+use untangle_store::HeldOut;
+use untangle_train::{Finished, Kind, PenaltyKind, Prefixes, Run, TrainConfig, Width};
 
-/// Train a sparse autoencoder on stored activations; the result is a directory that SAELens loads
+pub(crate) use request::{Asked, Calibration, Request, SHUFFLE_BYTES, train_dictionaries};
+
+/// Train sparse autoencoders on stored activations; the results are directories that SAELens loads
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key); several read as one
     #[arg(value_name = "STORE", required = true)]
     store: Vec<String>,
-    /// Directory of the finished dictionary
+    /// Directory of the finished dictionary; of a grid, the directory that holds one for each
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Column of the store, where it has several
     #[arg(long, value_name = "NAME")]
     hook: Option<String>,
-    /// Architecture
-    #[arg(long, value_enum, default_value = "topk")]
-    arch: Architecture,
-    /// Active features per row
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().k)]
-    k: usize,
+    /// Dictionaries to train together in one pass: a TOML file of [[sae]] tables whose lists (arch, k, l0, d-sae, seed, lr,
+    /// hook, prefixes) are combined; what a table leaves out is as the other options say
+    #[arg(long, value_name = "FILE.toml")]
+    grid: Option<PathBuf>,
+    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal
+    #[arg(long, value_name = "NAME", default_value = "topk")]
+    arch: Kind,
+    /// Active features per row [default: --l0 where that is given, else 32]
+    #[arg(long, value_name = "N")]
+    k: Option<usize>,
+    /// Mean number of active features per row that the result is brought to: by calibrated thresholds (batch-topk,
+    /// matryoshka, jump-relu) or by steering the sparsity coefficient (relu, gated, p-anneal) [default: k]
+    #[arg(long, value_name = "X")]
+    l0: Option<f64>,
+    /// Prefixes that reconstruct on their own, of matryoshka: lengths such as 128,512,2048, or random:10
+    /// [default: a sixteenth, a quarter, a half and all]
+    #[arg(long, value_name = "LIST")]
+    prefixes: Option<Prefixes>,
+    /// What jump-relu penalises: step (L0 itself), quadratic (its distance from --l0) or tanh
+    #[arg(long, value_name = "NAME", default_value = "quadratic")]
+    penalty: PenaltyKind,
+    /// Fixed coefficient of the sparsity penalty of relu, gated, p-anneal and jump-relu, in units of normalised rows;
+    /// together with --l0, where steering begins
+    #[arg(long, value_name = "C")]
+    sparsity: Option<f64>,
     /// Number of features
     #[arg(long, value_name = "N", conflicts_with = "expansion")]
     d_sae: Option<usize>,
@@ -43,12 +66,19 @@ pub(crate) struct TrainArgs {
     /// Rows per step
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch)]
     batch: usize,
-    /// Seed of the first weights and of the order of rows
+    /// Seed of the first weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Seed of the order of rows [default: --seed]
+    #[arg(long, value_name = "N")]
+    order_seed: Option<u64>,
     /// What training does not read and `evaluate` uses: a fraction of the documents, last:ROWS, or none
     #[arg(long, value_name = "PART", default_value = "0.05")]
     held_out: HeldOutChoice,
+    /// Part of the rows that neither training nor `evaluate` uses, for the calibration of thresholds; auto is 0.02 where
+    /// an architecture has such, else 0
+    #[arg(long, value_name = "PART", default_value = "auto")]
+    calibration: Calibration,
     /// Train on rows of special tokens (beginning of sequence and the like) too
     #[arg(long)]
     keep_special: bool,
@@ -106,13 +136,6 @@ struct MachineArgs {
     shuffle_memory: u64,
 }
 
-/// Architectures that can be trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Architecture {
-    /// The k largest pre-activations of a row fire
-    Topk,
-}
-
 /// `auto` or a number.
 #[derive(Clone, Copy, Debug)]
 struct LearningRate(Option<f64>);
@@ -149,60 +172,84 @@ impl FromStr for HeldOutChoice {
     }
 }
 
-/// A training run, as the library wants it.
-pub(crate) struct Request<'a> {
-    /// The rows.
-    pub(crate) store: Arc<ActivationSet>,
-    /// Column of the store.
-    pub(crate) column: usize,
-    /// What was asked for.
-    pub(crate) config: TrainConfig,
-    /// What is not read.
-    pub(crate) held_out: HeldOut,
-    /// Whether rows of special tokens are read.
-    pub(crate) keep_special: bool,
-    /// Memory in bytes in which rows are shuffled.
-    pub(crate) shuffle_bytes: u64,
-    /// Where the dictionary goes.
-    pub(crate) out: &'a Path,
-    /// Whether to replace what is there.
-    pub(crate) force: bool,
-    /// Steps between checkpoints.
-    pub(crate) checkpoint_every: Option<u64>,
-}
-
-/// Memory in which rows are shuffled where nothing else is said.
-pub(crate) const SHUFFLE_BYTES: u64 = 1 << 30;
-
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
         context.progress.warning("using the CPU: training has no CUDA form in this version");
     }
-    let Architecture::Topk = args.arch;
     let store = open_store(&args.store)?;
-    let column = choose_column(&store, args.hook.as_deref())?;
+    let config = config(args);
+    let asked = match &args.grid {
+        Some(path) => grid::read(path, &config, args.hook.as_deref(), &store)?,
+        None => vec![Asked { name: String::new(), column: choose_column(&store, args.hook.as_deref())?, config }],
+    };
     let request = Request {
         store,
-        column,
-        config: config(args),
+        asked,
+        order_seed: args.order_seed.unwrap_or(args.seed),
         held_out: args.held_out.0.clone(),
+        calibration: args.calibration,
         keep_special: args.keep_special,
         shuffle_bytes: args.machine.shuffle_memory.saturating_mul(1 << 20),
         out: &args.out,
         force: args.force,
         checkpoint_every: args.machine.checkpoint_every,
     };
-    let (sae, plan) = train_dictionary(&request, context)?;
-    context.output.result(&json!({ "sae": args.out, "config": sae.config(), "plan": plan }), |out| {
-        let (path, name, d_sae, k) = (args.out.display(), &plan.architecture, plan.d_sae, plan.k);
-        writeln!(out, "{path}: {name} dictionary of {d_sae} features, k {k}; SAELens loads it as it is")
+    let results = train_dictionaries(&request, context)?;
+    match (&args.grid, &results[..]) {
+        (None, [(run, finished)]) => show_one(args, run, finished, context),
+        _ => show_grid(args, &results, context),
+    }
+}
+
+/// The result of a single run.
+fn show_one(args: &TrainArgs, run: &Run, finished: &Finished, context: &Context) -> anyhow::Result<()> {
+    let plan = &run.plan;
+    let result =
+        json!({ "sae": args.out, "config": finished.config, "plan": plan, "calibrated_l0": finished.calibrated_l0 });
+    context.output.result(&result, |out| {
+        let (path, name, d_sae) = (args.out.display(), plan.architecture.name(), plan.d_sae);
+        let active = match (finished.config.k, finished.calibrated_l0) {
+            (Some(k), _) => format!(", k {k}"),
+            (None, Some(l0)) => format!(", l0 {l0:.2} on calibration rows"),
+            (None, None) => format!(", l0 {:.2}", finished.last.l0),
+        };
+        writeln!(out, "{path}: {name} dictionary of {d_sae} features{active}; SAELens loads it as it is")
     })
+}
+
+/// The results of a grid: a line for each.
+fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -> anyhow::Result<()> {
+    let describe = |(run, finished): &(Run, Finished)| {
+        let Finished { name, config, last, calibrated_l0 } = finished;
+        json!({ "name": name, "sae": args.out.join(name), "config": config, "plan": run.plan, "fvu": last.fvu,
+            "l0": last.l0, "dead": last.dead, "calibrated_l0": calibrated_l0 })
+    };
+    let json = json!({ "grid": args.out, "saes": results.iter().map(describe).collect::<Vec<_>>() });
+    context.output.result(&json, |out| {
+        let widest = results.iter().map(|(run, _)| run.name.len()).max().unwrap_or(0);
+        writeln!(out, "{:widest$}  running FVU      L0    dead", "")?;
+        for (run, Finished { last, .. }) in results {
+            writeln!(out, "{:widest$}  {:>11.4}  {:>6.2}  {:>6}", run.name, last.fvu, last.l0, last.dead)?;
+        }
+        writeln!(out, "{}: {} dictionaries; SAELens loads each as it is", args.out.display(), results.len())
+    })
+}
+
+/// Active features per row where nothing is said.
+fn active_features(args: &TrainArgs) -> usize {
+    let from_l0 = args.l0.filter(|l0| *l0 >= 1.0).map(|l0| l0.round() as usize);
+    args.k.or(from_l0).unwrap_or(TrainConfig::default().k)
 }
 
 fn config(args: &TrainArgs) -> TrainConfig {
     TrainConfig {
         width: args.d_sae.map_or(Width::Expansion(args.expansion), Width::Features),
-        k: args.k,
+        kind: args.arch,
+        k: active_features(args),
+        l0: args.l0,
+        prefixes: args.prefixes.clone(),
+        sparsity: args.sparsity,
+        penalty: args.penalty,
         tokens: args.tokens,
         batch: args.batch,
         lr: args.optimiser.lr.0,
@@ -219,64 +266,6 @@ fn config(args: &TrainArgs) -> TrainConfig {
             Dtype::Bf16 => Some(Precision::Bf16),
         },
     }
-}
-
-/// Trains, or continues an interrupted run of the same settings.
-pub(crate) fn train_dictionary(request: &Request<'_>, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
-    let store = &request.store;
-    let shuffle = ShuffleConfig {
-        seed: request.config.seed,
-        batch_rows: request.config.batch,
-        memory_bytes: usize::try_from(request.shuffle_bytes).unwrap_or(usize::MAX),
-        keep_special: request.keep_special,
-        columns: vec![request.column],
-    };
-    let held_out = serde_json::to_value(&request.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
-    let column = &store.columns()[request.column];
-    // Settings that contradict each other are refused before rows are counted against them.
-    request.config.plan(column.d, store.n_rows())?;
-    let mut source = Shuffled::new(Arc::clone(store), &request.held_out, &shuffle)?;
-    let plan = request.config.plan(column.d, source.rows_per_epoch())?;
-    context.progress.note(&describe(&plan, &column.name, source.rows_per_epoch(), source.is_exact()));
-    let data = DataProvenance {
-        stores: store.names(),
-        content: store.content_identity(),
-        column: column.name.clone(),
-        held_out,
-        keep_special: request.keep_special,
-        order_seed: request.config.seed,
-        shuffle_bytes: request.shuffle_bytes,
-        rows_per_epoch: source.rows_per_epoch(),
-        capture: store.manifest().cloned(),
-    };
-    let job = Job {
-        plan: &plan,
-        source: &mut source,
-        data,
-        out: request.out,
-        force: request.force,
-        checkpoint_every: request.checkpoint_every,
-    };
-    let sae = train(job, &context.progress)?;
-    Ok((sae, plan))
-}
-
-/// Everything that the plan decided, in one line.
-fn describe(plan: &TrainPlan, column: &str, rows: u64, exact: bool) -> String {
-    let order = if exact { "in exactly random order" } else { "shuffled in windows" };
-    format!(
-        "{} with {} features, k {}, on {column} (width {}): {} tokens from {rows} training rows {order}, batch {}, \
-         {} steps, learning rate {:.2e}, encoder in {}",
-        plan.architecture,
-        plan.d_sae,
-        plan.k,
-        plan.d_in,
-        plan.tokens(),
-        plan.batch,
-        plan.schedule.steps,
-        plan.schedule.lr,
-        plan.precision
-    )
 }
 
 #[cfg(test)]
