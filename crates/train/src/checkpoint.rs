@@ -49,6 +49,7 @@ pub(crate) fn save(state: &TrainState, scale: &DataScale, path: &Path) -> Result
         }
     }
     add("mean".to_owned(), of_f32(&scale.mean), bytemuck::cast_slice(&scale.mean));
+    add("spread".to_owned(), of_f32(&scale.spread), bytemuck::cast_slice(&scale.spread));
     add("fired_at".to_owned(), (Dtype::U64, state.fired_at.len()), bytemuck::cast_slice(&state.fired_at));
     add("counters".to_owned(), (Dtype::U64, counters.len()), bytemuck::cast_slice(&counters));
     let io = |source| TrainError::Io { path: path.to_owned(), source };
@@ -91,8 +92,12 @@ pub(crate) fn load(plan: &TrainPlan, path: &Path) -> Result<Option<(TrainState, 
     };
     let (d, f) = (plan.d_in, plan.d_sae);
     let counters = integers("counters", 4)?;
-    let mean = floats("mean", d)?;
-    let scale = DataScale { factor: f32::from_bits(counters[2] as u32), mean, variance: f64::from_bits(counters[3]) };
+    let scale = DataScale {
+        factor: f32::from_bits(counters[2] as u32),
+        mean: floats("mean", d)?,
+        spread: floats("spread", d)?,
+        variance: f64::from_bits(counters[3]),
+    };
     let mut state = TrainState::zeros(d, f, plan.k, plan.precision());
     let restore = |name: &str, parameter: &mut Parameter| {
         for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
@@ -105,7 +110,7 @@ pub(crate) fn load(plan: &TrainPlan, path: &Path) -> Result<Option<(TrainState, 
     restore("b_enc", &mut state.b_enc)?;
     restore("W_dec", &mut state.w_dec)?;
     restore("b_dec", &mut state.b_dec)?;
-    state.narrow_encoder();
+    state.narrow_encoder(&scale.spread);
     state.fired_at = integers("fired_at", f)?;
     (state.step, state.tokens) = (counters[0], counters[1]);
     Ok(Some((state, scale)))

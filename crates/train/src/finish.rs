@@ -151,7 +151,7 @@ mod tests {
         // A power of two, so that the two ways round alike.
         let factor = 0.25;
         let dictionary = |factor| {
-            let scale = DataScale { factor, mean: vec![0.0; 6], variance: 1.0 };
+            let scale = DataScale { factor, mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
             folded(&state, &scale, SaeMetadata::default()).expect("the parts fit")
         };
         let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();

@@ -10,7 +10,7 @@
 use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS};
+use untangle_sae::kernels::encode::{Chosen, Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::vector::{axpy, dispatch, dot};
 
 /// A batch's intermediate results; the memory is reused from step to step.
@@ -28,6 +28,8 @@ pub struct Activity {
     pub d_acts: Vec<f32>,
     /// `L`
     pub loss: f64,
+    /// What it took to be sure of the chosen.
+    pub looks: Looks,
 }
 
 /// Fills `activity` for a batch of rows, `[n, d_in]`.
@@ -44,13 +46,8 @@ pub fn forward(
     let (d, k) = (state.d_in, state.k);
     let n = rows.len() / d;
     activity.resize(n, d, k);
-    let weights = EncoderWeights {
-        w_enc: &state.w_enc.value,
-        w_enc_bf16: state.w_enc_bf16.as_deref(),
-        b_enc: &state.b_enc.value,
-        d_in: d,
-    };
-    let losses: Vec<f64> = activity
+    let weights = state.encoder();
+    let tiles: Vec<(f64, Looks)> = activity
         .tiles(d, k)
         .zip(rows.par_chunks(TILE_ROWS * d))
         .map(|(tile, rows)| {
@@ -58,15 +55,19 @@ pub fn forward(
                 #[inline(always)]
                 || centre(rows, factor, &state.b_dec.value, tile.centred),
             );
-            weights.choose(tile.centred, k, scratch, Chosen { indices: tile.chosen, pre_acts: tile.acts })?;
-            Ok(dispatch(
+            let looks =
+                weights.choose(tile.centred, k, scratch, Chosen { indices: tile.chosen, pre_acts: tile.acts })?;
+            let squared_error = dispatch(
                 #[inline(always)]
                 || decode(state, 2.0 / n as f32, tile),
-            ))
+            );
+            Ok((squared_error, looks))
         })
         .collect::<Result<_, SaeError>>()?;
     // Tile after tile, so that the sum does not depend on which worker was first.
-    activity.loss = losses.iter().sum::<f64>() / n as f64;
+    activity.loss = tiles.iter().map(|(squared_error, _)| squared_error).sum::<f64>() / n as f64;
+    activity.looks = Looks::default();
+    tiles.iter().for_each(|(_, looks)| activity.looks += *looks);
     Ok(())
 }
 

@@ -186,7 +186,8 @@ fn begin(plan: &TrainPlan, source: &mut dyn RowSource) -> Result<(TrainState, Da
         sample.extend_from_slice(&block.columns[0]);
     }
     let scale = DataScale::of(&sample, plan.d_in, plan.normalise);
-    let state = initial(plan.d_in, plan.d_sae, plan.k, plan.seed, &scale.mean, plan.precision());
+    let mut state = initial(plan.d_in, plan.d_sae, plan.k, plan.seed, &scale.mean, plan.precision());
+    state.narrow_encoder(&scale.spread);
     Ok((state, scale))
 }
 

@@ -2,10 +2,15 @@
 //!
 //! - [`buffer`]: memory that libtorch may view, and matrix products on slices
 //! - [`vector`]: dot products and scaled sums over rows
+//! - [`int8`]: rows and weights in bytes, and their product, which is several times faster where the CPU has instructions
+//! - [`narrow`]: the encoder's weights in the arithmetic that proposes
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
 
 pub mod buffer;
 pub mod encode;
+pub mod int8;
+pub mod narrow;
 pub mod select;
 pub mod vector;
+mod vnni;
