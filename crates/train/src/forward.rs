@@ -10,6 +10,7 @@
 use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
+use untangle_sae::kernels::buffer::prefetch;
 use untangle_sae::kernels::encode::{Chosen, Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::vector::{axpy, dispatch, dot};
 
@@ -123,7 +124,10 @@ fn decode(state: &TrainState, scale: f32, tile: TileMut<'_>) -> f64 {
     let mut squared_error = 0f64;
     for ((z, error), ((chosen, acts), d_acts)) in wide.zip(narrow) {
         error.iter_mut().zip(z).for_each(|(e, z)| *e = -z);
-        for (act, &latent) in acts.iter_mut().zip(chosen) {
+        for (place, (act, &latent)) in acts.iter_mut().zip(chosen).enumerate() {
+            if let Some(&next) = chosen.get(place + 1) {
+                prefetch(decoder_row(next));
+            }
             *act = act.max(0.0);
             if *act > 0.0 {
                 axpy(error, *act, decoder_row(latent));

@@ -9,6 +9,7 @@
 //! An index of the firings by latent turns the scattered sums into sequential ones, so that a latent's gradient is
 //! finished in cache and used at once; no dense gradient is ever stored.
 
+use untangle_sae::kernels::buffer::prefetch;
 use untangle_sae::kernels::vector::axpy;
 
 /// The firings of a batch, by latent: a counting sort of the slots (`row * k + place`) that fired.
@@ -83,8 +84,14 @@ impl Backward<'_> {
         let d = d_w.len();
         d_w.fill(0.0);
         d_d.fill(0.0);
-        for &slot in self.firings.of(latent) {
+        let slots = self.firings.of(latent);
+        for (place, &slot) in slots.iter().enumerate() {
             let (slot, at) = (slot as usize, slot as usize / self.k * d);
+            if let Some(&next) = slots.get(place + 1) {
+                let at = next as usize / self.k * d;
+                prefetch(&self.d_out[at..at + d]);
+                prefetch(&self.centred[at..at + d]);
+            }
             axpy(d_d, self.acts[slot], &self.d_out[at..at + d]);
             axpy(d_w, self.d_acts[slot], &self.centred[at..at + d]);
         }

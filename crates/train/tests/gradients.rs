@@ -25,11 +25,16 @@ fn random_rows(seed: u64, n: usize) -> Vec<f32> {
 
 /// A state with biases that matter, `n_dead` latents that have been silent for long, and unit decoder rows.
 fn state(n_dead: usize) -> TrainState {
+    state_in(Precision::F32, n_dead)
+}
+
+fn state_in(precision: Precision, n_dead: usize) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
-    let mut state = initial(D_IN, D_SAE, K, 3, &[0.1; D_IN], Precision::F32);
+    let mut state = initial(D_IN, D_SAE, K, 3, &[0.1; D_IN], precision);
     for parameter in [&mut state.w_enc, &mut state.b_enc, &mut state.b_dec] {
         parameter.value.iter_mut().for_each(|w| *w += generator.random_range(-0.1f32..0.1));
     }
+    state.narrow_encoder(&[1.0; D_IN]);
     state.tokens = 5000;
     for latent in 0..D_SAE {
         state.fired_at[latent] = if latent % (D_SAE / n_dead.max(1)) == 0 && n_dead > 0 { 10 } else { 4999 };
@@ -180,17 +185,24 @@ fn unit_rows(mut w: Vec<f64>) -> Vec<f64> {
 }
 
 #[test]
-fn a_step_does_not_depend_on_the_number_of_threads() {
-    let run = |threads: usize| {
+fn a_step_depends_neither_on_the_number_of_threads_nor_on_what_proposes() {
+    let run = |threads: usize, precision: Precision, n_dead: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
         pool.install(|| {
             let settings = StepSettings { factor: 0.8, clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
-            let (mut state, mut workspace) = (state(20), Workspace::default());
+            let (mut state, mut workspace) = (state_in(precision, n_dead), Workspace::default());
             for t in 0..5 {
                 step(&mut state, &random_rows(t, 1000), 0.01, &settings, &mut workspace).expect("step");
             }
             state.parameters().map(|(_, p)| p.value.iter().map(|w| w.to_bits()).collect::<Vec<_>>())
         })
     };
-    assert!(run(1) == run(2) && run(2) == run(3), "weights differ with the number of threads");
+    for precision in Precision::ALL {
+        let expected = run(1, precision, 20);
+        for threads in [2, 3] {
+            assert!(run(threads, precision, 20) == expected, "{}, {threads} threads", precision.name());
+        }
+        // What proposes is kept in step with what decides: the same latents, so the same weights to the bit.
+        assert!(run(2, precision, 0) == run(1, Precision::F32, 0), "{} against f32", precision.name());
+    }
 }

@@ -8,7 +8,7 @@
 //! proof: weights can be made up that deceive it. In random and trained dictionaries the chosen set is that of f32 arithmetic
 //! in every row tested, and the values always are, however the product was tiled.
 
-use super::buffer::{Buffer, Element, matmul_nt};
+use super::buffer::{Buffer, Element, matmul_nt, prefetch};
 use super::int8::{self, GROUP, Int8Rows, Int8Weights, PANEL};
 use super::narrow::NarrowWeights;
 use super::select::{Candidate, Running, keep_best};
@@ -136,8 +136,12 @@ impl EncoderWeights<'_> {
     /// The pre-activation of one latent on one row, in f32.
     #[inline(always)]
     fn pre_act(&self, x: &[f32], latent: u32) -> f32 {
-        let at = latent as usize * self.d_in;
-        vector::dot(x, &self.w_enc[at..at + self.d_in]) + self.b_enc[latent as usize]
+        vector::dot(x, self.row(latent)) + self.b_enc[latent as usize]
+    }
+
+    #[inline(always)]
+    fn row(&self, latent: u32) -> &[f32] {
+        &self.w_enc[latent as usize * self.d_in..(latent as usize + 1) * self.d_in]
     }
 
     /// Chooses the `k` latents with the largest pre-activations for each of at most [`TILE_ROWS`] rows.
@@ -254,7 +258,10 @@ fn settle(
 ) -> usize {
     exact.clear();
     let mut worst_error = 0f32;
-    for proposal in &proposed[..(k + EXTRA).min(proposed.len())] {
+    for (at, proposal) in proposed[..(k + EXTRA).min(proposed.len())].iter().enumerate() {
+        if let Some(next) = proposed.get(at + 1) {
+            prefetch(weights.row(next.index()));
+        }
         worst_error = worst_error.max(look(weights, x, *proposal, exact));
     }
     let mut next = exact.len();
