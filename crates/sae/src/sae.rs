@@ -16,10 +16,10 @@ use crate::error::SaeError;
 use crate::kernels::above::{AboveScratch, Bounds, Found};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
+use crate::kernels::narrow::NarrowWeights;
 use crate::kernels::select::{Candidate, keep_best};
 use crate::kernels::vector;
 use crate::precision::Precision;
-use half::bf16;
 use rayon::prelude::*;
 use untangle_schema::SaeConfig;
 
@@ -67,7 +67,7 @@ pub struct Parts {
 pub struct Sae {
     config: SaeConfig,
     parts: Parts,
-    w_enc_bf16: Option<Buffer<bf16>>,
+    narrow: Option<NarrowWeights>,
     scratch: Scratch,
     above: Option<Above>,
 }
@@ -108,8 +108,8 @@ impl Sae {
             }
             _ => {}
         }
-        let w_enc_bf16 = (Precision::fastest() == Precision::Bf16).then(|| Buffer::narrowed(&parts.w_enc));
-        let mut sae = Sae { config, parts, w_enc_bf16, scratch: Scratch::default(), above: None };
+        let narrow = narrow_copy(&parts, d, f);
+        let mut sae = Sae { config, parts, narrow, scratch: Scratch::default(), above: None };
         let bound = match &sae.parts.activation {
             Activation::TopK { .. } => None,
             Activation::Relu | Activation::Gated { .. } => Some(vec![0.0; f]),
@@ -169,7 +169,7 @@ impl Sae {
     fn weights(&self) -> EncoderWeights<'_> {
         EncoderWeights {
             w_enc: &self.parts.w_enc,
-            w_enc_bf16: self.w_enc_bf16.as_deref(),
+            narrow: self.narrow.as_ref(),
             b_enc: &self.parts.b_enc,
             d_in: self.d_in(),
         }
@@ -192,7 +192,8 @@ impl Sae {
             .zip(indices.par_chunks_mut(TILE_ROWS * k))
             .zip(pre_acts.par_chunks_mut(TILE_ROWS * k))
             .try_for_each(|((rows, indices), pre_acts)| {
-                self.weights().choose(&self.centred(rows), k, &self.scratch, Chosen { indices, pre_acts })
+                let chosen = Chosen { indices, pre_acts };
+                self.weights().choose(&self.centred(rows), k, &self.scratch, chosen).map(|_| ())
             })?;
         for (indices, pre_acts) in indices.chunks_exact(k).zip(pre_acts.chunks_exact(k)) {
             codes.push_row(indices.iter().copied().zip(pre_acts.iter().copied()).filter(|&(_, p)| p > 0.0));
@@ -282,6 +283,21 @@ impl Sae {
         });
         Ok(())
     }
+}
+
+/// The encoder in the arithmetic that is fastest here. How unequal the dimensions of the rows are is not known, but the
+/// decoder's columns say: they were learned to add up to those rows, and the encoder's are learned the other way round.
+fn narrow_copy(parts: &Parts, d: usize, f: usize) -> Option<NarrowWeights> {
+    let column_sizes = |matrix: &[f32]| {
+        let mut sums = vec![f32::MIN_POSITIVE; d];
+        matrix.chunks_exact(d).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w.abs()));
+        sums
+    };
+    let (written, read) = (column_sizes(&parts.w_dec), column_sizes(&parts.w_enc));
+    let spread: Vec<f32> = written.iter().zip(&read).map(|(written, read)| written / read).collect();
+    let mut narrow = NarrowWeights::zeros(Precision::fastest(), f, &spread)?;
+    narrow.copy_from(&parts.w_enc, d);
+    Some(narrow)
 }
 
 #[inline(always)]

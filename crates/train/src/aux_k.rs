@@ -8,7 +8,7 @@
 //!
 //! (Gao et al. 2024, appendix A.2, in SAELens' form: pre-activations are not rectified, which lets gradient reach a latent
 //! however far below zero it lies, and `b_dec` is not added.) The dead are few and each row takes many of them, so this
-//! part is dense algebra over the dead rows alone, in the precision of the encoder product.
+//! part is dense algebra over the dead rows alone, in bf16 where the encoder product runs in it and else in f32.
 
 use crate::dense::{add_product, columns_of};
 use crate::forward::Activity;
@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt};
 use untangle_sae::kernels::encode::TILE_ROWS;
+use untangle_sae::kernels::narrow::NarrowWeights;
 
 /// Gradients of the auxiliary loss.
 #[derive(Debug)]
@@ -56,9 +57,9 @@ pub fn aux_gradients(
         return Ok(None);
     }
     let task = AuxTask::new(state, activity, dead, coefficient);
-    match state.w_enc_bf16 {
-        Some(_) => task.solve::<bf16>(),
-        None => task.solve::<f32>(),
+    match state.narrow {
+        Some(NarrowWeights::Bf16(_)) => task.solve::<bf16>(),
+        Some(NarrowWeights::Int8(_)) | None => task.solve::<f32>(),
     }
     .map(Some)
 }

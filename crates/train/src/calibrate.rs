@@ -54,7 +54,7 @@ mod tests {
     fn the_threshold_lies_between_the_last_that_fires_and_the_first_that_does_not() {
         // One input of width 1, four latents with weights 1 to 4: rows 1 and 2 give p = 1 2 3 4 and 2 4 6 8.
         let (w_enc, b_enc) = ([1.0f32, 2.0, 3.0, 4.0], [0.0f32; 4]);
-        let weights = EncoderWeights { w_enc: &w_enc, w_enc_bf16: None, b_enc: &b_enc, d_in: 1 };
+        let weights = EncoderWeights { w_enc: &w_enc, narrow: None, b_enc: &b_enc, d_in: 1 };
         let at = |l0, guess| calibrate(&weights, &[1.0, 2.0], l0, guess).expect("fits");
         // Three of eight: 8, 6 and one of the two 4s cannot be told apart, so both or none; the middle of a tie is the tie.
         assert_eq!(at(1.0, 5.0), Calibration { shift: 5.0, l0: 1.0 });

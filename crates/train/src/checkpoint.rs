@@ -55,6 +55,7 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(),
             }
         }
         add("mean", Dtype::F32, scale.mean.len(), bytemuck::cast_slice(&scale.mean));
+        add("spread", Dtype::F32, scale.spread.len(), bytemuck::cast_slice(&scale.spread));
         add("fired_at", Dtype::U64, state.fired_at.len(), bytemuck::cast_slice(&state.fired_at));
         add("counters", Dtype::U64, numbers.len(), bytemuck::cast_slice(numbers));
     }
@@ -125,16 +126,18 @@ impl Reader<'_> {
         let plan = &self.run.plan;
         let carried = Carried::default().words();
         let numbers = self.integers("counters", 4 + carried.len())?;
-        let mut mean = vec![0f32; plan.d_in];
+        let (mut mean, mut spread) = (vec![0f32; plan.d_in], vec![0f32; plan.d_in]);
         self.floats("mean", &mut mean)?;
-        let scale = DataScale { factor: f32::from_bits(numbers[2] as u32), mean, variance: f64::from_bits(numbers[3]) };
+        self.floats("spread", &mut spread)?;
+        let (factor, variance) = (f32::from_bits(numbers[2] as u32), f64::from_bits(numbers[3]));
+        let scale = DataScale { factor, mean, spread, variance };
         let mut state = TrainState::zeros(plan.d_in, plan.d_sae, plan.architecture.clone(), plan.precision());
         for (name, parameter) in state.parameters_mut() {
             for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
                 self.floats(&format!("{name}.{part}"), values)?;
             }
         }
-        state.narrow_encoder();
+        state.narrow_encoder(&scale.spread);
         state.fired_at = self.integers("fired_at", plan.d_sae)?;
         (state.step, state.tokens) = (numbers[0], numbers[1]);
         let mut words = carried;

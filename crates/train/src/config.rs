@@ -105,7 +105,7 @@ pub struct TrainPlan {
     pub dead_after: u64,
     /// Whether rows are scaled in training.
     pub normalise: bool,
-    /// Arithmetic of the encoder product: `f32` or `bf16`.
+    /// Arithmetic of the encoder product: `f32`, `bf16` or `int8`.
     pub precision: String,
 }
 
@@ -113,7 +113,7 @@ pub struct TrainPlan {
 const DEFAULT_TOKENS: u64 = 2_000_000;
 /// More than any dictionary that was ever trained.
 const MAX_FEATURES: usize = 1 << 30;
-/// Both matrices with two moments each in f32, and the encoder once more in bf16.
+/// Both matrices with two moments each in f32, and the encoder once more in bf16 at most.
 const BYTES_PER_WEIGHT: u64 = 2 * 3 * 4 + 2;
 /// A latent is dead after this many silent tokens, or a tenth of the run where that is less.
 const DEAD_AFTER: u64 = 10_000_000;
@@ -270,7 +270,7 @@ impl TrainPlan {
 
     /// Arithmetic of the encoder product.
     pub fn precision(&self) -> Precision {
-        if self.precision == Precision::Bf16.name() { Precision::Bf16 } else { Precision::F32 }
+        Precision::named(&self.precision).unwrap_or(Precision::F32)
     }
 }
 

@@ -6,7 +6,7 @@
 //! dL/dW_enc = D^T Z,  dL/dW_dec = F^T G        with D = dL/d(W_enc z), entry by entry what the rule says of (P, F, H)
 //! ```
 //!
-//! The same rules, in the precision of the encoder product. Rows are taken in chunks, so that memory does not grow with the
+//! The same rules, in bf16 where the encoder product runs in it and else in f32. Rows are taken in chunks, so that memory does not grow with the
 //! batch; every sum has a fixed order.
 
 use crate::arch::rule::{At, Rule, Totals, WithRule};
@@ -18,6 +18,7 @@ use std::ops::Range;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt, matmul_tn};
 use untangle_sae::kernels::encode::TILE_ROWS;
+use untangle_sae::kernels::narrow::NarrowWeights;
 use untangle_sae::kernels::vector::dispatch;
 
 /// Gradients of a batch, dense.
@@ -59,9 +60,13 @@ struct Chunk<T: Element> {
 /// When libtorch refuses a product.
 pub fn dense_gradients(state: &TrainState, activity: &mut Activity) -> Result<DenseGradients, SaeError> {
     activity.clear_entries();
-    match &state.w_enc_bf16 {
-        Some(w_enc) => Task { state, w_enc, w_dec: &Buffer::<bf16>::narrowed(&state.w_dec.value) }.solve(activity),
-        None => Task::<f32> { state, w_enc: &state.w_enc.value, w_dec: &state.w_dec.value }.solve(activity),
+    match &state.narrow {
+        Some(NarrowWeights::Bf16(w_enc)) => {
+            Task { state, w_enc, w_dec: &Buffer::<bf16>::narrowed(&state.w_dec.value) }.solve(activity)
+        }
+        Some(NarrowWeights::Int8(_)) | None => {
+            Task::<f32> { state, w_enc: &state.w_enc.value, w_dec: &state.w_dec.value }.solve(activity)
+        }
     }
 }
 

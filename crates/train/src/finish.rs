@@ -5,7 +5,6 @@ use crate::architecture::Architecture;
 use crate::calibrate::{Calibration, calibrate};
 use crate::config::TrainPlan;
 use crate::error::TrainError;
-use crate::forward::encoder;
 use crate::init::DataScale;
 use crate::log::Record;
 use crate::place::Place;
@@ -179,7 +178,7 @@ fn thresholds(run: &Run, trained: &Trained, rows: &[f32], l0: f64) -> Result<Cal
     let b_dec = state.b_dec.value.iter().cycle();
     let centred: Vec<f32> = rows.iter().zip(b_dec).map(|(x, b)| factor * x - b).collect();
     debug_assert_eq!(state.d_in, run.plan.d_in);
-    let weights = encoder(state);
+    let weights = state.encoder();
     let Architecture::JumpRelu { .. } = state.architecture else {
         return calibrate(&weights, &centred, l0, state.carried.threshold as f32);
     };
@@ -233,7 +232,7 @@ mod tests {
         // A power of two, so that the two ways round alike.
         let factor = 0.25;
         let dictionary = |factor| {
-            let scale = DataScale { factor, mean: vec![0.0; 6], variance: 1.0 };
+            let scale = DataScale { factor, mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
             folded(&state, &scale, 0.0, SaeMetadata::default()).expect("the parts fit")
         };
         let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();

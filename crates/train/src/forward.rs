@@ -15,7 +15,7 @@ use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::above::{AboveScratch, Found};
-use untangle_sae::kernels::encode::{EncoderWeights, Scratch, TILE_ROWS};
+use untangle_sae::kernels::encode::{Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::vector::dispatch;
 
 /// A batch's intermediate results; the memory is reused from step to step.
@@ -34,6 +34,8 @@ pub struct Activity {
     pub loss: f64,
     /// All that the loss has besides: penalties, and the errors of partial reconstructions.
     pub penalty: f64,
+    /// What it took to be sure of the chosen, where a number of every row is chosen.
+    pub looks: Looks,
 }
 
 /// The chosen latents of a tile of rows, and what the loss sends back to them.
@@ -78,6 +80,7 @@ pub fn forward(
     scratch: &Scratches,
     activity: &mut Activity,
 ) -> Result<Option<DenseGradients>, SaeError> {
+    activity.looks = Looks::default();
     activity.centre(rows, factor, &state.b_dec.value);
     activity.groups = arch::groups(state);
     if arch::is_dense(state) {
@@ -98,16 +101,6 @@ pub fn forward(
     activity.loss = totals.iter().map(|t| t.squared_error).sum::<f64>() / n as f64;
     activity.penalty = totals.iter().map(|t| t.penalty).sum::<f64>() + arch::batch_penalty(state, l0);
     Ok(None)
-}
-
-/// The encoder of a state, as kernels want it.
-pub(crate) fn encoder(state: &TrainState) -> EncoderWeights<'_> {
-    EncoderWeights {
-        w_enc: &state.w_enc.value,
-        w_enc_bf16: state.w_enc_bf16.as_deref(),
-        b_enc: &state.b_enc.value,
-        d_in: state.d_in,
-    }
 }
 
 impl Activity {

@@ -12,6 +12,7 @@
 
 use crate::dense::DenseGradients;
 use crate::forward::Entries;
+use untangle_sae::kernels::buffer::prefetch;
 use untangle_sae::kernels::encode::TILE_ROWS;
 use untangle_sae::kernels::vector::axpy;
 
@@ -116,8 +117,14 @@ impl Backward<'_> {
         d_w.fill(0.0);
         d_d.fill(0.0);
         let d_out = &self.d_out[self.groups.partition_point(|&end| end <= latent)];
-        for slot in self.firings.of(latent) {
+        let slots = self.firings.of(latent);
+        for slot in slots.clone() {
             let at = self.firings.rows[slot] as usize * d;
+            if slot + 1 < slots.end {
+                let at = self.firings.rows[slot + 1] as usize * d;
+                prefetch(&d_out[at..at + d]);
+                prefetch(&self.centred[at..at + d]);
+            }
             let (act, d_pre) = (self.firings.acts[slot], self.firings.d_pre[slot]);
             if act != 0.0 {
                 axpy(d_d, act, &d_out[at..at + d]);

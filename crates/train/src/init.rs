@@ -14,6 +14,8 @@ pub struct DataScale {
     pub factor: f32,
     /// Mean of the multiplied rows, `[d_in]`.
     pub mean: Vec<f32>,
+    /// Mean of `|x_j - mean_j|` of the multiplied rows, `[d_in]`: how unequal the dimensions are, unmoved by few large rows.
+    pub spread: Vec<f32>,
     /// Mean of `|x - mean|^2` of the multiplied rows: what a loss is compared with.
     pub variance: f64,
 }
@@ -32,9 +34,14 @@ impl DataScale {
         let factor = if normalise && norms > 0.0 { (d_in as f64).sqrt() * n / norms } else { 1.0 };
         let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
         let variance = squares / n - mean.iter().map(|m| m * m).sum::<f64>();
+        let mut spread = vec![0f64; d_in];
+        for row in rows.chunks_exact(d_in) {
+            spread.iter_mut().zip(row.iter().zip(&mean)).for_each(|(s, (&x, m))| *s += (f64::from(x) - m).abs());
+        }
         DataScale {
             factor: factor as f32,
             mean: mean.iter().map(|m| (m * factor) as f32).collect(),
+            spread: spread.iter().map(|s| (s / n * factor) as f32).collect(),
             variance: variance.max(0.0) * factor * factor,
         }
     }
@@ -66,7 +73,7 @@ pub fn initial(
     if let Architecture::JumpRelu { threshold, .. } = architecture {
         state.extras[0].value.fill(*threshold as f32);
     }
-    state.narrow_encoder();
+    state.narrow_encoder(&vec![1.0; d_in]);
     state
 }
 
@@ -84,6 +91,7 @@ mod tests {
     fn the_scale_of_four_rows_by_hand() {
         let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0, 3.0, 4.0, -3.0, 4.0], 2, false);
         assert_eq!((scale.factor, scale.mean.clone(), scale.variance), (1.0, vec![0.0, 4.0], 9.0));
+        assert_eq!(scale.spread, [3.0, 0.0]);
         let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0], 2, true);
         assert!((scale.factor - 2f32.sqrt() / 5.0).abs() < 1e-7);
         assert!((scale.variance - 9.0 * 2.0 / 25.0).abs() < 1e-6);

@@ -38,7 +38,7 @@ pub struct Record {
 
 impl Record {
     pub(crate) fn new(step: u64, tokens: u64, report: &StepReport, variance: f64, lr: f64, seconds: f64) -> Self {
-        let StepReport { loss, penalty, aux_loss, l0, dead, grad_norm } = *report;
+        let StepReport { loss, penalty, aux_loss, l0, dead, grad_norm, .. } = *report;
         Record { step, tokens, loss, penalty, aux_loss, fvu: loss / variance, l0, dead, grad_norm, lr, seconds }
     }
 }

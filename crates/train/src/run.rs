@@ -125,7 +125,8 @@ fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, Train
     let start = |run: &Run| {
         let plan = &run.plan;
         let scale = DataScale::of(&sample[run.column], plan.d_in, plan.normalise);
-        let state = initial(plan.d_in, plan.d_sae, &plan.architecture, plan.seed, &scale.mean, plan.precision());
+        let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, plan.seed, &scale.mean, plan.precision());
+        state.narrow_encoder(&scale.spread);
         Trained { state, scale }
     };
     Ok(runs.iter().map(start).collect())

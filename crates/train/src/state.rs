@@ -2,9 +2,10 @@
 
 use crate::adam::Adam;
 use crate::architecture::Architecture;
-use half::bf16;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
+use untangle_sae::kernels::encode::EncoderWeights;
+use untangle_sae::kernels::narrow::NarrowWeights;
 
 /// A parameter with its two Adam moments.
 #[derive(Clone, Debug)]
@@ -51,8 +52,8 @@ pub struct TrainState {
     pub b_dec: Parameter,
     /// What a latent of this architecture has besides, `[d_sae]` each, in the order of [`Architecture::extras`].
     pub extras: Vec<Parameter>,
-    /// `w_enc` rounded, when the encoder product runs in bf16; kept in step by the update.
-    pub w_enc_bf16: Option<Buffer<bf16>>,
+    /// The copy of `w_enc` that the encoder product runs on, when that is not in f32; kept in step by the update.
+    pub narrow: Option<NarrowWeights>,
     /// Number of the token after which a latent last fired, `[d_sae]`; zero before it ever did.
     pub fired_at: Vec<u64>,
     /// Steps done.
@@ -98,7 +99,7 @@ impl Carried {
 }
 
 impl TrainState {
-    /// A state of zeros, with a bf16 copy of the encoder where the product runs in it.
+    /// A state of zeros, with a narrow copy of the encoder where the product does not run in f32.
     pub(crate) fn zeros(d_in: usize, d_sae: usize, architecture: Architecture, precision: Precision) -> Self {
         let parameter = |len: usize| Parameter::new(Buffer::zeros(len));
         let carried = Carried::first(&architecture, d_sae);
@@ -111,7 +112,7 @@ impl TrainState {
             b_dec: parameter(d_in),
             extras: architecture.extras().iter().map(|_| parameter(d_sae)).collect(),
             architecture,
-            w_enc_bf16: (precision == Precision::Bf16).then(|| Buffer::zeros(d_sae * d_in)),
+            narrow: NarrowWeights::zeros(precision, d_sae, &vec![1.0; d_in]),
             fired_at: vec![0; d_sae],
             step: 0,
             tokens: 0,
@@ -119,10 +120,24 @@ impl TrainState {
         }
     }
 
-    /// Brings the bf16 copy of the encoder up to date, after the encoder was set from outside.
-    pub(crate) fn narrow_encoder(&mut self) {
-        if let Some(narrow) = &mut self.w_enc_bf16 {
-            narrow.narrow_from(&self.w_enc.value);
+    /// Brings the narrow copy of the encoder up to date, after the encoder was set from outside. `spread`, `[d_in]`, says how
+    /// unequal the dimensions of the rows are, for the life of the state.
+    pub fn narrow_encoder(&mut self, spread: &[f32]) {
+        if let Some(narrow) = &self.narrow {
+            self.narrow = NarrowWeights::zeros(narrow.precision(), self.d_sae, spread);
+        }
+        if let Some(narrow) = &mut self.narrow {
+            narrow.copy_from(&self.w_enc.value, self.d_in);
+        }
+    }
+
+    /// The encoder as the kernels want it.
+    pub fn encoder(&self) -> EncoderWeights<'_> {
+        EncoderWeights {
+            w_enc: &self.w_enc.value,
+            narrow: self.narrow.as_ref(),
+            b_enc: &self.b_enc.value,
+            d_in: self.d_in,
         }
     }
 

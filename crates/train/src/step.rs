@@ -9,10 +9,10 @@ use crate::aux_k::{AuxGradients, aux_gradients};
 use crate::forward::{Activity, Scratches, forward};
 use crate::gather::{Backward, Firings};
 use crate::state::{Parameter, TrainState};
-use half::bf16;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::buffer::Element;
+use untangle_sae::kernels::encode::Looks;
+use untangle_sae::kernels::narrow::NarrowBlock;
 use untangle_sae::kernels::vector::{axpy, dispatch, dot};
 
 /// What does not change from step to step.
@@ -43,6 +43,8 @@ pub struct StepReport {
     pub dead: usize,
     /// Global norm of the gradient before clipping (estimated from a part of the latents of large dictionaries).
     pub grad_norm: f64,
+    /// What it took to be sure of the chosen latents.
+    pub looks: Looks,
 }
 
 /// Memory that steps share.
@@ -56,7 +58,7 @@ pub struct Workspace {
     d_extras: Vec<Vec<f32>>,
 }
 
-/// Latents that a worker takes at a time.
+/// Latents that a worker takes at a time; whole panels of the narrow copy.
 const LATENT_BLOCK: usize = 64;
 /// The gradient norm of large dictionaries is taken from every eighth latent and scaled up: gathering all of them twice
 /// would cost a tenth of the step, and the estimate moves the held-out FVU by less than seeds do.
@@ -97,6 +99,7 @@ pub fn step(
         l0,
         dead: n_dead,
         grad_norm,
+        looks: activity.looks,
     };
     let fired = (0..state.d_sae).map(|latent| gradients.backward.fired(latent));
     state.step += 1;
@@ -222,7 +225,7 @@ struct Block<'a> {
     first: usize,
     enc: Rows<'a>,
     dec: Rows<'a>,
-    narrow: Option<&'a mut [bf16]>,
+    narrow: Option<NarrowBlock<'a>>,
 }
 
 struct Rows<'a> {
@@ -256,9 +259,7 @@ impl Block<'_> {
             self.dec.update(at.clone(), adam, d_d);
             normalise(&mut self.dec.value[at.clone()]);
             if let Some(narrow) = &mut self.narrow {
-                for (narrow, &wide) in narrow[at.clone()].iter_mut().zip(&self.enc.value[at]) {
-                    *narrow = bf16::narrow(wide);
-                }
+                narrow.set(place, &self.enc.value[at]);
             }
         }
     }
@@ -282,7 +283,7 @@ fn update(
 ) {
     let d = state.d_in;
     let size = LATENT_BLOCK * d;
-    let mut narrow = state.w_enc_bf16.as_mut().map(|w| w.chunks_mut(size));
+    let mut narrow = state.narrow.as_mut().map(|w| w.blocks_mut(LATENT_BLOCK, d));
     let blocks: Vec<Block<'_>> = rows_of(&mut state.w_enc, size)
         .zip(rows_of(&mut state.w_dec, size))
         .enumerate()

@@ -12,7 +12,7 @@
 //! The search is exact. It finds all pre-activations above a lower bound of the last place, which is guessed from the last
 //! batch, and lowers the bound where that were too few.
 
-use crate::forward::{Activity, Entries, Scratches, encoder};
+use crate::forward::{Activity, Entries, Scratches};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
@@ -34,7 +34,7 @@ pub(crate) fn choose(
     scratch: &Scratches,
     activity: &mut Activity,
 ) -> Result<f64, SaeError> {
-    let weights = encoder(state);
+    let weights = state.encoder();
     let wanted = k * (activity.centred.len() / state.d_in);
     let guess = match state.carried.threshold as f32 {
         threshold if threshold > 0.0 => GUESS * threshold,

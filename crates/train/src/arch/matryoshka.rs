@@ -17,6 +17,7 @@ use crate::forward::TileMut;
 use crate::state::TrainState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use untangle_sae::kernels::buffer::prefetch;
 use untangle_sae::kernels::vector::{axpy, dot};
 
 /// The lengths of a step's prefixes, ascending, the last `d_sae`.
@@ -56,6 +57,9 @@ pub(crate) fn decode(state: &TrainState, n: usize, ends: &[usize], mut tile: Til
             while next < places.end && (tile.entries.found.latents[next] as usize) < end {
                 let f = Rectified.act(0, tile.entries.found.pre_acts[next]);
                 tile.entries.acts[next] = f;
+                if next + 1 < places.end {
+                    prefetch(decoder_row(tile.entries.found.latents[next + 1]));
+                }
                 axpy(&mut error, f, decoder_row(tile.entries.found.latents[next]));
                 next += 1;
             }

@@ -24,7 +24,7 @@ pub mod rule;
 pub mod top_k;
 
 use crate::architecture::{Architecture, Penalty, Sparsity};
-use crate::forward::{Activity, Entries, Scratches, TileMut, encoder};
+use crate::forward::{Activity, Entries, Scratches, TileMut};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use rule::{Decode, Local, Totals, WithRule};
@@ -60,13 +60,13 @@ pub(crate) fn choose(state: &mut TrainState, scratch: &Scratches, activity: &mut
         }
         Architecture::JumpRelu { bandwidth, .. } => {
             let bounds = jump_relu::Jump::bounds(&state.extras[0].value, bandwidth as f32);
-            Bounds::new(&encoder(state), bounds)
+            Bounds::new(&state.encoder(), bounds)
         }
         Architecture::Relu { .. } | Architecture::Gated { .. } | Architecture::PAnneal { .. } => {
-            Bounds::same(&encoder(state), 0.0)
+            Bounds::same(&state.encoder(), 0.0)
         }
     };
-    let weights = encoder(state);
+    let weights = state.encoder();
     activity
         .centred
         .par_chunks(TILE_ROWS * state.d_in)

@@ -3,6 +3,7 @@
 
 use crate::forward::TileMut;
 use crate::state::TrainState;
+use untangle_sae::kernels::buffer::prefetch;
 use untangle_sae::kernels::vector::{axpy, dot};
 
 /// What one entry receives.
@@ -98,6 +99,9 @@ impl WithRule for Decode<'_, '_> {
             of_gate.iter_mut().zip(z).for_each(|(e, z)| *e = -z);
             for at in places.clone() {
                 let (latent, p) = (entries.found.latents[at], entries.found.pre_acts[at]);
+                if at + 1 < places.end {
+                    prefetch(decoder_row(entries.found.latents[at + 1]));
+                }
                 let f = rule.act(latent as usize, p);
                 entries.acts[at] = f;
                 if f > 0.0 {

@@ -6,11 +6,11 @@
 //! ```
 
 use super::rule::{At, Local, Rule};
-use crate::forward::{Activity, Scratches, encoder};
+use crate::forward::{Activity, Entries, Scratches};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::encode::{Chosen, TILE_ROWS};
+use untangle_sae::kernels::encode::{Chosen, Looks, TILE_ROWS};
 
 /// What is chosen and positive fires.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,8 @@ pub(crate) fn choose(
     scratch: &Scratches,
     activity: &mut Activity,
 ) -> Result<(), SaeError> {
-    let weights = encoder(state);
-    activity.centred.par_chunks(TILE_ROWS * state.d_in).zip(&mut activity.tiles).try_for_each(|(centred, entries)| {
+    let weights = state.encoder();
+    let tile = |(centred, entries): (&[f32], &mut Entries)| {
         let found = &mut entries.found;
         let rows = centred.len() / state.d_in;
         found.latents.resize(rows * k, 0);
@@ -45,5 +45,9 @@ pub(crate) fn choose(
         found.starts.extend((0..=rows).map(|row| (row * k) as u32));
         let chosen = Chosen { indices: &mut found.latents, pre_acts: &mut found.pre_acts };
         weights.choose(centred, k, &scratch.per_row, chosen)
-    })
+    };
+    let tiles = activity.centred.par_chunks(TILE_ROWS * state.d_in).zip(&mut activity.tiles);
+    let looks: Vec<Looks> = tiles.map(tile).collect::<Result<_, _>>()?;
+    looks.into_iter().for_each(|looks| activity.looks += looks);
+    Ok(())
 }

@@ -4,10 +4,10 @@ mod calibration;
 mod grid;
 mod request;
 
-use super::options::{Dtype, choose_column, open_store};
+use super::options::{choose_column, open_store};
 use crate::context::Context;
 use crate::device::DeviceChoice;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -125,15 +125,28 @@ struct MachineArgs {
     /// Steps between checkpoints [default: one every two minutes]
     #[arg(long, value_name = "STEPS")]
     checkpoint_every: Option<u64>,
-    /// Arithmetic of the encoder product; auto is bf16 where the CPU is fast at it
+    /// Arithmetic in which the encoder product proposes features (f32 decides); auto is what this CPU is fastest at
     #[arg(long, value_enum, default_value = "auto")]
-    dtype: Dtype,
+    dtype: ProductType,
     /// auto or cpu; training on CUDA is not supported, so cuda falls back to the CPU
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
     /// Memory in MiB in which rows are shuffled; where all rows fit, their order is an exact permutation
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     shuffle_memory: u64,
+}
+
+/// Arithmetic of the encoder product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProductType {
+    /// What is fastest
+    Auto,
+    /// Single precision
+    F32,
+    /// The upper half of a single
+    Bf16,
+    /// Bytes
+    Int8,
 }
 
 /// `auto` or a number.
@@ -261,9 +274,10 @@ fn config(args: &TrainArgs) -> TrainConfig {
         dead_after: args.optimiser.dead_after,
         normalise: !args.optimiser.no_normalise,
         precision: match args.machine.dtype {
-            Dtype::Auto => None,
-            Dtype::F32 => Some(Precision::F32),
-            Dtype::Bf16 => Some(Precision::Bf16),
+            ProductType::Auto => None,
+            ProductType::F32 => Some(Precision::F32),
+            ProductType::Bf16 => Some(Precision::Bf16),
+            ProductType::Int8 => Some(Precision::Int8),
         },
     }
 }
