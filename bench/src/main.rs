@@ -3,6 +3,7 @@
 //! The figures that can be believed are the ratios: both sides are timed in turn, in the same process, on the same data.
 
 mod memory;
+mod parts;
 mod product;
 mod topk;
 

@@ -148,6 +148,26 @@ fn more_active_features_than_features() {
 }
 
 #[test]
+fn grids_that_cannot_be_are_refused_before_anything_is_written() {
+    let bench = Bench::new();
+    let store = bench.store();
+    let (grid, out) = (bench.path("grid.toml"), bench.path("saes"));
+    for (text, words) in [
+        ("[[sae]]\nk = [4, 4]", ["topk-k4", "both called"]),
+        ("[[sae]]\nk = 4\nbatch = [256, 128]", ["b128", "one grid has one size"]),
+        ("[[sae]]\nk = [4, 65]", ["topk-k65", "between 1 and d_sae = 64"]),
+        ("[[sae]]\narch = 'relu'\nl0 = -1.0", ["--l0", "-1"]),
+        ("[[sae]]\nhook = 'blocks.0.hook_resid_pre'", ["blocks.0.hook_resid_pre", TinyModel::HOOK]),
+        ("[[sae]]\nwidth = 64", ["unknown field", "width"]),
+        ("[[sae]", ["grid.toml", "line 1"]),
+    ] {
+        fs::write(&grid, text).expect("the scratch folder is writable");
+        bench.train(&store, "--d-sae 64 --k 4", &out).option("--grid", &grid).run().fails_with(BAD_INPUT, &words);
+    }
+    assert_eq!(entries(bench.folder.path()), ["corpus-20k.txt", "grid.toml", "store.h5", "tiny"]);
+}
+
+#[test]
 fn a_corpus_without_text() {
     let bench = Bench::new();
     fs::write(&bench.text, " \n<|endoftext|>\n\n").expect("the scratch folder is writable");

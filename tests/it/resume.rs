@@ -112,3 +112,45 @@ fn a_killed_live_run_continues_to_the_same_bytes() {
         same_bytes(&plain.join(file), &disturbed.join(file));
     }
 }
+
+/// Every kind of dictionary; the second table's names show that a grid's members may differ in everything but the batches.
+const GRID: &str = r#"
+[[sae]]
+arch = ["topk", "batch-topk", "matryoshka", "jump-relu", "relu", "gated", "p-anneal"]
+k = 8
+
+[[sae]]
+name = "wide"
+arch = "batch-topk"
+d-sae = 300
+l0 = 5.5
+seed = [1, 2]
+"#;
+
+#[test]
+fn a_killed_grid_continues_to_the_same_bytes() {
+    let folder = scratch();
+    let model = TinyModel::write(folder.path());
+    let store = folder.path().join("store.h5");
+    capture(&model, &corpus_text(folder.path(), 300), &store).succeed();
+    let grid = folder.path().join("grid.toml");
+    fs::write(&grid, GRID).expect("the scratch folder is writable");
+    let train = |out: &PathBuf| {
+        Untangle::new("train --d-sae 256 --tokens 60000 --batch 512 --checkpoint-every 10 --threads 2 --dtype f32")
+            .arg(&store)
+            .words(&format!("--hook {}", TinyModel::HOOK))
+            .option("--grid", &grid)
+            .option("--out", out)
+    };
+    let [plain, disturbed] = ["plain", "disturbed"].map(|name| folder.path().join(name));
+    let met = disturb("train --grid", train(&plain), || train(&disturbed));
+    assert!(met > 0, "no kill met a running grid");
+    let members: Vec<_> =
+        fs::read_dir(&plain).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(members.len(), 9, "{members:?}");
+    for member in members {
+        for file in ["sae_weights.safetensors", "cfg.json", "training.json"] {
+            same_bytes(&plain.join(&member).join(file), &disturbed.join(&member).join(file));
+        }
+    }
+}

@@ -63,10 +63,7 @@ impl Bench {
         let threads = threads.parse()?;
         threads::give_this_thread(threads);
         let f32 = LanguageModel::load(Path::new(model), &LoadOptions::default())?;
-        let bf16 = match Precision::fastest() {
-            Precision::Bf16 => Some(f32.in_kind(Kind::BFloat16)?),
-            Precision::F32 => None,
-        };
+        let bf16 = Precision::has_bf16_instructions().then(|| f32.in_kind(Kind::BFloat16)).transpose()?;
         let (text, out) = (text.into(), Path::new(folder).join("capture.h5"));
         Ok(Bench { f32, bf16, text, out, context: context.parse()?, batch: batch.parse()?, threads })
     }

@@ -16,7 +16,7 @@ use untangle_schema::sae::{files, tensors};
 const MAX_ELEMENTS: usize = 1 << 36;
 
 impl Sae {
-    /// Reads a dictionary's directory. SAELens' architectures `standard`, `topk` and `jumprelu` are understood; others, and
+    /// Reads a dictionary's directory. SAELens' architectures `standard`, `topk`, `jumprelu` and `gated` are understood; others, and
     /// settings that would change the numbers, are refused by name rather than guessed at.
     ///
     /// # Errors
@@ -50,18 +50,21 @@ impl Sae {
         let parts = self.parts();
         let w_enc = le_bytes(&transposed(&parts.w_enc, f, d));
         let (w_dec, b_enc, b_dec) = (le_bytes(&parts.w_dec), le_bytes(&parts.b_enc), le_bytes(&parts.b_dec));
-        let threshold = match &parts.activation {
-            Activation::JumpRelu { threshold } => Some(le_bytes(threshold)),
-            _ => None,
+        let further = match &parts.activation {
+            Activation::JumpRelu { threshold } => vec![(tensors::THRESHOLD, le_bytes(threshold))],
+            Activation::Gated { r_mag, b_mag } => {
+                vec![(tensors::R_MAG, le_bytes(r_mag)), (tensors::B_MAG, le_bytes(b_mag))]
+            }
+            _ => Vec::new(),
         };
         let weights_path = dir.join(files::WEIGHTS);
         let mut views = vec![
             (tensors::W_ENC, vec![d, f], &w_enc),
             (tensors::W_DEC, vec![f, d], &w_dec),
-            (tensors::B_ENC, vec![f], &b_enc),
+            (bias_name(&parts.activation), vec![f], &b_enc),
             (tensors::B_DEC, vec![d], &b_dec),
         ];
-        views.extend(threshold.as_ref().map(|bytes| (tensors::THRESHOLD, vec![f], bytes)));
+        views.extend(further.iter().map(|(name, bytes)| (*name, vec![f], bytes)));
         let weights_error =
             |e: safetensors::SafeTensorError| SaeError::Weights { path: weights_path.clone(), reason: e.to_string() };
         let views = views
@@ -77,6 +80,11 @@ impl Sae {
         text.push('\n');
         write_whole(&config_path, text.as_bytes())
     }
+}
+
+/// The bias of the pre-activations: gated dictionaries have one for the gate.
+fn bias_name(activation: &Activation) -> &'static str {
+    if matches!(activation, Activation::Gated { .. }) { tensors::B_GATE } else { tensors::B_ENC }
 }
 
 /// Writes a file under a temporary name, syncs it and renames it, so that a reader never sees half of it; when any of this
@@ -126,9 +134,9 @@ fn refuse_older_form(config: &Value, path: &Path) -> Result<(), SaeError> {
 
 fn check_supported(config: &SaeConfig, path: &Path) -> Result<(), SaeError> {
     let refuse = |reason: String| Err(SaeError::Config { path: path.to_owned(), reason });
-    if !["standard", "topk", "jumprelu"].contains(&config.architecture.as_str()) {
+    if !["standard", "topk", "jumprelu", "gated"].contains(&config.architecture.as_str()) {
         return refuse(format!(
-            "architecture `{}` is not supported; standard, topk and jumprelu are",
+            "architecture `{}` is not supported; standard, topk, jumprelu and gated are",
             config.architecture
         ));
     }
@@ -188,12 +196,16 @@ impl<'a> Reader<'a> {
         let (d, f) = (config.d_in, config.d_sae);
         let w_enc = Buffer::copy_of(&transposed(&self.read(tensors::W_ENC, &[d, f])?, d, f));
         let w_dec = Buffer::copy_of(&self.read(tensors::W_DEC, &[f, d])?);
-        let (b_enc, b_dec) = (self.read(tensors::B_ENC, &[f])?, self.read(tensors::B_DEC, &[d])?);
+        let b_dec = self.read(tensors::B_DEC, &[d])?;
         let activation = match (config.architecture.as_str(), config.k) {
             ("topk", Some(k)) => Activation::TopK { k },
             ("jumprelu", _) => Activation::JumpRelu { threshold: self.read(tensors::THRESHOLD, &[f])? },
+            ("gated", _) => {
+                Activation::Gated { r_mag: self.read(tensors::R_MAG, &[f])?, b_mag: self.read(tensors::B_MAG, &[f])? }
+            }
             _ => Activation::Relu,
         };
+        let b_enc = self.read(bias_name(&activation), &[f])?;
         Ok(Parts { w_enc, b_enc, w_dec, b_dec, activation })
     }
 }

@@ -1,6 +1,7 @@
 //! Which arithmetic the encoder product runs in.
 
 use crate::kernels::buffer::{Buffer, Element, matmul_nt, prepare_worker};
+use crate::kernels::int8::{self, GROUP, Int8Rows, Int8Weights, PANEL};
 use half::bf16;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -12,56 +13,93 @@ pub enum Precision {
     F32,
     /// bf16 operands, f32 sums.
     Bf16,
+    /// Bytes, integer sums.
+    Int8,
 }
 
 impl Precision {
-    /// The faster one on this machine. bf16 is two to ten times faster on a CPU that has instructions for it, and a hundred
-    /// times slower where libtorch falls back to emulation, so the instructions are asked for, and a timing of a few
-    /// milliseconds at the first call, on one thread, confirms that they are used. It only has to tell those two cases apart:
-    /// a busy machine must not decide otherwise than an idle one.
+    /// All of them.
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
+
+    /// The fastest one on this machine. Only those are considered that the CPU has instructions for: without them bf16 is a
+    /// hundred times slower than f32, because libtorch emulates it. A timing of a few milliseconds at the first call, on one
+    /// thread, then decides. The times lie far apart (on AVX-512 with VNNI, bytes take a sixth of the time of f32), so a busy
+    /// machine does not decide otherwise than an idle one.
     pub fn fastest() -> Self {
         static FASTEST: OnceLock<Precision> = OnceLock::new();
         *FASTEST.get_or_init(|| {
             let timed = || {
                 prepare_worker();
-                product_time::<bf16>() < EMULATED * product_time::<f32>()
+                let mut fastest = (Precision::F32, product_time::<f32>());
+                let narrow = [
+                    (Precision::Bf16, Self::has_bf16_instructions(), product_time::<bf16> as fn() -> f64),
+                    (Precision::Int8, int8::is_fast(), int8_product_time),
+                ];
+                for (precision, _, time) in narrow.into_iter().filter(|&(_, has_instructions, _)| has_instructions) {
+                    let time = time();
+                    if time < fastest.1 {
+                        fastest = (precision, time);
+                    }
+                }
+                fastest.0
             };
             // A thread of its own, because the setting to one libtorch thread is per thread and stays.
-            let used = has_bf16_instructions() && std::thread::spawn(timed).join().unwrap_or(false);
-            if used { Precision::Bf16 } else { Precision::F32 }
+            std::thread::spawn(timed).join().unwrap_or(Precision::F32)
         })
     }
 
-    /// `f32` or `bf16`.
+    /// Whether this CPU multiplies bf16; where it does not, libtorch does it a hundred times slower than f32.
+    pub fn has_bf16_instructions() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return is_x86_feature_detected!("avx512bf16");
+        #[cfg(target_arch = "aarch64")]
+        return std::arch::is_aarch64_feature_detected!("bf16");
+        #[allow(unreachable_code)]
+        false
+    }
+
+    /// `f32`, `bf16` or `int8`.
     pub fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
         }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|precision| precision.name() == name)
     }
 }
 
-/// A product that takes this many times longer in bf16 than in f32 is emulated.
-const EMULATED: f64 = 8.0;
-
-/// Asked before the timing, so that a CPU without the instructions does not spend a second on the slow path.
-fn has_bf16_instructions() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512bf16");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("bf16");
-    #[allow(unreachable_code)]
-    false
-}
+/// Rows, width and latents of the products that are timed.
+const TIMED: (usize, usize, usize) = (256, 256, 1024);
 
 /// Seconds of the best of ten small products; the first also sets libtorch's kernels up.
 fn product_time<T: Element>() -> f64 {
-    let (n, d, f) = (256, 256, 1024);
+    let (n, d, f) = TIMED;
     let (a, b, mut out) = (Buffer::<T>::zeros(n * d), Buffer::<T>::zeros(f * d), Buffer::<T>::zeros(n * f));
+    best_of_ten(|| matmul_nt(&a, &b, &mut out, d).is_ok())
+}
+
+/// The same in bytes.
+fn int8_product_time() -> f64 {
+    let (n, d, f) = TIMED;
+    let (rows, weights) = (Int8Rows::new(n, d), Int8Weights::zeros(f, &vec![1.0; d]));
+    let mut out = vec![0f32; GROUP * f];
+    best_of_ten(|| {
+        (0..n / GROUP).for_each(|group| int8::product(&rows, group, &weights, 0..f / PANEL, &mut out));
+        true
+    })
+}
+
+/// Seconds of the best of ten calls; infinite when one fails.
+fn best_of_ten(mut work: impl FnMut() -> bool) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..10 {
         let start = Instant::now();
-        if matmul_nt(&a, &b, &mut out, d).is_err() {
+        if !work() {
             return f64::INFINITY;
         }
         best = best.min(start.elapsed().as_secs_f64());

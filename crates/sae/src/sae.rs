@@ -7,17 +7,19 @@
 //!
 //! sigma: relu      f_i = max(p_i, 0)                                 Bricken et al. 2023
 //!        top-k     the k largest p_i of the row, then max(., 0)      Gao et al. 2024, section 2.3
-//!        jump-relu f_i = p_i where p_i > theta_i, else 0             Rajamanoharan et al. 2024, section 3
+//!        jump-relu f_i = p_i where p_i > theta_i, else 0             Rajamanoharan et al. 2024b, section 3
+//!        gated     f_i = max(exp(r_i) (p_i - b_i) + m_i, 0) where p_i > 0, else 0      Rajamanoharan et al. 2024a
 //! ```
 
 use crate::codes::Codes;
 use crate::error::SaeError;
+use crate::kernels::above::{AboveScratch, Bounds, Found};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
+use crate::kernels::narrow::NarrowWeights;
 use crate::kernels::select::{Candidate, keep_best};
 use crate::kernels::vector;
 use crate::precision::Precision;
-use half::bf16;
 use rayon::prelude::*;
 use untangle_schema::SaeConfig;
 
@@ -36,6 +38,13 @@ pub enum Activation {
         /// `[d_sae]`
         threshold: Vec<f32>,
     },
+    /// Where the gate, which is the pre-activation, is open, a scaled and shifted copy of it fires.
+    Gated {
+        /// `r`, the logarithm of the scale, `[d_sae]`
+        r_mag: Vec<f32>,
+        /// `m`, `[d_sae]`
+        b_mag: Vec<f32>,
+    },
 }
 
 /// The tensors of a dictionary, a row per feature in both matrices.
@@ -43,7 +52,7 @@ pub enum Activation {
 pub struct Parts {
     /// `[d_sae, d_in]`: the transpose of `W_enc` on file.
     pub w_enc: Buffer<f32>,
-    /// `[d_sae]`
+    /// `[d_sae]`; `b_gate` of gated dictionaries
     pub b_enc: Vec<f32>,
     /// `[d_sae, d_in]`
     pub w_dec: Buffer<f32>,
@@ -58,8 +67,16 @@ pub struct Parts {
 pub struct Sae {
     config: SaeConfig,
     parts: Parts,
-    w_enc_bf16: Option<Buffer<bf16>>,
+    narrow: Option<NarrowWeights>,
     scratch: Scratch,
+    above: Option<Above>,
+}
+
+/// What dictionaries whose features fire above a bound of their own are encoded with.
+#[derive(Debug)]
+struct Above {
+    bounds: Bounds,
+    scratch: AboveScratch,
 }
 
 /// Rows below which the encoder product is not worth a tile.
@@ -82,14 +99,25 @@ impl Sae {
         check("b_dec", d, parts.b_dec.len())?;
         match &parts.activation {
             Activation::JumpRelu { threshold } => check("threshold", f, threshold.len())?,
+            Activation::Gated { r_mag, b_mag } => {
+                check("r_mag", f, r_mag.len())?;
+                check("b_mag", f, b_mag.len())?;
+            }
             Activation::TopK { k } if *k == 0 || *k > f => {
                 return Err(SaeError::Shape { what: "k within d_sae", expected: vec![f], found: vec![*k] });
             }
             _ => {}
         }
-        let fixed_k = matches!(parts.activation, Activation::TopK { .. });
-        let w_enc_bf16 = (fixed_k && Precision::fastest() == Precision::Bf16).then(|| Buffer::narrowed(&parts.w_enc));
-        Ok(Sae { config, parts, w_enc_bf16, scratch: Scratch::default() })
+        let narrow = narrow_copy(&parts, d, f);
+        let mut sae = Sae { config, parts, narrow, scratch: Scratch::default(), above: None };
+        let bound = match &sae.parts.activation {
+            Activation::TopK { .. } => None,
+            Activation::Relu | Activation::Gated { .. } => Some(vec![0.0; f]),
+            Activation::JumpRelu { threshold } => Some(threshold.iter().map(|theta| theta.max(0.0)).collect()),
+        };
+        sae.above =
+            bound.map(|bound| Above { bounds: Bounds::new(&sae.weights(), bound), scratch: AboveScratch::default() });
+        Ok(sae)
     }
 
     /// What `cfg.json` says.
@@ -128,8 +156,9 @@ impl Sae {
             return Err(SaeError::Shape { what: "whole rows to encode", expected: vec![d], found: vec![rows.len()] });
         }
         codes.clear();
-        match &self.parts.activation {
-            Activation::TopK { k } if rows.len() / d > FEW_ROWS => self.encode_top_k(rows, *k, codes),
+        match (&self.parts.activation, &self.above) {
+            (Activation::TopK { k }, _) if rows.len() / d > FEW_ROWS => self.encode_top_k(rows, *k, codes),
+            (_, Some(above)) if rows.len() / d > FEW_ROWS => self.encode_above(rows, above, codes),
             _ => {
                 self.encode_by_dots(rows, codes);
                 Ok(())
@@ -140,7 +169,7 @@ impl Sae {
     fn weights(&self) -> EncoderWeights<'_> {
         EncoderWeights {
             w_enc: &self.parts.w_enc,
-            w_enc_bf16: self.w_enc_bf16.as_deref(),
+            narrow: self.narrow.as_ref(),
             b_enc: &self.parts.b_enc,
             d_in: self.d_in(),
         }
@@ -163,10 +192,27 @@ impl Sae {
             .zip(indices.par_chunks_mut(TILE_ROWS * k))
             .zip(pre_acts.par_chunks_mut(TILE_ROWS * k))
             .try_for_each(|((rows, indices), pre_acts)| {
-                self.weights().choose(&self.centred(rows), k, &self.scratch, Chosen { indices, pre_acts })
+                let chosen = Chosen { indices, pre_acts };
+                self.weights().choose(&self.centred(rows), k, &self.scratch, chosen).map(|_| ())
             })?;
         for (indices, pre_acts) in indices.chunks_exact(k).zip(pre_acts.chunks_exact(k)) {
             codes.push_row(indices.iter().copied().zip(pre_acts.iter().copied()).filter(|&(_, p)| p > 0.0));
+        }
+        Ok(())
+    }
+
+    fn encode_above(&self, rows: &[f32], above: &Above, codes: &mut Codes) -> Result<(), SaeError> {
+        let tile = |rows: &[f32]| {
+            let mut found = Found::default();
+            self.weights().choose_above(&self.centred(rows), &above.bounds, &above.scratch, &mut found).map(|()| found)
+        };
+        let tiles = rows.par_chunks(TILE_ROWS * self.d_in()).map(tile).collect::<Result<Vec<_>, _>>()?;
+        for found in tiles {
+            for row in 0..found.n_rows() {
+                let at = found.row(row);
+                let entries = found.latents[at.clone()].iter().zip(&found.pre_acts[at]);
+                codes.push_row(entries.map(|(&i, &p)| (i, self.magnitude(i, p))).filter(|&(_, f)| f > 0.0));
+            }
         }
         Ok(())
     }
@@ -186,6 +232,15 @@ impl Sae {
         }
     }
 
+    /// The activation of a feature whose pre-activation exceeds its bound.
+    fn magnitude(&self, feature: u32, p: f32) -> f32 {
+        let i = feature as usize;
+        match &self.parts.activation {
+            Activation::Gated { r_mag, b_mag } => r_mag[i].exp() * (p - self.parts.b_enc[i]) + b_mag[i],
+            _ => p,
+        }
+    }
+
     /// sigma of one row's pre-activations.
     fn fire(&self, pre_acts: &[f32]) -> Vec<(u32, f32)> {
         let indexed = (0u32..).zip(pre_acts.iter().copied());
@@ -193,6 +248,10 @@ impl Sae {
             Activation::Relu => indexed.filter(|&(_, p)| p > 0.0).collect(),
             Activation::JumpRelu { threshold } => {
                 indexed.zip(threshold).filter(|((_, p), theta)| p > theta && *p > 0.0).map(|(pair, _)| pair).collect()
+            }
+            Activation::Gated { .. } => {
+                let open = indexed.filter(|&(_, p)| p > 0.0).map(|(i, p)| (i, self.magnitude(i, p)));
+                open.filter(|&(_, f)| f > 0.0).collect()
             }
             Activation::TopK { k } => {
                 let mut all: Vec<_> = indexed.map(|(index, p)| Candidate::new(p, index)).collect();
@@ -224,6 +283,21 @@ impl Sae {
         });
         Ok(())
     }
+}
+
+/// The encoder in the arithmetic that is fastest here. How unequal the dimensions of the rows are is not known, but the
+/// decoder's columns say: they were learned to add up to those rows, and the encoder's are learned the other way round.
+fn narrow_copy(parts: &Parts, d: usize, f: usize) -> Option<NarrowWeights> {
+    let column_sizes = |matrix: &[f32]| {
+        let mut sums = vec![f32::MIN_POSITIVE; d];
+        matrix.chunks_exact(d).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w.abs()));
+        sums
+    };
+    let (written, read) = (column_sizes(&parts.w_dec), column_sizes(&parts.w_enc));
+    let spread: Vec<f32> = written.iter().zip(&read).map(|(written, read)| written / read).collect();
+    let mut narrow = NarrowWeights::zeros(Precision::fastest(), f, &spread)?;
+    narrow.copy_from(&parts.w_enc, d);
+    Some(narrow)
 }
 
 #[inline(always)]

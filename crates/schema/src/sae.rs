@@ -27,6 +27,12 @@ pub mod tensors {
     pub const B_DEC: &str = "b_dec";
     /// `[d_sae]`, of `jumprelu`
     pub const THRESHOLD: &str = "threshold";
+    /// `[d_sae]`, of `gated`
+    pub const B_GATE: &str = "b_gate";
+    /// `[d_sae]`, of `gated`
+    pub const B_MAG: &str = "b_mag";
+    /// `[d_sae]`, of `gated`
+    pub const R_MAG: &str = "r_mag";
 }
 
 fn default_true() -> bool {

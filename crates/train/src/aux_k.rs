@@ -8,15 +8,17 @@
 //!
 //! (Gao et al. 2024, appendix A.2, in SAELens' form: pre-activations are not rectified, which lets gradient reach a latent
 //! however far below zero it lies, and `b_dec` is not added.) The dead are few and each row takes many of them, so this
-//! part is dense algebra over the dead rows alone, in the precision of the encoder product.
+//! part is dense algebra over the dead rows alone, in bf16 where the encoder product runs in it and else in f32.
 
+use crate::dense::{add_product, columns_of};
 use crate::forward::Activity;
 use crate::state::TrainState;
 use half::bf16;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt, matmul_tn};
+use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt};
 use untangle_sae::kernels::encode::TILE_ROWS;
+use untangle_sae::kernels::narrow::NarrowWeights;
 
 /// Gradients of the auxiliary loss.
 #[derive(Debug)]
@@ -55,9 +57,9 @@ pub fn aux_gradients(
         return Ok(None);
     }
     let task = AuxTask::new(state, activity, dead, coefficient);
-    match state.w_enc_bf16 {
-        Some(_) => task.solve::<bf16>(),
-        None => task.solve::<f32>(),
+    match state.narrow {
+        Some(NarrowWeights::Bf16(_)) => task.solve::<bf16>(),
+        Some(NarrowWeights::Int8(_)) | None => task.solve::<f32>(),
     }
     .map(Some)
 }
@@ -116,7 +118,7 @@ impl<'a> AuxTask<'a> {
         let (mut d_w, mut d_d, mut d_b) = (Buffer::zeros(m * d), Buffer::zeros(m * d), vec![0f32; m]);
         let mut loss = 0.0;
         let rows = (CHUNK_ELEMENTS / m / TILE_ROWS).max(1) * TILE_ROWS;
-        let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.d_out.chunks(rows * d));
+        let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.whole().chunks(rows * d));
         for (centred, main_d_out) in chunks {
             let centred = Buffer::<T>::narrowed(centred);
             let passed = self.pass_rows(&centred, main_d_out, &w_enc, &w_dec)?;
@@ -217,21 +219,4 @@ impl<'a> AuxTask<'a> {
         }
         squared_error
     }
-}
-
-fn columns_of<T: Element>(matrix: &[T], width: usize, columns: std::ops::Range<usize>) -> Buffer<T> {
-    let mut out = Buffer::zeros(matrix.len() / width * columns.len());
-    for (to, from) in out.chunks_exact_mut(columns.len()).zip(matrix.chunks_exact(width)) {
-        to.copy_from_slice(&from[columns.clone()]);
-    }
-    out
-}
-
-/// `out += aᵀ b` in f32, from operands in `T`.
-fn add_product<T: Element>(a: &[T], b: &[T], out: &mut [f32], d: usize) -> Result<(), SaeError> {
-    let m = out.len() / d;
-    let mut product = Buffer::<T>::zeros(m * d);
-    matmul_tn(a, b, &mut product, m, d)?;
-    out.iter_mut().zip(product.iter()).for_each(|(out, p)| *out += p.widen());
-    Ok(())
 }

@@ -1,8 +1,9 @@
 //! The state of a run on disk: everything that the next step depends on, in one file that appears by rename.
 
 use crate::error::TrainError;
-use crate::state::{Parameter, TrainState};
-use crate::{config::TrainPlan, init::DataScale};
+use crate::init::DataScale;
+use crate::run::{Run, Trained};
+use crate::state::{Carried, TrainState};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
@@ -32,25 +33,32 @@ impl View for Stored<'_> {
     }
 }
 
-/// Writes the state, the scale of the data included, to `path`.
+/// The name of a tensor of a dictionary; those of the only one have no prefix.
+fn named(run: &Run, tensor: &str) -> String {
+    if run.name.is_empty() { tensor.to_owned() } else { format!("{}/{tensor}", run.name) }
+}
+
+/// Writes the states of all dictionaries, with the scales of their data, to `path`.
 ///
 /// # Errors
 /// When writing fails; an older checkpoint is then still there.
-pub(crate) fn save(state: &TrainState, scale: &DataScale, path: &Path) -> Result<(), TrainError> {
-    let counters = [state.step, state.tokens, u64::from(scale.factor.to_bits()), scale.variance.to_bits()];
-    let of_f32 = |values: &'_ [f32]| -> (Dtype, usize) { (Dtype::F32, values.len()) };
+pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(), TrainError> {
+    let numbers: Vec<Vec<u64>> = trained.iter().map(numbers).collect();
     let mut views: Vec<(String, Stored<'_>)> = Vec::new();
-    let mut add = |name: String, (dtype, len): (Dtype, usize), bytes| {
-        views.push((name, Stored { dtype, shape: [len], bytes }));
-    };
-    for (name, parameter) in state.parameters() {
-        for (part, values) in [("value", &parameter.value), ("m", &parameter.m), ("v", &parameter.v)] {
-            add(format!("{name}.{part}"), of_f32(values), bytemuck::cast_slice(values));
+    for ((run, Trained { state, scale }), numbers) in runs.iter().zip(trained).zip(&numbers) {
+        let mut add = |tensor: &str, dtype: Dtype, len: usize, bytes| {
+            views.push((named(run, tensor), Stored { dtype, shape: [len], bytes }));
+        };
+        for (name, parameter) in state.parameters() {
+            for (part, values) in [("value", &parameter.value), ("m", &parameter.m), ("v", &parameter.v)] {
+                add(&format!("{name}.{part}"), Dtype::F32, values.len(), bytemuck::cast_slice(values));
+            }
         }
+        add("mean", Dtype::F32, scale.mean.len(), bytemuck::cast_slice(&scale.mean));
+        add("spread", Dtype::F32, scale.spread.len(), bytemuck::cast_slice(&scale.spread));
+        add("fired_at", Dtype::U64, state.fired_at.len(), bytemuck::cast_slice(&state.fired_at));
+        add("counters", Dtype::U64, numbers.len(), bytemuck::cast_slice(numbers));
     }
-    add("mean".to_owned(), of_f32(&scale.mean), bytemuck::cast_slice(&scale.mean));
-    add("fired_at".to_owned(), (Dtype::U64, state.fired_at.len()), bytemuck::cast_slice(&state.fired_at));
-    add("counters".to_owned(), (Dtype::U64, counters.len()), bytemuck::cast_slice(&counters));
     let io = |source| TrainError::Io { path: path.to_owned(), source };
     let beside = durable::with_suffix(path, ".new");
     safetensors::serialize_to_file(views, None, &beside).map_err(|error| match error {
@@ -62,11 +70,18 @@ pub(crate) fn save(state: &TrainState, scale: &DataScale, path: &Path) -> Result
     Ok(durable::sync_folder(path)?)
 }
 
+/// Everything of a state that is a number: steps, tokens, the data's scale, and what the architecture carries.
+fn numbers(Trained { state, scale }: &Trained) -> Vec<u64> {
+    let mut numbers = vec![state.step, state.tokens, u64::from(scale.factor.to_bits()), scale.variance.to_bits()];
+    numbers.extend(state.carried.words());
+    numbers
+}
+
 /// Reads what [`save`] wrote; none where there is no checkpoint.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`] where the file is not one of this plan.
-pub(crate) fn load(plan: &TrainPlan, path: &Path) -> Result<Option<(TrainState, DataScale)>, TrainError> {
+/// [`TrainError::Checkpoint`] where the file is not one of these runs.
+pub(crate) fn load(runs: &[Run], path: &Path) -> Result<Option<Vec<Trained>>, TrainError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -74,39 +89,60 @@ pub(crate) fn load(plan: &TrainPlan, path: &Path) -> Result<Option<(TrainState, 
     };
     let wrong = |reason: String| TrainError::Checkpoint { path: path.to_owned(), reason };
     let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(e.to_string()))?;
-    let tensor = |name: &str, dtype: Dtype, len: usize| {
-        let tensor = file.tensor(name).map_err(|_| wrong(format!("`{name}` is missing")))?;
+    let restored = runs.iter().map(|run| Reader { path, file: &file, run }.restore()).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(restored))
+}
+
+/// The tensors of one dictionary.
+struct Reader<'a> {
+    path: &'a Path,
+    file: &'a SafeTensors<'a>,
+    run: &'a Run,
+}
+
+impl Reader<'_> {
+    fn tensor(&self, name: &str, dtype: Dtype, len: usize) -> Result<&[u8], TrainError> {
+        let name = named(self.run, name);
+        let wrong = |reason: String| TrainError::Checkpoint { path: self.path.to_owned(), reason };
+        let tensor = self.file.tensor(&name).map_err(|_| wrong(format!("`{name}` is missing")))?;
         match tensor.dtype() == dtype && tensor.shape() == [len] {
             true => Ok(tensor.data()),
             false => Err(wrong(format!("`{name}` has another shape or type than this run's"))),
         }
-    };
-    let floats = |name: &str, len: usize| {
-        let data = tensor(name, Dtype::F32, len)?;
-        Ok::<Vec<f32>, TrainError>(data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
-    };
-    let integers = |name: &str, len: usize| {
-        let data = tensor(name, Dtype::U64, len)?;
-        Ok::<Vec<u64>, TrainError>(data.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect())
-    };
-    let (d, f) = (plan.d_in, plan.d_sae);
-    let counters = integers("counters", 4)?;
-    let mean = floats("mean", d)?;
-    let scale = DataScale { factor: f32::from_bits(counters[2] as u32), mean, variance: f64::from_bits(counters[3]) };
-    let mut state = TrainState::zeros(d, f, plan.k, plan.precision());
-    let restore = |name: &str, parameter: &mut Parameter| {
-        for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
-            let stored = floats(&format!("{name}.{part}"), values.len())?;
-            values.copy_from_slice(&stored);
+    }
+
+    fn floats(&self, name: &str, into: &mut [f32]) -> Result<(), TrainError> {
+        let data = self.tensor(name, Dtype::F32, into.len())?;
+        into.iter_mut().zip(data.as_chunks().0).for_each(|(value, bytes)| *value = f32::from_le_bytes(*bytes));
+        Ok(())
+    }
+
+    fn integers(&self, name: &str, len: usize) -> Result<Vec<u64>, TrainError> {
+        let data = self.tensor(name, Dtype::U64, len)?;
+        Ok(data.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect())
+    }
+
+    fn restore(&self) -> Result<Trained, TrainError> {
+        let plan = &self.run.plan;
+        let carried = Carried::default().words();
+        let numbers = self.integers("counters", 4 + carried.len())?;
+        let (mut mean, mut spread) = (vec![0f32; plan.d_in], vec![0f32; plan.d_in]);
+        self.floats("mean", &mut mean)?;
+        self.floats("spread", &mut spread)?;
+        let (factor, variance) = (f32::from_bits(numbers[2] as u32), f64::from_bits(numbers[3]));
+        let scale = DataScale { factor, mean, spread, variance };
+        let mut state = TrainState::zeros(plan.d_in, plan.d_sae, plan.architecture.clone(), plan.precision());
+        for (name, parameter) in state.parameters_mut() {
+            for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
+                self.floats(&format!("{name}.{part}"), values)?;
+            }
         }
-        Ok::<(), TrainError>(())
-    };
-    restore("W_enc", &mut state.w_enc)?;
-    restore("b_enc", &mut state.b_enc)?;
-    restore("W_dec", &mut state.w_dec)?;
-    restore("b_dec", &mut state.b_dec)?;
-    state.narrow_encoder();
-    state.fired_at = integers("fired_at", f)?;
-    (state.step, state.tokens) = (counters[0], counters[1]);
-    Ok(Some((state, scale)))
+        state.narrow_encoder(&scale.spread);
+        state.fired_at = self.integers("fired_at", plan.d_sae)?;
+        (state.step, state.tokens) = (numbers[0], numbers[1]);
+        let mut words = carried;
+        words.copy_from_slice(&numbers[4..]);
+        state.carried = Carried::from_words(words);
+        Ok(Trained { state, scale })
+    }
 }

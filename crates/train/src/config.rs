@@ -1,5 +1,6 @@
 //! What the user asks of a training run, and the checked plan that follows from it and the data.
 
+use crate::architecture::{Architecture, Kind, PenaltyKind, Prefixes};
 use crate::error::TrainError;
 use crate::schedule::Schedule;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,18 @@ pub enum Width {
 pub struct TrainConfig {
     /// Number of features.
     pub width: Width,
-    /// Active features per row.
+    /// What is trained.
+    pub kind: Kind,
+    /// Active features per row, of architectures that choose by number.
     pub k: usize,
+    /// Mean number of active features per row that the result is brought to.
+    pub l0: Option<f64>,
+    /// Prefixes of matryoshka; none for a sixteenth, a quarter, a half and all of the features.
+    pub prefixes: Option<Prefixes>,
+    /// Coefficient of the sparsity penalty; none for one that is steered to `l0` (or `k`).
+    pub sparsity: Option<f64>,
+    /// What is penalised of jump-relu.
+    pub penalty: PenaltyKind,
     /// Training tokens, counted with repetition.
     pub tokens: Option<u64>,
     /// Rows per step.
@@ -49,7 +60,12 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             width: Width::Expansion(8.0),
+            kind: Kind::TopK,
             k: 32,
+            l0: None,
+            prefixes: None,
+            sparsity: None,
+            penalty: PenaltyKind::default(),
             tokens: None,
             batch: 4096,
             lr: None,
@@ -68,14 +84,13 @@ impl Default for TrainConfig {
 /// A checked run: every number that decides the result. Saved beside it, and compared before a run is continued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainPlan {
-    /// Always `topk`.
-    pub architecture: String,
+    /// The architecture with its settings.
+    #[serde(flatten)]
+    pub architecture: Architecture,
     /// Width of the activations.
     pub d_in: usize,
     /// Number of features.
     pub d_sae: usize,
-    /// Active features per row.
-    pub k: usize,
     /// Rows per step.
     pub batch: usize,
     /// Learning rate by step, and the number of steps.
@@ -90,7 +105,7 @@ pub struct TrainPlan {
     pub dead_after: u64,
     /// Whether rows are scaled in training.
     pub normalise: bool,
-    /// Arithmetic of the encoder product: `f32` or `bf16`.
+    /// Arithmetic of the encoder product: `f32`, `bf16` or `int8`.
     pub precision: String,
 }
 
@@ -98,7 +113,7 @@ pub struct TrainPlan {
 const DEFAULT_TOKENS: u64 = 2_000_000;
 /// More than any dictionary that was ever trained.
 const MAX_FEATURES: usize = 1 << 30;
-/// Both matrices with two moments each in f32, and the encoder once more in bf16.
+/// Both matrices with two moments each in f32, and the encoder once more in bf16 at most.
 const BYTES_PER_WEIGHT: u64 = 2 * 3 * 4 + 2;
 /// A latent is dead after this many silent tokens, or a tenth of the run where that is less.
 const DEAD_AFTER: u64 = 10_000_000;
@@ -109,7 +124,31 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Setting`] names the setting that cannot be.
     pub fn plan(&self, d_in: usize, rows_per_epoch: u64) -> Result<TrainPlan, TrainError> {
-        let refuse = |setting, problem: String| Err(TrainError::Setting { setting, problem });
+        let d_sae = self.features(d_in)?;
+        // Before the schedule, so that a contradiction is named for what it is.
+        Architecture::resolve(self, d_sae, 1)?;
+        let schedule = self.schedule(d_sae, rows_per_epoch)?;
+        let architecture = Architecture::resolve(self, d_sae, schedule.steps)?;
+        self.check_optimiser()?;
+        Ok(TrainPlan {
+            architecture,
+            d_in,
+            d_sae,
+            batch: self.batch,
+            schedule,
+            seed: self.seed,
+            clip_norm: self.clip_norm,
+            aux_coefficient: self.aux_coefficient,
+            dead_after: self
+                .dead_after
+                .unwrap_or_else(|| DEAD_AFTER.min(schedule.steps * self.batch as u64 / 10).max(1)),
+            normalise: self.normalise,
+            precision: self.precision.unwrap_or_else(Precision::fastest).name().to_owned(),
+        })
+    }
+
+    /// Number of features, which must fit into memory.
+    fn features(&self, d_in: usize) -> Result<usize, TrainError> {
         let d_sae = match self.width {
             Width::Features(n) => n,
             Width::Expansion(factor) => (factor * d_in as f64).round() as usize,
@@ -117,17 +156,11 @@ impl TrainConfig {
         if d_sae == 0 || d_sae > MAX_FEATURES {
             return refuse("--d-sae", format!("{d_sae} features cannot be; give a number from 1 to {MAX_FEATURES}"));
         }
-        let needed = (d_sae as u64).saturating_mul(d_in as u64).saturating_mul(BYTES_PER_WEIGHT);
-        if let Some(free) = available_memory().filter(|&free| needed > free) {
-            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            let (needed, free) = (gib(needed), gib(free));
-            let problem =
-                format!("{d_sae} features of width {d_in} need {needed:.1} GiB to train, {free:.1} GiB are free");
-            return refuse("--d-sae", problem);
-        }
-        if self.k == 0 || self.k > d_sae {
-            return refuse("--k", format!("{} is not between 1 and d_sae = {d_sae}", self.k));
-        }
+        check_memory(bytes_needed(d_sae, d_in), &format!("{d_sae} features of width {d_in} need"))?;
+        Ok(d_sae)
+    }
+
+    fn schedule(&self, d_sae: usize, rows_per_epoch: u64) -> Result<Schedule, TrainError> {
         if self.batch == 0 || self.batch as u64 > rows_per_epoch {
             return refuse(
                 "--batch",
@@ -147,6 +180,11 @@ impl TrainConfig {
         if !(lr.is_finite() && lr > 0.0) {
             return refuse("--lr", format!("{lr} is not a positive number"));
         }
+        let part = |fraction: f64| (steps as f64 * fraction).round() as u64;
+        Ok(Schedule { lr, warm_up: part(self.warm_up), decay: part(self.decay), steps })
+    }
+
+    fn check_optimiser(&self) -> Result<(), TrainError> {
         if self.dead_after == Some(0) {
             return refuse("--dead-after", "0 tokens of silence would make every latent dead".to_owned());
         }
@@ -156,22 +194,37 @@ impl TrainConfig {
         if !(self.aux_coefficient.is_finite() && self.aux_coefficient >= 0.0) {
             return refuse("--aux-k", "must be zero or a positive number".to_owned());
         }
-        let part = |fraction: f64| (steps as f64 * fraction).round() as u64;
-        Ok(TrainPlan {
-            architecture: "topk".to_owned(),
-            d_in,
-            d_sae,
-            k: self.k,
-            batch: self.batch,
-            schedule: Schedule { lr, warm_up: part(self.warm_up), decay: part(self.decay), steps },
-            seed: self.seed,
-            clip_norm: self.clip_norm,
-            aux_coefficient: self.aux_coefficient,
-            dead_after: self.dead_after.unwrap_or_else(|| DEAD_AFTER.min(steps * self.batch as u64 / 10).max(1)),
-            normalise: self.normalise,
-            precision: self.precision.unwrap_or_else(Precision::fastest).name().to_owned(),
-        })
+        Ok(())
     }
+}
+
+pub(crate) fn refuse<T>(setting: &'static str, problem: String) -> Result<T, TrainError> {
+    Err(TrainError::Setting { setting, problem })
+}
+
+/// Bytes that a dictionary takes in training.
+fn bytes_needed(d_sae: usize, d_in: usize) -> u64 {
+    (d_sae as u64).saturating_mul(d_in as u64).saturating_mul(BYTES_PER_WEIGHT)
+}
+
+/// Refuses what cannot fit into the memory that is free; `what` says what needs it.
+fn check_memory(needed: u64, what: &str) -> Result<(), TrainError> {
+    match available_memory().filter(|&free| needed > free) {
+        None => Ok(()),
+        Some(free) => {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            refuse("--d-sae", format!("{what} {:.1} GiB to train, {:.1} GiB are free", gib(needed), gib(free)))
+        }
+    }
+}
+
+/// Refuses dictionaries that do not fit into memory together.
+///
+/// # Errors
+/// [`TrainError::Setting`] with what is needed and what is free.
+pub fn check_memory_of(plans: &[&TrainPlan]) -> Result<(), TrainError> {
+    let needed = plans.iter().map(|plan| bytes_needed(plan.d_sae, plan.d_in)).fold(0, u64::saturating_add);
+    check_memory(needed, &format!("{} dictionaries need", plans.len()))
 }
 
 /// The peak learning rate where none is given: `0.25 / sqrt(d_sae)`.
@@ -206,9 +259,18 @@ impl TrainPlan {
         self.schedule.steps * self.batch as u64
     }
 
+    /// The name of the architecture, and how many features are to be active, for people.
+    pub fn summary(&self) -> String {
+        let target = match &self.architecture {
+            Architecture::TopK { k } => format!(", k {k}"),
+            other => other.target_l0().map_or_else(String::new, |l0| format!(", l0 {l0}")),
+        };
+        format!("{} with {} features{target}", self.architecture.name(), self.d_sae)
+    }
+
     /// Arithmetic of the encoder product.
     pub fn precision(&self) -> Precision {
-        if self.precision == Precision::Bf16.name() { Precision::Bf16 } else { Precision::F32 }
+        Precision::named(&self.precision).unwrap_or(Precision::F32)
     }
 }
 

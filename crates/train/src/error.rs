@@ -40,8 +40,10 @@ pub enum TrainError {
         reason: String,
     },
     /// The loss is no longer a number.
-    #[error("the loss of step {step} is not finite; lower --lr (it was {lr:e})")]
+    #[error("{}the loss of step {step} is not finite; lower --lr (it was {lr:e})", named(.name))]
     Diverged {
+        /// The dictionary's name; empty for the only one.
+        name: String,
         /// The step, from 0.
         step: u64,
         /// Its learning rate.
@@ -67,6 +69,10 @@ pub enum TrainError {
     /// A kernel or a file of the dictionary failed.
     #[error(transparent)]
     Sae(#[from] SaeError),
+}
+
+fn named(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!("{name}: ") }
 }
 
 impl Classify for TrainError {

@@ -1,5 +1,6 @@
 //! Where training starts: the scale of the data, and the first weights.
 
+use crate::architecture::Architecture;
 use crate::state::TrainState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +14,8 @@ pub struct DataScale {
     pub factor: f32,
     /// Mean of the multiplied rows, `[d_in]`.
     pub mean: Vec<f32>,
+    /// Mean of `|x_j - mean_j|` of the multiplied rows, `[d_in]`: how unequal the dimensions are, unmoved by few large rows.
+    pub spread: Vec<f32>,
     /// Mean of `|x - mean|^2` of the multiplied rows: what a loss is compared with.
     pub variance: f64,
 }
@@ -31,9 +34,14 @@ impl DataScale {
         let factor = if normalise && norms > 0.0 { (d_in as f64).sqrt() * n / norms } else { 1.0 };
         let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
         let variance = squares / n - mean.iter().map(|m| m * m).sum::<f64>();
+        let mut spread = vec![0f64; d_in];
+        for row in rows.chunks_exact(d_in) {
+            spread.iter_mut().zip(row.iter().zip(&mean)).for_each(|(s, (&x, m))| *s += (f64::from(x) - m).abs());
+        }
         DataScale {
             factor: factor as f32,
             mean: mean.iter().map(|m| (m * factor) as f32).collect(),
+            spread: spread.iter().map(|s| (s / n * factor) as f32).collect(),
             variance: variance.max(0.0) * factor * factor,
         }
     }
@@ -44,9 +52,16 @@ impl DataScale {
 const ENCODER_SCALE: f32 = 0.5;
 
 /// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data.
-pub fn initial(d_in: usize, d_sae: usize, k: usize, seed: u64, mean: &[f32], precision: Precision) -> TrainState {
+pub fn initial(
+    d_in: usize,
+    d_sae: usize,
+    architecture: &Architecture,
+    seed: u64,
+    mean: &[f32],
+    precision: Precision,
+) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut state = TrainState::zeros(d_in, d_sae, k, precision);
+    let mut state = TrainState::zeros(d_in, d_sae, architecture.clone(), precision);
     let rows = state.w_dec.value.chunks_exact_mut(d_in).zip(state.w_enc.value.chunks_exact_mut(d_in));
     for (w_dec, w_enc) in rows {
         w_dec.iter_mut().for_each(|w| *w = normal(&mut generator));
@@ -55,7 +70,10 @@ pub fn initial(d_in: usize, d_sae: usize, k: usize, seed: u64, mean: &[f32], pre
         w_enc.iter_mut().zip(w_dec).for_each(|(enc, dec)| *enc = ENCODER_SCALE * *dec);
     }
     state.b_dec.value.copy_from_slice(mean);
-    state.narrow_encoder();
+    if let Architecture::JumpRelu { threshold, .. } = architecture {
+        state.extras[0].value.fill(*threshold as f32);
+    }
+    state.narrow_encoder(&vec![1.0; d_in]);
     state
 }
 
@@ -73,6 +91,7 @@ mod tests {
     fn the_scale_of_four_rows_by_hand() {
         let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0, 3.0, 4.0, -3.0, 4.0], 2, false);
         assert_eq!((scale.factor, scale.mean.clone(), scale.variance), (1.0, vec![0.0, 4.0], 9.0));
+        assert_eq!(scale.spread, [3.0, 0.0]);
         let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0], 2, true);
         assert!((scale.factor - 2f32.sqrt() / 5.0).abs() < 1e-7);
         assert!((scale.variance - 9.0 * 2.0 / 25.0).abs() < 1e-6);
@@ -80,7 +99,7 @@ mod tests {
 
     #[test]
     fn decoder_rows_start_as_unit_and_depend_on_the_seed_alone() {
-        let start = |seed| initial(8, 16, 2, seed, &[0.5; 8], Precision::F32);
+        let start = |seed| initial(8, 16, &Architecture::TopK { k: 2 }, seed, &[0.5; 8], Precision::F32);
         let state = start(7);
         for row in state.w_dec.value.chunks_exact(8) {
             assert!((row.iter().map(|w| w * w).sum::<f32>() - 1.0).abs() < 1e-6);

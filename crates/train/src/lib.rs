@@ -1,14 +1,19 @@
 //! Verb 2: activation store to dictionaries.
 //!
-//! [`train()`] takes a checked [`TrainPlan`] and any row source, and leaves a dictionary's directory that SAELens loads. One
-//! step ([`step`]) is an encoder product, a selection, and sparse algebra on what was selected: forward ([`forward`]),
-//! gradients gathered latent by latent ([`gather`]), what revives the dead ([`aux_k`]), and Adam ([`adam`]) in the pass
-//! that gathers.
+//! [`train()`] takes checked [`TrainPlan`]s and any row source, and leaves directories of dictionaries that SAELens loads.
+//! Dictionaries that are trained together share what is read and nothing else. One step ([`step`]) is an encoder product, a
+//! selection, and sparse algebra on what was selected: forward ([`forward`]), gradients gathered latent by latent
+//! ([`gather`]), what revives the dead ([`aux_k`]), and Adam ([`adam`]) in the pass that gathers. What is selected and what
+//! the loss is belongs to the architecture ([`arch`]).
 
 pub mod adam;
+pub mod arch;
+pub mod architecture;
 pub mod aux_k;
+pub mod calibrate;
 mod checkpoint;
 pub mod config;
+pub mod dense;
 pub mod error;
 mod feed;
 pub mod finish;
@@ -16,12 +21,14 @@ pub mod forward;
 pub mod gather;
 pub mod init;
 pub mod log;
+mod place;
 mod run;
 pub mod schedule;
 pub mod state;
 pub mod step;
 
-pub use config::{TrainConfig, TrainPlan, Width};
+pub use architecture::{Architecture, Kind, Penalty, PenaltyKind, Prefixes, Sparsity};
+pub use config::{TrainConfig, TrainPlan, Width, check_memory_of};
 pub use error::TrainError;
 pub use finish::{DataProvenance, TrainingRecord};
-pub use run::{Job, train};
+pub use run::{Finished, Job, Run, train};

@@ -17,6 +17,9 @@ pub struct Record {
     pub tokens: u64,
     /// Mean squared error per row.
     pub loss: f64,
+    /// What the loss has beside it: penalties, and the errors of partial reconstructions.
+    #[serde(default)]
+    pub penalty: f64,
     /// The auxiliary loss.
     pub aux_loss: f64,
     /// `loss` over the variance of the data.
@@ -35,8 +38,8 @@ pub struct Record {
 
 impl Record {
     pub(crate) fn new(step: u64, tokens: u64, report: &StepReport, variance: f64, lr: f64, seconds: f64) -> Self {
-        let StepReport { loss, aux_loss, l0, dead, grad_norm } = *report;
-        Record { step, tokens, loss, aux_loss, fvu: loss / variance, l0, dead, grad_norm, lr, seconds }
+        let StepReport { loss, penalty, aux_loss, l0, dead, grad_norm, .. } = *report;
+        Record { step, tokens, loss, penalty, aux_loss, fvu: loss / variance, l0, dead, grad_norm, lr, seconds }
     }
 }
 

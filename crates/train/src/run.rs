@@ -1,37 +1,73 @@
 //! A whole run: claim the output, continue or begin, step to the end, give the result its name.
+//!
+//! A run has one dictionary or many. All see the same batches, each has a state of its own, and none knows of the others,
+//! so every result is that of its own single run, to the bit.
 
 use crate::checkpoint;
-use crate::config::TrainPlan;
+use crate::config::{TrainPlan, check_memory_of, refuse};
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::finish::{self, DataProvenance};
 use crate::init::{DataScale, initial};
 use crate::log::{Log, Record};
+use crate::place::Place;
 use crate::state::TrainState;
-use crate::step::{StepSettings, Workspace, step};
-use serde_json::{Value, json};
-use std::fs;
-use std::path::{Path, PathBuf};
+use crate::step::{StepReport, StepSettings, Workspace, step};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use untangle_sae::Sae;
-use untangle_schema::sae::files;
-use untangle_schema::{Event, Observer, Unit};
-use untangle_store::{Lock, RowBlock, RowSource, StoreError, differences, durable};
+use untangle_schema::{Event, Observer, SaeConfig, Unit};
+use untangle_store::{RowBlock, RowSource, StoreError};
 
-/// A run to do.
-pub struct Job<'a> {
+/// A dictionary to train.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Name of its folder in the output; empty for the only dictionary of a run, which is the output itself.
+    pub name: String,
+    /// The column of the source that it is trained on.
+    pub column: usize,
     /// What decides the result.
-    pub plan: &'a TrainPlan,
-    /// The rows; column 0 is trained on.
-    pub source: &'a mut dyn RowSource,
-    /// Where they came from.
+    pub plan: TrainPlan,
+    /// Where the rows came from.
     pub data: DataProvenance,
-    /// The directory of the finished dictionary; work happens in `OUT.partial`.
+}
+
+/// What is to be done.
+pub struct Job<'a> {
+    /// The dictionaries; of one batch size and number of steps.
+    pub runs: &'a [Run],
+    /// The rows.
+    pub source: &'a mut dyn RowSource,
+    /// Rows of a column that neither training reads nor the judge of the result will, `[n, d_in]`, for thresholds; where
+    /// there are none, thresholds are calibrated on rows of training.
+    pub calibration: &'a dyn Fn(usize) -> Result<Vec<f32>, StoreError>,
+    /// The directory of the finished dictionary or dictionaries; work happens in `OUT.partial`.
     pub out: &'a Path,
     /// Replace a finished dictionary, and discard an unfinished run of other settings.
     pub force: bool,
     /// Steps between checkpoints; none for one every two minutes.
     pub checkpoint_every: Option<u64>,
+}
+
+/// A finished dictionary.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Name of its folder in the output.
+    pub name: String,
+    /// Its `cfg.json`.
+    pub config: SaeConfig,
+    /// The last step's figures.
+    pub last: Record,
+    /// Active features per row on the calibration rows, where thresholds were calibrated.
+    pub calibrated_l0: Option<f64>,
+}
+
+/// A dictionary in training.
+pub(crate) struct Trained {
+    pub(crate) state: TrainState,
+    pub(crate) scale: DataScale,
 }
 
 /// Time between checkpoints where no number of steps is given. When checkpoints are written does not change the result.
@@ -40,215 +76,207 @@ const CHECKPOINT_PERIOD: Duration = Duration::from_secs(120);
 const RECORDS: u64 = 500;
 /// Rows from which scale and mean are taken.
 const SAMPLE_ROWS: usize = 1 << 16;
-const CHECKPOINT: &str = "checkpoint.safetensors";
-const PLAN: &str = "plan.json";
-const FINISHED: &str = "finished";
 
-/// Trains, or continues what an interrupted run of the same plan left, and returns the finished dictionary.
+/// Trains, or continues what an interrupted run of the same plans left.
 ///
 /// # Errors
-/// Settings that do not fit the source, an output that is taken, rows that are not finite, a loss that is not, and
-/// failures to read or write; [`TrainError::Interrupted`] when the observer asks to stop, after a checkpoint.
-pub fn train(job: Job<'_>, observer: &dyn Observer) -> Result<Sae, TrainError> {
-    check_source(&job)?;
+/// Settings that do not fit the source or each other, an output that is taken, rows that are not finite, a loss that is not,
+/// and failures to read or write; [`TrainError::Interrupted`] when the observer asks to stop, after a checkpoint.
+pub fn train(mut job: Job<'_>, observer: &dyn Observer) -> Result<Vec<Finished>, TrainError> {
+    check(&job)?;
     let place = Place::claim(&job)?;
-    let (mut state, scale) = match checkpoint::load(job.plan, &place.partial.join(CHECKPOINT))? {
+    let mut trained = match checkpoint::load(job.runs, &place.checkpoint())? {
         Some(restored) => restored,
-        None => begin(job.plan, job.source)?,
+        None => begin(job.runs, job.source)?,
     };
-    let last = run_steps(job.plan, job.source, &mut state, &scale, job.checkpoint_every, &place, observer)?;
-    let sae = finish::write(&state, &scale, job.plan, &job.data, &last, &place.prepare_output()?)?;
+    let last = Steps { job_runs: job.runs, place: &place, checkpoint_every: job.checkpoint_every, observer }
+        .run(job.source, &mut trained)?;
+    let finished = finish::write_all(&mut job, trained, last, &place, observer)?;
     place.finish(job.force)?;
     observer.event(Event::Finished);
-    Ok(sae)
+    Ok(finished)
 }
 
-fn check_source(job: &Job<'_>) -> Result<(), TrainError> {
-    let refuse = |setting, problem| Err(TrainError::Setting { setting, problem });
-    let width = job.source.widths().first().copied().unwrap_or_default();
-    if width != job.plan.d_in {
-        return refuse("--hook", format!("rows have width {width}, the plan is for {}", job.plan.d_in));
+fn check(job: &Job<'_>) -> Result<(), TrainError> {
+    let Some(first) = job.runs.first() else { return refuse("--grid", "holds no dictionary".to_owned()) };
+    let mut names = BTreeSet::new();
+    for run in job.runs {
+        let width = job.source.widths().get(run.column).copied().unwrap_or_default();
+        if width != run.plan.d_in {
+            return refuse("--hook", format!("rows have width {width}, the plan is for {}", run.plan.d_in));
+        }
+        if job.source.batch_rows() != run.plan.batch {
+            let rows = job.source.batch_rows();
+            return refuse("--batch", format!("the source serves {rows} rows, the plan {}", run.plan.batch));
+        }
+        if run.plan.schedule.steps != first.plan.schedule.steps {
+            return refuse("--tokens", "dictionaries of one grid have one number of steps".to_owned());
+        }
+        if !names.insert(&run.name) {
+            return refuse("--grid", format!("two dictionaries are called `{}`", run.name));
+        }
     }
-    if job.source.batch_rows() != job.plan.batch {
-        return refuse(
-            "--batch",
-            format!("the source serves {} rows, the plan {}", job.source.batch_rows(), job.plan.batch),
-        );
-    }
-    Ok(())
+    check_memory_of(&job.runs.iter().map(|run| &run.plan).collect::<Vec<_>>())
 }
 
-/// The unfinished directory, held under a lock.
-struct Place {
-    out: PathBuf,
-    partial: PathBuf,
-    _lock: Lock,
+/// The first states: scale and mean of the first rows that the plan serves, which are in random order.
+fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, TrainError> {
+    let sample = sample(source, SAMPLE_ROWS)?;
+    let start = |run: &Run| {
+        let plan = &run.plan;
+        let scale = DataScale::of(&sample[run.column], plan.d_in, plan.normalise);
+        let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, plan.seed, &scale.mean, plan.precision());
+        state.narrow_encoder(&scale.spread);
+        Trained { state, scale }
+    };
+    Ok(runs.iter().map(start).collect())
 }
 
-impl Place {
-    fn claim(job: &Job<'_>) -> Result<Self, TrainError> {
-        let (out, partial) = (job.out.to_owned(), durable::with_suffix(job.out, ".partial"));
-        if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(Self::io(folder))?;
-        }
-        let lock = Lock::take(&durable::with_suffix(&partial, ".lock"), &out)?;
-        if out.exists() && !job.force {
-            return Err(TrainError::Exists { path: out });
-        }
-        let place = Place { out, partial, _lock: lock };
-        place.clear_remains()?;
-        place.keep_or_discard(&json!({"plan": job.plan, "data": job.data}), job.force)?;
-        Ok(place)
+/// The first rows that the source serves, by column.
+pub(crate) fn sample(source: &mut dyn RowSource, rows: usize) -> Result<Vec<Vec<f32>>, TrainError> {
+    let wanted = rows.min(source.rows_per_epoch() as usize);
+    let (mut sample, mut block) = (vec![Vec::new(); source.widths().len()], RowBlock::default());
+    for index in 0..wanted.div_ceil(source.batch_rows()).max(1) as u64 {
+        source.read(index, &mut block)?;
+        sample.iter_mut().zip(&block.columns).for_each(|(all, column)| all.extend_from_slice(column));
     }
+    Ok(sample)
+}
 
-    fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
-        let path = path.to_owned();
-        move |source| TrainError::Io { path, source }
-    }
+/// The steps of a run.
+struct Steps<'a> {
+    job_runs: &'a [Run],
+    place: &'a Place,
+    checkpoint_every: Option<u64>,
+    observer: &'a dyn Observer,
+}
 
-    /// Removes what a run that was killed while finishing left behind.
-    fn clear_remains(&self) -> Result<(), TrainError> {
-        let replaced = self.replaced();
-        if replaced.exists() && self.out.exists() {
-            fs::remove_dir_all(&replaced).map_err(Self::io(&replaced))?;
-        }
-        durable::remove(&durable::with_suffix(&self.partial.join(CHECKPOINT), ".new"))?;
-        let finished = self.partial.join(FINISHED);
-        match fs::remove_dir_all(&finished) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Self::io(&finished)(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Makes sure that the partial directory is one of these settings: continued, or empty.
-    fn keep_or_discard(&self, settings: &Value, force: bool) -> Result<(), TrainError> {
-        let plan_path = self.partial.join(PLAN);
-        match fs::read_to_string(&plan_path) {
-            Ok(text) => {
-                let found: Value = serde_json::from_str(&text)
-                    .map_err(|e| TrainError::Checkpoint { path: plan_path.clone(), reason: e.to_string() })?;
-                let differing = differences(&found, settings);
-                if differing.is_empty() {
-                    return Ok(());
+impl Steps<'_> {
+    fn run(&self, source: &mut dyn RowSource, trained: &mut [Trained]) -> Result<Vec<Record>, TrainError> {
+        let (steps, done) = (self.job_runs[0].plan.schedule.steps, trained[0].state.step);
+        let open = |run: &Run| Log::open(&self.place.log(&run.name), done);
+        let mut logs = self.job_runs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let (began, mut saved) = (Instant::now(), Instant::now());
+        let workspaces = Mutex::new(Vec::new());
+        let nothing = StepReport::default();
+        let record = |trained: &Trained, report: &StepReport, lr: f64, seconds: f64| {
+            Record::new(trained.state.step, trained.state.tokens, report, trained.scale.variance, lr, seconds)
+        };
+        let mut last: Vec<Record> = trained.iter().map(|t| record(t, &nothing, 0.0, 0.0)).collect();
+        std::thread::scope(|scope| {
+            let feed = Feed::start(scope, source, done..steps);
+            // A source that takes long to begin shows how far it is; the bar of the training comes behind that.
+            let mut first = feed.next();
+            self.observer.event(Event::Started { task: "train", unit: Unit::Steps, done, total: steps });
+            while let Some(block) = first.take().or_else(|| feed.next()) {
+                if let Err(StoreError::Interrupted) = block {
+                    logs.iter_mut().try_for_each(Log::flush)?;
+                    checkpoint::save(self.job_runs, trained, &self.place.checkpoint())?;
+                    return Err(TrainError::Interrupted { step: trained[0].state.step });
                 }
-                if !force {
-                    let differing = differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                    return Err(TrainError::OtherRun { path: self.partial.clone(), differing });
+                let block = block?;
+                let reports = self.step_all(&block, trained, &workspaces)?;
+                feed.recycle(block);
+                let (done, seconds) = (trained[0].state.step, began.elapsed().as_secs_f64());
+                for (at, report) in reports.iter().enumerate() {
+                    let lr = self.job_runs[at].plan.schedule.at(done - 1);
+                    last[at] = record(&trained[at], report, lr, seconds);
+                    if done.is_multiple_of((steps / RECORDS).max(1)) || done == steps {
+                        logs[at].write(&last[at])?;
+                    }
+                }
+                self.report(done, &last);
+                let due = self
+                    .checkpoint_every
+                    .map_or(saved.elapsed() >= CHECKPOINT_PERIOD, |every| done.is_multiple_of(every.max(1)));
+                let interrupted = self.observer.interrupted() && done < steps;
+                if (due || interrupted) && done < steps {
+                    logs.iter_mut().try_for_each(Log::flush)?;
+                    checkpoint::save(self.job_runs, trained, &self.place.checkpoint())?;
+                    saved = Instant::now();
+                }
+                if interrupted {
+                    return Err(TrainError::Interrupted { step: done });
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Self::io(&plan_path)(error)),
-        }
-        // The checkpoint goes first: a kill in between must not leave one whose settings are unknown or others.
-        durable::remove(&self.partial.join(CHECKPOINT))?;
-        durable::remove(&self.partial.join(files::METRICS))?;
-        fs::create_dir_all(&self.partial).map_err(Self::io(&self.partial))?;
-        durable::sync_folder(&plan_path)?;
-        let text = serde_json::to_string_pretty(settings).map_err(|e| Self::io(&plan_path)(e.into()))?;
-        Ok(durable::replace(&plan_path, text.as_bytes())?)
+            logs.iter_mut().try_for_each(Log::flush)?;
+            Ok(last)
+        })
     }
 
-    fn replaced(&self) -> PathBuf {
-        durable::with_suffix(&self.out, ".replaced")
+    /// One step of every dictionary. They run side by side, so that what one does alone overlaps with another's work; as
+    /// every sum has a fixed order, that changes no bit. All of it runs inside the pool, also what a pool's user would do
+    /// on his own thread because there is a single piece of it: libtorch's products round differently there.
+    fn step_all(
+        &self,
+        block: &RowBlock,
+        trained: &mut [Trained],
+        workspaces: &Mutex<Vec<Workspace>>,
+    ) -> Result<Vec<StepReport>, TrainError> {
+        let idle = || workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = |(Trained { state, scale }, run): (&mut Trained, &Run)| {
+            let mut workspace = idle().pop().unwrap_or_default();
+            let lr = run.plan.schedule.at(state.step);
+            let settings = settings(&run.plan, scale);
+            let report = step(state, &block.columns[run.column], lr, &settings, &mut workspace)?;
+            idle().push(workspace);
+            match (report.loss + report.penalty + report.grad_norm).is_finite() {
+                true => Ok(report),
+                false => Err(TrainError::Diverged { name: run.name.clone(), step: state.step - 1, lr }),
+            }
+        };
+        rayon::scope(|_| trained.par_iter_mut().zip(self.job_runs).map(one).collect())
     }
 
-    /// The directory that becomes the output: within the partial one, so that checkpoint and plan stay usable until the
-    /// output has its name.
-    fn prepare_output(&self) -> Result<PathBuf, TrainError> {
-        let finished = self.partial.join(FINISHED);
-        fs::create_dir_all(&finished).map_err(Self::io(&finished))?;
-        let log = finished.join(files::METRICS);
-        fs::copy(self.partial.join(files::METRICS), &log).map_err(Self::io(&log))?;
-        Ok(finished)
-    }
-
-    /// Gives the output its name, then removes what only a continuation needs. A finished dictionary that is replaced goes
-    /// first to a name of its own, because a folder cannot be renamed over another.
-    fn finish(self, force: bool) -> Result<(), TrainError> {
-        let replaced = self.replaced();
-        if force && self.out.exists() {
-            fs::rename(&self.out, &replaced).map_err(Self::io(&self.out))?;
+    /// Figures beside the bar: those of the only dictionary, or the Pareto front of many.
+    fn report(&self, done: u64, last: &[Record]) {
+        if let [only] = last {
+            let figures = [("fvu", only.fvu), ("l0", only.l0), ("dead", only.dead as f64)];
+            return self.observer.event(Event::Advanced { done, figures: &figures });
         }
-        durable::place(&self.partial.join(FINISHED), &self.out, false)?;
-        if replaced.exists() {
-            fs::remove_dir_all(&replaced).map_err(Self::io(&replaced))?;
-        }
-        fs::remove_dir_all(&self.partial).map_err(Self::io(&self.partial))
+        let front = pareto_front(last);
+        let names: Vec<String> =
+            front.iter().map(|&at| format!("{} (l0 {:.1}) fvu", self.job_runs[at].name, last[at].l0)).collect();
+        let figures: Vec<(&str, f64)> =
+            names.iter().zip(&front).map(|(name, &at)| (name.as_str(), last[at].fvu)).collect();
+        self.observer.event(Event::Advanced { done, figures: &figures });
     }
 }
 
-/// The first state: scale and mean of the first rows that the plan serves, which are in random order.
-fn begin(plan: &TrainPlan, source: &mut dyn RowSource) -> Result<(TrainState, DataScale), TrainError> {
-    let wanted = SAMPLE_ROWS.min(source.rows_per_epoch() as usize);
-    let (mut sample, mut block) = (Vec::new(), RowBlock::default());
-    for index in 0..wanted.div_ceil(plan.batch).max(1) as u64 {
-        source.read(index, &mut block)?;
-        sample.extend_from_slice(&block.columns[0]);
-    }
-    let scale = DataScale::of(&sample, plan.d_in, plan.normalise);
-    let state = initial(plan.d_in, plan.d_sae, plan.k, plan.seed, &scale.mean, plan.precision());
-    Ok((state, scale))
-}
-
-fn run_steps(
-    plan: &TrainPlan,
-    source: &mut dyn RowSource,
-    state: &mut TrainState,
-    scale: &DataScale,
-    checkpoint_every: Option<u64>,
-    place: &Place,
-    observer: &dyn Observer,
-) -> Result<Record, TrainError> {
-    let steps = plan.schedule.steps;
-    let settings = StepSettings {
+/// What does not change from step to step.
+fn settings(plan: &TrainPlan, scale: &DataScale) -> StepSettings {
+    StepSettings {
         factor: scale.factor,
         clip_norm: plan.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
         aux_coefficient: plan.aux_coefficient as f32,
         dead_after: plan.dead_after,
-    };
-    let mut log = Log::open(&place.partial.join(files::METRICS), state.step)?;
-    let checkpoint_path = place.partial.join(CHECKPOINT);
-    let (began, mut saved) = (Instant::now(), Instant::now());
-    let mut workspace = Workspace::default();
-    let mut last = Record::new(state.step, state.tokens, &Default::default(), scale.variance, 0.0, 0.0);
-    std::thread::scope(|scope| {
-        let feed = Feed::start(scope, source, state.step..steps);
-        // A source that takes long to begin shows how far it is; the bar of the training comes behind that.
-        let mut first = feed.next();
-        observer.event(Event::Started { task: "train", unit: Unit::Steps, done: state.step, total: steps });
-        while let Some(block) = first.take().or_else(|| feed.next()) {
-            if let Err(StoreError::Interrupted) = block {
-                log.flush()?;
-                checkpoint::save(state, scale, &checkpoint_path)?;
-                return Err(TrainError::Interrupted { step: state.step });
-            }
-            let block = block?;
-            let lr = plan.schedule.at(state.step);
-            let report = step(state, &block.columns[0], lr, &settings, &mut workspace)?;
-            feed.recycle(block);
-            if !(report.loss + report.grad_norm).is_finite() {
-                return Err(TrainError::Diverged { step: state.step - 1, lr });
-            }
-            let done = state.step;
-            last = Record::new(done, state.tokens, &report, scale.variance, lr, began.elapsed().as_secs_f64());
-            if done.is_multiple_of((steps / RECORDS).max(1)) || done == steps {
-                log.write(&last)?;
-            }
-            let figures = [("fvu", last.fvu), ("l0", last.l0), ("dead", last.dead as f64)];
-            observer.event(Event::Advanced { done, figures: &figures });
-            let due = checkpoint_every
-                .map_or(saved.elapsed() >= CHECKPOINT_PERIOD, |every| done.is_multiple_of(every.max(1)));
-            let interrupted = observer.interrupted() && done < steps;
-            if (due || interrupted) && done < steps {
-                log.flush()?;
-                checkpoint::save(state, scale, &checkpoint_path)?;
-                saved = Instant::now();
-            }
-            if interrupted {
-                return Err(TrainError::Interrupted { step: done });
-            }
-        }
-        log.flush()?;
-        Ok(last)
-    })
+    }
+}
+
+/// Dictionaries than which no other has both fewer active features and a smaller error, by active features.
+fn pareto_front(last: &[Record]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..last.len()).collect();
+    order.sort_by(|&a, &b| last[a].l0.total_cmp(&last[b].l0).then(last[a].fvu.total_cmp(&last[b].fvu)));
+    let mut best = f64::INFINITY;
+    order.retain(|&at| {
+        let better = last[at].fvu < best;
+        best = best.min(last[at].fvu);
+        better
+    });
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_holds_what_no_other_beats() {
+        let record = |l0: f64, fvu: f64| {
+            let report = StepReport { loss: fvu, l0, ..StepReport::default() };
+            Record::new(1, 1, &report, 1.0, 0.0, 0.0)
+        };
+        let records = [record(32.0, 0.1), record(8.0, 0.3), record(16.0, 0.35), record(16.0, 0.2), record(40.0, 0.1)];
+        assert_eq!(pareto_front(&records), [1, 3, 0]);
+    }
 }

@@ -1,9 +1,11 @@
 //! What training changes: weights, their moments, and the counters of silence.
 
 use crate::adam::Adam;
-use half::bf16;
+use crate::architecture::Architecture;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
+use untangle_sae::kernels::encode::EncoderWeights;
+use untangle_sae::kernels::narrow::NarrowWeights;
 
 /// A parameter with its two Adam moments.
 #[derive(Clone, Debug)]
@@ -38,8 +40,8 @@ pub struct TrainState {
     pub d_in: usize,
     /// Number of latents.
     pub d_sae: usize,
-    /// Latents per row.
-    pub k: usize,
+    /// What is trained.
+    pub architecture: Architecture,
     /// `[d_sae, d_in]`
     pub w_enc: Parameter,
     /// `[d_sae]`
@@ -48,39 +50,94 @@ pub struct TrainState {
     pub w_dec: Parameter,
     /// `[d_in]`
     pub b_dec: Parameter,
-    /// `w_enc` rounded, when the encoder product runs in bf16; kept in step by the update.
-    pub w_enc_bf16: Option<Buffer<bf16>>,
+    /// What a latent of this architecture has besides, `[d_sae]` each, in the order of [`Architecture::extras`].
+    pub extras: Vec<Parameter>,
+    /// The copy of `w_enc` that the encoder product runs on, when that is not in f32; kept in step by the update.
+    pub narrow: Option<NarrowWeights>,
     /// Number of the token after which a latent last fired, `[d_sae]`; zero before it ever did.
     pub fired_at: Vec<u64>,
     /// Steps done.
     pub step: u64,
     /// Tokens seen.
     pub tokens: u64,
+    /// What the architecture carries from step to step.
+    pub carried: Carried,
+}
+
+/// Numbers that an architecture carries from step to step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Carried {
+    /// The smallest pre-activation that the last batch chose (batch-topk); where the search of the next batch begins.
+    pub threshold: f64,
+    /// Coefficient of the sparsity penalty.
+    pub coefficient: f64,
+    /// Running mean of L0 that the coefficient is steered by; zero before the first batch.
+    pub mean_l0: f64,
+    /// Exponent of p-annealing.
+    pub exponent: f64,
+    /// Entries per row of the last batch, which decide whether the next step is dense.
+    pub entries: f64,
+}
+
+impl Carried {
+    fn first(architecture: &Architecture, d_sae: usize) -> Self {
+        let coefficient = architecture.sparsity().map_or(0.0, |sparsity| sparsity.coefficient);
+        // With random weights, half of the pre-activations are positive.
+        Carried { coefficient, exponent: 1.0, entries: d_sae as f64 / 2.0, ..Carried::default() }
+    }
+
+    /// The numbers as raw bits, for the checkpoint.
+    pub(crate) fn words(&self) -> [u64; 5] {
+        [self.threshold, self.coefficient, self.mean_l0, self.exponent, self.entries].map(f64::to_bits)
+    }
+
+    /// What [`Carried::words`] gave.
+    pub(crate) fn from_words(words: [u64; 5]) -> Self {
+        let [threshold, coefficient, mean_l0, exponent, entries] = words.map(f64::from_bits);
+        Carried { threshold, coefficient, mean_l0, exponent, entries }
+    }
 }
 
 impl TrainState {
-    /// A state of zeros, with a bf16 copy of the encoder where the product runs in it.
-    pub(crate) fn zeros(d_in: usize, d_sae: usize, k: usize, precision: Precision) -> Self {
+    /// A state of zeros, with a narrow copy of the encoder where the product does not run in f32.
+    pub(crate) fn zeros(d_in: usize, d_sae: usize, architecture: Architecture, precision: Precision) -> Self {
         let parameter = |len: usize| Parameter::new(Buffer::zeros(len));
+        let carried = Carried::first(&architecture, d_sae);
         TrainState {
             d_in,
             d_sae,
-            k,
             w_enc: parameter(d_sae * d_in),
             b_enc: parameter(d_sae),
             w_dec: parameter(d_sae * d_in),
             b_dec: parameter(d_in),
-            w_enc_bf16: (precision == Precision::Bf16).then(|| Buffer::zeros(d_sae * d_in)),
+            extras: architecture.extras().iter().map(|_| parameter(d_sae)).collect(),
+            architecture,
+            narrow: NarrowWeights::zeros(precision, d_sae, &vec![1.0; d_in]),
             fired_at: vec![0; d_sae],
             step: 0,
             tokens: 0,
+            carried,
         }
     }
 
-    /// Brings the bf16 copy of the encoder up to date, after the encoder was set from outside.
-    pub(crate) fn narrow_encoder(&mut self) {
-        if let Some(narrow) = &mut self.w_enc_bf16 {
-            narrow.narrow_from(&self.w_enc.value);
+    /// Brings the narrow copy of the encoder up to date, after the encoder was set from outside. `spread`, `[d_in]`, says how
+    /// unequal the dimensions of the rows are, for the life of the state.
+    pub fn narrow_encoder(&mut self, spread: &[f32]) {
+        if let Some(narrow) = &self.narrow {
+            self.narrow = NarrowWeights::zeros(narrow.precision(), self.d_sae, spread);
+        }
+        if let Some(narrow) = &mut self.narrow {
+            narrow.copy_from(&self.w_enc.value, self.d_in);
+        }
+    }
+
+    /// The encoder as the kernels want it.
+    pub fn encoder(&self) -> EncoderWeights<'_> {
+        EncoderWeights {
+            w_enc: &self.w_enc.value,
+            narrow: self.narrow.as_ref(),
+            b_enc: &self.b_enc.value,
+            d_in: self.d_in,
         }
     }
 
@@ -91,7 +148,23 @@ impl TrainState {
     }
 
     /// The parameters with the names of their tensors, in the order of the checkpoint.
-    pub fn parameters(&self) -> [(&'static str, &Parameter); 4] {
-        [("W_enc", &self.w_enc), ("b_enc", &self.b_enc), ("W_dec", &self.w_dec), ("b_dec", &self.b_dec)]
+    pub fn parameters(&self) -> Vec<(&'static str, &Parameter)> {
+        let mut all =
+            vec![("W_enc", &self.w_enc), ("b_enc", &self.b_enc), ("W_dec", &self.w_dec), ("b_dec", &self.b_dec)];
+        all.extend(self.architecture.extras().iter().copied().zip(&self.extras));
+        all
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn parameters_mut(&mut self) -> Vec<(&'static str, &mut Parameter)> {
+        let names = self.architecture.extras();
+        let mut all = vec![
+            ("W_enc", &mut self.w_enc),
+            ("b_enc", &mut self.b_enc),
+            ("W_dec", &mut self.w_dec),
+            ("b_dec", &mut self.b_dec),
+        ];
+        all.extend(names.iter().copied().zip(&mut self.extras));
+        all
     }
 }

@@ -4,15 +4,15 @@
 //! decoder, put back on the unit sphere, all while it is in cache.
 
 use crate::adam::Adam;
+use crate::arch;
 use crate::aux_k::{AuxGradients, aux_gradients};
-use crate::forward::{Activity, forward};
+use crate::forward::{Activity, Scratches, forward};
 use crate::gather::{Backward, Firings};
 use crate::state::{Parameter, TrainState};
-use half::bf16;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::buffer::Element;
-use untangle_sae::kernels::encode::Scratch;
+use untangle_sae::kernels::encode::Looks;
+use untangle_sae::kernels::narrow::NarrowBlock;
 use untangle_sae::kernels::vector::{axpy, dispatch, dot};
 
 /// What does not change from step to step.
@@ -33,6 +33,8 @@ pub struct StepSettings {
 pub struct StepReport {
     /// Mean squared error per row, of normalised rows.
     pub loss: f64,
+    /// What the loss has beside it: penalties, and the errors of partial reconstructions.
+    pub penalty: f64,
     /// The auxiliary loss; zero where nothing was dead.
     pub aux_loss: f64,
     /// Active latents per row.
@@ -41,19 +43,22 @@ pub struct StepReport {
     pub dead: usize,
     /// Global norm of the gradient before clipping (estimated from a part of the latents of large dictionaries).
     pub grad_norm: f64,
+    /// What it took to be sure of the chosen latents.
+    pub looks: Looks,
 }
 
 /// Memory that steps share.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    scratch: Scratch,
+    scratch: Scratches,
     activity: Activity,
     firings: Firings,
     d_b: Vec<f32>,
     d_b_dec: Vec<f32>,
+    d_extras: Vec<Vec<f32>>,
 }
 
-/// Latents that a worker takes at a time.
+/// Latents that a worker takes at a time; whole panels of the narrow copy.
 const LATENT_BLOCK: usize = 64;
 /// The gradient norm of large dictionaries is taken from every eighth latent and scaled up: gathering all of them twice
 /// would cost a tenth of the step, and the estimate moves the held-out FVU by less than seeds do.
@@ -73,41 +78,35 @@ pub fn step(
     workspace: &mut Workspace,
 ) -> Result<StepReport, SaeError> {
     let n = rows.len() / state.d_in;
-    let Workspace { scratch, activity, firings, d_b, d_b_dec } = workspace;
-    forward(state, rows, settings.factor, scratch, activity)?;
-    firings.rebuild(state.d_sae, &activity.chosen, &activity.acts);
+    let Workspace { scratch, activity, firings, d_b, d_b_dec, d_extras } = workspace;
+    let dense = forward(state, rows, settings.factor, scratch, activity)?;
+    firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
     let dead = state.dead(settings.dead_after);
     let n_dead = dead.len();
     let aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
-    let gradients = Gradients {
-        backward: Backward {
-            firings,
-            acts: &activity.acts,
-            d_acts: &activity.d_acts,
-            centred: &activity.centred,
-            d_out: &activity.d_out,
-            k: state.k,
-        },
-        aux: aux.as_ref(),
-    };
-    gradients.biases(state, d_b, d_b_dec);
-    let grad_norm = gradients.norm(state, d_b, d_b_dec);
+    let gradients = Gradients { backward: activity.backward(firings, dense.as_ref()), aux: aux.as_ref() };
+    gradients.vectors(state, d_b, d_b_dec, d_extras);
+    let grad_norm = gradients.norm(state, d_b, d_b_dec, d_extras);
     let scale = (f64::from(settings.clip_norm) / grad_norm.max(f64::MIN_POSITIVE)).min(1.0) as f32;
-    update(state, &gradients, scale, Adam::at(state.step + 1, lr), d_b, d_b_dec);
+    update(state, &gradients, scale, Adam::at(state.step + 1, lr), d_b, d_b_dec, d_extras);
+    let of_batch = |sparse: usize, dense: Option<u64>| dense.unwrap_or(sparse as u64) as f64 / n as f64;
+    let l0 = of_batch(activity.active(), dense.as_ref().map(|d| d.active));
+    let entries = of_batch(activity.entries(), dense.as_ref().map(|d| d.entries));
     let report = StepReport {
         loss: activity.loss,
+        penalty: activity.penalty,
         aux_loss: aux.as_ref().map_or(0.0, |aux| aux.loss),
-        l0: firings.len() as f64 / n as f64,
+        l0,
         dead: n_dead,
         grad_norm,
+        looks: activity.looks,
     };
+    let fired = (0..state.d_sae).map(|latent| gradients.backward.fired(latent));
     state.step += 1;
     state.tokens += n as u64;
-    for (latent, fired_at) in state.fired_at.iter_mut().enumerate() {
-        if !firings.of(latent).is_empty() {
-            *fired_at = state.tokens;
-        }
-    }
+    let tokens = state.tokens;
+    state.fired_at.iter_mut().zip(fired).filter(|(_, fired)| *fired).for_each(|(at, _)| *at = tokens);
+    arch::after_step(state, activity, l0, entries);
     Ok(report)
 }
 
@@ -135,22 +134,35 @@ impl Gradients<'_> {
         axpy(d_d, -along, unit_row);
     }
 
-    /// Replaces `d_b` by the gradient of `b_enc` and `d_b_dec` by that of `b_dec`:
-    /// `dL/db_dec = sum_r g_r - sum_i dL/db_i w_i`, because `b_dec` is added to x_hat and subtracted from every z.
-    pub fn biases(&self, state: &TrainState, d_b: &mut Vec<f32>, d_b_dec: &mut Vec<f32>) {
+    /// Replaces `d_b` by the gradient of `b_enc`, `d_b_dec` by that of `b_dec` and `d_extras` by those of the further
+    /// parameters: `dL/db_dec = sum_r g_r - sum_i dL/db_i w_i`, because `b_dec` is added to x_hat and subtracted from every
+    /// z.
+    pub fn vectors(
+        &self,
+        state: &TrainState,
+        d_b: &mut Vec<f32>,
+        d_b_dec: &mut Vec<f32>,
+        d_extras: &mut Vec<Vec<f32>>,
+    ) {
         d_b.clear();
         d_b.extend((0..state.d_sae).map(|latent| self.backward.bias(latent)));
         if let Some(aux) = self.aux {
             aux.dead.iter().zip(&aux.d_b).for_each(|(&latent, g)| d_b[latent as usize] += g);
         }
-        let of_rows = sum_of_rows(self.backward.d_out, state.d_in, None);
+        let of_rows = sum_of_rows(&self.backward.d_out[0], state.d_in, None);
         let of_latents = sum_of_rows(&state.w_enc.value, state.d_in, Some(d_b));
         d_b_dec.clear();
         d_b_dec.extend(of_rows.iter().zip(&of_latents).map(|(r, l)| r - l));
+        d_extras.resize_with(state.extras.len(), Vec::new);
+        for (extra, gradient) in d_extras.iter_mut().enumerate() {
+            gradient.clear();
+            gradient.extend((0..state.d_sae).map(|latent| self.backward.extra(extra, latent)));
+        }
+        arch::finish_vectors(state, d_b, d_extras);
     }
 
     /// Norm over all parameters together.
-    pub fn norm(&self, state: &TrainState, d_b: &[f32], d_b_dec: &[f32]) -> f64 {
+    pub fn norm(&self, state: &TrainState, d_b: &[f32], d_b_dec: &[f32], d_extras: &[Vec<f32>]) -> f64 {
         let stride = if state.d_sae < NORM_FROM_ALL { 1 } else { NORM_STRIDE };
         // Another eighth at every step, so that no latent is overlooked for good.
         let first = state.step as usize % stride;
@@ -175,7 +187,8 @@ impl Gradients<'_> {
             .collect();
         let square = |values: &[f32]| values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
         let weight = state.d_sae as f64 / sampled.len().max(1) as f64;
-        (squares.iter().sum::<f64>() * weight + square(d_b) + square(d_b_dec)).sqrt()
+        let vectors = square(d_b) + square(d_b_dec) + d_extras.iter().map(|g| square(g)).sum::<f64>();
+        (squares.iter().sum::<f64>() * weight + vectors).sqrt()
     }
 }
 
@@ -212,7 +225,7 @@ struct Block<'a> {
     first: usize,
     enc: Rows<'a>,
     dec: Rows<'a>,
-    narrow: Option<&'a mut [bf16]>,
+    narrow: Option<NarrowBlock<'a>>,
 }
 
 struct Rows<'a> {
@@ -246,9 +259,7 @@ impl Block<'_> {
             self.dec.update(at.clone(), adam, d_d);
             normalise(&mut self.dec.value[at.clone()]);
             if let Some(narrow) = &mut self.narrow {
-                for (narrow, &wide) in narrow[at.clone()].iter_mut().zip(&self.enc.value[at]) {
-                    *narrow = bf16::narrow(wide);
-                }
+                narrow.set(place, &self.enc.value[at]);
             }
         }
     }
@@ -268,10 +279,11 @@ fn update(
     adam: Adam,
     d_b: &mut [f32],
     d_b_dec: &mut [f32],
+    d_extras: &mut [Vec<f32>],
 ) {
     let d = state.d_in;
     let size = LATENT_BLOCK * d;
-    let mut narrow = state.w_enc_bf16.as_mut().map(|w| w.chunks_mut(size));
+    let mut narrow = state.narrow.as_mut().map(|w| w.blocks_mut(LATENT_BLOCK, d));
     let blocks: Vec<Block<'_>> = rows_of(&mut state.w_enc, size)
         .zip(rows_of(&mut state.w_dec, size))
         .enumerate()
@@ -287,13 +299,13 @@ fn update(
             || block.update(gradients, scale, adam, &mut d_w, &mut d_d),
         );
     });
-    d_b.iter_mut().chain(d_b_dec.iter_mut()).for_each(|g| *g *= scale);
-    dispatch(
-        #[inline(always)]
-        || state.b_enc.update(adam, d_b),
-    );
-    dispatch(
-        #[inline(always)]
-        || state.b_dec.update(adam, d_b_dec),
-    );
+    let vectors = [(&mut state.b_enc, d_b), (&mut state.b_dec, d_b_dec)];
+    let extras = state.extras.iter_mut().zip(d_extras.iter_mut().map(|g| &mut g[..]));
+    for (parameter, gradient) in vectors.into_iter().chain(extras) {
+        gradient.iter_mut().for_each(|g| *g *= scale);
+        dispatch(
+            #[inline(always)]
+            || parameter.update(adam, gradient),
+        );
+    }
 }

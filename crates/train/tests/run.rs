@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use untangle_sae::{Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource};
-use untangle_train::{DataProvenance, Job, TrainConfig, TrainError, TrainPlan, Width, train};
+use untangle_train::{DataProvenance, Job, Run, TrainConfig, TrainError, TrainPlan, Width, train};
 
 const D_IN: usize = 32;
 const FEATURES: usize = 64;
@@ -63,6 +63,7 @@ fn provenance(rows_per_epoch: u64) -> DataProvenance {
         content: String::new(),
         column: "x".to_owned(),
         held_out: json!(null),
+        calibration: json!(null),
         keep_special: true,
         keep_outliers: true,
         order_seed: 4,
@@ -77,10 +78,29 @@ fn plan(config: &TrainConfig, source: &MemoryRows) -> TrainPlan {
 }
 
 fn run(rows: &[f32], config: &TrainConfig, out: &Path, observer: &dyn Observer) -> Result<Sae, TrainError> {
+    run_with(rows, config, out, observer, false)
+}
+
+fn run_with(
+    rows: &[f32],
+    config: &TrainConfig,
+    out: &Path,
+    observer: &dyn Observer,
+    force: bool,
+) -> Result<Sae, TrainError> {
     let mut source = source(rows);
-    let plan = plan(config, &source);
     let data = provenance(source.rows_per_epoch());
-    train(Job { plan: &plan, source: &mut source, data, out, force: false, checkpoint_every: Some(7) }, observer)
+    let runs = [Run { name: String::new(), column: 0, plan: plan(config, &source), data }];
+    let job = Job {
+        runs: &runs,
+        source: &mut source,
+        calibration: &|_| Ok(rows[..2000 * D_IN].to_vec()),
+        out,
+        force,
+        checkpoint_every: Some(7),
+    };
+    train(job, observer)?;
+    Ok(Sae::load(out)?)
 }
 
 /// Mean over planted directions of the largest cosine with a decoder row.
@@ -204,11 +224,7 @@ fn other_settings_and_taken_outputs_are_refused_and_nothing_is_lost() {
     let error = run(&planted.rows, &other, &out, &Silent).expect_err("refused");
     assert!(matches!(error, TrainError::Exists { .. }), "{error}");
     assert!(std::fs::read(out.join("sae_weights.safetensors")).expect("kept") == before);
-    let mut forced = source(&planted.rows);
-    let plan = plan(&other, &forced);
-    let data = provenance(forced.rows_per_epoch());
-    train(Job { plan: &plan, source: &mut forced, data, out: &out, force: true, checkpoint_every: None }, &Silent)
-        .expect("forced");
+    run_with(&planted.rows, &other, &out, &Silent, true).expect("forced");
     assert!(std::fs::read(out.join("sae_weights.safetensors")).expect("replaced") != before);
     assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing else is left");
 }
@@ -254,11 +270,7 @@ fn what_a_kill_left_behind_is_neither_believed_nor_in_the_way() {
     // A dictionary that was being replaced when the process died.
     std::fs::create_dir(dir.path().join("sae.replaced")).expect("made");
     std::fs::write(dir.path().join("sae.replaced/cfg.json"), "old").expect("written");
-    let mut forced = source(&planted.rows);
-    let plan = plan(&config, &forced);
-    let data = provenance(forced.rows_per_epoch());
-    train(Job { plan: &plan, source: &mut forced, data, out: &out, force: true, checkpoint_every: None }, &Silent)
-        .expect("forced");
+    run_with(&planted.rows, &config, &out, &Silent, true).expect("forced");
     assert!(weights(&out) != weights(&clean));
     assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 2, "only the two outputs are left");
 }

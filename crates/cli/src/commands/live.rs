@@ -2,7 +2,7 @@
 
 use super::options::{Bos, ComputeArgs, Dtype, load_model_and_reference, parse_hook};
 use super::text::{Text, TextArgs};
-use super::train::{Source, TrainArgs, train_on};
+use super::train::{TrainArgs, describe};
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::models::NamedModel;
@@ -11,10 +11,9 @@ use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
-use untangle_sae::Sae;
 use untangle_schema::StoreDtype;
 use untangle_store::RowSource;
-use untangle_train::{DataProvenance, TrainError, TrainPlan};
+use untangle_train::{DataProvenance, Finished, Job, Run, TrainError, train};
 
 /// A model and a text in place of a store.
 #[derive(Debug, Args)]
@@ -53,7 +52,7 @@ pub(crate) struct LiveArgs {
 const WORLD_TOKENS: u64 = 1_000_000;
 
 /// Trains on what `model` gives at the hook point that is asked for, or goes on where such a run stopped.
-pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
+pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<(Run, Finished)> {
     let live = &args.live;
     // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
     let hook = args.hook.as_deref().ok_or_else(|| Complaint::usage("--model needs --hook"))?;
@@ -84,7 +83,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     request.plan(plan.hooks()[0].d_in, u64::from(u32::MAX))?;
     let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
     let order = LiveConfig {
-        seed: request.seed,
+        seed: args.order_seed(),
         batch_rows: request.batch,
         memory_bytes: usize::try_from(args.shuffle_bytes()).unwrap_or(usize::MAX),
         keep_special: args.keep_special,
@@ -93,10 +92,22 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     };
     let mut rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
     let data = provenance(args, &rows, &hook.to_string())?;
-    let exact = rows.is_exact();
-    let trained = train_on(args, Source { rows: &mut rows, data, exact }, context)?;
+    let plan = request.plan(rows.widths()[0], rows.rows_per_epoch())?;
+    let runs = [Run { name: String::new(), column: 0, plan, data }];
+    describe(&runs, rows.rows_per_epoch(), rows.is_exact(), context);
+    let job = Job {
+        runs: &runs,
+        source: &mut rows,
+        // The model would have to read them again: thresholds are calibrated on rows of training.
+        calibration: &|_| Ok(Vec::new()),
+        out: &args.out,
+        force: args.force,
+        checkpoint_every: args.checkpoint_every(),
+    };
+    let finished = train(job, &context.progress)?.remove(0); // one for the only run
     rows.finish()?;
-    Ok(trained)
+    let [run] = runs;
+    Ok((run, finished))
 }
 
 /// The name beside which the token ids of the text lie while the run is unfinished.
@@ -116,9 +127,10 @@ fn provenance(args: &TrainArgs, rows: &LiveRows<'_>, column: &str) -> anyhow::Re
         content: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         column: column.to_owned(),
         held_out: serde_json::to_value(args.held_out())?,
+        calibration: serde_json::Value::Null,
         keep_special: args.keep_special,
         keep_outliers: args.keep_outliers,
-        order_seed: args.config().seed,
+        order_seed: args.order_seed(),
         shuffle_bytes: args.shuffle_bytes(),
         rows_per_epoch: rows.rows_per_epoch(),
         capture: Some(manifest),

@@ -98,12 +98,13 @@ impl Run {
 /// SHA-256 (hexadecimal) over the tensors of a dictionary, in the order of [`untangle_sae::Parts`], little-endian.
 pub fn sae_sha256(sae: &Sae) -> String {
     let parts = sae.parts();
-    let threshold = match &parts.activation {
-        Activation::JumpRelu { threshold } => &threshold[..],
-        Activation::Relu | Activation::TopK { .. } => &[],
+    let [first, second] = match &parts.activation {
+        Activation::JumpRelu { threshold } => [&threshold[..], &[]],
+        Activation::Gated { r_mag, b_mag } => [&r_mag[..], b_mag],
+        Activation::Relu | Activation::TopK { .. } => [&[][..], &[]],
     };
     let mut hash = Sha256::new();
-    for tensor in [&parts.w_enc[..], &parts.b_enc, &parts.w_dec, &parts.b_dec, threshold] {
+    for tensor in [&parts.w_enc[..], &parts.b_enc, &parts.w_dec, &parts.b_dec, first, second] {
         for values in tensor.chunks(4096) {
             hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
         }

@@ -1,8 +1,8 @@
 //! Memory that Rust owns and libtorch may view: aligned buffers, and matrix products on slices.
 //!
-//! This is the only module of the crate with `unsafe`: [`Buffer`] keeps its allocation aligned to a cache line (vector
-//! loads of 64 bytes never straddle two) and asks for huge pages (rows of a large matrix are read in random order), and
-//! [`matmul_nt`] lends slices to libtorch for the length of one product.
+//! The `unsafe` here: [`Buffer`] keeps its allocation aligned to a cache line (vector loads of 64 bytes never straddle two)
+//! and asks for huge pages (rows of a large matrix are read in random order), and [`matmul_nt`] lends slices to libtorch for
+//! the length of one product.
 #![allow(unsafe_code)]
 
 use crate::error::SaeError;
@@ -18,10 +18,20 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for half::bf16 {}
+    impl Sealed for i8 {}
+    impl Sealed for u8 {}
 }
 
-/// Elements that both sides know: `f32` and `bf16`. All-zero bytes are a valid value of each.
-pub trait Element: Copy + Send + Sync + Default + 'static + sealed::Sealed {
+/// What a [`Buffer`] may hold. All-zero bytes are a valid value of each.
+pub trait Plain: Copy + Send + Sync + Default + 'static + sealed::Sealed {}
+
+impl Plain for f32 {}
+impl Plain for bf16 {}
+impl Plain for i8 {}
+impl Plain for u8 {}
+
+/// Numbers that libtorch multiplies for us: `f32` and `bf16`.
+pub trait Element: Plain {
     /// libtorch's name of the type.
     const KIND: Kind;
     /// The value as `f32`, exactly.
@@ -57,27 +67,27 @@ impl Element for bf16 {
 }
 
 /// A fixed-length, zero-initialised array whose first element lies on a cache line.
-pub struct Buffer<T: Element> {
+pub struct Buffer<T: Plain> {
     data: NonNull<T>,
     len: usize,
 }
 
 // SAFETY: a Buffer owns its allocation exclusively, as a Vec<T> does, and T is Send and Sync.
-unsafe impl<T: Element> Send for Buffer<T> {}
+unsafe impl<T: Plain> Send for Buffer<T> {}
 // SAFETY: as above; shared access hands out only `&[T]`.
-unsafe impl<T: Element> Sync for Buffer<T> {}
+unsafe impl<T: Plain> Sync for Buffer<T> {}
 
 const ALIGN: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
-impl<T: Element> Buffer<T> {
+impl<T: Plain> Buffer<T> {
     /// An array of `len` zeros.
     pub fn zeros(len: usize) -> Self {
         if len == 0 {
             return Buffer { data: NonNull::dangling(), len };
         }
         let layout = Self::layout(len);
-        // SAFETY: the layout's size is not zero, because len is not and no Element is zero-sized.
+        // SAFETY: the layout's size is not zero, because len is not and no Plain type is zero-sized.
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(data) = NonNull::new(raw.cast::<T>()) else { handle_alloc_error(layout) };
         advise_huge_pages(raw, layout.size());
@@ -91,6 +101,15 @@ impl<T: Element> Buffer<T> {
         buffer
     }
 
+    fn layout(len: usize) -> Layout {
+        let size = len.checked_mul(size_of::<T>()).filter(|&s| s <= isize::MAX as usize - ALIGN);
+        let size = size.expect("a buffer's size fits the address space: lengths are products of checked dimensions");
+        let align = if size >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
+        Layout::from_size_align(size, align).expect("the alignment is a power of two and the size was bounded")
+    }
+}
+
+impl<T: Element> Buffer<T> {
     /// `values`, each rounded to this type.
     pub fn narrowed(values: &[f32]) -> Self {
         let mut buffer = Self::zeros(values.len());
@@ -102,13 +121,6 @@ impl<T: Element> Buffer<T> {
     pub fn narrow_from(&mut self, values: &[f32]) {
         debug_assert_eq!(self.len, values.len());
         self.iter_mut().zip(values).for_each(|(narrow, &wide)| *narrow = T::narrow(wide));
-    }
-
-    fn layout(len: usize) -> Layout {
-        let size = len.checked_mul(size_of::<T>()).filter(|&s| s <= isize::MAX as usize - ALIGN);
-        let size = size.expect("a buffer's size fits the address space: lengths are products of checked dimensions");
-        let align = if size >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
-        Layout::from_size_align(size, align).expect("the alignment is a power of two and the size was bounded")
     }
 }
 
@@ -123,7 +135,7 @@ fn advise_huge_pages(data: *mut u8, size: usize) {
     let _ = (data, size);
 }
 
-impl<T: Element> Drop for Buffer<T> {
+impl<T: Plain> Drop for Buffer<T> {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: allocated in `zeros` with this very layout, and freed once, here.
@@ -132,7 +144,7 @@ impl<T: Element> Drop for Buffer<T> {
     }
 }
 
-impl<T: Element> Deref for Buffer<T> {
+impl<T: Plain> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         // SAFETY: `data` points at `len` initialised (zeroed, then only safely written) elements that self owns.
@@ -140,24 +152,42 @@ impl<T: Element> Deref for Buffer<T> {
     }
 }
 
-impl<T: Element> DerefMut for Buffer<T> {
+impl<T: Plain> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `&mut self` makes the access exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr(), self.len) }
     }
 }
 
-impl<T: Element> Clone for Buffer<T> {
+impl<T: Plain> Clone for Buffer<T> {
     fn clone(&self) -> Self {
         Self::copy_of(self)
     }
 }
 
-impl<T: Element> std::fmt::Debug for Buffer<T> {
+impl<T: Plain> std::fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Buffer of {} elements", self.len)
     }
 }
+
+/// Asks for the beginning of a row that will be read soon; the rest follows by the CPU's own foresight. Rows that are read in
+/// random order, as those of chosen latents are, otherwise each begin with a wait.
+#[inline(always)]
+pub fn prefetch(row: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(ALIGN / size_of::<f32>()).take(PREFETCHED_LINES) {
+        // SAFETY: a prefetch changes nothing and cannot fault; SSE is part of every x86-64 CPU.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
+}
+
+/// Cache lines asked for: about as many requests as a core keeps open.
+const PREFETCHED_LINES: usize = 12;
 
 /// Makes the calling thread fit for products inside a pool: no gradients, and one libtorch thread, because the pool
 /// already uses every core. Both settings are per thread, so every worker passes here before its first product.

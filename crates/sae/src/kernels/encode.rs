@@ -1,24 +1,29 @@
 //! Encoder product, selection, and exact recomputation of what was selected, a tile of rows at a time.
 //!
 //! A latent's pre-activation is `p_i = w_i · (x - b_dec) + b_i`. The product of all rows with all latents is the only
-//! dense work of a sparse autoencoder, so it may run in bf16, but its result only *proposes*: the candidates'
-//! pre-activations are recomputed in f32 by [`vector::dot`], and the k largest of those are the answer. Twice the largest
-//! error seen in the recomputed ones is taken for what a latent that was not recomputed may have been misjudged by; while
-//! that leaves a doubt, more candidates are recomputed, in the last resort all of them. It is an estimate and not a proof:
-//! weights can be made up that deceive it. In random and trained dictionaries the chosen set is that of f32 arithmetic in
-//! every row tested, and the values always are, however the product was tiled.
+//! dense work of a sparse autoencoder, so it may run in bf16 or in bytes ([`super::int8`]), but its result only *proposes*:
+//! the candidates' pre-activations are recomputed in f32 by [`vector::dot`], and the k largest of those are the answer. Twice
+//! the largest error seen in the recomputed ones is taken for what a latent that was not recomputed may have been misjudged
+//! by; while that leaves a doubt, more candidates are recomputed, in the last resort all of them. It is an estimate and not a
+//! proof: weights can be made up that deceive it. In random and trained dictionaries the chosen set is that of f32 arithmetic
+//! in every row tested, and the values always are, however the product was tiled.
 
-use super::buffer::{Buffer, Element, matmul_nt};
+use super::buffer::{Buffer, Element, matmul_nt, prefetch};
+use super::int8::{self, GROUP, Int8Rows, Int8Weights, PANEL};
+use super::narrow::NarrowWeights;
 use super::select::{Candidate, Running, keep_best};
 use super::vector;
 use crate::error::SaeError;
+use crate::precision::Precision;
 use half::bf16;
 use std::sync::Mutex;
 
 /// Rows of a tile. Fixed, because a product's rounding may depend on its shape, and proposals should not.
 pub const TILE_ROWS: usize = 256;
 /// Latents of one product: a tile of pre-activations, 256 x 4096 in bf16, takes 2 MiB, the second cache of a current CPU.
-const TILE_LATENTS: usize = 4096;
+pub(super) const TILE_LATENTS: usize = 4096;
+/// The same in bytes: the weights, 512 x 768 bytes, stay in the second cache while all rows of the tile pass.
+pub(super) const INT8_LATENTS: usize = 512;
 /// Candidates recomputed at once beyond k. Plain bf16 selection is wrong in 4 to 8 % of the rows of a trained
 /// dictionary; eight more candidates leave few rows in doubt.
 const EXTRA: usize = 8;
@@ -30,8 +35,8 @@ const SPARE: usize = 32;
 pub struct EncoderWeights<'a> {
     /// `[d_sae, d_in]`
     pub w_enc: &'a [f32],
-    /// `w_enc` rounded, `[d_sae, d_in]`, when the product is to run in bf16.
-    pub w_enc_bf16: Option<&'a [bf16]>,
+    /// The copy of `w_enc` that proposes, when the product is not to run in f32.
+    pub narrow: Option<&'a NarrowWeights>,
     /// `[d_sae]`
     pub b_enc: &'a [f32],
     /// Width of a row.
@@ -47,6 +52,28 @@ pub struct Chosen<'a> {
     pub pre_acts: &'a mut [f32],
 }
 
+/// How far the proposals had to be trusted less: what recomputation took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Rows.
+    pub rows: usize,
+    /// Pre-activations recomputed in f32, over all rows.
+    pub recomputed: usize,
+    /// Rows in which the first candidates left a doubt.
+    pub widened: usize,
+    /// Rows in which all candidates did, so that every latent was recomputed.
+    pub exhausted: usize,
+}
+
+impl std::ops::AddAssign for Looks {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.recomputed += other.recomputed;
+        self.widened += other.widened;
+        self.exhausted += other.exhausted;
+    }
+}
+
 /// Reusable memory of tiles in work; one per worker is in use at a time.
 #[derive(Debug, Default)]
 pub struct Scratch(Mutex<Vec<Tile>>);
@@ -55,37 +82,45 @@ pub struct Scratch(Mutex<Vec<Tile>>);
 struct Tile {
     x: Buffer<f32>,
     x_bf16: Buffer<bf16>,
+    x_int8: Int8Rows,
     pre: Buffer<f32>,
     pre_bf16: Buffer<bf16>,
     running: Vec<Running>,
     exact: Vec<Candidate>,
+    made_for: (usize, usize, Precision),
 }
 
 impl Tile {
-    fn new(d_in: usize, keep: usize, bf16_product: bool) -> Self {
-        let (wide, narrow) = if bf16_product { (0, TILE_LATENTS) } else { (TILE_LATENTS, 0) };
+    /// Room for what a product of width `d_in` in `precision` needs, and for the `keep` best of every row.
+    fn new(d_in: usize, keep: usize, precision: Precision) -> Self {
+        let tile_of = |used: bool, width: usize| if used { TILE_ROWS * width } else { 0 };
+        let (f32, bf16) = (precision == Precision::F32, precision == Precision::Bf16);
+        let pre = if precision == Precision::Int8 { GROUP * INT8_LATENTS } else { tile_of(f32, TILE_LATENTS) };
         Tile {
-            x: Buffer::zeros(TILE_ROWS * d_in),
-            x_bf16: Buffer::zeros(if bf16_product { TILE_ROWS * d_in } else { 0 }),
-            pre: Buffer::zeros(TILE_ROWS * wide),
-            pre_bf16: Buffer::zeros(TILE_ROWS * narrow),
+            x: Buffer::zeros(tile_of(f32 || bf16, d_in)),
+            x_bf16: Buffer::zeros(tile_of(bf16, d_in)),
+            x_int8: Int8Rows::new(if precision == Precision::Int8 { TILE_ROWS } else { 0 }, d_in),
+            pre: Buffer::zeros(pre),
+            pre_bf16: Buffer::zeros(tile_of(bf16, TILE_LATENTS)),
             running: (0..TILE_ROWS).map(|_| Running::new(keep)).collect(),
             exact: Vec::with_capacity(keep),
+            made_for: (d_in, keep, precision),
         }
     }
 
-    fn fits(&self, d_in: usize, keep: usize, bf16_product: bool) -> bool {
-        self.x.len() == TILE_ROWS * d_in
-            && self.running.first().is_some_and(|r| r.keeps() == keep)
-            && self.x_bf16.is_empty() != bf16_product
+    /// A short tile is padded with zeros to a full one, so that rows are rounded alike in every batch.
+    fn pad(&mut self, centred: &[f32]) {
+        self.x[..centred.len()].copy_from_slice(centred);
+        self.x[centred.len()..].fill(0.0);
     }
 }
 
 impl Scratch {
-    fn with<R>(&self, d_in: usize, keep: usize, bf16_product: bool, work: impl FnOnce(&mut Tile) -> R) -> R {
+    fn with<R>(&self, made_for: (usize, usize, Precision), work: impl FnOnce(&mut Tile) -> R) -> R {
         let lock = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let idle = lock().pop().filter(|tile| tile.fits(d_in, keep, bf16_product));
-        let mut tile = idle.unwrap_or_else(|| Tile::new(d_in, keep, bf16_product));
+        let idle = lock().pop().filter(|tile| tile.made_for == made_for);
+        let (d_in, keep, precision) = made_for;
+        let mut tile = idle.unwrap_or_else(|| Tile::new(d_in, keep, precision));
         let result = work(&mut tile);
         lock().push(tile);
         result
@@ -100,40 +135,47 @@ impl EncoderWeights<'_> {
 
     /// The pre-activation of one latent on one row, in f32.
     #[inline(always)]
-    fn pre_act(&self, x: &[f32], latent: u32) -> f32 {
-        let at = latent as usize * self.d_in;
-        vector::dot(x, &self.w_enc[at..at + self.d_in]) + self.b_enc[latent as usize]
+    pub(super) fn pre_act(&self, x: &[f32], latent: u32) -> f32 {
+        vector::dot(x, self.row(latent)) + self.b_enc[latent as usize]
+    }
+
+    #[inline(always)]
+    pub(super) fn row(&self, latent: u32) -> &[f32] {
+        &self.w_enc[latent as usize * self.d_in..(latent as usize + 1) * self.d_in]
     }
 
     /// Chooses the `k` latents with the largest pre-activations for each of at most [`TILE_ROWS`] rows.
     ///
     /// # Shapes
-    /// `centred: [n, d_in]`, the rows less `b_dec`; `chosen`: `[n, k]`.
+    /// `centred: [n, d_in]`, the rows less `b_dec`; `chosen`: `[n, k]`. Returns what it took to be sure.
     ///
     /// # Errors
     /// When libtorch refuses the product.
-    pub fn choose(&self, centred: &[f32], k: usize, scratch: &Scratch, chosen: Chosen<'_>) -> Result<(), SaeError> {
+    pub fn choose(&self, centred: &[f32], k: usize, scratch: &Scratch, chosen: Chosen<'_>) -> Result<Looks, SaeError> {
         let keep = (k + SPARE).min(self.d_sae());
-        scratch.with(self.d_in, keep, self.w_enc_bf16.is_some(), |tile| {
+        let precision = self.narrow.map_or(Precision::F32, NarrowWeights::precision);
+        scratch.with((self.d_in, keep, precision), |tile| {
             let rows = centred.len() / self.d_in;
-            // A short tile is padded with zeros to a full one, so that rows are rounded alike in every batch.
-            tile.x[..centred.len()].copy_from_slice(centred);
-            tile.x[centred.len()..].fill(0.0);
             tile.running[..rows].iter_mut().for_each(Running::clear);
-            match self.w_enc_bf16 {
-                Some(w) => {
+            match self.narrow {
+                Some(NarrowWeights::Int8(w)) => {
+                    tile.x_int8.fill(centred, w);
+                    propose_int8(&tile.x_int8, w, self.b_enc, &mut tile.pre, &mut tile.running[..rows]);
+                }
+                Some(NarrowWeights::Bf16(w)) => {
+                    tile.pad(centred);
                     tile.x_bf16.narrow_from(&tile.x);
                     propose(&tile.x_bf16, w, self.b_enc, self.d_in, &mut tile.pre_bf16, &mut tile.running[..rows])?;
                 }
                 None => {
+                    tile.pad(centred);
                     propose(&tile.x, self.w_enc, self.b_enc, self.d_in, &mut tile.pre, &mut tile.running[..rows])?;
                 }
             }
-            vector::dispatch(
+            Ok(vector::dispatch(
                 #[inline(always)]
                 || settle_rows(self, centred, k, &mut tile.running, &mut tile.exact, chosen),
-            );
-            Ok(())
+            ))
         })
     }
 }
@@ -158,6 +200,22 @@ fn propose<T: Element>(
     Ok(())
 }
 
+/// The same in bytes, by small groups of rows, whose pre-activations never leave the first cache.
+fn propose_int8(x: &Int8Rows, w: &Int8Weights, b_enc: &[f32], pre: &mut [f32], rows: &mut [Running]) {
+    for (chunk, bias) in b_enc.chunks(INT8_LATENTS).enumerate() {
+        let first = chunk * INT8_LATENTS;
+        let panels = first / PANEL..(first + bias.len()).div_ceil(PANEL);
+        let width = panels.len() * PANEL;
+        let pre = &mut pre[..GROUP * width];
+        for (group, rows) in rows.chunks_mut(GROUP).enumerate() {
+            int8::product(x, group, w, panels.clone(), pre);
+            for (row, pre) in rows.iter_mut().zip(pre.chunks_exact(width)) {
+                row.offer(&pre[..bias.len()], bias, first);
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn settle_rows(
     weights: &EncoderWeights<'_>,
@@ -166,25 +224,44 @@ fn settle_rows(
     running: &mut [Running],
     exact: &mut Vec<Candidate>,
     chosen: Chosen<'_>,
-) {
+) -> Looks {
     let d = weights.d_in;
+    let mut looks = Looks::default();
     let rows = centred.chunks_exact(d).zip(running);
     let outputs = chosen.indices.chunks_exact_mut(k).zip(chosen.pre_acts.chunks_exact_mut(k));
     for ((x, running), (indices, pre_acts)) in rows.zip(outputs) {
-        settle(weights, x, k, running.finish(), exact);
+        let proposed = running.finish();
+        let recomputed = settle(weights, x, k, proposed, exact);
+        looks += Looks {
+            rows: 1,
+            recomputed,
+            widened: usize::from(recomputed > (k + EXTRA).min(proposed.len())),
+            exhausted: usize::from(recomputed > proposed.len()),
+        };
         exact.sort_unstable_by_key(|c| c.index());
         for ((index, pre_act), c) in indices.iter_mut().zip(pre_acts).zip(exact.iter()) {
             (*index, *pre_act) = (c.index(), c.value());
         }
     }
+    looks
 }
 
-/// Leaves in `exact` the k latents with the largest f32 pre-activations, given proposals in order of rank.
+/// Leaves in `exact` the k latents with the largest f32 pre-activations, given proposals in order of rank; returns how many
+/// were recomputed.
 #[inline(always)]
-fn settle(weights: &EncoderWeights<'_>, x: &[f32], k: usize, proposed: &[Candidate], exact: &mut Vec<Candidate>) {
+fn settle(
+    weights: &EncoderWeights<'_>,
+    x: &[f32],
+    k: usize,
+    proposed: &[Candidate],
+    exact: &mut Vec<Candidate>,
+) -> usize {
     exact.clear();
     let mut worst_error = 0f32;
-    for proposal in &proposed[..(k + EXTRA).min(proposed.len())] {
+    for (at, proposal) in proposed[..(k + EXTRA).min(proposed.len())].iter().enumerate() {
+        if let Some(next) = proposed.get(at + 1) {
+            prefetch(weights.row(next.index()));
+        }
         worst_error = worst_error.max(look(weights, x, *proposal, exact));
     }
     let mut next = exact.len();
@@ -198,8 +275,8 @@ fn settle(weights: &EncoderWeights<'_>, x: &[f32], k: usize, proposed: &[Candida
                 worst_error = worst_error.max(look(weights, x, *proposal, exact));
                 next += 1;
             }
-            Some(_) => return,
-            None if next == weights.d_sae() => return,
+            Some(_) => return next,
+            None if next == weights.d_sae() => return next,
             None => break,
         }
     }
@@ -208,6 +285,7 @@ fn settle(weights: &EncoderWeights<'_>, x: &[f32], k: usize, proposed: &[Candida
         exact.push(Candidate::new(weights.pre_act(x, index), index));
     }
     keep_best(exact, k);
+    next + weights.d_sae()
 }
 
 /// Recomputes a proposal in f32; returns how far off it was.

@@ -2,10 +2,19 @@
 //!
 //! - [`buffer`]: memory that libtorch may view, and matrix products on slices
 //! - [`vector`]: dot products and scaled sums over rows
+//! - [`int8`]: rows and weights in bytes, and their product, which is several times faster where the CPU has instructions
+//! - [`int8_error`]: how wrong such a product can be
+//! - [`narrow`]: the encoder's weights in the arithmetic that proposes
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
+//! - [`above`]: the same where all latents above a bound are wanted, however many a row has
 
+pub mod above;
 pub mod buffer;
 pub mod encode;
+pub mod int8;
+pub mod int8_error;
+pub mod narrow;
 pub mod select;
 pub mod vector;
+mod vnni;

@@ -46,19 +46,21 @@ pub fn keep_best(candidates: &mut Vec<Candidate>, keep: usize) {
 /// Keeps the `keep` best of all entries that it is shown.
 ///
 /// Candidates gather in a list. When it has grown to twice `keep`, all but the best are dropped, and from then on only what
-/// beats the worst of those is looked at: a vector comparison per entry in nearly all cases. The first offer sets its own bar: the
-/// `keep`-th largest of the blocks' maxima is no larger than the `keep`-th largest entry.
+/// beats the worst of those is looked at: a vector comparison per entry in nearly all cases. The first offer sets its own bar:
+/// the `keep`-th largest of the maxima of disjoint sets is no larger than the `keep`-th largest entry, and with twice `keep`
+/// sets not much smaller.
 #[derive(Clone, Debug)]
 pub struct Running {
     keep: usize,
     floor: f32,
     found: Vec<Candidate>,
+    maxima: Vec<f32>,
 }
 
 impl Running {
     /// A selection of the `keep` best.
     pub fn new(keep: usize) -> Self {
-        Running { keep, floor: f32::NEG_INFINITY, found: Vec::with_capacity(4 * keep) }
+        Running { keep, floor: f32::NEG_INFINITY, found: Vec::with_capacity(4 * keep), maxima: Vec::new() }
     }
 
     /// How many it keeps.
@@ -74,16 +76,8 @@ impl Running {
 
     /// Shows the entries `values[i] + bias[i]` of indices `first + i`; calls come in ascending order of `first`.
     pub fn offer<T: Element>(&mut self, values: &[T], bias: &[f32], first: usize) {
-        let full = values.len() / BLOCK;
-        if self.floor == f32::NEG_INFINITY && self.found.is_empty() && full > self.keep {
-            let mut maxima = vec![0f32; full];
-            dispatch(
-                #[inline(always)]
-                || block_maxima(values, bias, &mut maxima),
-            );
-            let (_, &mut bar, _) = maxima.select_nth_unstable_by(self.keep - 1, |a, b| b.total_cmp(a));
-            // Entries that equal the bar still have to be looked at.
-            self.floor = bar.next_down();
+        if self.floor == f32::NEG_INFINITY && self.found.is_empty() {
+            self.set_bar(values, bias);
         }
         dispatch(
             #[inline(always)]
@@ -92,6 +86,23 @@ impl Running {
         if self.found.len() > 2 * self.keep {
             self.prune();
         }
+    }
+
+    fn set_bar<T: Element>(&mut self, values: &[T], bias: &[f32]) {
+        let blocks_per_set = (values.len() / (2 * self.keep)).max(1);
+        let sets = values.len() / BLOCK / blocks_per_set * BLOCK;
+        if sets < self.keep {
+            return;
+        }
+        self.maxima.clear();
+        self.maxima.resize(sets, f32::NEG_INFINITY);
+        dispatch(
+            #[inline(always)]
+            || lane_maxima(values, bias, blocks_per_set, &mut self.maxima),
+        );
+        let (_, &mut bar, _) = self.maxima.select_nth_unstable_by(self.keep - 1, |a, b| b.total_cmp(a));
+        // Entries that equal the bar still have to be looked at.
+        self.floor = bar.next_down();
     }
 
     /// The best entries, best first.
@@ -108,27 +119,26 @@ impl Running {
 }
 
 /// Entries that one vector comparison decides on together.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// `values + bias` of a whole block; lengths known at compile time are what makes this vector code.
 #[inline(always)]
-fn sums_of<T: Element>(values: &[T; BLOCK], bias: &[f32; BLOCK]) -> [f32; BLOCK] {
+pub(super) fn sums_of<T: Element>(values: &[T; BLOCK], bias: &[f32; BLOCK]) -> [f32; BLOCK] {
     std::array::from_fn(|lane| values[lane].widen() + bias[lane])
 }
 
+/// Largest entry of every set: the same lane of so many blocks that follow each other.
 #[inline(always)]
-fn block_maxima<T: Element>(values: &[T], bias: &[f32], maxima: &mut [f32]) {
+fn lane_maxima<T: Element>(values: &[T], bias: &[f32], blocks_per_set: usize, maxima: &mut [f32]) {
     let (values, bias) = (values.as_chunks().0, bias.as_chunks().0);
-    for ((max, values), bias) in maxima.iter_mut().zip(values).zip(bias) {
-        let mut sums = sums_of(values, bias);
-        let mut half = BLOCK / 2;
-        while half > 0 {
-            for l in 0..half {
-                sums[l] = if sums[l] > sums[l + half] { sums[l] } else { sums[l + half] };
+    let sets = values.chunks_exact(blocks_per_set).zip(bias.chunks_exact(blocks_per_set));
+    for (maxima, (values, bias)) in maxima.as_chunks_mut::<BLOCK>().0.iter_mut().zip(sets) {
+        for (values, bias) in values.iter().zip(bias) {
+            let sums = sums_of(values, bias);
+            for lane in 0..BLOCK {
+                maxima[lane] = if sums[lane] > maxima[lane] { sums[lane] } else { maxima[lane] };
             }
-            half /= 2;
         }
-        *max = sums[0];
     }
 }
 

@@ -6,7 +6,7 @@ use crate::commands::dictionary::{Dictionary, Rows};
 use crate::commands::evaluate::{Measured, measure};
 use crate::commands::options::{open_store, parse_hook};
 use crate::commands::text::{Text, TextArgs};
-use crate::commands::train::{Request, SHUFFLE_BYTES, train_dictionary};
+use crate::commands::train::{Asked, Calibration, Request, SHUFFLE_BYTES, train_dictionaries};
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::models::NamedModel;
@@ -124,9 +124,10 @@ impl<'a> Demo<'a> {
         }
         let request = Request {
             store: Arc::clone(store),
-            column,
-            config,
+            order_seed: config.seed,
+            asked: vec![Asked { name: String::new(), column, config }],
             held_out: HeldOut::default(),
+            calibration: Calibration::Auto,
             keep_special: false,
             keep_outliers: false,
             shuffle_bytes: SHUFFLE_BYTES,
@@ -134,7 +135,7 @@ impl<'a> Demo<'a> {
             force: self.anew,
             checkpoint_every: None,
         };
-        train_dictionary(&request, self.context)?;
+        train_dictionaries(&request, self.context)?;
         self.anew = true;
         Dictionary::load(&self.paths.sae)
     }

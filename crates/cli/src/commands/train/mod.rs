@@ -1,37 +1,60 @@
-//! `untangle train`: activations to a dictionary that SAELens loads.
+//! `untangle train`: activations to one dictionary or a grid of them, which SAELens loads.
+
+mod calibration;
+mod grid;
+mod request;
 
 use super::live::{LiveArgs, train_live};
-use super::options::{Dtype, choose_column, open_store};
+use super::options::{choose_column, open_store};
 use crate::context::Context;
 use crate::device::DeviceChoice;
-use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
-use untangle_sae::{Precision, Sae};
-use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
-use untangle_train::{DataProvenance, Job, TrainConfig, TrainPlan, Width, train};
+use untangle_sae::Precision;
+use untangle_store::HeldOut;
+use untangle_train::{Finished, Kind, PenaltyKind, Prefixes, Run, TrainConfig, Width};
 
-/// Train a sparse autoencoder on stored activations, or on a model's while it reads; SAELens loads the result
+pub(crate) use request::{Asked, Calibration, Request, SHUFFLE_BYTES, describe, train_dictionaries};
+
+/// Train sparse autoencoders on stored activations, or on a model's while it reads; SAELens loads the results
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key); several read as one
     #[arg(value_name = "STORE", required_unless_present = "model")]
     store: Vec<String>,
-    /// Directory of the finished dictionary
+    /// Directory of the finished dictionary; of a grid, the directory that holds one for each
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
     /// Column of the store, where it has several, or hook point of the model
     #[arg(long, value_name = "NAME")]
     pub(super) hook: Option<String>,
-    /// Architecture
-    #[arg(long, value_enum, default_value = "topk")]
-    arch: Architecture,
-    /// Active features per row
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().k)]
-    k: usize,
+    /// Dictionaries to train together in one pass: a TOML file of [[sae]] tables whose lists (arch, k, l0, d-sae, seed, lr,
+    /// hook, prefixes) are combined; what a table leaves out is as the other options say
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "model")]
+    grid: Option<PathBuf>,
+    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal
+    #[arg(long, value_name = "NAME", default_value = "topk")]
+    arch: Kind,
+    /// Active features per row [default: --l0 where that is given, else 32]
+    #[arg(long, value_name = "N")]
+    k: Option<usize>,
+    /// Mean number of active features per row that the result is brought to: by calibrated thresholds (batch-topk,
+    /// matryoshka, jump-relu) or by steering the sparsity coefficient (relu, gated, p-anneal) [default: k]
+    #[arg(long, value_name = "X")]
+    l0: Option<f64>,
+    /// Prefixes that reconstruct on their own, of matryoshka: lengths such as 128,512,2048, or random:10
+    /// [default: a sixteenth, a quarter, a half and all]
+    #[arg(long, value_name = "LIST")]
+    prefixes: Option<Prefixes>,
+    /// What jump-relu penalises: step (L0 itself), quadratic (its distance from --l0) or tanh
+    #[arg(long, value_name = "NAME", default_value = "quadratic")]
+    penalty: PenaltyKind,
+    /// Fixed coefficient of the sparsity penalty of relu, gated, p-anneal and jump-relu, in units of normalised rows;
+    /// together with --l0, where steering begins
+    #[arg(long, value_name = "C")]
+    sparsity: Option<f64>,
     /// Number of features
     #[arg(long, value_name = "N", conflicts_with = "expansion")]
     d_sae: Option<usize>,
@@ -44,12 +67,19 @@ pub(crate) struct TrainArgs {
     /// Rows per step
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch)]
     batch: usize,
-    /// Seed of the first weights and of the order of rows
+    /// Seed of the first weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Seed of the order of rows [default: --seed]
+    #[arg(long, value_name = "N")]
+    order_seed: Option<u64>,
     /// What training does not read and `evaluate` uses: a fraction of the documents, last:ROWS, or none
     #[arg(long, value_name = "PART", default_value = "0.05")]
     held_out: HeldOutChoice,
+    /// Part of the rows that neither training nor `evaluate` uses, for the calibration of thresholds; auto is 0.02 where
+    /// an architecture has such, else 0
+    #[arg(long, value_name = "PART", default_value = "auto")]
+    calibration: Calibration,
     /// Train on rows of special tokens (beginning of sequence and the like) too
     #[arg(long)]
     pub(super) keep_special: bool,
@@ -101,9 +131,9 @@ pub(super) struct MachineArgs {
     /// Steps between checkpoints [default: one every two minutes]
     #[arg(long, value_name = "STEPS")]
     checkpoint_every: Option<u64>,
-    /// Arithmetic of the encoder product; auto is bf16 where the CPU is fast at it
+    /// Arithmetic in which the encoder product proposes features (f32 decides); auto is what this CPU is fastest at
     #[arg(long, value_enum, default_value = "auto")]
-    dtype: Dtype,
+    dtype: ProductType,
     /// auto, cpu or cuda: where the model of --model runs; training itself has no CUDA form and uses the CPU
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub(super) device: DeviceChoice,
@@ -112,11 +142,17 @@ pub(super) struct MachineArgs {
     shuffle_memory: u64,
 }
 
-/// Architectures that can be trained.
+/// Arithmetic of the encoder product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Architecture {
-    /// The k largest pre-activations of a row fire
-    Topk,
+enum ProductType {
+    /// What is fastest
+    Auto,
+    /// Single precision
+    F32,
+    /// The upper half of a single
+    Bf16,
+    /// Bytes
+    Int8,
 }
 
 /// `auto` or a number.
@@ -155,56 +191,26 @@ impl FromStr for HeldOutChoice {
     }
 }
 
-/// A training run, as the library wants it.
-pub(crate) struct Request<'a> {
-    /// The rows.
-    pub(crate) store: Arc<ActivationSet>,
-    /// Column of the store.
-    pub(crate) column: usize,
-    /// What was asked for.
-    pub(crate) config: TrainConfig,
-    /// What is not read.
-    pub(crate) held_out: HeldOut,
-    /// Whether rows of special tokens are read.
-    pub(crate) keep_special: bool,
-    /// Whether rows with an outlier's norm are read.
-    pub(crate) keep_outliers: bool,
-    /// Memory in bytes in which rows are shuffled.
-    pub(crate) shuffle_bytes: u64,
-    /// Where the dictionary goes.
-    pub(crate) out: &'a Path,
-    /// Whether to replace what is there.
-    pub(crate) force: bool,
-    /// Steps between checkpoints.
-    pub(crate) checkpoint_every: Option<u64>,
-}
-
-/// Memory in which rows are shuffled where nothing else is said.
-pub(crate) const SHUFFLE_BYTES: u64 = 1 << 30;
-
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
-    let Architecture::Topk = args.arch;
-    let (sae, plan) = match &args.live.model {
-        Some(model) => train_live(args, model, context)?,
-        None => train_stored(args, context)?,
-    };
-    context.output.result(&json!({ "sae": args.out, "config": sae.config(), "plan": plan }), |out| {
-        let (path, name, d_sae, k) = (args.out.display(), &plan.architecture, plan.d_sae, plan.k);
-        writeln!(out, "{path}: {name} dictionary of {d_sae} features, k {k}; SAELens loads it as it is")
-    })
-}
-
-fn train_stored(args: &TrainArgs, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
+    if let Some(model) = &args.live.model {
+        let (run, finished) = train_live(args, model, context)?;
+        return show_one(args, &run, &finished, context);
+    }
     if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
         context.progress.warning("using the CPU: training has no CUDA form in this version");
     }
     let store = open_store(&args.store)?;
-    let column = choose_column(&store, args.hook.as_deref())?;
+    let config = args.config();
+    let asked = match &args.grid {
+        Some(path) => grid::read(path, &config, args.hook.as_deref(), &store)?,
+        None => vec![Asked { name: String::new(), column: choose_column(&store, args.hook.as_deref())?, config }],
+    };
     let request = Request {
         store,
-        column,
-        config: args.config(),
+        asked,
+        order_seed: args.order_seed(),
         held_out: args.held_out(),
+        calibration: args.calibration,
         keep_special: args.keep_special,
         keep_outliers: args.keep_outliers,
         shuffle_bytes: args.shuffle_bytes(),
@@ -212,7 +218,45 @@ fn train_stored(args: &TrainArgs, context: &Context) -> anyhow::Result<(Sae, Tra
         force: args.force,
         checkpoint_every: args.machine.checkpoint_every,
     };
-    train_dictionary(&request, context)
+    let results = train_dictionaries(&request, context)?;
+    match (&args.grid, &results[..]) {
+        (None, [(run, finished)]) => show_one(args, run, finished, context),
+        _ => show_grid(args, &results, context),
+    }
+}
+
+/// The result of a single run.
+fn show_one(args: &TrainArgs, run: &Run, finished: &Finished, context: &Context) -> anyhow::Result<()> {
+    let plan = &run.plan;
+    let result =
+        json!({ "sae": args.out, "config": finished.config, "plan": plan, "calibrated_l0": finished.calibrated_l0 });
+    context.output.result(&result, |out| {
+        let (path, name, d_sae) = (args.out.display(), plan.architecture.name(), plan.d_sae);
+        let active = match (finished.config.k, finished.calibrated_l0) {
+            (Some(k), _) => format!(", k {k}"),
+            (None, Some(l0)) => format!(", l0 {l0:.2} on calibration rows"),
+            (None, None) => format!(", l0 {:.2}", finished.last.l0),
+        };
+        writeln!(out, "{path}: {name} dictionary of {d_sae} features{active}; SAELens loads it as it is")
+    })
+}
+
+/// The results of a grid: a line for each.
+fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -> anyhow::Result<()> {
+    let describe = |(run, finished): &(Run, Finished)| {
+        let Finished { name, config, last, calibrated_l0 } = finished;
+        json!({ "name": name, "sae": args.out.join(name), "config": config, "plan": run.plan, "fvu": last.fvu,
+            "l0": last.l0, "dead": last.dead, "calibrated_l0": calibrated_l0 })
+    };
+    let json = json!({ "grid": args.out, "saes": results.iter().map(describe).collect::<Vec<_>>() });
+    context.output.result(&json, |out| {
+        let widest = results.iter().map(|(run, _)| run.name.len()).max().unwrap_or(0);
+        writeln!(out, "{:widest$}  running FVU      L0    dead", "")?;
+        for (run, Finished { last, .. }) in results {
+            writeln!(out, "{:widest$}  {:>11.4}  {:>6.2}  {:>6}", run.name, last.fvu, last.l0, last.dead)?;
+        }
+        writeln!(out, "{}: {} dictionaries; SAELens loads each as it is", args.out.display(), results.len())
+    })
 }
 
 impl TrainArgs {
@@ -220,7 +264,12 @@ impl TrainArgs {
     pub(super) fn config(&self) -> TrainConfig {
         TrainConfig {
             width: self.d_sae.map_or(Width::Expansion(self.expansion), Width::Features),
-            k: self.k,
+            kind: self.arch,
+            k: self.active_features(),
+            l0: self.l0,
+            prefixes: self.prefixes.clone(),
+            sparsity: self.sparsity,
+            penalty: self.penalty,
             tokens: self.tokens,
             batch: self.batch,
             lr: self.optimiser.lr.0,
@@ -232,11 +281,18 @@ impl TrainArgs {
             dead_after: self.optimiser.dead_after,
             normalise: !self.optimiser.no_normalise,
             precision: match self.machine.dtype {
-                Dtype::Auto => None,
-                Dtype::F32 => Some(Precision::F32),
-                Dtype::Bf16 => Some(Precision::Bf16),
+                ProductType::Auto => None,
+                ProductType::F32 => Some(Precision::F32),
+                ProductType::Bf16 => Some(Precision::Bf16),
+                ProductType::Int8 => Some(Precision::Int8),
             },
         }
+    }
+
+    /// Active features per row where nothing is said.
+    fn active_features(&self) -> usize {
+        let from_l0 = self.l0.filter(|l0| *l0 >= 1.0).map(|l0| l0.round() as usize);
+        self.k.or(from_l0).unwrap_or(TrainConfig::default().k)
     }
 
     /// What training does not read.
@@ -244,118 +300,20 @@ impl TrainArgs {
         self.held_out.0.clone()
     }
 
+    /// Seed of the order of rows.
+    pub(super) fn order_seed(&self) -> u64 {
+        self.order_seed.unwrap_or(self.seed)
+    }
+
     /// Memory in bytes in which rows are shuffled.
     pub(super) fn shuffle_bytes(&self) -> u64 {
         self.machine.shuffle_memory.saturating_mul(1 << 20)
     }
-}
 
-/// Trains, or continues an interrupted run of the same settings.
-pub(crate) fn train_dictionary(request: &Request<'_>, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
-    let store = &request.store;
-    let shuffle = ShuffleConfig {
-        seed: request.config.seed,
-        batch_rows: request.config.batch,
-        memory_bytes: usize::try_from(request.shuffle_bytes).unwrap_or(usize::MAX),
-        keep_special: request.keep_special,
-        keep_outliers: request.keep_outliers,
-        columns: vec![request.column],
-    };
-    let held_out = serde_json::to_value(&request.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
-    let column = &store.columns()[request.column];
-    // Settings that contradict each other are refused before rows are counted against them.
-    request.config.plan(column.d, store.n_rows())?;
-    let mut source = Shuffled::new(Arc::clone(store), &request.held_out, &shuffle)?;
-    if let Some(note) = outliers_left_out(request) {
-        context.progress.note(&note);
+    /// Steps between checkpoints.
+    pub(super) fn checkpoint_every(&self) -> Option<u64> {
+        self.machine.checkpoint_every
     }
-    let data = DataProvenance {
-        stores: store.names(),
-        content: store.content_identity(),
-        column: column.name.clone(),
-        held_out,
-        keep_special: request.keep_special,
-        keep_outliers: request.keep_outliers,
-        order_seed: request.config.seed,
-        shuffle_bytes: request.shuffle_bytes,
-        rows_per_epoch: source.rows_per_epoch(),
-        capture: store.manifest().cloned(),
-    };
-    let exact = source.is_exact();
-    let run = Run {
-        config: &request.config,
-        out: request.out,
-        force: request.force,
-        checkpoint_every: request.checkpoint_every,
-    };
-    run.train(Source { rows: &mut source, data, exact }, context)
-}
-
-/// Rows to train on.
-pub(super) struct Source<'a> {
-    /// The rows themselves.
-    pub(super) rows: &'a mut dyn RowSource,
-    /// Where they come from.
-    pub(super) data: DataProvenance,
-    /// Whether their order is an exact permutation.
-    pub(super) exact: bool,
-}
-
-/// Trains as the command line asks for, on rows from anywhere.
-pub(super) fn train_on(args: &TrainArgs, source: Source<'_>, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
-    let (config, checkpoint_every) = (args.config(), args.machine.checkpoint_every);
-    Run { config: &config, out: &args.out, force: args.force, checkpoint_every }.train(source, context)
-}
-
-/// A run, whatever its rows.
-struct Run<'a> {
-    config: &'a TrainConfig,
-    out: &'a Path,
-    force: bool,
-    checkpoint_every: Option<u64>,
-}
-
-impl Run<'_> {
-    fn train(&self, source: Source<'_>, context: &Context) -> anyhow::Result<(Sae, TrainPlan)> {
-        let Source { rows, data, exact } = source;
-        let per_epoch = rows.rows_per_epoch();
-        let plan = self.config.plan(rows.widths()[0], per_epoch)?;
-        context.progress.note(&describe(&plan, &data.column, per_epoch, exact));
-        let Run { out, force, checkpoint_every, .. } = *self;
-        let sae = train(Job { plan: &plan, source: rows, data, out, force, checkpoint_every }, &context.progress)?;
-        Ok((sae, plan))
-    }
-}
-
-/// What to say of rows that are not trained on because of their norm; nothing where there are none.
-fn outliers_left_out(request: &Request<'_>) -> Option<String> {
-    let norms = request.store.statistics(request.column)?.ordinary.norms;
-    let (outliers, total) = (norms.outliers(), norms.total());
-    (outliers > 0 && !request.keep_outliers).then(|| {
-        let (from, median) = (norms.outlier_norm(), norms.median());
-        format!(
-            "{outliers} of the store's {total} ordinary rows have an outlier's norm, {from:.4} or more where the median \
-             is {median:.4}; they are left out (--keep-outliers trains on them)"
-        )
-    })
-}
-
-/// Everything that the plan decided, in one line.
-fn describe(plan: &TrainPlan, column: &str, rows: u64, exact: bool) -> String {
-    let order = if exact { "in exactly random order" } else { "shuffled in windows" };
-    format!(
-        "{} with {} features, k {}, on {column} (width {}): {} tokens from {rows} training rows {order}, batch {}, \
-         {} steps, learning rate {:.2e}, encoder in {}",
-        plan.architecture,
-        plan.d_sae,
-        plan.k,
-        plan.d_in,
-        plan.tokens(),
-        plan.batch,
-        plan.schedule.steps,
-        plan.schedule.lr,
-        plan.precision
-    )
 }
 
 #[cfg(test)]

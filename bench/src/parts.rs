@@ -1,0 +1,65 @@
+//! Seconds per part of a training step: where the time goes.
+
+use rayon::prelude::*;
+use std::time::Instant;
+use untangle_sae::SaeError;
+use untangle_sae::kernels::encode::{Chosen, Scratch, TILE_ROWS};
+use untangle_train::forward::{Activity, Scratches, forward};
+use untangle_train::gather::Firings;
+use untangle_train::state::TrainState;
+use untangle_train::step::{Gradients, StepSettings};
+
+/// The parts, in the order of a step.
+pub(crate) const PARTS: [&str; 5] = [
+    "  part: product, selection, recomputation",
+    "  part: decode, error, what the chosen receive",
+    "  part: firings by latent",
+    "  part: biases, norm of the gradient",
+    "  part: gather, Adam, unit rows, narrow copy",
+];
+
+/// Seconds of all parts but the last, which alone changes the state.
+pub(crate) fn part_seconds(
+    state: &mut TrainState,
+    k: usize,
+    rows: &[f32],
+    settings: &StepSettings,
+) -> Result<[f64; 4], SaeError> {
+    let (scratch, mut activity, mut firings) = (Scratches::default(), Activity::default(), Firings::default());
+    forward(state, rows, settings.factor, &scratch, &mut activity)?;
+    let whole = Instant::now();
+    forward(state, rows, settings.factor, &scratch, &mut activity)?;
+    let whole = whole.elapsed().as_secs_f64();
+    let encode = encode_seconds(state, k, &activity.centred)?;
+    let index = Instant::now();
+    firings.rebuild(state.d_sae, &activity.tiles, 0);
+    let index = index.elapsed().as_secs_f64();
+    let gradients = Gradients { backward: activity.backward(&firings, None), aux: None };
+    let (mut d_b, mut d_b_dec, mut d_extras) = (Vec::new(), Vec::new(), Vec::new());
+    let norm = Instant::now();
+    gradients.vectors(state, &mut d_b, &mut d_b_dec, &mut d_extras);
+    std::hint::black_box(gradients.norm(state, &d_b, &d_b_dec, &d_extras));
+    Ok([encode, (whole - encode).max(0.0), index, norm.elapsed().as_secs_f64()])
+}
+
+/// Of the second of two calls, when all memory is there.
+fn encode_seconds(state: &TrainState, k: usize, centred: &[f32]) -> Result<f64, SaeError> {
+    let scratch = Scratch::default();
+    choose(state, k, centred, &scratch)?;
+    let start = Instant::now();
+    choose(state, k, centred, &scratch)?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn choose(state: &TrainState, k: usize, centred: &[f32], scratch: &Scratch) -> Result<(), SaeError> {
+    let d = state.d_in;
+    let n = centred.len() / d;
+    let (mut indices, mut pre_acts) = (vec![0u32; n * k], vec![0f32; n * k]);
+    let weights = state.encoder();
+    centred
+        .par_chunks(TILE_ROWS * d)
+        .zip(indices.par_chunks_mut(TILE_ROWS * k).zip(pre_acts.par_chunks_mut(TILE_ROWS * k)))
+        .try_for_each(|(rows, (indices, pre_acts))| {
+            weights.choose(rows, k, scratch, Chosen { indices, pre_acts }).map(|_| ())
+        })
+}

@@ -1,0 +1,206 @@
+//! A training run as the library wants it: what was asked for, checked against the store before anything is written.
+
+use super::calibration::{Between, widened};
+use crate::context::Context;
+use crate::exit::Complaint;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
+use untangle_train::{DataProvenance, Finished, Job, Run, TrainConfig, TrainPlan, check_memory_of, train};
+
+/// A dictionary that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Name of its folder in the output; empty for the only one of a run.
+    pub(crate) name: String,
+    /// Column of the store.
+    pub(crate) column: usize,
+    /// What was asked for.
+    pub(crate) config: TrainConfig,
+}
+
+/// The part of the rows that is set aside for thresholds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Calibration {
+    /// [`CALIBRATION`] where an architecture needs it.
+    Auto,
+    /// This fraction.
+    Fraction(f64),
+}
+
+/// Enough for the threshold of a store of a million rows to be right to about half a per cent of L0.
+const CALIBRATION: f64 = 0.02;
+
+impl FromStr for Calibration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fraction = |text: &str| text.parse().ok().filter(|fraction| (0.0..1.0).contains(fraction));
+        match text {
+            "auto" => Ok(Calibration::Auto),
+            _ => fraction(text).map(Calibration::Fraction).ok_or_else(|| "use auto or a fraction such as 0.02".into()),
+        }
+    }
+}
+
+/// Memory in which rows are shuffled where nothing else is said.
+pub(crate) const SHUFFLE_BYTES: u64 = 1 << 30;
+
+/// Everything that was asked for.
+pub(crate) struct Request<'a> {
+    /// The rows.
+    pub(crate) store: Arc<ActivationSet>,
+    /// The dictionaries.
+    pub(crate) asked: Vec<Asked>,
+    /// Seed of the order of rows.
+    pub(crate) order_seed: u64,
+    /// What judges the results, and is not read.
+    pub(crate) held_out: HeldOut,
+    /// What sets thresholds, and is not read either.
+    pub(crate) calibration: Calibration,
+    /// Whether rows of special tokens are read.
+    pub(crate) keep_special: bool,
+    /// Whether rows with an outlier's norm are read.
+    pub(crate) keep_outliers: bool,
+    /// Memory in bytes in which rows are shuffled.
+    pub(crate) shuffle_bytes: u64,
+    /// Where the results go.
+    pub(crate) out: &'a Path,
+    /// Whether to replace what is there.
+    pub(crate) force: bool,
+    /// Steps between checkpoints.
+    pub(crate) checkpoint_every: Option<u64>,
+}
+
+impl Request<'_> {
+    /// Fraction of the rows that is set aside for thresholds.
+    fn calibration(&self) -> f64 {
+        let needed = self.asked.iter().any(|asked| asked.config.kind.has_thresholds());
+        match self.calibration {
+            Calibration::Fraction(fraction) => fraction,
+            Calibration::Auto if needed => CALIBRATION,
+            Calibration::Auto => 0.0,
+        }
+    }
+
+    /// The columns that are read, in their order in the store.
+    fn columns(&self) -> Vec<usize> {
+        self.asked.iter().map(|asked| asked.column).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The plans of all dictionaries over so many rows.
+    fn plans(&self, rows: u64) -> anyhow::Result<Vec<TrainPlan>> {
+        let plan = |asked: &Asked| {
+            let named = |error: untangle_train::TrainError| match asked.name.is_empty() {
+                true => anyhow::Error::from(error),
+                false => anyhow::Error::from(error).context(asked.name.clone()),
+            };
+            asked.config.plan(self.store.columns()[asked.column].d, rows).map_err(named)
+        };
+        let plans = self.asked.iter().map(plan).collect::<anyhow::Result<Vec<_>>>()?;
+        check_memory_of(&plans.iter().collect::<Vec<_>>())?;
+        Ok(plans)
+    }
+
+    /// Where the rows of a column come from.
+    fn provenance(&self, column: usize, rows_per_epoch: u64) -> anyhow::Result<DataProvenance> {
+        let held_out = serde_json::to_value(&self.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
+        let fraction = self.calibration();
+        Ok(DataProvenance {
+            stores: self.store.names(),
+            content: self.store.content_identity(),
+            column: self.store.columns()[column].name.clone(),
+            held_out,
+            calibration: if fraction > 0.0 { json!({ "fraction": fraction }) } else { Value::Null },
+            keep_special: self.keep_special,
+            keep_outliers: self.keep_outliers,
+            order_seed: self.order_seed,
+            shuffle_bytes: self.shuffle_bytes,
+            rows_per_epoch,
+            capture: self.store.manifest().cloned(),
+        })
+    }
+}
+
+/// Trains, or continues an interrupted run of the same settings.
+pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> anyhow::Result<Vec<(Run, Finished)>> {
+    let store = &request.store;
+    // Settings that contradict each other are refused before rows are counted against them.
+    request.plans(store.n_rows())?;
+    let columns = request.columns();
+    let outer = widened(&request.held_out, request.calibration(), store.n_rows());
+    let shuffle = ShuffleConfig {
+        seed: request.order_seed,
+        batch_rows: request.asked.first().map_or(0, |asked| asked.config.batch),
+        memory_bytes: usize::try_from(request.shuffle_bytes).unwrap_or(usize::MAX),
+        keep_special: request.keep_special,
+        keep_outliers: request.keep_outliers,
+        columns: columns.clone(),
+    };
+    let mut source = Shuffled::new(Arc::clone(store), &outer, &shuffle)?;
+    let plans = request.plans(source.rows_per_epoch())?;
+    let mut runs = Vec::new();
+    for (asked, plan) in request.asked.iter().zip(plans) {
+        let data = request.provenance(asked.column, source.rows_per_epoch())?;
+        let column = columns.partition_point(|&column| column < asked.column);
+        runs.push(Run { name: asked.name.clone(), column, plan, data });
+    }
+    columns
+        .iter()
+        .filter_map(|column| outliers_left_out(request, *column))
+        .for_each(|note| context.progress.note(&note));
+    describe(&runs, source.rows_per_epoch(), source.is_exact(), context);
+    let between = Between {
+        store,
+        inner: &request.held_out,
+        outer: &outer,
+        keep_special: request.keep_special,
+        keep_outliers: request.keep_outliers,
+    };
+    let job = Job {
+        runs: &runs,
+        source: &mut source,
+        calibration: &|column| between.rows(columns[column]),
+        out: request.out,
+        force: request.force,
+        checkpoint_every: request.checkpoint_every,
+    };
+    let finished = train(job, &context.progress)?;
+    Ok(runs.into_iter().zip(finished).collect())
+}
+
+/// What to say of rows that are not trained on because of their norm; nothing where there are none.
+fn outliers_left_out(request: &Request<'_>, column: usize) -> Option<String> {
+    let norms = request.store.statistics(column)?.ordinary.norms;
+    let (outliers, total) = (norms.outliers(), norms.total());
+    (outliers > 0 && !request.keep_outliers).then(|| {
+        let (from, median) = (norms.outlier_norm(), norms.median());
+        format!(
+            "{outliers} of the store's {total} ordinary rows have an outlier's norm, {from:.4} or more where the median \
+             is {median:.4}; they are left out (--keep-outliers trains on them)"
+        )
+    })
+}
+
+/// Everything that the plans decided, in a line each.
+pub(crate) fn describe(runs: &[Run], rows: u64, is_exact: bool, context: &Context) {
+    let order = if is_exact { "in exactly random order" } else { "shuffled in windows" };
+    for Run { name, plan, data, .. } in runs {
+        let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
+        context.progress.note(&format!(
+            "{name}{}, on {} (width {}): {} tokens from {rows} training rows {order}, batch {}, {} steps, learning rate \
+             {:.2e}, encoder in {}",
+            plan.summary(),
+            data.column,
+            plan.d_in,
+            plan.tokens(),
+            plan.batch,
+            plan.schedule.steps,
+            plan.schedule.lr,
+            plan.precision
+        ));
+    }
+}

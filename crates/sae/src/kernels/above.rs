@@ -1,0 +1,367 @@
+//! All latents of a row whose pre-activation exceeds a bound: the selection of architectures without a fixed k.
+//!
+//! As in [`super::encode`], the product of a tile only proposes and f32 decides: a latent whose proposed pre-activation lies
+//! above `bound_i - margin` is recomputed by [`super::vector::dot`] and kept where the exact value exceeds `bound_i`. Here
+//! the margin is a proof and not an estimate: by Cauchy and Schwarz, a product of rounded operands is wrong by at most
+//! `u |x| |w_i|`, with `u` from the roundings of the arithmetic ([`rounding`]; for bytes, see [`super::int8_error`]). The set
+//! is therefore exactly that of f32.
+
+use super::buffer::{Buffer, Element, matmul_nt, prefetch};
+use super::encode::{EncoderWeights, INT8_LATENTS, TILE_LATENTS, TILE_ROWS};
+use super::int8::{self, GROUP, Int8Rows, Int8Weights, PANEL};
+use super::int8_error::Rounded;
+use super::narrow::NarrowWeights;
+use super::select::{BLOCK, sums_of};
+use super::vector::{self, dispatch};
+use crate::error::SaeError;
+use crate::precision::Precision;
+use half::bf16;
+use rayon::prelude::*;
+use std::sync::Mutex;
+
+/// The latents found for a tile of rows, compressed by row; the memory is reused.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Where every row begins, `[rows + 1]`
+    pub starts: Vec<u32>,
+    /// Latents, ascending in a row
+    pub latents: Vec<u32>,
+    /// Their pre-activations in f32, not rectified
+    pub pre_acts: Vec<f32>,
+}
+
+impl Found {
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// The places of a row's entries.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> std::ops::Range<usize> {
+        self.starts[row] as usize..self.starts[row + 1] as usize
+    }
+
+    fn restart(&mut self) {
+        self.starts.clear();
+        self.starts.push(0);
+        self.latents.clear();
+        self.pre_acts.clear();
+    }
+}
+
+/// What every latent has to exceed.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    bound: Vec<f32>,
+    /// `b_enc - bound`: with it, exceeding the bound is being positive.
+    shifted: Vec<f32>,
+    /// The largest norm of an encoder row.
+    largest_norm: f32,
+    /// The largest size and error of an encoder row in bytes, where the product runs in them.
+    in_bytes: Rounded,
+    /// What the additions of biases and bounds can be wrong by.
+    rounded: f32,
+}
+
+impl Bounds {
+    /// Bounds of every latent, `[d_sae]`.
+    pub fn new(weights: &EncoderWeights<'_>, bound: Vec<f32>) -> Self {
+        let in_bytes = match weights.narrow {
+            Some(NarrowWeights::Int8(narrow)) => narrow.rounded(weights.w_enc),
+            _ => Rounded::default(),
+        };
+        let largest_norm = largest_norm(weights);
+        let mut bounds = Bounds { shifted: bound.clone(), bound, largest_norm, in_bytes, rounded: 0.0 };
+        bounds.shift(weights);
+        bounds
+    }
+
+    /// The same bound for all latents.
+    pub fn same(weights: &EncoderWeights<'_>, bound: f32) -> Self {
+        Self::new(weights, vec![bound; weights.d_sae()])
+    }
+
+    /// Other bounds for the same weights.
+    pub fn set(&mut self, weights: &EncoderWeights<'_>, bound: f32) {
+        self.bound.fill(bound);
+        self.shift(weights);
+    }
+
+    fn shift(&mut self, weights: &EncoderWeights<'_>) {
+        let mut largest = 0f32;
+        for ((shifted, b), bound) in self.shifted.iter_mut().zip(weights.b_enc).zip(&self.bound) {
+            *shifted = b - bound;
+            largest = largest.max(b.abs()).max(bound.abs());
+        }
+        self.rounded = 4.0 * largest * f32::EPSILON;
+    }
+}
+
+fn largest_norm(weights: &EncoderWeights<'_>) -> f32 {
+    let squares = weights.w_enc.par_chunks(BLOCK * weights.d_in).map(|rows| {
+        dispatch(
+            #[inline(always)]
+            || rows.chunks_exact(weights.d_in).map(|w| vector::dot(w, w)).fold(0f32, f32::max),
+        )
+    });
+    squares.reduce(|| 0f32, f32::max).sqrt()
+}
+
+/// Largest error of a product relative to `|x| |w|`. Sums of `d` terms in f32 err by at most `d 2^-24`, twice, because the
+/// value that decides is such a sum too; bf16 rounds either operand and the result by `2^-9`, a little more to be safe. What
+/// bytes add depends on the operands and is not part of it.
+fn rounding(precision: Precision, d_in: usize) -> f32 {
+    let of_sums = d_in as f32 * f32::EPSILON;
+    if precision == Precision::Bf16 { of_sums + 1.0 / 128.0 } else { of_sums }
+}
+
+/// Reusable memory of tiles in work.
+#[derive(Debug, Default)]
+pub struct AboveScratch(Mutex<Vec<Tile>>);
+
+#[derive(Debug)]
+struct Tile {
+    x: Buffer<f32>,
+    x_bf16: Buffer<bf16>,
+    x_int8: Int8Rows,
+    pre: Buffer<f32>,
+    pre_bf16: Buffer<bf16>,
+    /// What the proposals of a row may be wrong by.
+    margins: Vec<f32>,
+    proposed: Vec<Vec<u32>>,
+    made_for: (usize, Precision),
+}
+
+impl Tile {
+    fn new(d_in: usize, precision: Precision) -> Self {
+        let tile_of = |used: bool, width: usize| if used { TILE_ROWS * width } else { 0 };
+        let (bf16, int8) = (precision == Precision::Bf16, precision == Precision::Int8);
+        let pre = if int8 { GROUP * INT8_LATENTS } else { tile_of(!bf16, TILE_LATENTS) };
+        Tile {
+            x: Buffer::zeros(tile_of(!int8, d_in)),
+            x_bf16: Buffer::zeros(tile_of(bf16, d_in)),
+            x_int8: Int8Rows::new(if int8 { TILE_ROWS } else { 0 }, d_in),
+            pre: Buffer::zeros(pre),
+            pre_bf16: Buffer::zeros(tile_of(bf16, TILE_LATENTS)),
+            margins: vec![0.0; TILE_ROWS],
+            proposed: vec![Vec::new(); TILE_ROWS],
+            made_for: (d_in, precision),
+        }
+    }
+
+    /// A short tile is padded with zeros to a full one, so that rows are rounded alike in every batch.
+    fn pad(&mut self, centred: &[f32]) {
+        self.x[..centred.len()].copy_from_slice(centred);
+        self.x[centred.len()..].fill(0.0);
+    }
+
+    /// Replaces the margins by `of(row)`, to which what all precisions have in common is added.
+    fn set_margins(&mut self, centred: &[f32], bounds: &Bounds, of: impl Fn(&Int8Rows, usize, &[f32]) -> f32) {
+        let (d, precision) = self.made_for;
+        let unit = rounding(precision, d) * bounds.largest_norm;
+        dispatch(
+            #[inline(always)]
+            || {
+                for (row, (margin, x)) in self.margins.iter_mut().zip(centred.chunks_exact(d)).enumerate() {
+                    *margin = of(&self.x_int8, row, x) + unit * vector::dot(x, x).sqrt() + bounds.rounded;
+                }
+            },
+        );
+    }
+}
+
+impl EncoderWeights<'_> {
+    /// Finds the latents above their bounds for each of at most [`TILE_ROWS`] rows.
+    ///
+    /// # Shapes
+    /// `centred: [n, d_in]`, the rows less `b_dec`; `found` gets `n` rows.
+    ///
+    /// # Errors
+    /// When libtorch refuses the product.
+    pub fn choose_above(
+        &self,
+        centred: &[f32],
+        bounds: &Bounds,
+        scratch: &AboveScratch,
+        found: &mut Found,
+    ) -> Result<(), SaeError> {
+        let lock = || scratch.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let precision = self.narrow.map_or(Precision::F32, NarrowWeights::precision);
+        let idle = lock().pop().filter(|tile| tile.made_for == (self.d_in, precision));
+        let mut tile = idle.unwrap_or_else(|| Tile::new(self.d_in, precision));
+        let result = self.propose_above(centred, bounds, &mut tile);
+        let result = result.map(|()| self.decide(centred, bounds, &tile.proposed, found));
+        lock().push(tile);
+        result
+    }
+
+    /// Leaves in `tile` the latents that may be above their bounds.
+    fn propose_above(&self, centred: &[f32], bounds: &Bounds, tile: &mut Tile) -> Result<(), SaeError> {
+        let n = centred.len() / self.d_in;
+        tile.proposed.iter_mut().for_each(Vec::clear);
+        if let Some(NarrowWeights::Int8(w)) = self.narrow {
+            tile.x_int8.fill(centred, w);
+            let of_bytes =
+                |rows: &Int8Rows, row: usize, x: &[f32]| rows.rounded(row, x, w).product_error(bounds.in_bytes);
+            tile.set_margins(centred, bounds, of_bytes);
+            propose_int8(&tile.x_int8, w, bounds, &mut tile.pre, &tile.margins[..n], &mut tile.proposed[..n]);
+            return Ok(());
+        }
+        tile.pad(centred);
+        tile.set_margins(centred, bounds, |_, _, _| 0.0);
+        let (d, margins, proposed) = (self.d_in, &tile.margins[..n], &mut tile.proposed[..n]);
+        match self.narrow {
+            Some(NarrowWeights::Bf16(w)) => {
+                tile.x_bf16.narrow_from(&tile.x);
+                propose(&tile.x_bf16, w, bounds, d, &mut tile.pre_bf16, margins, proposed)
+            }
+            _ => propose(&tile.x, self.w_enc, bounds, d, &mut tile.pre, margins, proposed),
+        }
+    }
+
+    /// Recomputes what was proposed and keeps what is above its bound.
+    fn decide(&self, centred: &[f32], bounds: &Bounds, proposed: &[Vec<u32>], found: &mut Found) {
+        found.restart();
+        dispatch(
+            #[inline(always)]
+            || {
+                for (x, proposed) in centred.chunks_exact(self.d_in).zip(proposed) {
+                    for (at, &latent) in proposed.iter().enumerate() {
+                        if let Some(&next) = proposed.get(at + 1) {
+                            prefetch(self.row(next));
+                        }
+                        let value = self.pre_act(x, latent);
+                        if value > bounds.bound[latent as usize] {
+                            found.latents.push(latent);
+                            found.pre_acts.push(value);
+                        }
+                    }
+                    found.starts.push(found.latents.len() as u32);
+                }
+            },
+        );
+    }
+}
+
+fn propose<T: Element>(
+    x: &[T],
+    w_enc: &[T],
+    bounds: &Bounds,
+    d: usize,
+    pre: &mut [T],
+    margins: &[f32],
+    rows: &mut [Vec<u32>],
+) -> Result<(), SaeError> {
+    for (tile, (w, shifted)) in w_enc.chunks(TILE_LATENTS * d).zip(bounds.shifted.chunks(TILE_LATENTS)).enumerate() {
+        let pre = &mut pre[..TILE_ROWS * shifted.len()];
+        matmul_nt(x, w, pre, d)?;
+        sweep_rows(pre, shifted.len(), shifted, margins, tile * TILE_LATENTS, rows);
+    }
+    Ok(())
+}
+
+/// The same in bytes, by small groups of rows, whose pre-activations never leave the first cache.
+fn propose_int8(
+    x: &Int8Rows,
+    w: &Int8Weights,
+    bounds: &Bounds,
+    pre: &mut [f32],
+    margins: &[f32],
+    rows: &mut [Vec<u32>],
+) {
+    for (chunk, shifted) in bounds.shifted.chunks(INT8_LATENTS).enumerate() {
+        let first = chunk * INT8_LATENTS;
+        let panels = first / PANEL..(first + shifted.len()).div_ceil(PANEL);
+        let width = panels.len() * PANEL;
+        let pre = &mut pre[..GROUP * width];
+        for (group, (rows, margins)) in rows.chunks_mut(GROUP).zip(margins.chunks(GROUP)).enumerate() {
+            int8::product(x, group, w, panels.clone(), pre);
+            sweep_rows(pre, width, shifted, margins, first, rows);
+        }
+    }
+}
+
+/// Sweeps rows of pre-activations, `width` apart, from latent `first` on.
+fn sweep_rows<T: Element>(
+    pre: &[T],
+    width: usize,
+    shifted: &[f32],
+    margins: &[f32],
+    first: usize,
+    rows: &mut [Vec<u32>],
+) {
+    dispatch(
+        #[inline(always)]
+        || {
+            for ((proposed, pre), margin) in rows.iter_mut().zip(pre.chunks_exact(width)).zip(margins) {
+                sweep(&pre[..shifted.len()], shifted, -margin, first, proposed);
+            }
+        },
+    );
+}
+
+/// Collects the indices, from `first` on, at which `values + shifted` is above `floor`.
+#[inline(always)]
+fn sweep<T: Element>(values: &[T], shifted: &[f32], floor: f32, first: usize, proposed: &mut Vec<u32>) {
+    let ((value_blocks, value_rest), (shift_blocks, shift_rest)) = (values.as_chunks(), shifted.as_chunks());
+    for (block, (values, shifted)) in value_blocks.iter().zip(shift_blocks).enumerate() {
+        let sums = sums_of(values, shifted);
+        if !sums.iter().fold(false, |any, &sum| any | (sum > floor)) {
+            continue;
+        }
+        let mut above = 0u32;
+        for (lane, &sum) in sums.iter().enumerate() {
+            above |= u32::from(sum > floor) << lane;
+        }
+        while above != 0 {
+            proposed.push((first + block * BLOCK) as u32 + above.trailing_zeros());
+            above &= above - 1;
+        }
+    }
+    let first = first + value_blocks.len() * BLOCK;
+    for ((index, value), shift) in (first as u32..).zip(value_rest).zip(shift_rest) {
+        if value.widen() + shift > floor {
+            proposed.push(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::encode::all_pre_acts;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn the_set_above_a_bound_is_that_of_f32_in_every_precision() {
+        for (d, f, n) in [(24, 300, 70), (33, 4200, 256), (7, 5, 3)] {
+            let mut generator = ChaCha8Rng::seed_from_u64(d as u64);
+            let mut random = |n: usize| -> Vec<f32> { (0..n).map(|_| generator.random_range(-1.0f32..1.0)).collect() };
+            let (w_enc, b_enc, rows, bound) = (Buffer::copy_of(&random(d * f)), random(f), random(n * d), random(f));
+            for precision in Precision::ALL {
+                let mut narrow = NarrowWeights::zeros(precision, f, &vec![1.0; d]);
+                narrow.iter_mut().for_each(|narrow| narrow.copy_from(&w_enc, d));
+                let weights = EncoderWeights { w_enc: &w_enc, narrow: narrow.as_ref(), b_enc: &b_enc, d_in: d };
+                let bounds = Bounds::new(&weights, bound.clone());
+                let (scratch, mut found) = (AboveScratch::default(), Found::default());
+                weights.choose_above(&rows, &bounds, &scratch, &mut found).expect("shapes fit");
+                let mut all = vec![0f32; n * f];
+                all_pre_acts(&weights, &rows, &mut all);
+                assert_eq!(found.n_rows(), n);
+                for (row, all) in all.chunks_exact(f).enumerate() {
+                    let expected: Vec<(u32, f32)> = (0u32..)
+                        .zip(all.iter().copied())
+                        .zip(&bound)
+                        .filter(|((_, p), bound)| p > bound)
+                        .map(|(pair, _)| pair)
+                        .collect();
+                    let at = found.row(row);
+                    let pairs = found.latents[at.clone()].iter().copied().zip(found.pre_acts[at].iter().copied());
+                    assert_eq!(pairs.collect::<Vec<_>>(), expected, "d {d}, f {f}, row {row}");
+                }
+            }
+        }
+    }
+}

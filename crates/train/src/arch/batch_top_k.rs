@@ -1,0 +1,128 @@
+//! BatchTopK: the `k n` largest pre-activations of a batch of `n` rows, so that rows share k as they need it
+//! (Bussmann et al. 2024).
+//!
+//! ```text
+//! p_r = W_enc z_r + b_enc        f = the k n largest of relu(p) over all rows and latents, zero elsewhere
+//! L   = 1/n sum_r |W_dec^T f_r - z_r|^2        dL/dp_ri = g_r · d_i where f_ri > 0, else 0
+//! ```
+//!
+//! A result for single rows needs a threshold instead of a batch: it is calibrated after training (see
+//! [`crate::calibrate`]) and saved as JumpReLU. Ties of the last place go to the lower row, then to the lower latent.
+//!
+//! The search is exact. It finds all pre-activations above a lower bound of the last place, which is guessed from the last
+//! batch, and lowers the bound where that were too few.
+
+use crate::forward::{Activity, Entries, Scratches};
+use crate::state::TrainState;
+use rayon::prelude::*;
+use untangle_sae::SaeError;
+use untangle_sae::kernels::above::Bounds;
+use untangle_sae::kernels::encode::{EncoderWeights, TILE_ROWS};
+
+/// The search begins at this part of the last batch's smallest chosen pre-activation: steps move it by a few per cent, and a
+/// tenth lower costs a third more candidates.
+const GUESS: f32 = 0.9;
+/// The bound is lowered to this part of itself where it was too high.
+const LOWERED: f32 = 0.7;
+/// Lowered so often in vain, everything positive is looked at.
+const PATIENCE: usize = 5;
+
+/// Chooses the `k n` largest; returns the smallest of them, zero where there are fewer than that many positive ones.
+pub(crate) fn choose(
+    state: &TrainState,
+    k: usize,
+    scratch: &Scratches,
+    activity: &mut Activity,
+) -> Result<f64, SaeError> {
+    let weights = state.encoder();
+    let wanted = k * (activity.centred.len() / state.d_in);
+    let guess = match state.carried.threshold as f32 {
+        threshold if threshold > 0.0 => GUESS * threshold,
+        _ => first_guess(&weights, k, scratch, activity)?,
+    };
+    find_at_least(&weights, wanted, guess, scratch, &activity.centred, &mut activity.tiles)?;
+    let kth = kth_largest(&activity.tiles, wanted);
+    let mut ties = match kth {
+        Some(kth) => wanted - activity.tiles.iter().flat_map(|t| &t.found.pre_acts).filter(|&&p| p > kth).count(),
+        None => 0,
+    };
+    let kth = kth.unwrap_or(0.0);
+    activity.tiles.iter_mut().for_each(|tile| keep(tile, kth, &mut ties));
+    Ok(f64::from(kth))
+}
+
+/// A bound from the first rows: half of what the k-th place of their top-k is on average.
+fn first_guess(
+    weights: &EncoderWeights<'_>,
+    k: usize,
+    scratch: &Scratches,
+    activity: &Activity,
+) -> Result<f32, SaeError> {
+    const SAMPLE: usize = 16;
+    let d = weights.d_in;
+    let rows = &activity.centred[..activity.centred.len().min(SAMPLE * d)];
+    let n = rows.len() / d;
+    let (mut indices, mut pre_acts) = (vec![0; n * k], vec![0f32; n * k]);
+    let chosen = untangle_sae::kernels::encode::Chosen { indices: &mut indices, pre_acts: &mut pre_acts };
+    weights.choose(rows, k, &scratch.per_row, chosen)?;
+    let smallest = pre_acts.chunks_exact(k).map(|row| row.iter().copied().fold(f32::INFINITY, f32::min));
+    Ok((smallest.sum::<f32>() / (2 * n) as f32).max(0.0))
+}
+
+/// Fills the tiles with all entries above a bound at which they are at least `wanted`, or with all positive ones.
+pub(crate) fn find_at_least(
+    weights: &EncoderWeights<'_>,
+    wanted: usize,
+    guess: f32,
+    scratch: &Scratches,
+    centred: &[f32],
+    tiles: &mut [Entries],
+) -> Result<(), SaeError> {
+    let mut bounds = Bounds::same(weights, guess.max(0.0));
+    let mut bound = guess.max(0.0);
+    for attempt in 1.. {
+        centred
+            .par_chunks(TILE_ROWS * weights.d_in)
+            .zip(&mut *tiles)
+            .try_for_each(|(rows, tile)| weights.choose_above(rows, &bounds, &scratch.above, &mut tile.found))?;
+        if bound == 0.0 || tiles.iter().map(|tile| tile.found.latents.len()).sum::<usize>() >= wanted {
+            break;
+        }
+        bound = if attempt < PATIENCE { bound * LOWERED } else { 0.0 };
+        bounds.set(weights, bound);
+    }
+    Ok(())
+}
+
+/// The `wanted`-th largest pre-activation of all tiles; none where there are no more than that many.
+pub(crate) fn kth_largest(tiles: &[Entries], wanted: usize) -> Option<f32> {
+    // Positive floats are ordered as their bits are.
+    let mut bits: Vec<u32> = tiles.iter().flat_map(|t| &t.found.pre_acts).map(|p| p.to_bits()).collect();
+    if wanted == 0 || bits.len() <= wanted {
+        return None;
+    }
+    let (_, &mut kth, _) = bits.select_nth_unstable_by(wanted - 1, |a, b| b.cmp(a));
+    Some(f32::from_bits(kth))
+}
+
+/// Drops what is below `kth`, and what equals it once `ties` are used up.
+fn keep(tile: &mut Entries, kth: f32, ties: &mut usize) {
+    let found = &mut tile.found;
+    let (mut next, mut begin) = (0, 0);
+    for row in 0..found.n_rows() {
+        let end = found.starts[row + 1] as usize;
+        for at in begin..end {
+            let p = found.pre_acts[at];
+            let tied = p == kth && *ties > 0;
+            *ties -= usize::from(tied);
+            if p > kth || tied {
+                (found.latents[next], found.pre_acts[next]) = (found.latents[at], p);
+                next += 1;
+            }
+        }
+        begin = end;
+        found.starts[row + 1] = next as u32;
+    }
+    found.latents.truncate(next);
+    found.pre_acts.truncate(next);
+}

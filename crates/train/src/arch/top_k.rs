@@ -1,0 +1,53 @@
+//! TopK: the k largest pre-activations of every row (Gao et al. 2024, section 2.3).
+//!
+//! ```text
+//! p_r = W_enc z_r + b_enc        f_r = top-k(p_r), rectified        L = 1/n sum_r |W_dec^T f_r - z_r|^2
+//! dL/dp_ri = g_r · d_i where i is chosen and p_ri > 0, else 0
+//! ```
+
+use super::rule::{At, Local, Rule};
+use crate::forward::{Activity, Entries, Scratches};
+use crate::state::TrainState;
+use rayon::prelude::*;
+use untangle_sae::SaeError;
+use untangle_sae::kernels::encode::{Chosen, Looks, TILE_ROWS};
+
+/// What is chosen and positive fires.
+#[derive(Clone, Copy, Debug)]
+pub struct Rectified;
+
+impl Rule for Rectified {
+    #[inline(always)]
+    fn act(&self, _: usize, p: f32) -> f32 {
+        p.max(0.0)
+    }
+
+    #[inline(always)]
+    fn back(&self, at: At) -> Local {
+        Local { d_pre: if at.f > 0.0 { at.h } else { 0.0 }, ..Local::default() }
+    }
+}
+
+/// Chooses `k` latents of every row.
+pub(crate) fn choose(
+    state: &TrainState,
+    k: usize,
+    scratch: &Scratches,
+    activity: &mut Activity,
+) -> Result<(), SaeError> {
+    let weights = state.encoder();
+    let tile = |(centred, entries): (&[f32], &mut Entries)| {
+        let found = &mut entries.found;
+        let rows = centred.len() / state.d_in;
+        found.latents.resize(rows * k, 0);
+        found.pre_acts.resize(rows * k, 0.0);
+        found.starts.clear();
+        found.starts.extend((0..=rows).map(|row| (row * k) as u32));
+        let chosen = Chosen { indices: &mut found.latents, pre_acts: &mut found.pre_acts };
+        weights.choose(centred, k, &scratch.per_row, chosen)
+    };
+    let tiles = activity.centred.par_chunks(TILE_ROWS * state.d_in).zip(&mut activity.tiles);
+    let looks: Vec<Looks> = tiles.map(tile).collect::<Result<_, _>>()?;
+    looks.into_iter().for_each(|looks| activity.looks += looks);
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! Which architectures can be trained, and the settings that each has.
+//!
+//! What an architecture computes stands in its own file under `arch/`; this is the vocabulary of plans.
+
+use crate::config::{TrainConfig, refuse};
+use crate::error::TrainError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The architectures by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Architecture::TopK`]
+    TopK,
+    /// [`Architecture::BatchTopK`]
+    BatchTopK,
+    /// [`Architecture::Matryoshka`]
+    Matryoshka,
+    /// [`Architecture::JumpRelu`]
+    JumpRelu,
+    /// [`Architecture::Relu`]
+    Relu,
+    /// [`Architecture::Gated`]
+    Gated,
+    /// [`Architecture::PAnneal`]
+    PAnneal,
+}
+
+impl Kind {
+    /// Whether the result has thresholds that are calibrated on rows of their own.
+    pub fn has_thresholds(self) -> bool {
+        matches!(self, Kind::BatchTopK | Kind::Matryoshka | Kind::JumpRelu)
+    }
+}
+
+/// Every architecture with its name.
+const KINDS: [(&str, Kind); 7] = [
+    ("topk", Kind::TopK),
+    ("batch-topk", Kind::BatchTopK),
+    ("matryoshka", Kind::Matryoshka),
+    ("jump-relu", Kind::JumpRelu),
+    ("relu", Kind::Relu),
+    ("gated", Kind::Gated),
+    ("p-anneal", Kind::PAnneal),
+];
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || KINDS.map(|(name, _)| name).join(", ");
+        let found = KINDS.into_iter().find(|(name, _)| *name == text);
+        found.map(|(_, kind)| kind).ok_or_else(|| format!("`{text}` is none of {}", names()))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(KINDS.into_iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name))
+    }
+}
+
+/// An architecture with everything that decides its loss. Flattened into a plan, where `architecture` is its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "kebab-case")]
+pub enum Architecture {
+    /// The k largest pre-activations of every row ([`crate::arch::top_k`]).
+    #[serde(rename = "topk")]
+    TopK {
+        /// Active latents per row.
+        k: usize,
+    },
+    /// The `k n` largest of a batch of `n` rows ([`crate::arch::batch_top_k`]).
+    #[serde(rename = "batch-topk")]
+    BatchTopK {
+        /// Mean number of active latents per row in training.
+        k: usize,
+        /// Mean number that the threshold of the result is calibrated to.
+        l0: f64,
+    },
+    /// Batch-topk that reconstructs from every prefix of the latents ([`crate::arch::matryoshka`]).
+    Matryoshka {
+        /// As of batch-topk.
+        k: usize,
+        /// As of batch-topk.
+        l0: f64,
+        /// The prefixes.
+        prefixes: Prefixes,
+    },
+    /// A learned threshold for every latent ([`crate::arch::jump_relu`]).
+    JumpRelu {
+        /// The penalty on L0.
+        penalty: Penalty,
+        /// Its coefficient.
+        sparsity: Sparsity,
+        /// Width of the straight-through estimators' window.
+        bandwidth: f64,
+        /// Thresholds at the start.
+        threshold: f64,
+    },
+    /// L1 ([`crate::arch::relu`]).
+    Relu {
+        /// The coefficient.
+        sparsity: Sparsity,
+    },
+    /// A gate and a magnitude ([`crate::arch::gated`]).
+    Gated {
+        /// The coefficient.
+        sparsity: Sparsity,
+    },
+    /// Lp with p falling from 1 ([`crate::arch::p_anneal`]).
+    PAnneal {
+        /// The coefficient at the start.
+        sparsity: Sparsity,
+        /// Step at which p begins to fall.
+        begin: u64,
+        /// Steps of the run.
+        steps: u64,
+        /// What p falls to.
+        end: f64,
+    },
+}
+
+/// The coefficient of a sparsity penalty.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sparsity {
+    /// At the start, after the warm-up.
+    pub coefficient: f64,
+    /// L0 that the coefficient is steered to; none for a coefficient that stays.
+    pub l0: Option<f64>,
+    /// Steps in which it rises from zero.
+    pub warm_up: u64,
+    /// Steps of the run, which the steering goes by.
+    pub steps: u64,
+}
+
+/// What is penalised of JumpReLU.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Penalty {
+    /// L0 itself.
+    Step,
+    /// The squared relative distance of L0 from a target.
+    Quadratic {
+        /// The target.
+        target: f64,
+    },
+    /// A smooth count, `tanh(c f)`.
+    Tanh,
+}
+
+/// The penalties by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PenaltyKind {
+    /// [`Penalty::Step`]
+    Step,
+    /// [`Penalty::Quadratic`]
+    #[default]
+    Quadratic,
+    /// [`Penalty::Tanh`]
+    Tanh,
+}
+
+impl FromStr for PenaltyKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "step" => Ok(PenaltyKind::Step),
+            "quadratic" => Ok(PenaltyKind::Quadratic),
+            "tanh" => Ok(PenaltyKind::Tanh),
+            _ => Err(format!("`{text}` is none of step, quadratic, tanh")),
+        }
+    }
+}
+
+/// Prefixes of the latents that reconstruct on their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prefixes {
+    /// These lengths, ascending; the last is all latents.
+    Fixed(Vec<usize>),
+    /// So many lengths, drawn anew at every step, all latents among them.
+    Random(usize),
+}
+
+impl FromStr for Prefixes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "use lengths such as 128,512,2048, or random:10".to_owned();
+        match text.strip_prefix("random:") {
+            Some(n) => n.parse().map(Prefixes::Random).map_err(|_| wrong()),
+            None => {
+                let lengths = text.split(',').map(|length| length.trim().parse()).collect::<Result<_, _>>();
+                lengths.map(Prefixes::Fixed).map_err(|_| wrong())
+            }
+        }
+    }
+}
+
+impl Prefixes {
+    /// A sixteenth, a quarter, a half and all of the latents.
+    fn usual(d_sae: usize) -> Self {
+        let mut lengths: Vec<usize> = [16, 4, 2, 1].map(|part| d_sae / part).into_iter().filter(|&l| l > 0).collect();
+        lengths.dedup();
+        Prefixes::Fixed(lengths)
+    }
+
+    fn resolve(asked: Option<&Prefixes>, d_sae: usize) -> Result<Self, TrainError> {
+        match asked {
+            None => Ok(Self::usual(d_sae)),
+            Some(Prefixes::Random(n)) if *n == 0 || *n > d_sae => {
+                refuse("--prefixes", format!("{n} random prefixes of {d_sae} features cannot be"))
+            }
+            Some(Prefixes::Random(n)) => Ok(Prefixes::Random(*n)),
+            Some(Prefixes::Fixed(lengths)) => {
+                let ascend = lengths.windows(2).all(|pair| pair[0] < pair[1]);
+                if !ascend || lengths.first().is_none_or(|&l| l == 0) || lengths.last().is_some_and(|&l| l > d_sae) {
+                    return refuse("--prefixes", format!("lengths must ascend from 1 to at most d_sae = {d_sae}"));
+                }
+                let mut lengths = lengths.clone();
+                if lengths.last() != Some(&d_sae) {
+                    lengths.push(d_sae);
+                }
+                Ok(Prefixes::Fixed(lengths))
+            }
+        }
+    }
+}
+
+/// Part of the run in which a sparsity coefficient rises from zero (SAELens and dictionary_learning: 5 to 10 %).
+const SPARSITY_WARM_UP: f64 = 0.05;
+/// Part of the run after which the exponent of p-annealing begins to fall, and what it falls to (Karvonen et al. 2024).
+const ANNEAL_BEGIN: f64 = 0.2;
+const ANNEAL_END: f64 = 0.2;
+/// Window of JumpReLU's estimators and its first thresholds, in units of normalised data; see the table in
+/// [`crate::config`].
+const BANDWIDTH: f64 = 0.5;
+const FIRST_THRESHOLD: f64 = 0.5;
+/// Coefficients of the penalties where none is given, in units of normalised data.
+const L1: f64 = 1.0;
+const STEP: f64 = 0.1;
+const TANH: f64 = 0.1;
+const QUADRATIC: f64 = 1.0;
+
+impl Architecture {
+    /// The architecture that is asked for, for a dictionary of `d_sae` latents in a run of `steps`.
+    pub(crate) fn resolve(asked: &TrainConfig, d_sae: usize, steps: u64) -> Result<Self, TrainError> {
+        let by_number = matches!(asked.kind, Kind::TopK | Kind::BatchTopK | Kind::Matryoshka);
+        if asked.prefixes.is_some() && asked.kind != Kind::Matryoshka {
+            return refuse("--prefixes", format!("belongs to matryoshka, not to {}", asked.kind));
+        }
+        if asked.sparsity.is_some() && by_number {
+            return refuse("--sparsity", format!("{} has no sparsity penalty", asked.kind));
+        }
+        if let Some(l0) = asked.l0.filter(|l0| !(*l0 > 0.0 && *l0 <= d_sae as f64)) {
+            return refuse("--l0", format!("{l0} is not between 0 and d_sae = {d_sae}"));
+        }
+        if let Some(bad) = asked.sparsity.filter(|value| !(value.is_finite() && *value > 0.0)) {
+            return refuse("--sparsity", format!("{bad} is not a positive number"));
+        }
+        let k = asked.k;
+        if by_number && (k == 0 || k > d_sae) {
+            return refuse("--k", format!("{k} is not between 1 and d_sae = {d_sae}"));
+        }
+        let l0 = asked.l0.unwrap_or(k as f64);
+        Ok(match asked.kind {
+            Kind::TopK if asked.l0.is_some() => {
+                return refuse("--l0", "topk has exactly k active features; give --k".to_owned());
+            }
+            Kind::TopK => Architecture::TopK { k },
+            Kind::BatchTopK => Architecture::BatchTopK { k, l0 },
+            Kind::Matryoshka => {
+                let prefixes = Prefixes::resolve(asked.prefixes.as_ref(), d_sae)?;
+                Architecture::Matryoshka { k, l0, prefixes }
+            }
+            Kind::JumpRelu => Self::jump_relu(asked, l0, steps),
+            Kind::Relu => Architecture::Relu { sparsity: Sparsity::resolve(asked, L1, steps) },
+            Kind::Gated => Architecture::Gated { sparsity: Sparsity::resolve(asked, L1, steps) },
+            Kind::PAnneal => Architecture::PAnneal {
+                sparsity: Sparsity::resolve(asked, L1, steps),
+                begin: (ANNEAL_BEGIN * steps as f64).round() as u64,
+                steps,
+                end: ANNEAL_END,
+            },
+        })
+    }
+
+    fn jump_relu(asked: &TrainConfig, l0: f64, steps: u64) -> Self {
+        let (penalty, usual) = match asked.penalty {
+            PenaltyKind::Step => (Penalty::Step, STEP),
+            PenaltyKind::Tanh => (Penalty::Tanh, TANH),
+            PenaltyKind::Quadratic => (Penalty::Quadratic { target: l0 }, QUADRATIC),
+        };
+        let mut sparsity = Sparsity::resolve(asked, usual, steps);
+        // The quadratic penalty has its target itself.
+        sparsity.l0 = sparsity.l0.filter(|_| asked.penalty != PenaltyKind::Quadratic);
+        Architecture::JumpRelu { penalty, sparsity, bandwidth: BANDWIDTH, threshold: FIRST_THRESHOLD }
+    }
+
+    /// The sparsity penalty's coefficient, where the loss has one.
+    pub fn sparsity(&self) -> Option<Sparsity> {
+        match *self {
+            Architecture::JumpRelu { sparsity, .. }
+            | Architecture::Relu { sparsity }
+            | Architecture::Gated { sparsity }
+            | Architecture::PAnneal { sparsity, .. } => Some(sparsity),
+            _ => None,
+        }
+    }
+
+    /// The name, as the command line spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Architecture::TopK { .. } => "topk",
+            Architecture::BatchTopK { .. } => "batch-topk",
+            Architecture::Matryoshka { .. } => "matryoshka",
+            Architecture::JumpRelu { .. } => "jump-relu",
+            Architecture::Relu { .. } => "relu",
+            Architecture::Gated { .. } => "gated",
+            Architecture::PAnneal { .. } => "p-anneal",
+        }
+    }
+
+    /// Active latents per row that are aimed at, where the architecture aims at a number.
+    pub fn target_l0(&self) -> Option<f64> {
+        match *self {
+            Architecture::TopK { k } => Some(k as f64),
+            Architecture::BatchTopK { l0, .. } | Architecture::Matryoshka { l0, .. } => Some(l0),
+            Architecture::JumpRelu { penalty: Penalty::Quadratic { target }, .. } => Some(target),
+            _ => self.sparsity()?.l0,
+        }
+    }
+
+    /// Whether thresholds are calibrated after training, on rows that training did not read.
+    pub fn is_calibrated(&self) -> bool {
+        match self {
+            Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => true,
+            Architecture::JumpRelu { .. } => self.target_l0().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Names of the parameters that a latent has beside its rows of the matrices and `b_enc`.
+    pub fn extras(&self) -> &'static [&'static str] {
+        match self {
+            Architecture::JumpRelu { .. } => &["threshold"],
+            Architecture::Gated { .. } => &["r_mag", "b_mag"],
+            _ => &[],
+        }
+    }
+}
+
+impl Sparsity {
+    /// A coefficient that is given stays, unless an L0 is asked for as well.
+    fn resolve(asked: &TrainConfig, usual: f64, steps: u64) -> Self {
+        let target = match asked.sparsity {
+            Some(_) => asked.l0,
+            None => Some(asked.l0.unwrap_or(asked.k as f64)),
+        };
+        let warm_up = (SPARSITY_WARM_UP * steps as f64).round() as u64;
+        Sparsity { coefficient: asked.sparsity.unwrap_or(usual), l0: target, warm_up, steps }
+    }
+}
