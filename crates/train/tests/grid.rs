@@ -72,6 +72,7 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
         column: "x".to_owned(),
         held_out: json!(null),
         calibration: json!({"rows": ROWS - CALIBRATION}),
+        keep_outliers: false,
         keep_special: true,
         order_seed: 4,
         shuffle_bytes: 0,
