@@ -87,7 +87,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let sae = Sae::load(&args.sae)?;
     let database = args.features.as_deref().map(Database::open).transpose()?;
     let edits = edits(args, &specs, database.as_ref(), &sae)?;
-    let model = load_model(&args.model, args.compute, context)?;
+    let model = load_model(&args.model, &args.compute, context)?;
     let others = others(args, &edits[0], sae.d_sae());
     let appears = |text: &str| topic.appears(text);
     let mut progress = Progress::start(&context.progress, "study", Unit::Steps, edits.len() as u64 + 1);
