@@ -7,6 +7,7 @@
 
 pub mod adam;
 pub mod aux_k;
+mod aux_k_int8;
 mod checkpoint;
 pub mod config;
 pub mod error;

@@ -139,6 +139,29 @@ fn gradients_of_every_loss_term_agree_with_autograd_in_f64() {
     }
 }
 
+/// |found - expected| over |expected|, of each parameter.
+fn relative_distances(found: &Dense, expected: &Dense) -> [f64; 4] {
+    std::array::from_fn(|at| {
+        let pairs = found.0[at].iter().zip(&expected.0[at]);
+        let (distance, length) = pairs.fold((0f64, 0f64), |(d, l), (f, e)| (d + (f - e) * (f - e), l + e * e));
+        (distance / length).sqrt()
+    })
+}
+
+#[test]
+fn aux_k_in_bytes_is_within_four_hundredths_of_the_exact_gradient() {
+    for n_dead in [4, 20] {
+        let rows = random_rows(1, ROWS);
+        // A large coefficient, so that the auxiliary part is not lost in the main one.
+        let (found, loss) = by_hand(&state_in(Precision::Int8, n_dead), &rows, 30.0);
+        let (expected, expected_loss) = by_autograd(&state(n_dead), &rows, 30.0);
+        assert!((loss - expected_loss).abs() < 0.005 * expected_loss, "loss {loss} against {expected_loss}");
+        let distances = relative_distances(&found, &expected);
+        assert!(distances.iter().all(|&d| d < 0.04), "{n_dead} dead: W_enc, b_enc, W_dec, b_dec: {distances:?}");
+        assert!(distances[0] > 1e-6, "bytes took no part");
+    }
+}
+
 #[test]
 fn fused_steps_follow_a_dense_adam_in_f64() {
     let settings = StepSettings { factor: 1.0, clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
