@@ -10,6 +10,7 @@ pub mod adam;
 pub mod arch;
 pub mod architecture;
 pub mod aux_k;
+mod aux_k_int8;
 pub mod calibrate;
 mod checkpoint;
 pub mod config;
