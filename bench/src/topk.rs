@@ -6,9 +6,9 @@ use std::fmt::Write;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use untangle_sae::{Precision, SaeError};
-use untangle_train::Architecture;
 use untangle_train::init::initial;
 use untangle_train::step::{StepSettings, Workspace, step};
+use untangle_train::{Architecture, Optimiser};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ pub(crate) fn report(sizes: Sizes) -> Result<String, Box<dyn std::error::Error>>
     let _no_grad = tch::no_grad_guard();
     let rows = Vec::<f32>::try_from(Tensor::randn([(batch * d_in) as i64], (Kind::Float, Device::Cpu)))?;
     let precision = Precision::fastest();
-    let mut state = initial(d_in, d_sae, &Architecture::TopK { k }, 0, &vec![0.0; d_in], precision);
+    let mut state = initial(d_in, d_sae, &Architecture::TopK { k }, Optimiser::Adam, 0, &vec![0.0; d_in], precision);
     let mut workspace = Workspace::default();
     let mut run = |dead: bool| -> Result<f64, SaeError> {
         let tokens = state.tokens;

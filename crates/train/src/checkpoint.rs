@@ -128,7 +128,8 @@ impl Reader<'_> {
         let mut mean = vec![0f32; plan.d_in];
         self.floats("mean", &mut mean)?;
         let scale = DataScale { factor: f32::from_bits(numbers[2] as u32), mean, variance: f64::from_bits(numbers[3]) };
-        let mut state = TrainState::zeros(plan.d_in, plan.d_sae, plan.architecture.clone(), plan.precision());
+        let mut state =
+            TrainState::zeros(plan.d_in, plan.d_sae, plan.architecture.clone(), plan.optimiser, plan.precision());
         for (name, parameter) in state.parameters_mut() {
             for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
                 self.floats(&format!("{name}.{part}"), values)?;
