@@ -11,7 +11,7 @@ use untangle_train::gather::Firings;
 use untangle_train::init::initial;
 use untangle_train::state::{Parameter, TrainState};
 use untangle_train::step::{Gradients, StepSettings, Workspace, step};
-use untangle_train::{Architecture, Penalty, Prefixes, Sparsity};
+use untangle_train::{Architecture, Optimiser, Penalty, Prefixes, Sparsity};
 
 const D_IN: usize = 24;
 const D_SAE: usize = 60;
@@ -59,7 +59,7 @@ fn state(architecture: &Architecture, n_dead: usize) -> TrainState {
 
 fn state_in(precision: Precision, architecture: &Architecture, n_dead: usize) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
-    let mut state = initial(D_IN, D_SAE, architecture, 3, &[0.1; D_IN], precision);
+    let mut state = initial(D_IN, D_SAE, architecture, Optimiser::Adam, 3, &[0.1; D_IN], precision);
     for parameter in [&mut state.w_enc, &mut state.b_enc, &mut state.b_dec] {
         parameter.value.iter_mut().for_each(|w| *w += generator.random_range(-0.1f32..0.1));
     }

@@ -202,7 +202,8 @@ impl EncoderWeights<'_> {
         tile.proposed.iter_mut().for_each(Vec::clear);
         if let Some(NarrowWeights::Int8(w)) = self.narrow {
             tile.x_int8.fill(centred, w);
-            let of_bytes = |rows: &Int8Rows, row: usize, x: &[f32]| rows.rounded(row, x, w).product_error(bounds.in_bytes);
+            let of_bytes =
+                |rows: &Int8Rows, row: usize, x: &[f32]| rows.rounded(row, x, w).product_error(bounds.in_bytes);
             tile.set_margins(centred, bounds, of_bytes);
             propose_int8(&tile.x_int8, w, bounds, &mut tile.pre, &tile.margins[..n], &mut tile.proposed[..n]);
             return Ok(());
