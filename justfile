@@ -29,8 +29,12 @@ lint: setup
     cargo doc --release --workspace --no-deps --locked --config 'build.rustdocflags = ["-Dwarnings"]'
 
 # Seconds per training step beside the machine's limit
-bench: setup
-    cargo run --release --locked --package untangle-bench
+bench *sizes: setup
+    cargo run --release --locked --package untangle-bench -- {{ sizes }}
+
+# Training beside SAELens and sparsify, in an environment of its own (.venv-bench-train); --help lists the options
+bench-train *options: build
+    bench/train/run {{ options }}
 
 # What the bundled organism's stages, concepts and features measure, in half an hour
 bench-organism: build

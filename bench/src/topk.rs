@@ -8,10 +8,10 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use untangle_sae::Precision;
 use untangle_sae::kernels::encode::Looks;
-use untangle_train::Architecture;
 use untangle_train::init::initial;
 use untangle_train::state::TrainState;
 use untangle_train::step::{StepSettings, Workspace, step};
+use untangle_train::{Architecture, Optimiser};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl Trained {
     fn new(sizes: Sizes) -> Result<Self, Failure> {
         let Sizes { d_in, d_sae, k, batch, precision, .. } = sizes;
         let rows = Vec::<f32>::try_from(Tensor::randn([(batch * d_in) as i64], (Kind::Float, Device::Cpu)))?;
-        let state = initial(d_in, d_sae, &Architecture::TopK { k }, 0, &vec![0.0; d_in], precision);
+        let state = initial(d_in, d_sae, &Architecture::TopK { k }, Optimiser::Adam, 0, &vec![0.0; d_in], precision);
         Ok(Trained { state, workspace: Workspace::default(), rows })
     }
 

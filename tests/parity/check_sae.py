@@ -34,12 +34,16 @@ def dense(codes, n_features):
 
 def switching_distance(sae, x):
     """How far each pre-activation lies from the point where its feature switches, [n, d_sae], in f64."""
-    w_enc, w_dec, b_enc = (getattr(sae, name).double() for name in ("W_enc", "W_dec", "b_enc"))
+    bias = "b_gate" if hasattr(sae, "b_gate") else "b_enc"
+    w_enc, w_dec, b_enc = (getattr(sae, name).double() for name in ("W_enc", "W_dec", bias))
     x = x.double()
     pre = (x - sae.b_dec.double() if sae.cfg.apply_b_dec_to_input else x) @ w_enc + b_enc
     if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
         pre = pre * w_dec.norm(dim=-1)
     distance = pre.abs()
+    if hasattr(sae, "r_mag"):
+        magnitude = (pre - b_enc) * sae.r_mag.double().exp() + sae.b_mag.double()
+        distance = torch.minimum(distance, magnitude.abs())
     if hasattr(sae, "threshold"):
         distance = torch.minimum(distance, (pre - sae.threshold.double()).abs())
     if hasattr(sae.cfg, "k"):

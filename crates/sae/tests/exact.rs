@@ -107,6 +107,7 @@ fn massive(seed: u64, d_in: usize, d_sae: usize, n: usize) -> Random {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "how often a wider look was needed is worth reading")]
 fn outlying_dimensions_and_rows_do_not_change_the_set_and_seldom_need_a_wider_look() {
     for k in [8, 32] {
         let random = massive(3, 256, 4096, 400);

@@ -6,6 +6,37 @@
 //! ```
 //!
 //! It is dense Adam exactly: a latent that did not fire has g = 0, its moments decay and it still moves.
+//!
+//! Adam-mini (Zhang et al. 2024, algorithm 1) keeps one second moment for every latent's row instead of one for every
+//! weight, `v <- beta2 v + (1 - beta2) mean_j g_j^2`: a third of the optimiser's memory and traffic less. On biases and other
+//! vectors it is Adam.
+
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use untangle_sae::kernels::vector::dot;
+
+/// How parameters are moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimiser {
+    /// A second moment for every weight.
+    #[default]
+    Adam,
+    /// A second moment for every row of the matrices.
+    AdamMini,
+}
+
+impl FromStr for Optimiser {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "adam" => Ok(Optimiser::Adam),
+            "adam-mini" => Ok(Optimiser::AdamMini),
+            _ => Err(format!("`{text}` is neither adam nor adam-mini")),
+        }
+    }
+}
 
 /// Decay of the first moment.
 pub const BETA1: f32 = 0.9;
@@ -39,6 +70,17 @@ impl Adam {
             *p -= self.lr * (*m * self.correct1) / ((*v * self.correct2).sqrt() + EPS);
         }
     }
+
+    /// Moves a row `p` by gradient `g` with one second moment for all of it.
+    #[inline(always)]
+    pub fn update_row(self, p: &mut [f32], m: &mut [f32], v: &mut f32, g: &[f32]) {
+        *v = BETA2.mul_add(*v, (1.0 - BETA2) * (dot(g, g) / g.len() as f32));
+        let rate = self.lr * self.correct1 / ((*v * self.correct2).sqrt() + EPS);
+        for ((p, m), &g) in p.iter_mut().zip(m).zip(g) {
+            *m = BETA1.mul_add(*m, (1.0 - BETA1) * g);
+            *p -= rate * *m;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -54,5 +96,14 @@ mod tests {
         Adam::at(2, 0.1).update(&mut p, &mut m, &mut v, &[0.0, 0.0]);
         let moved = 0.1 * (0.36 / 0.19) / (0.015_984f32 / 0.001_999).sqrt();
         assert!((p[0] - (0.9 - moved)).abs() < 1e-5, "{}", p[0]);
+    }
+
+    #[test]
+    fn a_row_shares_its_second_moment() {
+        let (mut p, mut m, mut v) = ([1.0f32, 1.0], [0.0f32; 2], 0.0f32);
+        Adam::at(1, 0.1).update_row(&mut p, &mut m, &mut v, &[3.0, 1.0]);
+        // mean g^2 = 5: the row moves by lr g / sqrt(5).
+        assert!((v - 0.005).abs() < 1e-8);
+        assert!((p[0] - (1.0 - 0.3 / 5f32.sqrt())).abs() < 1e-6 && (p[1] - (1.0 - 0.1 / 5f32.sqrt())).abs() < 1e-6);
     }
 }

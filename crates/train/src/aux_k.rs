@@ -8,7 +8,8 @@
 //!
 //! (Gao et al. 2024, appendix A.2, in SAELens' form: pre-activations are not rectified, which lets gradient reach a latent
 //! however far below zero it lies, and `b_dec` is not added.) The dead are few and each row takes many of them, so this
-//! part is dense algebra over the dead rows alone, in bf16 where the encoder product runs in it and else in f32.
+//! part is dense algebra over the dead rows alone, in the arithmetic in which the encoder product proposes: in bytes, see
+//! [`crate::aux_k_int8`].
 
 use crate::dense::{add_product, columns_of};
 use crate::forward::Activity;
@@ -59,20 +60,21 @@ pub fn aux_gradients(
     let task = AuxTask::new(state, activity, dead, coefficient);
     match state.narrow {
         Some(NarrowWeights::Bf16(_)) => task.solve::<bf16>(),
-        Some(NarrowWeights::Int8(_)) | None => task.solve::<f32>(),
+        Some(NarrowWeights::Int8(_)) => Ok(task.solve_int8()),
+        None => task.solve::<f32>(),
     }
     .map(Some)
 }
 
-struct AuxTask<'a> {
-    activity: &'a Activity,
-    dead: Vec<u32>,
-    w_enc: Buffer<f32>,
-    w_dec: Buffer<f32>,
-    b_enc: Vec<f32>,
-    d: usize,
+pub(crate) struct AuxTask<'a> {
+    pub(crate) activity: &'a Activity,
+    pub(crate) dead: Vec<u32>,
+    pub(crate) w_enc: Buffer<f32>,
+    pub(crate) w_dec: Buffer<f32>,
+    pub(crate) b_enc: Vec<f32>,
+    pub(crate) d: usize,
     k_aux: usize,
-    scale: f32,
+    pub(crate) scale: f32,
 }
 
 /// Of a chunk of rows: the chosen pre-activations and what they receive, zero elsewhere, both `[n, n_dead]`; the gradient
@@ -85,9 +87,9 @@ struct Passed<T: Element> {
 }
 
 /// Elements of `p` that exist at a time: rows are taken in chunks, so that memory does not grow with the dead.
-const CHUNK_ELEMENTS: usize = 1 << 24;
+pub(crate) const CHUNK_ELEMENTS: usize = 1 << 24;
 /// Latents whose gradients one worker takes at a time.
-const LATENT_BLOCK: usize = 64;
+pub(crate) const LATENT_BLOCK: usize = 64;
 
 impl<'a> AuxTask<'a> {
     fn new(state: &TrainState, activity: &'a Activity, dead: Vec<u32>, coefficient: f32) -> Self {
@@ -142,7 +144,7 @@ impl<'a> AuxTask<'a> {
         Ok(AuxGradients { dead: self.dead, d_w, d_d, d_b, loss })
     }
 
-    fn n_rows(&self) -> usize {
+    pub(crate) fn n_rows(&self) -> usize {
         self.activity.centred.len() / self.d
     }
 
@@ -183,7 +185,7 @@ impl<'a> AuxTask<'a> {
     }
 
     /// Adds the bias and zeroes all but the `k_aux` largest.
-    fn keep_largest<T: Element>(&self, row: &mut [T]) {
+    pub(crate) fn keep_largest<T: Element>(&self, row: &mut [T]) {
         row.iter_mut().zip(&self.b_enc).for_each(|(p, b)| *p = T::narrow(p.widen() + b));
         if self.k_aux == row.len() {
             return;
@@ -204,7 +206,7 @@ impl<'a> AuxTask<'a> {
     /// Turns the auxiliary reconstruction into the gradient at it; returns the sum of squared errors.
     ///
     /// The residual is r = -e, and the main pass left g = 2/n e.
-    fn differentiate<T: Element>(&self, main_d_out: &[f32], d_out: &mut [T]) -> f64 {
+    pub(crate) fn differentiate<T: Element>(&self, main_d_out: &[f32], d_out: &mut [T]) -> f64 {
         let n = self.n_rows() as f32;
         let (to_residual, to_gradient) = (-n / 2.0, 2.0 * self.scale / n);
         let mut squared_error = 0f64;

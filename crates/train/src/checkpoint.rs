@@ -131,7 +131,8 @@ impl Reader<'_> {
         self.floats("spread", &mut spread)?;
         let (factor, variance) = (f32::from_bits(numbers[2] as u32), f64::from_bits(numbers[3]));
         let scale = DataScale { factor, mean, spread, variance };
-        let mut state = TrainState::zeros(plan.d_in, plan.d_sae, plan.architecture.clone(), plan.precision());
+        let mut state =
+            TrainState::zeros(plan.d_in, plan.d_sae, plan.architecture.clone(), plan.optimiser, plan.precision());
         for (name, parameter) in state.parameters_mut() {
             for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
                 self.floats(&format!("{name}.{part}"), values)?;

@@ -1,7 +1,9 @@
 //! What the user asks of a training run, and the checked plan that follows from it and the data.
 
+use crate::adam::Optimiser;
 use crate::architecture::{Architecture, Kind, PenaltyKind, Prefixes};
 use crate::error::TrainError;
+use crate::init::Centre;
 use crate::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use untangle_sae::Precision;
@@ -42,6 +44,10 @@ pub struct TrainConfig {
     pub warm_up: f64,
     /// Fraction of the run, at its end, in which it falls to zero.
     pub decay: f64,
+    /// How weights are moved.
+    pub optimiser: Optimiser,
+    /// Where `b_dec` starts.
+    pub centre: Centre,
     /// Seed of the first weights (the order of rows has the source's).
     pub seed: u64,
     /// Global norm that gradients are clipped to; none for no clipping.
@@ -71,6 +77,8 @@ impl Default for TrainConfig {
             lr: None,
             warm_up: 0.05,
             decay: 0.2,
+            optimiser: Optimiser::default(),
+            centre: Centre::default(),
             seed: 0,
             clip_norm: Some(1.0),
             aux_coefficient: 1.0,
@@ -95,6 +103,12 @@ pub struct TrainPlan {
     pub batch: usize,
     /// Learning rate by step, and the number of steps.
     pub schedule: Schedule,
+    /// How weights are moved.
+    #[serde(default)]
+    pub optimiser: Optimiser,
+    /// Where `b_dec` starts.
+    #[serde(default)]
+    pub centre: Centre,
     /// Seed of the first weights.
     pub seed: u64,
     /// Global norm that gradients are clipped to; none for no clipping.
@@ -136,6 +150,8 @@ impl TrainConfig {
             d_sae,
             batch: self.batch,
             schedule,
+            optimiser: self.optimiser,
+            centre: self.centre,
             seed: self.seed,
             clip_norm: self.clip_norm,
             aux_coefficient: self.aux_coefficient,

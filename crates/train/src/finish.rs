@@ -225,12 +225,13 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adam::Optimiser;
     use crate::init::initial;
     use untangle_sae::{Codes, Precision};
 
     #[test]
     fn folding_the_scale_changes_units_and_nothing_else() {
-        let mut state = initial(6, 12, &Architecture::TopK { k: 3 }, 1, &[0.3; 6], Precision::F32);
+        let mut state = initial(6, 12, &Architecture::TopK { k: 3 }, Optimiser::Adam, 1, &[0.3; 6], Precision::F32);
         state.b_enc.value.iter_mut().zip([0.2f32, -0.1, 0.05].into_iter().cycle()).for_each(|(b, v)| *b = v);
         // A power of two, so that the two ways round alike.
         let factor = 0.25;

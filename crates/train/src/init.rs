@@ -1,10 +1,12 @@
 //! Where training starts: the scale of the data, and the first weights.
 
+use crate::adam::Optimiser;
 use crate::architecture::Architecture;
 use crate::state::TrainState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 use untangle_sae::Precision;
 
 /// What a sample of the training rows says about their scale.
@@ -47,6 +49,63 @@ impl DataScale {
     }
 }
 
+/// Where `b_dec` starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Centre {
+    /// The mean of the data.
+    #[default]
+    Mean,
+    /// The point whose mean distance from the data is least: far rows pull it less (Bricken et al. 2023).
+    GeometricMedian,
+}
+
+impl FromStr for Centre {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mean" => Ok(Centre::Mean),
+            "geometric-median" => Ok(Centre::GeometricMedian),
+            _ => Err(format!("`{text}` is neither mean nor geometric-median")),
+        }
+    }
+}
+
+/// The geometric median of `rows`, `[n, d]`, each multiplied by `factor`: `argmin_y sum_i |x_i - y|`, by
+/// `y <- (sum_i x_i / |x_i - y|) / (sum_i 1 / |x_i - y|)` from the mean (Weiszfeld 1937).
+pub fn geometric_median(rows: &[f32], d: usize, factor: f32) -> Vec<f32> {
+    /// Rounds at most, and the relative movement at which they end (dictionary_learning's).
+    const ROUNDS: usize = 100;
+    const STILL: f64 = 1e-5;
+    let mut median = vec![0f64; d];
+    let n = (rows.len() / d) as f64;
+    for row in rows.chunks_exact(d) {
+        median.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x) / n);
+    }
+    for _ in 0..ROUNDS {
+        let (mut sum, mut weights) = (vec![0f64; d], 0f64);
+        for row in rows.chunks_exact(d) {
+            let square: f64 = row.iter().zip(&median).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum();
+            // A row that lies on the median would weigh infinitely much.
+            let weight = 1.0 / square.sqrt().max(1e-12);
+            weights += weight;
+            sum.iter_mut().zip(row).for_each(|(s, &x)| *s += weight * f64::from(x));
+        }
+        let (mut moved, mut length) = (0f64, 0f64);
+        for (m, s) in median.iter_mut().zip(sum) {
+            let next = s / weights;
+            moved += (next - *m).powi(2);
+            length += next * next;
+            *m = next;
+        }
+        if moved <= (STILL * STILL) * length {
+            break;
+        }
+    }
+    median.into_iter().map(|m| (m * f64::from(factor)) as f32).collect()
+}
+
 /// Scale of the encoder's rows at the start relative to the decoder's. On stories260k (d_in 64, d_sae 512, k 16, 488 steps of
 /// 2048 rows, learning rate 3e-3, 3 seeds) the held-out FVU is .0628 to .0631 at 1, .0605 to .0607 at 1/2 and .0608 to .0613 at 1/4.
 const ENCODER_SCALE: f32 = 0.5;
@@ -56,12 +115,13 @@ pub fn initial(
     d_in: usize,
     d_sae: usize,
     architecture: &Architecture,
+    optimiser: Optimiser,
     seed: u64,
     mean: &[f32],
     precision: Precision,
 ) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut state = TrainState::zeros(d_in, d_sae, architecture.clone(), precision);
+    let mut state = TrainState::zeros(d_in, d_sae, architecture.clone(), optimiser, precision);
     let rows = state.w_dec.value.chunks_exact_mut(d_in).zip(state.w_enc.value.chunks_exact_mut(d_in));
     for (w_dec, w_enc) in rows {
         w_dec.iter_mut().for_each(|w| *w = normal(&mut generator));
@@ -98,8 +158,20 @@ mod tests {
     }
 
     #[test]
+    fn far_rows_pull_the_median_less_than_the_mean() {
+        // Of a triangle whose angle at the origin is 120 degrees or more, the median is the origin.
+        let rows = [0.0f32, 0.0, 10.0, 1.0, -10.0, 1.0];
+        let median = geometric_median(&rows, 2, 2.0);
+        assert!(median.iter().all(|m| m.abs() < 2e-3), "{median:?}");
+        // On a line it is the median: 3, where the mean is 22.
+        let line = geometric_median(&[1.0, 2.0, 3.0, 4.0, 100.0], 1, 1.0);
+        assert!((line[0] - 3.0).abs() < 1e-3, "{line:?}");
+    }
+
+    #[test]
     fn decoder_rows_start_as_unit_and_depend_on_the_seed_alone() {
-        let start = |seed| initial(8, 16, &Architecture::TopK { k: 2 }, seed, &[0.5; 8], Precision::F32);
+        let start =
+            |seed| initial(8, 16, &Architecture::TopK { k: 2 }, Optimiser::Adam, seed, &[0.5; 8], Precision::F32);
         let state = start(7);
         for row in state.w_dec.value.chunks_exact(8) {
             assert!((row.iter().map(|w| w * w).sum::<f32>() - 1.0).abs() < 1e-6);

@@ -10,6 +10,7 @@ pub mod adam;
 pub mod arch;
 pub mod architecture;
 pub mod aux_k;
+mod aux_k_int8;
 pub mod calibrate;
 mod checkpoint;
 pub mod config;
@@ -27,8 +28,10 @@ pub mod schedule;
 pub mod state;
 pub mod step;
 
+pub use adam::Optimiser;
 pub use architecture::{Architecture, Kind, Penalty, PenaltyKind, Prefixes, Sparsity};
 pub use config::{TrainConfig, TrainPlan, Width, check_memory_of};
 pub use error::TrainError;
 pub use finish::{DataProvenance, TrainingRecord};
+pub use init::Centre;
 pub use run::{Finished, Job, Run, train};

@@ -8,7 +8,7 @@ use crate::config::{TrainPlan, check_memory_of, refuse};
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::finish::{self, DataProvenance};
-use crate::init::{DataScale, initial};
+use crate::init::{Centre, DataScale, geometric_median, initial};
 use crate::log::{Log, Record};
 use crate::place::Place;
 use crate::state::TrainState;
@@ -125,7 +125,12 @@ fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, Train
     let start = |run: &Run| {
         let plan = &run.plan;
         let scale = DataScale::of(&sample[run.column], plan.d_in, plan.normalise);
-        let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, plan.seed, &scale.mean, plan.precision());
+        let centre = match plan.centre {
+            Centre::Mean => scale.mean.clone(),
+            Centre::GeometricMedian => geometric_median(&sample[run.column], plan.d_in, scale.factor),
+        };
+        let (optimiser, precision) = (plan.optimiser, plan.precision());
+        let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, optimiser, plan.seed, &centre, precision);
         state.narrow_encoder(&scale.spread);
         Trained { state, scale }
     };

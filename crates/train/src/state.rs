@@ -1,6 +1,6 @@
 //! What training changes: weights, their moments, and the counters of silence.
 
-use crate::adam::Adam;
+use crate::adam::{Adam, Optimiser};
 use crate::architecture::Architecture;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
@@ -14,7 +14,7 @@ pub struct Parameter {
     pub value: Buffer<f32>,
     /// First moment.
     pub m: Buffer<f32>,
-    /// Second moment.
+    /// Second moment, of every value or of every row.
     pub v: Buffer<f32>,
 }
 
@@ -23,6 +23,12 @@ impl Parameter {
     pub fn new(value: Buffer<f32>) -> Self {
         let (m, v) = (Buffer::zeros(value.len()), Buffer::zeros(value.len()));
         Parameter { value, m, v }
+    }
+
+    /// A matrix of rows of this width with zero moments, as the optimiser wants them.
+    pub fn rows(len: usize, width: usize, optimiser: Optimiser) -> Self {
+        let second = if optimiser == Optimiser::AdamMini { len / width } else { len };
+        Parameter { value: Buffer::zeros(len), m: Buffer::zeros(len), v: Buffer::zeros(second) }
     }
 
     /// One Adam step by gradient `g`.
@@ -100,15 +106,21 @@ impl Carried {
 
 impl TrainState {
     /// A state of zeros, with a narrow copy of the encoder where the product does not run in f32.
-    pub(crate) fn zeros(d_in: usize, d_sae: usize, architecture: Architecture, precision: Precision) -> Self {
+    pub(crate) fn zeros(
+        d_in: usize,
+        d_sae: usize,
+        architecture: Architecture,
+        optimiser: Optimiser,
+        precision: Precision,
+    ) -> Self {
         let parameter = |len: usize| Parameter::new(Buffer::zeros(len));
         let carried = Carried::first(&architecture, d_sae);
         TrainState {
             d_in,
             d_sae,
-            w_enc: parameter(d_sae * d_in),
+            w_enc: Parameter::rows(d_sae * d_in, d_in, optimiser),
             b_enc: parameter(d_sae),
-            w_dec: parameter(d_sae * d_in),
+            w_dec: Parameter::rows(d_sae * d_in, d_in, optimiser),
             b_dec: parameter(d_in),
             extras: architecture.extras().iter().map(|_| parameter(d_sae)).collect(),
             architecture,

@@ -232,18 +232,27 @@ struct Rows<'a> {
     value: &'a mut [f32],
     m: &'a mut [f32],
     v: &'a mut [f32],
+    /// Whether `v` has one value for a row.
+    second_of_rows: bool,
 }
 
 impl Rows<'_> {
     #[inline(always)]
     fn update(&mut self, at: std::ops::Range<usize>, adam: Adam, gradient: &[f32]) {
-        adam.update(&mut self.value[at.clone()], &mut self.m[at.clone()], &mut self.v[at], gradient);
+        let (value, m) = (&mut self.value[at.clone()], &mut self.m[at.clone()]);
+        match self.second_of_rows {
+            true => adam.update_row(value, m, &mut self.v[at.start / gradient.len()], gradient),
+            false => adam.update(value, m, &mut self.v[at], gradient),
+        }
     }
 }
 
 fn rows_of(parameter: &mut Parameter, size: usize) -> impl Iterator<Item = Rows<'_>> {
-    let moments = parameter.m.chunks_mut(size).zip(parameter.v.chunks_mut(size));
-    parameter.value.chunks_mut(size).zip(moments).map(|(value, (m, v))| Rows { value, m, v })
+    let second_of_rows = parameter.v.len() != parameter.value.len();
+    let second = if second_of_rows { LATENT_BLOCK } else { size };
+    let moments = parameter.m.chunks_mut(size).zip(parameter.v.chunks_mut(second));
+    let rows = parameter.value.chunks_mut(size).zip(moments);
+    rows.map(move |(value, (m, v))| Rows { value, m, v, second_of_rows })
 }
 
 impl Block<'_> {

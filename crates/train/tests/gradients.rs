@@ -11,7 +11,7 @@ use untangle_train::gather::Firings;
 use untangle_train::init::initial;
 use untangle_train::state::{Parameter, TrainState};
 use untangle_train::step::{Gradients, StepSettings, Workspace, step};
-use untangle_train::{Architecture, Penalty, Prefixes, Sparsity};
+use untangle_train::{Architecture, Optimiser, Penalty, Prefixes, Sparsity};
 
 const D_IN: usize = 24;
 const D_SAE: usize = 60;
@@ -30,7 +30,7 @@ fn architectures() -> Vec<Architecture> {
     vec![
         Architecture::TopK { k: K },
         Architecture::BatchTopK { k: K, l0 },
-        Architecture::Matryoshka { k: K, l0, prefixes: Prefixes::Fixed(vec![7, 20, 33, D_SAE]) },
+        matryoshka(),
         Architecture::Matryoshka { k: K, l0, prefixes: Prefixes::Random(6) },
         jump_relu(Penalty::Step),
         jump_relu(Penalty::Quadratic { target: 4.0 }),
@@ -39,6 +39,10 @@ fn architectures() -> Vec<Architecture> {
         Architecture::Gated { sparsity: SPARSITY },
         Architecture::PAnneal { sparsity: SPARSITY, begin: 0, steps: 100, end: 0.2 },
     ]
+}
+
+fn matryoshka() -> Architecture {
+    Architecture::Matryoshka { k: K, l0: K as f64, prefixes: Prefixes::Fixed(vec![7, 20, 33, D_SAE]) }
 }
 
 const SPARSITY: Sparsity = Sparsity { coefficient: 0.3, l0: None, warm_up: 0, steps: 100 };
@@ -55,7 +59,7 @@ fn state(architecture: &Architecture, n_dead: usize) -> TrainState {
 
 fn state_in(precision: Precision, architecture: &Architecture, n_dead: usize) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
-    let mut state = initial(D_IN, D_SAE, architecture, 3, &[0.1; D_IN], precision);
+    let mut state = initial(D_IN, D_SAE, architecture, Optimiser::Adam, 3, &[0.1; D_IN], precision);
     for parameter in [&mut state.w_enc, &mut state.b_enc, &mut state.b_dec] {
         parameter.value.iter_mut().for_each(|w| *w += generator.random_range(-0.1f32..0.1));
     }
@@ -278,6 +282,34 @@ fn agrees_with_autograd(architecture: &Architecture, n_dead: usize, densely: boo
     assert!((loss - expected_loss).abs() < 1e-6 * expected_loss, "{told}: {loss} against {expected_loss}");
     assert!(errors.iter().all(|&e| e < 3e-6), "{told}");
     println!("{told}");
+}
+
+/// |found - expected| over |expected|, of each parameter.
+fn relative_distances(found: &Dense, expected: &Dense) -> Vec<f64> {
+    let distance = |(found, expected): (&Vec<f64>, &Vec<f64>)| {
+        let pairs = found.iter().zip(expected);
+        let (distance, length) = pairs.fold((0f64, 0f64), |(d, l), (f, e)| (d + (f - e) * (f - e), l + e * e));
+        (distance / length).sqrt()
+    };
+    found.0.iter().zip(&expected.0).map(distance).collect()
+}
+
+#[test]
+fn aux_k_in_bytes_is_within_four_hundredths_of_the_exact_gradient() {
+    for architecture in [Architecture::TopK { k: K }, matryoshka()] {
+        for n_dead in [4, 20] {
+            let rows = random_rows(1, ROWS);
+            // A large coefficient, so that the auxiliary part is not lost in the main one.
+            let in_bytes = state_in(Precision::Int8, &architecture, n_dead);
+            let (found, loss) = by_hand(&in_bytes, &rows, 30.0, false);
+            let (expected, expected_loss) = by_autograd(&state(&architecture, n_dead), &rows, 30.0);
+            assert!((loss - expected_loss).abs() < 0.005 * expected_loss, "loss {loss} against {expected_loss}");
+            let distances = relative_distances(&found, &expected);
+            let told = format!("{}, {n_dead} dead: {distances:?}", architecture.name());
+            assert!(distances.iter().all(|&d| d < 0.04), "{told}");
+            assert!(distances[0] > 1e-6, "bytes took no part: {told}");
+        }
+    }
 }
 
 #[test]

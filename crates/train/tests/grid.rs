@@ -10,7 +10,8 @@ use untangle_sae::{Codes, Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource};
 use untangle_train::{
-    DataProvenance, Finished, Job, Kind, Prefixes, Run, TrainConfig, TrainError, TrainingRecord, Width, train,
+    Centre, DataProvenance, Finished, Job, Kind, Optimiser, Prefixes, Run, TrainConfig, TrainError, TrainingRecord,
+    Width, train,
 };
 
 const D_IN: usize = 24;
@@ -54,7 +55,17 @@ fn names(members: &[(&'static str, TrainConfig)]) -> Vec<&'static str> {
 /// Different in everything that may differ.
 fn members() -> Vec<(&'static str, TrainConfig)> {
     let random = TrainConfig { prefixes: Some(Prefixes::Random(3)), ..config(Kind::Matryoshka, 2, 64) };
+    let cheap = TrainConfig {
+        optimiser: Optimiser::AdamMini,
+        centre: Centre::GeometricMedian,
+        ..config(Kind::BatchTopK, 3, 64)
+    };
     vec![
+        ("cheap", cheap),
+        ("relu", config(Kind::Relu, 0, 64)),
+        ("gated", config(Kind::Gated, 0, 64)),
+        ("jump", config(Kind::JumpRelu, 0, 64)),
+        ("annealed", config(Kind::PAnneal, 0, 64)),
         ("plain", config(Kind::TopK, 0, 64)),
         ("other-seed", config(Kind::TopK, 1, 64)),
         ("shared", config(Kind::BatchTopK, 0, 100)),

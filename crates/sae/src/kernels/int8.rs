@@ -27,9 +27,9 @@ pub(super) const QUAD: usize = 4;
 /// Bytes of four dimensions of a panel.
 pub(super) const STRIDE: usize = PANEL * QUAD;
 /// Largest magnitude of a quantised value.
-const LEVELS: f32 = 127.0;
+pub(super) const LEVELS: f32 = 127.0;
 /// `v` is kept as `v + 128`, whose bits are those of `v` with the first one flipped.
-const OFFSET: u8 = 0x80;
+pub(super) const OFFSET: u8 = 0x80;
 /// Widest rows whose sums cannot overflow: `2^17 * 127^2 < 2^31`.
 pub const MAX_WIDTH: usize = 1 << 17;
 
@@ -37,8 +37,8 @@ pub const MAX_WIDTH: usize = 1 << 17;
 /// other.
 #[derive(Clone, Debug)]
 pub struct Int8Weights {
-    packed: Buffer<u8>,
-    scales: Vec<f32>,
+    pub(super) packed: Buffer<u8>,
+    pub(super) scales: Vec<f32>,
     into_w: Vec<f32>,
     into_x: Vec<f32>,
 }
@@ -46,9 +46,9 @@ pub struct Int8Weights {
 /// A tile of rows in bytes.
 #[derive(Clone, Debug)]
 pub struct Int8Rows {
-    values: Buffer<i8>,
-    scales: Vec<f32>,
-    starts: Vec<i32>,
+    pub(super) values: Buffer<i8>,
+    pub(super) scales: Vec<f32>,
+    pub(super) starts: Vec<i32>,
 }
 
 /// A block of whole panels, to be written.
@@ -66,7 +66,7 @@ pub fn is_fast() -> bool {
 }
 
 /// Quantised rows have this many bytes: `d_in` rounded up to whole quads.
-fn padded(d_in: usize) -> usize {
+pub(super) fn padded(d_in: usize) -> usize {
     d_in.next_multiple_of(QUAD)
 }
 
@@ -89,12 +89,17 @@ pub(super) fn quantise(values: &[f32], factors: &[f32], out: &mut [i8]) -> f32 {
     let inverse = LEVELS / largest;
     // All zeros, or so small that nothing can be told from zero.
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    // Above 1.5 * 2^23 a float's last place is one, and its lowest byte the rounded number in two's complement.
-    const ROUND: f32 = 12_582_912.0;
     for ((q, &v), &f) in out.iter_mut().zip(values).zip(factors) {
-        *q = (v * f * inverse + ROUND).to_bits() as i8;
+        *q = round(v * f * inverse);
     }
     largest / LEVELS
+}
+
+/// The nearest whole number, ties to even, of one within -128 and 127. Above 1.5 * 2^23 a float's last place is one, and its
+/// lowest byte the number in two's complement; this is vector code where a conversion with its checks is not.
+#[inline(always)]
+pub(super) fn round(value: f32) -> i8 {
+    (value + 12_582_912.0).to_bits() as i8
 }
 
 impl Int8Weights {
@@ -131,6 +136,11 @@ impl Int8Weights {
         blocks.map(move |(packed, scales)| Int8Block { packed, scales, into_w, row: vec![0; bytes] })
     }
 
+    /// Number of latents, rounded up to whole panels.
+    pub(super) fn latents(&self) -> usize {
+        self.scales.len()
+    }
+
     /// Bytes of these panels.
     pub(super) fn panels(&self, panels: Range<usize>) -> &[u8] {
         let bytes = PANEL * self.row_bytes();
@@ -161,13 +171,35 @@ impl Int8Rows {
 
     /// Replaces the content by rows `[n, d_in]`, made ready for `weights`; `n` is at most what there is room for.
     pub fn fill(&mut self, rows: &[f32], weights: &Int8Weights) {
-        let (d, bytes) = (weights.into_x.len(), weights.row_bytes());
-        let quantised = self.values.chunks_exact_mut(bytes).zip(self.scales.iter_mut().zip(&mut self.starts));
+        self.fill_scaled(rows, &weights.into_x);
+    }
+
+    /// The same for weights whose dimensions are alike; `d_in` is the rows' width.
+    pub fn fill_plain(&mut self, rows: &[f32], d_in: usize) {
+        self.fill_scaled(rows, &vec![1.0; d_in]);
+    }
+
+    fn fill_scaled(&mut self, rows: &[f32], into_x: &[f32]) {
+        let quantised = self.values.chunks_exact_mut(padded(into_x.len())).zip(&mut self.scales);
         dispatch(
             #[inline(always)]
             || {
-                for (x, (q, (scale, start))) in rows.chunks_exact(d).zip(quantised) {
-                    *scale = quantise(x, &weights.into_x, q);
+                for (x, (q, scale)) in rows.chunks_exact(into_x.len()).zip(quantised) {
+                    *scale = quantise(x, into_x, q);
+                }
+            },
+        );
+        self.sum();
+    }
+
+    /// Where every row's sums begin, after its values were set.
+    pub(super) fn sum(&mut self) {
+        let bytes = self.values.len() / self.starts.len().max(1);
+        let values = self.values.chunks_exact(bytes.max(1));
+        dispatch(
+            #[inline(always)]
+            || {
+                for (start, q) in self.starts.iter_mut().zip(values) {
                     *start = -i32::from(OFFSET) * q.iter().map(|&q| i32::from(q)).sum::<i32>();
                 }
             },

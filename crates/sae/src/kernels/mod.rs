@@ -4,6 +4,7 @@
 //! - [`vector`]: dot products and scaled sums over rows
 //! - [`int8`]: rows and weights in bytes, and their product, which is several times faster where the CPU has instructions
 //! - [`int8_error`]: how wrong such a product can be
+//! - [`int8_matrix`]: whole matrix products in bytes, from rows or columns
 //! - [`narrow`]: the encoder's weights in the arithmetic that proposes
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
@@ -14,6 +15,7 @@ pub mod buffer;
 pub mod encode;
 pub mod int8;
 pub mod int8_error;
+pub mod int8_matrix;
 pub mod narrow;
 pub mod select;
 pub mod vector;

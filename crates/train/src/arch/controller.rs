@@ -9,7 +9,7 @@
 
 /// lambda changes by a factor e in this part of the run at most.
 const EFOLD: f64 = 0.01;
-/// Weight of the change of the error; chosen, see the table in [`crate::config`].
+/// Weight of the change of the error; chosen: the test below counts on it.
 const DAMPING: f64 = 1.0;
 /// Batches that the running mean of L0 remembers: those of a four-hundredth of the run.
 const MEMORY: f64 = 400.0;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use untangle_sae::Precision;
 use untangle_store::HeldOut;
-use untangle_train::{Finished, Kind, PenaltyKind, Prefixes, Run, TrainConfig, Width};
+use untangle_train::{Centre, Finished, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width};
 
 pub(crate) use request::{Asked, Calibration, Request, SHUFFLE_BYTES, describe, train_dictionaries};
 
@@ -110,6 +110,12 @@ struct OptimiserArgs {
     /// Fraction of the run, at its end, in which it falls to zero
     #[arg(long, value_name = "F", default_value_t = TrainConfig::default().decay)]
     decay: f64,
+    /// adam, or adam-mini, which has one second moment for a feature's row and takes a third less memory
+    #[arg(long, value_name = "NAME", default_value = "adam")]
+    optimiser: Optimiser,
+    /// Where b_dec starts: mean, or geometric-median, which far rows pull less
+    #[arg(long, value_name = "NAME", default_value = "mean")]
+    b_dec: Centre,
     /// Global norm that gradients are clipped to; 0 for no clipping
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     clip_norm: f64,
@@ -275,6 +281,8 @@ impl TrainArgs {
             lr: self.optimiser.lr.0,
             warm_up: self.optimiser.warm_up,
             decay: self.optimiser.decay,
+            optimiser: self.optimiser.optimiser,
+            centre: self.optimiser.b_dec,
             seed: self.seed,
             clip_norm: Some(self.optimiser.clip_norm).filter(|norm| *norm != 0.0),
             aux_coefficient: self.optimiser.aux_k,
