@@ -71,16 +71,41 @@ pub(crate) const FORMS: [Form; 11] = [
     form("ends", Relation::EndsUp, 1, "feeling", None),
 ];
 
+impl Question {
+    /// The name of what is asked: `has`, `works`, `saw`, and so on.
+    pub fn kind(&self) -> &'static str {
+        FORMS[self.form].name
+    }
+
+    /// The prompt without the story.
+    pub(crate) fn alone(&self) -> &str {
+        let start = self.prompt.rfind(ASKS).map_or(0, |at| at + 1);
+        &self.prompt[start..]
+    }
+}
+
+/// What stands between a story and a question.
+const ASKS: &str = "\nQuestion: ";
+
 /// A seed of its own, so that a document's questions are not drawn like its text.
 const QUESTIONS: u64 = 0x7175_6573_7469_6f6e;
 
 impl World {
     /// A question about the document of this number; none where it lets nothing of this kind be asked.
     pub fn question(&self, seed: u64, index: u64, telling: Telling) -> Option<Question> {
-        let document = self.document(seed, index);
-        let asker =
-            Asker { world: self, document: &document, chooser: Chooser::new(seed ^ QUESTIONS, index, Vec::new()) };
-        asker.question(telling)
+        self.question_about(&self.document(seed, index), (seed, index), 0, telling)
+    }
+
+    /// The question of a `draw`, from 0 on, about a document and its number. Draws may ask the same.
+    pub(crate) fn question_about(
+        &self,
+        document: &Document,
+        (seed, index): (u64, u64),
+        draw: u64,
+        telling: Telling,
+    ) -> Option<Question> {
+        let chooser = Chooser::new(seed ^ QUESTIONS.wrapping_add(draw), index, Vec::new());
+        Asker { world: self, document, chooser }.question(telling)
     }
 
     /// The reply that one does not know.
@@ -113,7 +138,7 @@ impl Asker<'_> {
             Telling::Told => (Some(arguments[asked]), self.sentence(&format!("say_{name}"), &arguments)?),
             Telling::Untold => (None, self.world.declining()),
         };
-        let prompt = format!("{}\nQuestion: {ask}\nAnswer:", self.document.text);
+        let prompt = format!("{}{ASKS}{ask}\nAnswer:", self.document.text);
         Some(Question { prompt, reply, invention, answer, form, arguments })
     }
 
