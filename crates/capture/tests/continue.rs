@@ -7,7 +7,7 @@ use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use untangle_capture::{CaptureConfig, CaptureError};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
@@ -73,8 +73,8 @@ fn other_settings_and_changed_text_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = [write(folder.path(), "a.txt", "words and more. ".repeat(40_000))];
     let model = model(true);
-    let stop = |n| run(&config(folder.path(), "x.h5"), &model, &text, &StopAt::new(n)).expect_err("interrupted");
-    let error = stop(1);
+    let stopped = run(&config(folder.path(), "x.h5"), &model, &text, &StopsInText::default());
+    let error = stopped.expect_err("interrupted");
     assert!(error.to_string().ends_with("bytes of text; the same command continues from there"), "{error}");
 
     fs::write(&text[0], "other and more. ".repeat(40_000)).expect("written");
@@ -94,6 +94,22 @@ fn other_settings_and_changed_text_are_refused() {
     let error = run(&config(folder.path(), "x.h5"), &model, &text, &Silent).expect_err("refused").to_string();
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(names(folder.path()), ["a.txt", "x.h5"]);
+}
+
+/// Asks to stop as soon as some text is tokenized: before that, files are only looked at, and nothing is kept of it.
+#[derive(Default)]
+struct StopsInText(AtomicBool);
+
+impl Observer for StopsInText {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Advanced { .. }) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Dies when two chunks of text were tokenized: their ids are on disk, and no state was saved yet.
@@ -120,7 +136,7 @@ fn token_ids_of_other_settings_are_never_taken_for_ones_own() {
     };
     let whole = run(&limited("whole.h5"), &model, &text, &Silent).expect("captured");
     let whole = fs::read(whole.path).expect("read");
-    let begin = || run(&limited("x.h5"), &model, &text, &StopAt::new(1)).expect_err("interrupted");
+    let begin = || run(&limited("x.h5"), &model, &text, &StopsInText::default()).expect_err("interrupted");
     let finish = |what: &str| {
         let captured = run(&limited("x.h5"), &model, &text, &Silent).expect("captured");
         assert!(fs::read(&captured.path).expect("read") == whole, "{what}");
