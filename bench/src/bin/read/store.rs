@@ -45,6 +45,7 @@ pub(crate) fn make(path: &Path, gib: f64, d: usize) -> Result<(), StoreError> {
 
 fn manifest(n_rows: u64, d: usize) -> CaptureManifest {
     CaptureManifest {
+        chat_template_sha256: None,
         tool_version: "bench".into(),
         model: ModelIdentity {
             name: "none".into(),
