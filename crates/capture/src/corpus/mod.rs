@@ -195,9 +195,9 @@ impl Corpus {
         let records = match file.form().layout {
             Layout::Plain => return Ok(Documents::Plain(Plain::open(source, separated, from)?)),
             Layout::JsonLines => Records::Lines(JsonLines::open(source, from)?),
-            Layout::Parquet => Records::Rows(Table::open(source, from)?),
+            Layout::Parquet => Records::Rows(Box::new(Table::open(source, from)?)),
         };
-        Ok(Documents::Records(Divided::new(source, records, from)))
+        Ok(Documents::Records(Box::new(Divided::new(source, records, from))))
     }
 }
 
@@ -268,7 +268,7 @@ pub(crate) enum Documents<'a> {
     /// Of a text.
     Plain(Plain<'a>),
     /// Of records.
-    Records(Divided<'a>),
+    Records(Box<Divided<'a>>),
 }
 
 impl Documents<'_> {

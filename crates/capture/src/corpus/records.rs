@@ -27,7 +27,7 @@ pub(super) struct Record {
 /// What records are read from.
 pub(super) enum Records<'a> {
     Lines(JsonLines<'a>),
-    Rows(Table<'a>),
+    Rows(Box<Table<'a>>),
 }
 
 /// The documents of records.

@@ -166,7 +166,7 @@ impl<'a> LiveRows<'a> {
             Waited::Window(answer) => {
                 if first
                     && !self.text.keep_outliers
-                    && let Ok(window) = &answer
+                    && let Ok(window) = &*answer
                 {
                     let points: Vec<_> = self.text.plan.hooks.iter().map(|hook| hook.hook).collect();
                     if let Some(note) = outliers::describe(&points, window.norms()) {
@@ -174,7 +174,7 @@ impl<'a> LiveRows<'a> {
                     }
                 }
                 self.begun = true;
-                answer.map_err(|error| StoreError::Source { fault: error.fault(), source: Box::new(error) })
+                (*answer).map_err(|error| StoreError::Source { fault: error.fault(), source: Box::new(error) })
             }
             Waited::GaveUp => Err(StoreError::Interrupted),
             Waited::Gone => Err(StoreError::ReaderGone { store: "the model's rows".to_owned() }),

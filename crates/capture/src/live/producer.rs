@@ -72,7 +72,7 @@ impl Producer {
             match self.answers.recv_timeout(LOOK_UP) {
                 Ok(answer) => {
                     self.pending = None;
-                    return Waited::Window(answer);
+                    return Waited::Window(Box::new(answer));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Waited::Gone,
                 Err(RecvTimeoutError::Timeout) => {
@@ -94,7 +94,7 @@ impl Producer {
 /// How a wait ended.
 pub(crate) enum Waited {
     /// With a window, or with what went wrong.
-    Window(Result<Window, CaptureError>),
+    Window(Box<Result<Window, CaptureError>>),
     /// The one who waited gave up.
     GaveUp,
     /// The thread ended without an answer: it has panicked.
