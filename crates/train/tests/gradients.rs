@@ -281,7 +281,6 @@ fn agrees_with_autograd(architecture: &Architecture, n_dead: usize, densely: boo
     let told = format!("{architecture:?}, {n_dead} dead, dense {densely}: {}", errors_shown.join(" "));
     assert!((loss - expected_loss).abs() < 1e-6 * expected_loss, "{told}: {loss} against {expected_loss}");
     assert!(errors.iter().all(|&e| e < 3e-6), "{told}");
-    println!("{told}");
 }
 
 /// |found - expected| over |expected|, of each parameter.

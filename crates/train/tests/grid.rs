@@ -43,7 +43,7 @@ fn config(kind: Kind, seed: u64, d_sae: usize) -> TrainConfig {
         lr: Some(5e-3),
         seed,
         dead_after: Some(3000),
-        precision: Some(Precision::F32),
+        precision: Some(Precision::Int8),
         ..TrainConfig::default()
     }
 }
@@ -60,8 +60,10 @@ fn members() -> Vec<(&'static str, TrainConfig)> {
         centre: Centre::GeometricMedian,
         ..config(Kind::BatchTopK, 3, 64)
     };
+    let in_f32 = TrainConfig { precision: Some(Precision::F32), ..config(Kind::BatchTopK, 0, 64) };
     vec![
         ("cheap", cheap),
+        ("in-f32", in_f32),
         ("relu", config(Kind::Relu, 0, 64)),
         ("gated", config(Kind::Gated, 0, 64)),
         ("jump", config(Kind::JumpRelu, 0, 64)),

@@ -119,12 +119,12 @@ impl Int8Weights {
     }
 
     /// What weights are multiplied by, `[d_in]`.
-    pub(super) fn into_w(&self) -> &[f32] {
+    pub(super) fn factors_of_w(&self) -> &[f32] {
         &self.into_w
     }
 
     /// What rows are multiplied by, `[d_in]`.
-    pub(super) fn into_x(&self) -> &[f32] {
+    pub(super) fn factors_of_x(&self) -> &[f32] {
         &self.into_x
     }
 

@@ -60,15 +60,15 @@ impl Rounded {
 impl Int8Weights {
     /// The largest size and the largest error of all latents, where these are the weights of `w_enc`, `[d_sae, d_in]`.
     pub fn rounded(&self, w_enc: &[f32]) -> Rounded {
-        let d = self.into_w().len();
+        let d = self.factors_of_w().len();
         let of_block = |rows: &[f32]| {
             let mut q = vec![0i8; d];
             dispatch(
                 #[inline(always)]
                 || {
                     rows.chunks_exact(d).fold(Rounded::default(), |largest, row| {
-                        let step = quantise(row, self.into_w(), &mut q);
-                        largest.max(Rounded::of(row, self.into_w(), &q, step))
+                        let step = quantise(row, self.factors_of_w(), &mut q);
+                        largest.max(Rounded::of(row, self.factors_of_w(), &q, step))
                     })
                 },
             )
@@ -82,7 +82,7 @@ impl Int8Rows {
     #[inline(always)]
     pub fn rounded(&self, row: usize, x: &[f32], weights: &Int8Weights) -> Rounded {
         let (q, step) = self.row(row, weights);
-        Rounded::of(x, weights.into_x(), q, step)
+        Rounded::of(x, weights.factors_of_x(), q, step)
     }
 }
 

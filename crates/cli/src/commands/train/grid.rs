@@ -98,8 +98,11 @@ struct Combination {
     hook: Option<String>,
 }
 
-/// An axis of a grid: what it adds to a name and how it changes a combination, for each of its values.
-type Axis<'a> = Vec<(String, Box<dyn Fn(&mut Combination) -> Result<(), String> + 'a>)>;
+/// A value of an axis: what it adds to a name and how it changes a combination.
+type Choice<'a> = (String, Box<dyn Fn(&mut Combination) -> Result<(), String> + 'a>);
+
+/// An axis of a grid: all its values.
+type Axis<'a> = Vec<Choice<'a>>;
 
 /// An axis of plain numbers.
 fn axis<'a, T: Clone + ToString + 'a>(
@@ -108,7 +111,7 @@ fn axis<'a, T: Clone + ToString + 'a>(
     set: impl Fn(&mut Combination, T) + Copy + 'a,
 ) -> Axis<'a> {
     let values = Several::values(given).into_iter();
-    let one = |value: Option<T>| -> (String, Box<dyn Fn(&mut Combination) -> Result<(), String> + 'a>) {
+    let one = |value: Option<T>| -> Choice<'a> {
         let label = value.as_ref().map_or_else(String::new, |value| format!("{letter}{}", value.to_string()));
         let change = move |combination: &mut Combination| {
             if let Some(value) = value.clone() {
@@ -129,7 +132,7 @@ fn parsed<'a, T, E: ToString>(
     set: impl Fn(&mut Combination, T) + Copy + 'a,
 ) -> Axis<'a> {
     let values = Several::values(given).into_iter();
-    let one = |value: Option<String>| -> (String, Box<dyn Fn(&mut Combination) -> Result<(), String> + 'a>) {
+    let one = |value: Option<String>| -> Choice<'a> {
         let label =
             value.as_ref().map_or_else(String::new, |value| format!("{letter}{}", value.replace([',', ':'], "_")));
         let change = move |combination: &mut Combination| match &value {
