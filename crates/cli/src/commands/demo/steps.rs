@@ -33,7 +33,7 @@ pub(super) const K: usize = 8;
 /// Tokens trained on, repetitions included.
 pub(super) const TRAIN_TOKENS: u64 = 4_000_000;
 /// The organism's block whose output is looked at; of other models it is the middle one. Of blocks 2 to 4 its features
-/// hold most of the world's concepts, and turn most stories (measured: 2 of 20, 1 and 1).
+/// hold most of the world's concepts.
 const ORGANISMS_BLOCK: usize = 2;
 /// Rows per training step.
 const BATCH: usize = 2048;
