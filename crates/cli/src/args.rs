@@ -38,7 +38,7 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Capture(commands::capture::CaptureArgs),
-    Train(commands::train::TrainArgs),
+    Train(Box<commands::train::TrainArgs>),
     Evaluate(commands::evaluate::EvaluateArgs),
     Features(commands::features::FeaturesArgs),
     Show(commands::show::ShowArgs),

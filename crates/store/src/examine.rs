@@ -1,7 +1,7 @@
 //! What is wrong with an activation file? Everything that is, not only what a reader stumbles over first.
 //!
 //! What can be seen without the rows is looked at always: that every dataset is as specified, and that manifest and
-//! statistics have their checksums and do not contradict each other. Reading every row on top of that ([`rows`]) checks
+//! statistics have their checksums and do not contradict each other. Reading every row on top of that (`rows.rs`) checks
 //! all checksums, and whether norms and statistics are those of the rows.
 
 mod rows;

@@ -9,7 +9,7 @@
 //! (Gao et al. 2024, appendix A.2, in SAELens' form: pre-activations are not rectified, which lets gradient reach a latent
 //! however far below zero it lies, and `b_dec` is not added.) The dead are few and each row takes many of them, so this
 //! part is dense algebra over the dead rows alone, in the arithmetic in which the encoder product proposes: in bytes, see
-//! [`crate::aux_k_int8`].
+//! `aux_k_int8.rs`.
 
 use crate::dense::{add_product, columns_of};
 use crate::forward::Activity;

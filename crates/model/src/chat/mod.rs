@@ -1,7 +1,7 @@
 //! How does a conversation become the text that a model was tuned on?
 //!
 //! By the Jinja template that lies beside its tokenizer. It is rendered as transformers' `apply_chat_template` renders
-//! it, but for the clock: `strftime_now` tells the date of [`date`], so that the same conversation is the same text on
+//! it, but for the clock: `strftime_now` tells the date of `date.rs`, so that the same conversation is the same text on
 //! every day.
 
 mod conversation;

@@ -3,7 +3,7 @@
 //! As in [`super::encode`], the product of a tile only proposes and f32 decides: a latent whose proposed pre-activation lies
 //! above `bound_i - margin` is recomputed by [`super::vector::dot`] and kept where the exact value exceeds `bound_i`. Here
 //! the margin is a proof and not an estimate: by Cauchy and Schwarz, a product of rounded operands is wrong by at most
-//! `u |x| |w_i|`, with `u` from the roundings of the arithmetic ([`rounding`]; for bytes, see [`super::int8_error`]). The set
+//! `u |x| |w_i|`, with `u` from the roundings of the arithmetic (`rounding`; for bytes, see `int8_error.rs`). The set
 //! is therefore exactly that of f32.
 
 use super::buffer::{Buffer, Element, matmul_nt, prefetch};

@@ -10,7 +10,7 @@
 //!
 //! `sg` stops gradients: the reconstruction from the gate moves neither decoder nor `b_dec` where they decode. `pi` is the
 //! pre-activation of the other architectures and `b_gate` stands where they have `b_enc`. The sum over a latent's entries of
-//! `dL/du` is what `b_dec` and the encoder see; `dL/db_gate` follows from it by [`gate_bias`].
+//! `dL/du` is what `b_dec` and the encoder see; `dL/db_gate` follows from it by `gate_bias`.
 
 use super::rule::{At, Local, Rule};
 
