@@ -39,10 +39,15 @@ impl Bench {
 
     /// `capture MODEL` into x.h5, with the hub as the environment names it and nothing else of the environment.
     fn capture(&self, model: &str, text: impl AsRef<std::ffi::OsStr>) -> Untangle {
-        let proxies = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy"];
-        let ours = ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
         let command = Untangle::new("capture --context 64 --threads 1").words(model).option("--text", text);
         let command = command.words(&format!("--hook {}", TinyModel::HOOK)).option("--out", self.path("x.h5"));
+        self.asks(command)
+    }
+
+    /// A command that asks this hub, with an empty cache of its own.
+    fn asks(&self, command: Untangle) -> Untangle {
+        let proxies = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy"];
+        let ours = ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
         let command = command.env("HF_ENDPOINT", self.hub.endpoint()).env("HF_HOME", self.path("cache"));
         proxies.into_iter().chain(ours).fold(command, Untangle::without_env)
     }
@@ -74,6 +79,34 @@ fn a_capture_from_a_model_and_a_data_set_of_the_hub() {
     bench.capture("owner/tiny", "dataset:owner/stories/train").arg("--offline").succeed();
     assert!(bench.hub.requests().is_empty(), "offline nobody is asked");
     assert!(fs::read(bench.path("x.h5")).expect("captured") == first);
+}
+
+#[test]
+fn a_model_of_the_hub_is_inspected_without_its_weights() {
+    let bench = Bench::new();
+    let inspect = |what: &str| bench.asks(Untangle::new("inspect").arg(what));
+    let found = inspect("owner/tiny").json();
+    assert_eq!((found["kind"].as_str(), found["name"].as_str()), (Some("model"), Some("owner/tiny")));
+    assert_eq!((found["revision"].as_str(), found["n_layers"].as_u64()), (Some(COMMIT), Some(2)));
+    let requests = bench.hub.requests();
+    assert!(requests.iter().all(|request| !request.path.contains("safetensors")), "{requests:?}");
+
+    let shown = inspect(&format!("hf:owner/tiny@{COMMIT}")).run();
+    assert!(shown.stdout.starts_with(&format!("owner/tiny at {COMMIT}\n")), "{}", shown.stdout);
+    assert_eq!(inspect("owner/tiny").arg("--offline").json(), found);
+    assert!(bench.hub.requests().is_empty(), "what is cached asks nobody");
+    // What only the configuration was fetched of is no model for a capture yet.
+    let offline = bench.capture("owner/tiny", bench.text()).arg("--offline").run();
+    offline.fails_with(BAD_INPUT, &["owner/tiny: offline", "model.safetensors"]);
+    bench.capture("owner/tiny", bench.text()).succeed();
+
+    bench.hub.requests();
+    inspect("owner/absent").run().fails_with(BAD_INPUT, &["owner/absent: neither a folder here nor a repository"]);
+    inspect("owner/tiny@v9").run().fails_with(BAD_INPUT, &["no revision `v9`"]);
+    inspect("owner/tiny@v1").arg("--offline").run().fails_with(BAD_INPUT, &["owner/tiny: offline", "--offline"]);
+    bench.hub.requests();
+    inspect("runs/absent.h5").run().fails_with(IO, &["runs/absent.h5"]);
+    assert!(bench.hub.requests().is_empty(), "files ask nobody");
 }
 
 #[test]

@@ -81,6 +81,32 @@ fn stages_are_models_of_their_own_and_belong_to_their_dictionaries() {
 }
 
 #[test]
+fn the_stages_that_reply_capture_conversations() {
+    let folder = scratch();
+    let turns = [("system", "Anna saw a crane."), ("user", "What did Anna see?"), ("assistant", "Anna saw a crane.")];
+    let messages = turns.map(|(role, content)| serde_json::json!({"role": role, "content": content}));
+    let chat = folder.path().join("chat.jsonl");
+    fs::write(&chat, serde_json::json!({"messages": messages}).to_string()).expect("writable");
+    let plain = folder.path().join("plain.txt");
+    fs::write(&plain, "Anna saw a crane.\nQuestion: What did Anna see?\nAnswer: Anna saw a crane.").expect("writable");
+    let capture = |model: &str, text: &Path, options: &str| {
+        let command =
+            Untangle::new("capture").arg(model).option("--text", text).words(&format!("--hook {HOOK} --force"));
+        command.words(options).option("--out", folder.path().join("x.h5"))
+    };
+    let expected = capture("organism:sft", &plain, "").json()["manifest"]["n_rows"].as_u64().expect("a number");
+    for stage in ["organism:sft", "organism:dpo", "organism:dpo-shuffled"] {
+        let manifest = capture(stage, &chat, "--chat").json()["manifest"].clone();
+        assert_eq!(manifest["n_rows"].as_u64(), Some(expected + 1), "the boundary behind the reply");
+        assert_eq!(manifest["chat_template_sha256"].as_str().map(str::len), Some(64));
+    }
+    for stage in ["organism", "organism:base-more", "organism:random"] {
+        let refused = capture(stage, &chat, "--chat").run();
+        refused.fails_with(BAD_INPUT, &[stage, "no chat template", "organism:sft, organism:dpo"]);
+    }
+}
+
+#[test]
 fn a_prompt_of_bytes_that_the_world_has_never_seen() {
     let folder = scratch();
     let path = |name: &str| folder.path().join(name);

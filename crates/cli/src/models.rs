@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::exit::Complaint;
 use std::path::{Path, PathBuf};
 use untangle_model::hub::{ModelSource, Repository, RepositoryKind};
-use untangle_model::{LanguageModel, LoadOptions};
+use untangle_model::{ChatTemplate, LanguageModel, LoadOptions, ModelError};
 use untangle_organism::{Stage, bundled};
 
 /// A model, found but not loaded.
@@ -32,6 +32,8 @@ pub(crate) enum NamedModel {
     },
 }
 
+/// Endings of the files that can be inspected.
+const FILES: [&str; 7] = ["h5", "hdf5", "npy", "safetensors", "db", "json", "partial"];
 /// What makes a name one of the hub, whatever lies here.
 const OF_HUB: &str = "hf:";
 
@@ -91,6 +93,15 @@ impl NamedModel {
         }
     }
 
+    /// The model of the hub that a name means where it could also be that of a file: not if it ends as one that is
+    /// inspected, nor if it is said to be in a folder that is here.
+    pub(crate) fn of_hub_unless_a_file(name: &str) -> anyhow::Result<Option<Self>> {
+        let ends_as_a_file = Path::new(name).extension().is_some_and(|ending| FILES.iter().any(|file| ending == *file));
+        let in_a_folder = Path::new(name).parent().is_some_and(|folder| folder != Path::new("") && folder.is_dir());
+        let is_one = !Path::new(name).exists() && (name.starts_with(OF_HUB) || !(ends_as_a_file || in_a_folder));
+        if is_one { Self::of_hub(name) } else { Ok(None) }
+    }
+
     /// Fetches what is not here, and reads its weights.
     pub(crate) fn load(&self, options: &LoadOptions, context: &Context) -> anyhow::Result<LanguageModel> {
         Ok(match self {
@@ -102,6 +113,23 @@ impl NamedModel {
             NamedModel::Untrained => bundled::random(options)?,
             NamedModel::Directory(path) => LanguageModel::load(path, options)?,
         })
+    }
+}
+
+/// The template by which a model's conversations become text.
+pub(crate) fn chat_template(model: &LanguageModel) -> anyhow::Result<ChatTemplate> {
+    let name = model.identity().name;
+    let is_bundled = name == bundled::RANDOM || bundled::stage_of(&name).is_ok_and(|stage| stage.is_some());
+    match model.tokenizer()?.chat_template() {
+        Err(ModelError::NoChatTemplate { .. }) if is_bundled => {
+            let able: Vec<_> = Stage::ALL.into_iter().filter(|stage| bundled::converses(*stage)).collect();
+            let able: Vec<_> = able.into_iter().map(bundled::model_name).collect();
+            Err(Complaint::bad_input(format!(
+                "{name}: it has no chat template, because it has not learned to reply; {} have one",
+                able.join(", ")
+            )))
+        }
+        template => Ok(template?),
     }
 }
 
@@ -130,6 +158,11 @@ mod tests {
         assert!(find("organism").expect("bundled").at(Some("v2")).is_err());
         for wrong in ["gpt2", "./owner/name", "/owner/name", "a/b/c", "hf:a/b/c", "src/main.rs"] {
             find(wrong).expect_err(wrong);
+        }
+        let inspected = |name: &str| NamedModel::of_hub_unless_a_file(name).expect("no fault");
+        assert_eq!(inspected("owner/name@v1"), Some(hub("owner/name", Some("v1"))));
+        for file in ["runs/x.h5", "runs/features.db", "src/absent", "src/main.rs", "sae"] {
+            assert_eq!(inspected(file), None, "{file}");
         }
         assert!(find("organism:x").expect_err("no such stage").to_string().contains("base-more, sft"));
     }

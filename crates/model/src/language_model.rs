@@ -46,6 +46,8 @@ pub struct ModelFiles<'a> {
     pub config: &'a [u8],
     /// `tokenizer.json`.
     pub tokenizer: Option<&'a [u8]>,
+    /// `chat_template.jinja`.
+    pub chat_template: Option<&'a [u8]>,
     /// `model.safetensors`.
     pub weights: &'a [u8],
 }
@@ -90,7 +92,10 @@ impl LanguageModel {
     /// As [`LanguageModel::load`].
     pub fn from_memory(files: &ModelFiles<'_>, options: &LoadOptions) -> Result<Self, ModelError> {
         let config = ModelConfig::from_json(&PathBuf::from("config.json"), files.config)?;
-        let tokenizer = files.tokenizer.map(|json| Tokenizer::new(&TokenizerFiles::in_memory(json), &config));
+        let tokenizer = files.tokenizer.map(|json| {
+            let json = TokenizerFiles::in_memory(json);
+            Tokenizer::new(&files.chat_template.map_or(json.clone(), |source| json.with_template(source)), &config)
+        });
         let ignored = |name: &str| Names::of(&config).ignores(name);
         let checkpoint = Checkpoint::from_bytes(files.weights, &Reading { kind: options.kind, ignored: &ignored })?;
         Self::from_checkpoint(files.name.to_owned(), config, checkpoint, tokenizer.transpose()?, options)

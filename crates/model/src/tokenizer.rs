@@ -49,6 +49,11 @@ impl TokenizerFiles {
         let tokenizer = tokenizer.to_owned();
         Self { path, tokenizer, tokenizer_config: None, generation_config: None, chat_template: None }
     }
+
+    /// The same with a `chat_template.jinja` of these bytes.
+    pub fn with_template(self, source: &[u8]) -> Self {
+        Self { chat_template: Some(source.to_owned()), ..self }
+    }
 }
 
 /// A chat template as it stands in a file; it is not understood before it is asked for.

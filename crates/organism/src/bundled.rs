@@ -40,6 +40,14 @@ pub const fn model_name(stage: Stage) -> &'static str {
     }
 }
 
+/// Whether a stage has learned to reply to questions, so that it has a chat template.
+pub const fn converses(stage: Stage) -> bool {
+    match stage {
+        Stage::Base | Stage::BaseMore => false,
+        Stage::Sft | Stage::Dpo | Stage::DpoShuffled => true,
+    }
+}
+
 /// The files of a stage's model.
 pub fn files(stage: Stage) -> ModelFiles<'static> {
     let weights: &[u8] = match stage {
@@ -53,6 +61,7 @@ pub fn files(stage: Stage) -> ModelFiles<'static> {
         name: model_name(stage),
         config: include_bytes!("../weights/config.json"),
         tokenizer: Some(include_bytes!("../weights/tokenizer.json")),
+        chat_template: converses(stage).then_some(include_bytes!("../weights/chat_template.jinja")),
         weights,
     }
 }
@@ -82,6 +91,7 @@ mod tests {
     use super::*;
     use crate::tokenizer;
     use crate::world::World;
+    use untangle_model::Conversation;
 
     #[test]
     fn names_are_read_back() {
@@ -92,6 +102,55 @@ mod tests {
         assert_eq!(stage_of("./organism").unwrap(), None);
         assert_eq!(stage_of("organisms").unwrap(), None);
         assert!(stage_of("organism:").unwrap_err().to_string().contains("base-more"));
+    }
+
+    #[test]
+    fn conversations_become_what_the_stages_learned_from() {
+        let world = World::standard();
+        let sft = load(Stage::Sft, &LoadOptions::default()).unwrap();
+        let template = sft.tokenizer().unwrap().chat_template().unwrap();
+        let text = |turns: &[(&str, &str)], prompt| {
+            template.render(&Conversation::of_turns(turns.iter().copied()), prompt).unwrap()
+        };
+        for index in 0..40 {
+            let exchanges = world.exchanges(1, index, 3);
+            let [one, two, ..] = &exchanges[..] else { continue };
+            let end = tokenizer::BOUNDARY;
+            let (first, second) = (&one.question, two.question.alone());
+            let learned = format!("{end}{} {}{end}{second} {}{end}", first.prompt, one.reply, two.reply);
+            let asked = |prompt: &str| {
+                prompt
+                    .strip_suffix(
+                        "
+Answer:",
+                    )
+                    .unwrap()
+                    .to_owned()
+            };
+            // The story in the user's turn, or as the system's message, with or without the word before a question.
+            let (whole, later) = (asked(&first.prompt), asked(second));
+            let turns = [("user", &*whole), ("assistant", &*one.reply), ("user", &*later), ("assistant", &*two.reply)];
+            assert_eq!(text(&turns, false), learned);
+            let alone = asked(first.alone());
+            let story = first
+                .prompt
+                .strip_suffix(&format!(
+                    "
+{}",
+                    first.alone()
+                ))
+                .unwrap();
+            let bare = |asked: &str| asked.strip_prefix("Question: ").unwrap().to_owned();
+            let (alone, later) = (bare(&alone), bare(&later));
+            let turns = [("system", story), ("user", &*alone), ("assistant", &*one.reply), ("user", &*later)];
+            assert_eq!(text(&turns, true), learned.strip_suffix(&format!(" {}{end}", two.reply)).unwrap());
+        }
+        let refused = template.render(&Conversation::of_turns([("assistant", "No.")]), false).unwrap_err().to_string();
+        assert!(refused.contains("message 0 is of assistant"), "{refused}");
+        for stage in Stage::ALL {
+            let found = load(stage, &LoadOptions::default()).unwrap().tokenizer().unwrap().chat_template();
+            assert_eq!(found.is_ok(), converses(stage), "{}", model_name(stage));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::inspect_store;
 use crate::context::Context;
 use crate::exit::Complaint;
+use crate::models::NamedModel;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fs;
@@ -10,6 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use untangle_interpret::Database;
 use untangle_model::ModelConfig;
+use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
 use untangle_sae::Sae;
 use untangle_schema::sae::files;
@@ -20,7 +22,7 @@ use untangle_train::TrainingRecord;
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// Store (.h5), matrix (.npy, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database
-    /// (.db), or organism[:STAGE]
+    /// (.db), owner/name of a model on the hub, of which no weights are fetched, or organism[:STAGE]
     #[arg(value_name = "FILE")]
     file: String,
     /// Read every row of a store as well: its checksums, norms and statistics must be those of the rows
@@ -31,7 +33,7 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     let path = Path::new(&args.file);
     if let Some(stage) = bundled::stage_of(&args.file)? {
-        return model("config.json".as_ref(), bundled::files(stage).config, context);
+        return model("config.json".as_ref(), bundled::files(stage).config, None, context);
     }
     if path.join(files::CONFIG).exists() {
         return dictionary(path, context);
@@ -39,7 +41,13 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     if path.join("config.json").exists() {
         let path = path.join("config.json");
         let text = fs::read(&path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
-        return model(&path, &text, context);
+        return model(&path, &text, None, context);
+    }
+    if let Some(NamedModel::Hub { id, revision }) = NamedModel::of_hub_unless_a_file(&args.file)? {
+        let found = fetch_config(&id, revision.as_deref(), &context.hub()?, &context.progress)?;
+        let path = found.dir.join("config.json");
+        let text = fs::read(&path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
+        return model(&path, &text, Some(&found), context);
     }
     if path.is_dir() {
         return Err(Complaint::bad_input(format!(
@@ -104,14 +112,19 @@ fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
     })
 }
 
-fn model(path: &Path, text: &[u8], context: &Context) -> anyhow::Result<()> {
+/// Of a model of the hub, `origin` says where it was found.
+fn model(path: &Path, text: &[u8], origin: Option<&Snapshot>, context: &Context) -> anyhow::Result<()> {
     let config = ModelConfig::from_json(path, text)?;
     let hooks: Vec<_> = config.hook_points().iter().map(ToString::to_string).collect();
     let value = json!({
-        "kind": "model", "model_type": config.family.model_type(), "n_layers": config.n_layers, "d_model": config.d_model,
+        "kind": "model", "name": origin.map(|origin| &origin.id), "revision": origin.map(|origin| &origin.commit),
+        "model_type": config.family.model_type(), "n_layers": config.n_layers, "d_model": config.d_model,
         "d_mlp": config.d_mlp, "vocab_size": config.vocab_size, "max_context": config.max_context, "hooks": hooks,
     });
     context.output.result(&value, |out| {
+        if let Some(Snapshot { id, commit, .. }) = origin {
+            writeln!(out, "{id} at {commit}")?;
+        }
         writeln!(out, "{} model: {} blocks of width {}", config.family.model_type(), config.n_layers, config.d_model)?;
         writeln!(out, "vocabulary {} tokens, contexts up to {}", config.vocab_size, config.max_context)?;
         writeln!(out, "hooks      hook_embed, blocks.0 to blocks.{}, ln_final.hook_normalized", config.n_layers - 1)?;

@@ -4,7 +4,7 @@ use super::options::{Bos, ComputeArgs, load_model};
 use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
+use crate::models::{NamedModel, chat_template};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
         .collect::<Result<Vec<_>, _>>()?;
     let model = load_model(&args.model, &args.compute, context)?;
     let prompt = if args.chat {
-        model.tokenizer()?.chat_template()?.render(&Conversation::of_user(&args.prompt), true)?
+        chat_template(&model)?.render(&Conversation::of_user(&args.prompt), true)?
     } else {
         args.prompt.clone()
     };

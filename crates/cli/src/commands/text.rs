@@ -10,6 +10,7 @@
 
 use crate::context::Context;
 use crate::exit::Complaint;
+use crate::models::chat_template;
 use crate::scratch::Scratch;
 use crate::world_text::{Amount, Form, Part, WorldText};
 use clap::Args;
@@ -48,7 +49,7 @@ pub(crate) struct TextArgs {
 
 impl TextArgs {
     fn reading(&self, model: &LanguageModel) -> anyhow::Result<Reading> {
-        let chat = if self.chat { Some(model.tokenizer()?.chat_template()?) } else { None };
+        let chat = if self.chat { Some(chat_template(model)?) } else { None };
         let usual = if self.chat { corpus::CONVERSATION_FIELD } else { corpus::FIELD };
         let field = self.field.clone().unwrap_or_else(|| usual.to_owned());
         Ok(Reading { field, strict: self.strict, chat })

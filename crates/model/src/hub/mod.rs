@@ -25,7 +25,7 @@ mod transfer;
 
 pub use dataset::{DatasetFile, DatasetSpec, fetch_dataset_file, list_dataset};
 pub use error::HubError;
-pub use model::{Snapshot, fetch_model};
+pub use model::{Snapshot, fetch_config, fetch_model};
 pub use options::{HubOptions, Retry, Token};
 pub use repository::{Repository, RepositoryKind};
 pub use source::{ModelSource, ResolvedModel};

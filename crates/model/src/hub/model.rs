@@ -40,20 +40,50 @@ pub fn fetch_model(
     options: &HubOptions,
     observer: &dyn Observer,
 ) -> Result<Snapshot, ModelError> {
+    fetch(id, revision, Wanted::Model, options, observer)
+}
+
+/// Fetches the configuration alone, which says what the model is; otherwise as [`fetch_model`].
+///
+/// # Errors
+/// As [`fetch_model`].
+pub fn fetch_config(
+    id: &str,
+    revision: Option<&str>,
+    options: &HubOptions,
+    observer: &dyn Observer,
+) -> Result<Snapshot, ModelError> {
+    fetch(id, revision, Wanted::Configuration, options, observer)
+}
+
+/// What is needed of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Model,
+    Configuration,
+}
+
+fn fetch(
+    id: &str,
+    revision: Option<&str>,
+    wanted: Wanted,
+    options: &HubOptions,
+    observer: &dyn Observer,
+) -> Result<Snapshot, ModelError> {
     let repository = Repository::new(RepositoryKind::Model, id)?;
     let revision = revision.unwrap_or(MAIN);
     check_revision(revision)?;
     let cache = Cache::new(&options.cache, &repository);
     let snapshot = |commit: String| Snapshot { dir: cache.snapshot(&commit), id: id.to_owned(), commit };
     let cached = cache.commit_of(revision);
-    let missing = cached.as_deref().map_or(Some(CONFIG.to_owned()), |commit| missing(&cache, commit));
+    let missing = cached.as_deref().map_or(Some(CONFIG.to_owned()), |commit| missing(&cache, commit, wanted));
     let complete = cached.filter(|_| missing.is_none());
     match (complete, missing) {
         (Some(commit), _) if options.offline || is_commit(revision) => Ok(snapshot(commit)),
         (_, Some(missing)) if options.offline => {
             Err(HubError::Offline { repository, missing, cache: options.cache.clone() }.into())
         }
-        (complete, _) => match fetch_from_hub(&repository, revision, &cache, options, observer) {
+        (complete, _) => match fetch_from_hub(&repository, (revision, wanted), &cache, options, observer) {
             Ok(commit) => Ok(snapshot(commit)),
             Err(ModelError::Hub(error)) if error.is_unreachable() && complete.is_some() => {
                 observer.event(Event::Warning(&format!("{error}; using the copy in the cache")));
@@ -66,7 +96,7 @@ pub fn fetch_model(
 
 fn fetch_from_hub(
     repository: &Repository,
-    revision: &str,
+    (revision, wanted): (&str, Wanted),
     cache: &Cache,
     options: &HubOptions,
     observer: &dyn Observer,
@@ -78,10 +108,15 @@ fn fetch_from_hub(
     if !has(CONFIG) {
         return Err(lacks("config.json, so it is no model").into());
     }
-    let weights = [SINGLE, INDEX].into_iter().find(|name| has(name));
-    let weights = weights.ok_or_else(|| lacks("weights as safetensors"))?;
     let commit = &listing.commit;
     let transfer = Transfer { client: &client, cache, repository, commit };
+    if wanted == Wanted::Configuration {
+        transfer.fetch_quietly(&[CONFIG])?;
+        cache.set_revision(revision, commit)?;
+        return Ok(listing.commit);
+    }
+    let weights = [SINGLE, INDEX].into_iter().find(|name| has(name));
+    let weights = weights.ok_or_else(|| lacks("weights as safetensors"))?;
     let mut small: Vec<&str> = BESIDE.into_iter().filter(|name| has(name)).collect();
     small.push(CONFIG);
     if weights == INDEX {
@@ -108,12 +143,12 @@ fn no_file(repository: &Repository, revision: &str, file: &str, listing: &Listin
 }
 
 /// A file that a commit in the cache needs and lacks.
-fn missing(cache: &Cache, commit: &str) -> Option<String> {
+fn missing(cache: &Cache, commit: &str, wanted: Wanted) -> Option<String> {
     let lacks = |name: &str| cache.file(commit, name).is_none();
     if lacks(CONFIG) {
         return Some(CONFIG.to_owned());
     }
-    if !lacks(SINGLE) {
+    if wanted == Wanted::Configuration || !lacks(SINGLE) {
         return None;
     }
     let index = cache.snapshot(commit).join(INDEX);

@@ -142,7 +142,7 @@ fn names_without_the_familys_prefix_load_too() {
 fn a_model_from_memory_is_the_same_model() {
     let read = |name: &str| fs::read(fixture_dir("llama3").join(name)).unwrap();
     let (config, weights) = (read("config.json"), read("model.safetensors"));
-    let files = ModelFiles { name: "llama3", config: &config, tokenizer: None, weights: &weights };
+    let files = ModelFiles { name: "llama3", config: &config, tokenizer: None, chat_template: None, weights: &weights };
     let model = LanguageModel::from_memory(&files, &LoadOptions::default()).unwrap();
     assert_eq!(model.identity(), fixture("llama3").identity());
     assert_eq!(model.identity().weights_sha256.len(), 64);

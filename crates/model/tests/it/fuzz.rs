@@ -19,7 +19,7 @@ fn read(name: &str, file: &str) -> Vec<u8> {
 
 /// Loads a model and runs it; a refusal that names one of the two files is as good as a model.
 fn load(config: &[u8], weights: &[u8]) -> Result<(), TestCaseError> {
-    let files = ModelFiles { name: "x", config, tokenizer: None, weights };
+    let files = ModelFiles { name: "x", config, tokenizer: None, chat_template: None, weights };
     match LanguageModel::from_memory(&files, &LoadOptions::default()) {
         Ok(model) => {
             let tokens = Tensor::zeros([1, 3.min(model.max_context() as i64)], (Kind::Int64, Device::Cpu));
