@@ -87,7 +87,9 @@ pub enum CaptureError {
         path: PathBuf,
     },
     /// Conversations are wanted of a file that cannot hold any.
-    #[error("{file}: conversations are read from JSON lines (.jsonl), a list of messages in every line")]
+    #[error(
+        "{file}: conversations are read from JSON lines (.jsonl) and tables (.parquet), a list of messages in each"
+    )]
     NoConversations {
         /// The file.
         file: String,
@@ -138,6 +140,19 @@ pub enum CaptureError {
         /// What it holds.
         found: String,
     },
+    /// A column that does not hold conversations.
+    #[error(
+        "{file}: column `{field}` is no list of messages with text as `role` and `content` (it lacks `{missing}`); choose \
+         another with --field"
+    )]
+    NoMessages {
+        /// The file.
+        file: String,
+        /// The column that was asked for.
+        field: String,
+        /// What its messages lack.
+        missing: &'static str,
+    },
     /// There is no text in the files.
     #[error("the corpus is empty: {names} gave no token")]
     EmptyCorpus {
@@ -187,6 +202,7 @@ impl Classify for CaptureError {
             E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } => Fault::BadInput,
             E::CorpusChanged { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. } => Fault::BadInput,
             E::NoColumn { .. } | E::ColumnType { .. } | E::NoConversations { .. } => Fault::BadInput,
+            E::NoMessages { .. } => Fault::BadInput,
             E::Interrupted { .. } => Fault::Interrupted,
         }
     }

@@ -5,7 +5,7 @@
 
 use super::bytes::{Bytes, damage};
 use super::file::Packing;
-use super::records::Record;
+use super::records::{Record, rendered};
 use super::utf8::{faults, first_fault};
 use super::{Place, Source};
 use crate::error::CaptureError;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::io::{BufRead, Read};
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
-use untangle_model::{Conversation, ModelError};
+use untangle_model::Conversation;
 
 /// Longest line. Longer ones are no documents but whole files without line breaks.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -80,13 +80,7 @@ impl<'a> JsonLines<'a> {
                 // Braces and quotation marks are where they were, whatever else is replaced.
                 let line = String::from_utf8_lossy(line);
                 let Some(conversation) = self.field_of::<Conversation>(line.as_bytes())? else { return Ok(None) };
-                match template.render(&conversation, false) {
-                    Ok(text) => Ok(Some(text.into_bytes())),
-                    Err(ModelError::Conversation { reason, .. }) => {
-                        Err(self.wrong(&format!("is a conversation that the chat template refuses: {reason}")))
-                    }
-                    Err(error) => Err(error.into()),
-                }
+                rendered(template, &conversation, |problem| self.wrong(&problem)).map(Some)
             }
         }
     }

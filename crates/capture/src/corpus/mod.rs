@@ -3,14 +3,15 @@
 //! | file | documents |
 //! |---|---|
 //! | `.jsonl`, `.ndjson`, `.json` | one a line: a field of its object |
-//! | `.parquet` | one a row: a column of text |
+//! | `.parquet` | one a row: a column of text, or of conversations |
 //! | any other | between `<|endoftext|>` lines; else parts of one text |
 //!
 //! All but parquet may be compressed (`.gz`, `.zst`). A folder means the files below it. Bytes that are not UTF-8 are
 //! replaced by U+FFFD and counted, or refused. Wherever a document ends, reading can go on from there later, and gives
 //! the same documents.
 //!
-//! Reading order: `file`, `find`, `bytes`; `plain` with `lines` and `cut`; `records` with `json_lines` and `table`.
+//! Reading order: `file`, `find`, `bytes`; `plain` with `lines` and `cut`; `records` with `json_lines`, and `table` with
+//! `messages`.
 
 mod bytes;
 mod cut;
@@ -19,6 +20,7 @@ mod find;
 mod guard;
 mod json_lines;
 mod lines;
+mod messages;
 mod plain;
 mod records;
 mod table;
@@ -107,7 +109,7 @@ impl Corpus {
     /// # Errors
     /// [`CaptureError::NoConversations`] where conversations are wanted of a file that cannot hold any.
     pub fn read_as(self, reading: Reading) -> Result<Self, CaptureError> {
-        let unfit = self.files.iter().find(|file| file.form().layout != Layout::JsonLines);
+        let unfit = self.files.iter().find(|file| file.form().layout == Layout::Plain);
         match (&reading.chat, unfit) {
             (Some(_), Some(file)) => Err(CaptureError::NoConversations { file: file.label().to_owned() }),
             _ => Ok(Corpus { reading, ..self }),
@@ -281,5 +283,7 @@ impl Documents<'_> {
     }
 }
 
+#[cfg(test)]
+mod chat_tests;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::table::Table;
 use super::utf8::decode;
 use super::{Document, Place, Source};
 use crate::error::CaptureError;
+use untangle_model::{ChatTemplate, Conversation, ModelError};
 
 /// One record.
 pub(super) struct Record {
@@ -22,6 +23,21 @@ pub(super) struct Record {
     pub(super) start: Place,
     /// Where the next one does.
     pub(super) end: Place,
+}
+
+/// The text that the template makes of a conversation; `wrong` makes the error of what is wrong with the record.
+pub(super) fn rendered(
+    template: &ChatTemplate,
+    conversation: &Conversation,
+    wrong: impl FnOnce(String) -> CaptureError,
+) -> Result<Vec<u8>, CaptureError> {
+    match template.render(conversation, false) {
+        Ok(text) => Ok(text.into_bytes()),
+        Err(ModelError::Conversation { reason, .. }) => {
+            Err(wrong(format!("is a conversation that the chat template refuses: {reason}")))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What records are read from.

@@ -16,13 +16,13 @@ use std::io::Write;
 use std::sync::Arc;
 
 /// A corpus of one file.
-struct One {
-    _folder: tempfile::TempDir,
-    corpus: Corpus,
+pub(super) struct One {
+    pub(super) _folder: tempfile::TempDir,
+    pub(super) corpus: Corpus,
 }
 
 impl One {
-    fn new(name: &str, content: &[u8]) -> Self {
+    pub(super) fn new(name: &str, content: &[u8]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(name);
         fs::write(&path, content).expect("written");
@@ -36,29 +36,29 @@ impl One {
         One { corpus: one.corpus.read_as(reading).expect("readable"), ..one }
     }
 
-    fn try_read(&self, from: Place) -> Result<Vec<Document>, CaptureError> {
+    pub(super) fn try_read(&self, from: Place) -> Result<Vec<Document>, CaptureError> {
         let (file, path) = (&self.corpus.files()[0], self.corpus.files()[0].bring(&untangle_schema::Silent)?);
         let survey = self.corpus.survey(file, &path, &|| false)?.expect("not stopped");
         let mut documents = self.corpus.documents(file, &path, survey.separated, from)?;
         std::iter::from_fn(|| documents.next().transpose()).collect()
     }
 
-    fn read(&self, from: Place) -> Vec<Document> {
+    pub(super) fn read(&self, from: Place) -> Vec<Document> {
         self.try_read(from).expect("read")
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         self.read(Place::default()).into_iter().map(|document| document.text).collect()
     }
 
     /// What the first reading complains of, without the folder.
-    fn refusal(&self) -> String {
+    pub(super) fn refusal(&self) -> String {
         let error = self.try_read(Place::default()).expect_err("refused");
         error.to_string().replace(&format!("{}/", self._folder.path().display()), "")
     }
 
     /// Fails unless every boundary is one from which the same documents follow.
-    fn assert_resumes(&self) -> usize {
+    pub(super) fn assert_resumes(&self) -> usize {
         let documents = self.read(Place::default());
         for (index, document) in documents.iter().enumerate() {
             assert_eq!(self.read(document.end), documents[index + 1..], "from document {index}");
@@ -96,6 +96,23 @@ fn table(schema: &str, codec: Codec, groups: &[Vec<Option<&[u8]>>]) -> Vec<u8> {
         }
         group.close().expect("closed");
     }
+    writer.into_inner().expect("finished")
+}
+
+/// A table of one conversation, in which a user says this.
+pub(super) fn conversation_table(content: &[u8]) -> Vec<u8> {
+    let schema = "message rows { optional group messages (LIST) { repeated group list { optional group element {
+        optional binary role (STRING); optional binary content (STRING); } } } }";
+    let schema = Arc::new(parse_message_type(schema).expect("a schema"));
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).expect("a writer");
+    let mut group = writer.next_row_group().expect("a group");
+    for value in [b"user", content] {
+        let mut column = group.next_column().expect("a column").expect("two columns");
+        let values = [ByteArray::from(value.to_vec())];
+        column.typed::<ByteArrayType>().write_batch(&values, Some(&[4]), Some(&[0])).expect("written");
+        column.close().expect("closed");
+    }
+    group.close().expect("closed");
     writer.into_inner().expect("finished")
 }
 
@@ -317,38 +334,6 @@ fn what_is_no_file_of_text_is_refused() {
     fs::write(folder.path().join("a.zip"), "PK").expect("written");
     assert!(refused(&folder.path().join("a.zip")).contains("no form of text that can be read"));
     assert!(matches!(Corpus::open::<&Path>(&[]), Err(CaptureError::NoText)));
-}
-
-fn chat(content: &[u8], strict: bool) -> One {
-    let template = "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}{{ eos_token }}{% endfor %}\
-        {% if messages[0].role != 'user' %}{{ raise_exception('users come first') }}{% endif %}";
-    let special = [("eos_token".to_owned(), "</s>".to_owned())].into();
-    let template =
-        untangle_model::ChatTemplate::new("chat_template.jinja".as_ref(), template, &special).expect("valid");
-    let one = One::new("a.jsonl", content);
-    let reading = Reading { field: "messages".to_owned(), strict, chat: Some(template) };
-    One { corpus: one.corpus.read_as(reading).expect("readable"), ..one }
-}
-
-#[test]
-fn conversations_become_text_by_the_template() {
-    let turn =
-        "{\"messages\": [{\"role\": \"user\", \"content\": \" Hi \"}, {\"role\": \"model\", \"content\": \"Yes?\"}]}\n";
-    let one = chat(format!("{turn}{{\"messages\": null}}\n{turn}").as_bytes(), true);
-    assert_eq!(one.texts(), ["user: Hi</s>model: Yes?</s>"; 2]);
-    assert_eq!(one.assert_resumes(), 2);
-    let wrong = |line: &str| chat(format!("{turn}{line}\n").as_bytes(), false).refusal();
-    let refused = wrong("{\"messages\": [{\"role\": \"model\", \"content\": \"x\"}]}");
-    assert_eq!(refused, "a.jsonl: line 2 is a conversation that the chat template refuses: users come first");
-    assert!(wrong("{\"messages\": \"x\"}").contains("line 2 field `messages`: string where a list of messages"));
-    assert!(wrong("{\"text\": \"x\"}").contains("line 2 has no field `messages`"));
-    let bytes = b"{\"messages\": [{\"role\": \"user\", \"content\": \"a\xff\"}]}";
-    let found = chat(bytes, false).read(Place::default());
-    assert_eq!((found[0].text.as_str(), found[0].replaced), ("user: a\u{fffd}</s>", 1));
-    assert!(chat(bytes, true).refusal().starts_with("a.jsonl: line 1 (byte 44) is not UTF-8"));
-    let reading = chat(b"", false).corpus.reading().clone();
-    let plain = One::new("a.txt", b"x").corpus.read_as(reading).expect_err("no conversations").to_string();
-    assert!(plain.contains("conversations are read from JSON lines"), "{plain}");
 }
 
 proptest! {

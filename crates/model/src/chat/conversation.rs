@@ -22,6 +22,18 @@ impl Conversation {
         Conversation(turns.into_iter().map(message).collect())
     }
 
+    /// A conversation of messages that have these fields, of which those without text are null.
+    ///
+    /// # Errors
+    /// Why it is none: a message has no `role`.
+    pub fn of_messages<'a>(messages: impl IntoIterator<Item = Vec<(&'a str, Option<String>)>>) -> Result<Self, String> {
+        let value = messages.into_iter().map(Value::from_iter::<Vec<(&str, Option<String>)>>).collect();
+        match fault(&value) {
+            None => Ok(Conversation(value)),
+            Some(fault) => Err(fault),
+        }
+    }
+
     pub(super) fn messages(&self) -> &Value {
         &self.0
     }

@@ -1,0 +1,95 @@
+//! Do conversations become the text that the template makes of them, from whatever they are read?
+
+use super::tests::One;
+use super::{Place, Reading};
+use proptest::prelude::*;
+
+/// Written by pyarrow 26 in groups of 7 rows, of which some are null and some empty; `name` is null but for a few
+/// messages, and `calls` is a list of its own. The lines of JSON hold the same conversations.
+const TABLE: &[u8] = include_bytes!("../../tests/fixtures/chat.parquet");
+const LINES: &[u8] = include_bytes!("../../tests/fixtures/chat.jsonl");
+
+fn chat(content: &[u8], strict: bool) -> One {
+    chat_of("a.jsonl", content, "messages", strict)
+}
+
+fn chat_of(name: &str, content: &[u8], field: &str, strict: bool) -> One {
+    let template = "{% for m in messages %}{{ m.role }}{% if m.name %} ({{ m.name }}){% endif %}: {{ m.content | trim }}{{ eos_token }}{% endfor %}\
+        {% if messages and messages[0].role != 'user' %}{{ raise_exception('users come first') }}{% endif %}";
+    let special = [("eos_token".to_owned(), "</s>".to_owned())].into();
+    let template =
+        untangle_model::ChatTemplate::new("chat_template.jinja".as_ref(), template, &special).expect("valid");
+    let one = One::new(name, content);
+    let reading = Reading { field: field.to_owned(), strict, chat: Some(template) };
+    One { corpus: one.corpus.read_as(reading).expect("readable"), ..one }
+}
+
+#[test]
+fn conversations_become_text_by_the_template() {
+    let turn =
+        "{\"messages\": [{\"role\": \"user\", \"content\": \" Hi \"}, {\"role\": \"model\", \"content\": \"Yes?\"}]}\n";
+    let one = chat(format!("{turn}{{\"messages\": null}}\n{turn}").as_bytes(), true);
+    assert_eq!(one.texts(), ["user: Hi</s>model: Yes?</s>"; 2]);
+    assert_eq!(one.assert_resumes(), 2);
+    let wrong = |line: &str| chat(format!("{turn}{line}\n").as_bytes(), false).refusal();
+    let refused = wrong("{\"messages\": [{\"role\": \"model\", \"content\": \"x\"}]}");
+    assert_eq!(refused, "a.jsonl: line 2 is a conversation that the chat template refuses: users come first");
+    assert!(wrong("{\"messages\": \"x\"}").contains("line 2 field `messages`: string where a list of messages"));
+    assert!(wrong("{\"text\": \"x\"}").contains("line 2 has no field `messages`"));
+    let bytes = b"{\"messages\": [{\"role\": \"user\", \"content\": \"a\xff\"}]}";
+    let found = chat(bytes, false).read(Place::default());
+    assert_eq!((found[0].text.as_str(), found[0].replaced), ("user: a\u{fffd}</s>", 1));
+    assert!(chat(bytes, true).refusal().starts_with("a.jsonl: line 1 (byte 44) is not UTF-8"));
+    let reading = chat(b"", false).corpus.reading().clone();
+    let plain = One::new("a.txt", b"x").corpus.read_as(reading).expect_err("no conversations").to_string();
+    assert!(plain.contains("conversations are read from JSON lines"), "{plain}");
+}
+
+fn table(field: &str, strict: bool) -> One {
+    chat_of("a.parquet", TABLE, field, strict)
+}
+
+#[test]
+fn tables_give_the_conversations_of_lines() {
+    let (of_table, of_lines) = (table("messages", true), chat(LINES, true));
+    let texts = of_table.texts();
+    // 40 rows, of which rows 5, 18 and 31 are null and 9, 22 and 35 hold no message.
+    assert_eq!(texts.len(), 34);
+    assert_eq!(texts[0], "user (Anna): Is cat 0 on mat 0?</s>assistant: It is.</s>");
+    assert_eq!(texts, of_lines.texts());
+    assert_eq!(of_table.assert_resumes(), 34);
+}
+
+#[test]
+fn tables_without_conversations_are_refused_by_column_and_row() {
+    let refusal = |field: &str| table(field, false).refusal();
+    let listed = "it has id, messages.list.element.role, messages.list.element.content, ";
+    assert!(refusal("turns").starts_with(&format!("a.parquet: no column `turns`; {listed}")), "{}", refusal("turns"));
+    let no_list = "a.parquet: column `id` is no list of messages with text as `role` and `content` (it lacks `role`)";
+    assert!(refusal("id").starts_with(no_list), "{}", refusal("id"));
+    assert!(
+        refusal("odd").contains("column `odd` is no list of messages") && refusal("odd").contains("lacks `content`")
+    );
+    assert_eq!(refusal("bad"), "a.parquet: row 31 column `bad`: message 0 is no object with a `role`");
+}
+
+#[test]
+fn bytes_in_tables_that_are_not_utf8_are_replaced_and_counted_or_refused() {
+    let content = super::tests::conversation_table(b"a\xffb");
+    let one = chat_of("a.parquet", &content, "messages", false);
+    let found = one.read(Place::default());
+    assert_eq!((found[0].text.as_str(), found[0].replaced), ("user: a\u{fffd}b</s>", 1));
+    let refused = chat_of("a.parquet", &content, "messages", true).refusal();
+    assert!(refused.starts_with("a.parquet: row 1 is not UTF-8"), "{refused}");
+}
+
+proptest! {
+    /// Whatever is done to a table, reading it ends, in conversations or in an error.
+    #[test]
+    fn no_damage_makes_reading_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut content = TABLE.to_vec();
+        let at = at.index(content.len());
+        content[at] = byte;
+        let _ = chat_of("a.parquet", &content, "messages", false).try_read(Place::default());
+    }
+}
