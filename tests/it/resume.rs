@@ -98,7 +98,7 @@ fn a_killed_live_run_continues_to_the_same_bytes() {
     // Rows take 25 MB, so there are some thirty windows of the text, of which a run that goes on computes its own again.
     let train = |out: &PathBuf| {
         Untangle::new(
-            "train --d-sae 256 --k 8 --tokens 400000 --batch 512 --checkpoint-every 50 --threads 2 --dtype f32",
+            "train --d-sae 256 --k 8 --tokens 400000 --batch 512 --checkpoint-every 50 --threads 2 --dtype f32 --pad",
         )
         .option("--model", &model.path)
         .option("--text", &text)

@@ -163,7 +163,19 @@ fn conversations_are_captured_by_the_models_own_template() {
     let said = steered["steered"][0]["baseline"].as_str().expect("a text");
     assert!(said.starts_with("user! A cat?\nassistant!"), "{said}");
 
+    // Tables hold conversations, too: the same rows come of one.
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/capture/tests/fixtures/chat.parquet");
+    let lines = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/capture/tests/fixtures/chat.jsonl");
+    let [of_table, of_lines] = [(table, "table.h5"), (lines, "lines.h5")]
+        .map(|(text, out)| rows_of(&bench.capture(&[text.as_ref()], "--chat", out).json()));
+    assert_eq!(of_table, of_lines);
+    let padded = bench.capture(&[table.as_ref()], "--chat --pad", "padded.h5").json();
+    assert_eq!((padded["manifest"]["pad"].as_bool(), rows_of(&padded).1), (Some(true), of_table.1));
+
     let refused = bench.write("bad.jsonl", json!({"messages": "x"}).to_string());
     bench.capture(&[&refused], "--chat", "x.h5").run().fails_with(BAD_INPUT, &["bad.jsonl: line 1 field `messages`"]);
-    bench.capture(&[&text], "--chat", "x.h5").run().fails_with(BAD_INPUT, &["conversations are read from JSON lines"]);
+    bench
+        .capture(&[&text], "--chat", "x.h5")
+        .run()
+        .fails_with(BAD_INPUT, &["conversations are read from JSON lines (.jsonl) and tables"]);
 }

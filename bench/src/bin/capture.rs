@@ -6,6 +6,8 @@
 //!
 //! - `f32 HOOK...` or `bf16 HOOK...`: a whole capture of the text at these hook points, from the text to the synced file
 //!   under its final name, FOLDER/capture.h5
+//! - `padded` before it: the same where every document begins a context; `unsorted`: the same where those pass in the order of
+//!   the text. The answer is then seconds, tokens and positions that were padding
 //! - `products f32 N` or `products bf16 N`: the matrix products of N blocks alone, with nothing between them, batch by
 //!   batch of BATCH contexts
 
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
-use untangle_capture::{CaptureConfig, CapturePlan, Corpus, capture};
+use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture};
 use untangle_model::{LanguageModel, LoadOptions, threads};
 use untangle_sae::Precision;
 use untangle_schema::{BosPolicy, Silent, StoreDtype};
@@ -68,10 +70,17 @@ impl Bench {
         Ok(Bench { f32, bf16, text, out, context: context.parse()?, batch: batch.parse()?, threads })
     }
 
-    fn answer(&self, words: &[&str]) -> Result<f64, Failure> {
+    fn answer(&self, words: &[&str]) -> Result<String, Failure> {
         match words {
-            ["products", dtype, blocks] => Ok(self.products(self.model(dtype)?, blocks.parse()?)),
-            [dtype, hooks @ ..] => self.capture(self.model(dtype)?, hooks),
+            ["products", dtype, blocks] => Ok(self.products(self.model(dtype)?, blocks.parse()?).to_string()),
+            [order @ ("padded" | "unsorted"), dtype, hooks @ ..] => {
+                let config = CaptureConfig { pad: true, bos: BosPolicy::Auto, ..self.config(hooks)? };
+                let (seconds, captured) = self.capture(self.model(dtype)?, &config, *order == "unsorted")?;
+                Ok(format!("{seconds} {} {}", captured.manifest.n_rows, captured.padding.unwrap_or(0)))
+            }
+            [dtype, hooks @ ..] => {
+                Ok(self.capture(self.model(dtype)?, &self.config(hooks)?, false)?.0.to_string())
+            }
             [] => Err("an empty request".into()),
         }
     }
@@ -84,19 +93,29 @@ impl Bench {
         }
     }
 
-    fn capture(&self, model: &LanguageModel, hooks: &[&str]) -> Result<f64, Failure> {
-        let start = Instant::now();
+    fn config(&self, hooks: &[&str]) -> Result<CaptureConfig, Failure> {
         let hooks = hooks.iter().map(|hook| hook.parse()).collect::<Result<_, _>>()?;
-        let config = CaptureConfig {
+        Ok(CaptureConfig {
             context: Some(self.context),
             bos: BosPolicy::Never,
             store: StoreDtype::F16,
             threads: Some(self.threads),
             force: true,
             ..CaptureConfig::new(hooks, self.out.clone())
-        };
-        capture(&CapturePlan::new(&config, model)?, model, &Corpus::open(&[&self.text])?, &Silent)?;
-        Ok(start.elapsed().as_secs_f64())
+        })
+    }
+
+    fn capture(
+        &self,
+        model: &LanguageModel,
+        config: &CaptureConfig,
+        unsorted: bool,
+    ) -> Result<(f64, Captured), Failure> {
+        let start = Instant::now();
+        let plan = CapturePlan::new(config, model)?;
+        let plan = if unsorted { plan.in_text_order() } else { plan };
+        let captured = capture(&plan, model, &Corpus::open(&[&self.text])?, &Silent)?;
+        Ok((start.elapsed().as_secs_f64(), captured))
     }
 
     /// Query, key and value; what attention writes; into and out of the MLP.

@@ -1,8 +1,9 @@
 //! Verb 1: text to an activation store.
 //!
 //! ```text
-//! text files -> documents -> token ids -> contexts (spooled) -> forward passes       -> activation file
-//!    corpus                   encode       pack, spool           passes, recorder, run     untangle-store
+//! text files -> documents -> token ids -> contexts (spooled) -> forward passes     -> activation file
+//!    corpus                   encode       pack, spool           batches, passes,       untangle-store
+//!                                          contexts              recorder, run
 //! ```
 //!
 //! [`CapturePlan::new`] checks what is asked for against the model, [`Corpus::open`] finds the text, [`capture`] does
@@ -10,11 +11,14 @@
 //!
 //! [`LiveRows`] serves the same rows to a trainer, straight from the model.
 
+mod batches;
+mod contexts;
 pub mod corpus;
 mod encode;
 pub mod error;
 pub mod live;
 mod pack;
+mod passed;
 mod passes;
 pub mod plan;
 pub mod recorder;

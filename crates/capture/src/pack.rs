@@ -1,8 +1,9 @@
 //! How do documents fill contexts?
 //!
 //! Contexts hold exactly `context` tokens, only the last may hold fewer; documents follow one another and run on over
-//! contexts. Where a beginning-of-sequence token applies, every context begins with it and it stands before every
-//! document, but never twice in a row.
+//! contexts. Or, where contexts are padded, every document begins one of its own, and a document that is longer than a
+//! context goes on in the next. Where a beginning-of-sequence token applies, every context begins with it and it stands
+//! before every document, but never twice in a row.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +26,15 @@ pub(crate) struct Packed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Packer {
     context: usize,
+    /// Whether every document begins a context.
+    pad: bool,
     bos: Option<u32>,
     /// Rows at most.
     limit: Option<u64>,
     /// Rows so far.
     pub(crate) rows: u64,
+    /// Rows of the context that is being filled.
+    filled: usize,
     /// Documents so far.
     pub(crate) documents: u32,
     /// The last token, unless it ended a context.
@@ -37,8 +42,8 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
-    pub(crate) fn new(context: usize, bos: Option<u32>, limit: Option<u64>) -> Self {
-        Packer { context, bos, limit, rows: 0, documents: 0, last: None }
+    pub(crate) fn new(context: usize, pad: bool, bos: Option<u32>, limit: Option<u64>) -> Self {
+        Packer { context, pad, bos, limit, rows: 0, filled: 0, documents: 0, last: None }
     }
 
     /// Whether the limit is reached.
@@ -53,9 +58,12 @@ impl Packer {
             _ => tokens,
         };
         let Some(first) = text.first().filter(|_| !self.is_full()) else { return };
+        if self.pad {
+            (self.filled, self.last) = (0, None);
+        }
         self.begin(first.offset, out);
         for token in text {
-            if self.rows.is_multiple_of(self.context as u64) {
+            if self.filled == 0 {
                 self.begin(token.offset, out);
             }
             self.push(*token, out);
@@ -78,8 +86,8 @@ impl Packer {
         }
         out.push(Packed { token: token.id, document: self.documents, offset: token.offset });
         self.rows += 1;
-        let ended = self.rows.is_multiple_of(self.context as u64);
-        self.last = (!ended).then_some(token.id);
+        self.filled = (self.filled + 1) % self.context;
+        self.last = (self.filled > 0).then_some(token.id);
     }
 }
 
@@ -96,7 +104,10 @@ mod tests {
     }
 
     fn pack(context: usize, bos: Option<u32>, limit: Option<u64>, documents: &[&[u32]]) -> Vec<(u32, u32)> {
-        let mut packer = Packer::new(context, bos, limit);
+        packed(Packer::new(context, false, bos, limit), documents)
+    }
+
+    fn packed(mut packer: Packer, documents: &[&[u32]]) -> Vec<(u32, u32)> {
         let mut out = Vec::new();
         documents.iter().for_each(|ids| packer.add(&document(ids), &mut out));
         assert_eq!(packer.rows, out.len() as u64);
@@ -125,12 +136,27 @@ mod tests {
     fn rows_know_where_their_token_begins() {
         let offsets = |bos: Option<u32>, ids: &[u32]| {
             let mut out = Vec::new();
-            Packer::new(3, bos, None).add(&document(ids), &mut out);
+            Packer::new(3, false, bos, None).add(&document(ids), &mut out);
             out.into_iter().map(|row| row.offset).collect::<Vec<_>>()
         };
         assert_eq!(offsets(None, &[5, 6, 7, 8]), [0, 3, 6, 9]);
         assert_eq!(offsets(Some(BOS), &[5, 6, 7, 8]), [0, 0, 3, 6, 6, 9]);
         assert_eq!(offsets(Some(BOS), &[BOS, 6]), [3, 3]);
+    }
+
+    #[test]
+    fn padded_documents_begin_contexts_and_long_ones_go_on_in_the_next() {
+        let rows = |bos, limit, documents: &[&[u32]]| tokens(&packed(Packer::new(4, true, bos, limit), documents));
+        // Contexts: 1 5 6 7 | 1 8 | 1 9 | 1 5.
+        assert_eq!(rows(Some(BOS), None, &[&[5, 6, 7, 8], &[9], &[], &[BOS, 5]]), [1, 5, 6, 7, 1, 8, 1, 9, 1, 5]);
+        // A document that ends with its context, and one that ends with the token: neither loses or gains one.
+        assert_eq!(rows(Some(BOS), None, &[&[5, 6, 7], &[8, BOS], &[9]]), [1, 5, 6, 7, 1, 8, 1, 1, 9]);
+        assert_eq!(rows(None, None, &[&[5, 6, 7, 8, 9], &[5]]), [5, 6, 7, 8, 9, 5]);
+        assert_eq!(rows(Some(BOS), Some(7), &[&[5, 6, 7, 8], &[9]]), [1, 5, 6, 7, 1, 8, 1]);
+        // Offsets of a document's second context go on.
+        let mut out = Vec::new();
+        Packer::new(3, true, Some(BOS), None).add(&document(&[5, 6, 7]), &mut out);
+        assert_eq!(out.iter().map(|row| row.offset).collect::<Vec<_>>(), [0, 0, 3, 6, 6]);
     }
 
     #[test]
@@ -140,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_exact_and_later_documents_do_not_count() {
-        let mut packer = Packer::new(4, Some(BOS), Some(5));
+        let mut packer = Packer::new(4, false, Some(BOS), Some(5));
         let mut out = Vec::new();
         for ids in [&[5u32, 6, 7, 8, 9][..], &[10]] {
             packer.add(&document(ids), &mut out);

@@ -1,73 +1,27 @@
 //! How do contexts pass through the model, several batches at a time, and come back in order?
 //!
 //! A pass is a function of its contexts alone. On a CPU several run at a time on few of libtorch's threads each, because
-//! threads that share one product after the other wait for each other in between. Whoever takes the passes does so on the
-//! calling thread meanwhile.
+//! threads that share one product after the other wait for each other in between. Whoever takes the rows does so on the
+//! calling thread meanwhile, which keeps those of padded contexts until their lot is complete.
 
+use crate::batches::{Job, Lot};
 use crate::error::CaptureError;
+use crate::passed::{Passed, in_order};
 use crate::plan::CapturePlan;
 use crate::recorder::Recorder;
 use crate::spool::{Spool, Spooled};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use tch::{Device, Tensor};
-use untangle_model::{LanguageModel, threads};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use tch::{Device, Kind, Tensor};
+use untangle_model::{Input, LanguageModel, threads};
 use untangle_schema::HookPoint;
-use untangle_store::Rows;
 
-/// Contexts of one length that pass the model together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Job {
-    /// First row of every context, ascending.
-    pub(crate) contexts: Vec<u64>,
-    /// Rows of each.
-    pub(crate) length: usize,
-}
-
-impl Job {
-    /// The contexts from row `first` on that a capture of `total` rows passes together: a full batch, or what is left
-    /// of it, or the last context where it is shorter.
-    pub(crate) fn at(plan: &CapturePlan, first: u64, total: u64) -> Option<Self> {
-        let (left, context) = (total.checked_sub(first).filter(|left| *left > 0)?, plan.context as u64);
-        let whole = left.min(plan.batch_rows()) / context;
-        let (n, length) = if whole > 0 { (whole, plan.context) } else { (1, left as usize) };
-        Some(Job { contexts: (0..n).map(|index| first + index * context).collect(), length })
-    }
-
-    /// All of a capture's from row `first` on.
-    pub(crate) fn from(plan: &CapturePlan, first: u64, total: u64) -> impl Iterator<Item = Self> + Clone + Send {
-        std::iter::successors(Self::at(plan, first, total), move |job| Self::at(plan, job.end(), total))
-    }
-
-    /// Number of rows.
-    pub(crate) fn rows(&self) -> usize {
-        self.contexts.len() * self.length
-    }
-
-    /// The row after the last.
-    fn end(&self) -> u64 {
-        self.contexts.last().map_or(0, |first| first + self.length as u64)
-    }
-}
-
-/// What a pass gave, context after context.
-#[derive(Debug)]
-pub(crate) struct Passed {
-    pub(crate) job: Job,
-    pub(crate) tokens: Vec<u32>,
-    pub(crate) documents: Vec<u32>,
-    pub(crate) positions: Vec<u32>,
-    pub(crate) offsets: Vec<u64>,
-    pub(crate) flags: Vec<u8>,
-    /// One row-major `[n, d]` buffer per hook point.
-    pub(crate) columns: Vec<Vec<f32>>,
-}
-
-impl Passed {
-    /// The rows as a writer takes them; `columns` are the borrowed buffers.
-    pub(crate) fn rows<'a>(&'a self, columns: &'a [&'a [f32]]) -> Rows<'a> {
-        let Passed { tokens, documents, positions, offsets, flags, .. } = self;
-        Rows { tokens, documents, positions, offsets, flags, columns }
-    }
+/// What comes back of passes under way.
+pub(crate) enum Step {
+    /// The next rows, in the order of the text, when their lot is complete; more of it may follow at once.
+    Rows(Passed),
+    /// A pass of so many rows is done. What was handed on so far is whole lots.
+    Done(usize),
 }
 
 /// How many passes run at a time, and on how many of libtorch's threads each.
@@ -108,6 +62,9 @@ impl Team {
     }
 }
 
+/// What a worker gives back of a pass.
+type Answer = Result<Passed, CaptureError>;
+
 /// What passes need beside the model.
 #[derive(Debug)]
 pub(crate) struct Passes<'a> {
@@ -117,13 +74,16 @@ pub(crate) struct Passes<'a> {
     pub(crate) points: Vec<HookPoint>,
     /// Tokens per full context.
     pub(crate) context: usize,
+    /// Rows that are handed on together at most.
+    pub(crate) part_rows: usize,
     pub(crate) team: Team,
 }
 
 impl<'a> Passes<'a> {
     pub(crate) fn new(plan: &CapturePlan, model: &LanguageModel, spool: &'a Spool, flags: &'a [u8]) -> Self {
         let points = plan.hooks.iter().map(|hook| hook.hook).collect();
-        Passes { spool, flags, points, context: plan.context, team: Team::of(plan, model, spool.rows()) }
+        let (part_rows, team) = (plan.batch_rows() as usize, Team::of(plan, model, spool.rows()));
+        Passes { spool, flags, points, context: plan.context, part_rows, team }
     }
 
     /// A recorder of the points of these passes.
@@ -131,42 +91,55 @@ impl<'a> Passes<'a> {
         Recorder::new(self.points.clone()).with_context(self.context)
     }
 
-    /// Runs the jobs and hands what they gave to `take`, one after the other in their order.
+    /// Runs the passes and hands to `take` what they gave, lot after lot in their order.
     ///
     /// # Errors
-    /// The first job's that failed, or what `take` returns, after which no further pass begins.
+    /// The first pass's that failed, or what `lots` gives or `take` returns, after which no further pass begins.
     pub(crate) fn run(
         &self,
         model: &LanguageModel,
-        jobs: impl Iterator<Item = Job> + Clone + Send,
-        mut take: impl FnMut(Passed) -> Result<(), CaptureError>,
+        lots: impl Iterator<Item = Result<Lot, CaptureError>>,
+        mut take: impl FnMut(Step) -> Result<(), CaptureError>,
     ) -> Result<(), CaptureError> {
         // A tensor is used by one thread at a time, so every worker gets handles of its own.
         let workers = 0..self.team.passes;
         let models = workers.map(|_| model.in_kind(model.kind())).collect::<Result<Vec<_>, _>>()?;
         std::thread::scope(|scope| {
-            let mut given: Vec<Receiver<Result<Passed, CaptureError>>> = Vec::new();
-            for (worker, model) in models.into_iter().enumerate() {
-                let (sender, receiver) = sync_channel(self.team.ahead);
-                let own = jobs.clone().skip(worker).step_by(self.team.passes);
+            let mut workers: Vec<(Sender<Job>, Receiver<Answer>)> = Vec::new();
+            for model in models {
+                let (jobs, own) = channel();
+                let (sender, given) = sync_channel(self.team.ahead);
                 scope.spawn(move || self.work(&model, own, &sender));
-                given.push(receiver);
+                workers.push((jobs, given));
             }
-            for (index, _) in jobs.enumerate() {
+            let mut jobs = lots.flat_map(jobs_of).zip((0..workers.len()).cycle());
+            // Every worker has one at hand, those that it may be ahead, and one to begin with at once.
+            let most = workers.len() * (self.team.ahead + 2);
+            let (mut under_way, mut lot) = (VecDeque::new(), Vec::new());
+            loop {
+                while under_way.len() < most
+                    && let Some((job, worker)) = jobs.next()
+                {
+                    let (job, ends) = job?;
+                    // Where the worker is gone, asking it for what it gave says so.
+                    let _ = workers[worker].0.send(job);
+                    under_way.push_back((worker, ends));
+                }
+                let Some((worker, ends)) = under_way.pop_front() else { return Ok(()) };
                 // A worker that ended without an answer has panicked, which the scope passes on.
-                let Ok(passed) = given[index % self.team.passes].recv() else { break };
-                take(passed?)?;
+                let Ok(passed) = workers[worker].1.recv() else { return Ok(()) };
+                let passed = passed?;
+                let rows = passed.len();
+                lot.push(passed);
+                if ends {
+                    in_order(std::mem::take(&mut lot), self.part_rows).try_for_each(|rows| take(Step::Rows(rows)))?;
+                }
+                take(Step::Done(rows))?;
             }
-            Ok(())
         })
     }
 
-    fn work(
-        &self,
-        model: &LanguageModel,
-        jobs: impl Iterator<Item = Job>,
-        sender: &SyncSender<Result<Passed, CaptureError>>,
-    ) {
+    fn work(&self, model: &LanguageModel, jobs: Receiver<Job>, sender: &SyncSender<Answer>) {
         threads::give_this_thread(self.team.threads);
         let mut recorder = self.recorder();
         for job in jobs {
@@ -185,22 +158,55 @@ impl<'a> Passes<'a> {
         recorder: &mut Recorder,
         job: Job,
     ) -> Result<Passed, CaptureError> {
-        let (mut tokens, mut documents, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
-        for run in job.contexts.chunk_by(|a, b| a + job.length as u64 == *b) {
-            let read: Spooled = self.spool.read(run[0], run.len() * job.length)?;
-            tokens.extend(read.tokens);
-            documents.extend(read.documents);
-            offsets.extend(read.offsets.into_iter().map(u64::from));
+        let mut passed = Passed::default();
+        for run in job.contexts.chunk_by(|a, b| a.end() == b.first) {
+            let read: Spooled = self.spool.read(run[0].first, run.iter().map(|span| span.length).sum())?;
+            passed.tokens.extend(read.tokens);
+            passed.documents.extend(read.documents);
+            passed.offsets.extend(read.offsets.into_iter().map(u64::from));
         }
-        let ids: Vec<i64> = tokens.iter().map(|token| i64::from(*token)).collect();
-        let shape = [job.contexts.len() as i64, job.length as i64];
-        let ids = Tensor::from_slice(&ids).view(shape).to_device(model.device());
-        tch::no_grad(|| model.forward(&ids, recorder))?;
+        let (ids, real) = padded(&job, &passed.tokens);
+        let (ids, real) = (ids.to_device(model.device()), real.map(|real| real.to_device(model.device())));
+        let input = Input { mask: real.as_ref(), ..Input::new(&ids) };
+        tch::no_grad(|| model.forward_with(&input, None, recorder))?;
         if let Some(point) = recorder.missed() {
             return Err(CaptureError::NotReached(point));
         }
-        let positions = (0..job.rows()).map(|row| (row % job.length) as u32).collect();
-        let flags = tokens.iter().map(|token| self.flags.get(*token as usize).copied().unwrap_or(0)).collect();
-        Ok(Passed { job, tokens, documents, positions, offsets, flags, columns: recorder.take_columns() })
+        passed.positions = job.contexts.iter().flat_map(|span| 0..span.length as u32).collect();
+        let flags = |token: &u32| self.flags.get(*token as usize).copied().unwrap_or(0);
+        passed.flags = passed.tokens.iter().map(flags).collect();
+        (passed.contexts, passed.columns) = (job.contexts, recorder.take_columns());
+        Ok(passed)
     }
+}
+
+/// The passes of a lot, and whether each is its last.
+fn jobs_of(lot: Result<Lot, CaptureError>) -> Vec<Result<(Job, bool), CaptureError>> {
+    let mut jobs: Vec<_> = match lot {
+        Ok(lot) => lot.into_iter().map(|job| Ok((job, false))).collect(),
+        Err(error) => vec![Err(error)],
+    };
+    if let Some(Ok((_, ends))) = jobs.last_mut() {
+        *ends = true;
+    }
+    jobs
+}
+
+/// The ids of a pass, int64 `[contexts, length]`, and where they are no padding, bool of the same shape; none where none
+/// is. Padding stands behind a context and repeats its last token, so that what a pass computes is of tokens of the text.
+fn padded(job: &Job, tokens: &[u32]) -> (Tensor, Option<Tensor>) {
+    let (length, mut ids, mut rest) = (job.length(), Vec::with_capacity(job.positions()), tokens);
+    for span in &job.contexts {
+        let (own, behind) = rest.split_at(span.length);
+        ids.extend(own.iter().map(|token| i64::from(*token)));
+        let last = ids.last().copied().unwrap_or(0);
+        ids.resize(ids.len() + length - span.length, last);
+        rest = behind;
+    }
+    let ids = Tensor::from_slice(&ids).view([job.contexts.len() as i64, length as i64]);
+    let real = (job.rows() < job.positions()).then(|| {
+        let lengths: Vec<i64> = job.contexts.iter().map(|span| span.length as i64).collect();
+        Tensor::arange(length as i64, (Kind::Int64, Device::Cpu)).lt_tensor(&Tensor::from_slice(&lengths).unsqueeze(1))
+    });
+    (ids, real)
 }

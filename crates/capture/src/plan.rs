@@ -25,7 +25,11 @@ pub struct CaptureConfig {
     /// Tokens per context; none for 128, or the model's context where that is shorter.
     #[serde(default)]
     pub context: Option<usize>,
-    /// Contexts per forward pass; none for about 2048 tokens.
+    /// Whether every document begins a context of its own, padded in the pass, instead of following the one before.
+    #[serde(default)]
+    pub pad: bool,
+    /// Contexts per forward pass; none for about 2048 tokens. Of padded ones as many as are no more tokens than so many
+    /// full ones.
     #[serde(default)]
     pub batch: Option<usize>,
     /// Rows to capture at most, over all shards together; none for the whole corpus.
@@ -59,6 +63,7 @@ impl CaptureConfig {
             hooks,
             output,
             context: None,
+            pad: false,
             batch: None,
             tokens: None,
             store,
@@ -90,6 +95,10 @@ pub struct CapturePlan {
     /// In the order of the pass.
     pub(crate) hooks: Vec<HookColumn>,
     pub(crate) context: usize,
+    /// Whether every document begins a context.
+    pub(crate) pad: bool,
+    /// Whether padded contexts pass in the order of the text.
+    pub(crate) in_text_order: bool,
     pub(crate) batch: usize,
     /// Rows of this shard at most.
     pub(crate) tokens: Option<u64>,
@@ -131,6 +140,8 @@ impl CapturePlan {
             model: model.identity(),
             hooks: columns(&config.hooks, model, context)?,
             context,
+            pad: config.pad,
+            in_text_order: false,
             batch,
             tokens,
             shard: config.shard,
@@ -144,6 +155,12 @@ impl CapturePlan {
             store: config.store,
             threads: config.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1),
         })
+    }
+
+    /// The same where contexts that are padded pass in the order of the text and not with those of their length: the
+    /// slow reference, which gives the same rows.
+    pub fn in_text_order(self) -> Self {
+        CapturePlan { in_text_order: true, ..self }
     }
 
     /// The hook points and their widths, in the order of the pass.
@@ -165,7 +182,7 @@ impl CapturePlan {
         });
         json!({
             "tool_version": TOOL_VERSION, "model": self.model, "hooks": self.hooks, "context": self.context,
-            "batch": self.batch, "tokens": self.tokens, "shard": self.shard, "bos": self.bos, "bos_token": self.bos_token,
+            "pad": self.pad.then_some(true), "in_text_order": self.in_text_order.then_some(true), "batch": self.batch, "tokens": self.tokens, "shard": self.shard, "bos": self.bos, "bos_token": self.bos_token,
             "compute_dtype": self.compute_dtype, "store_dtype": self.store, "text": text.collect::<Vec<_>>(),
             "chat_template_sha256": corpus.chat_template_sha256(),
         })
@@ -187,6 +204,7 @@ impl CapturePlan {
             n_documents,
             shard: self.shard,
             context: self.context,
+            pad: self.pad,
             batch: self.batch,
             bos: self.bos,
             bos_token: self.bos_token,

@@ -29,7 +29,7 @@ impl Recorder {
 
     /// What the pass gave, one row-major `[batch * seq, d]` buffer per point in the order they were named, heads
     /// flattened; attention patterns as `[batch * seq, heads * context]`, a row being what the token's queries attend to,
-    /// head after head, with zeros behind the token.
+    /// head after head, with zeros behind the token. Padding has no rows.
     pub fn columns(&self) -> Vec<&[f32]> {
         self.columns.iter().map(Vec::as_slice).collect()
     }
@@ -52,12 +52,16 @@ impl Hook for Recorder {
         self.points.contains(&point)
     }
 
-    fn visit(&mut self, point: HookPoint, _: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
+    fn visit(&mut self, point: HookPoint, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
         let Some(index) = self.points.iter().position(|wanted| *wanted == point) else { return Ok(acts) };
         let torch = |source| ModelError::Torch { doing: "copying activations out of the pass", source };
         let rows = if is_pattern(point) { by_query(&acts, self.context) } else { Ok(acts.detach()) };
+        let rows = rows.and_then(|rows| match pass.mask {
+            Some(real) => rows.f_index(&[Some(real)]), // [rows, ...]
+            None => Ok(rows),
+        });
         let host = rows.and_then(|rows| rows.f_to_device(Device::Cpu)).and_then(|acts| acts.f_to_kind(Kind::Float));
-        let host = host.and_then(|acts| acts.f_contiguous()).map_err(torch)?; // [batch, seq, ...]
+        let host = host.and_then(|acts| acts.f_contiguous()).map_err(torch)?; // [rows, ...]
         let column = &mut self.columns[index];
         column.resize(host.numel(), 0.0);
         host.f_copy_data(column, host.numel()).map_err(torch)?;

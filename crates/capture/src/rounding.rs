@@ -1,7 +1,8 @@
 //! What does a lower precision cost, at every hook point?
 
+use crate::batches::Job;
 use crate::error::CaptureError;
-use crate::passes::{Job, Passes};
+use crate::passes::Passes;
 use serde::Serialize;
 use untangle_model::LanguageModel;
 use untangle_schema::HookPoint;

@@ -1,12 +1,14 @@
 //! How does text become an activation file?
 //!
-//! Token ids are spooled, which tells the number of rows. Then batches of contexts, which are a function of the plan
+//! Token ids are spooled, which tells the number of rows. Then batches of contexts, which are a function of plan and text
 //! alone, pass through the model as far as the last hook point, and their rows are appended while the next ones pass.
 //! Both stages go on where an earlier run stopped.
 
+use crate::batches::{Batching, Lot};
+use crate::contexts::Contexts;
 use crate::corpus::Corpus;
 use crate::error::CaptureError;
-use crate::passes::{Job, Passes};
+use crate::passes::{Passes, Step};
 use crate::plan::CapturePlan;
 use crate::rounding::{self, Rounding};
 use crate::spool::Spool;
@@ -26,6 +28,9 @@ pub struct Captured {
     pub manifest: CaptureManifest,
     /// What the arithmetic cost, where that was measured.
     pub rounding: Option<Vec<Rounding>>,
+    /// Positions of the passes that were padding, of all of the capture's whichever runs made them; none where contexts
+    /// are packed.
+    pub padding: Option<u64>,
 }
 
 /// Time between flushes: what a crash costs at most.
@@ -71,6 +76,7 @@ pub fn capture_compared(
     let manifest = plan.manifest(spool.rows(), spool.documents(), files, corpus.chat_template_sha256());
     let flags = flags_of_tokens(tokenizer, model.vocab_size(), plan.bos_token);
     let passes = Passes::new(plan, model, &spool, &flags);
+    let padding = plan.pad.then(|| count_padding(plan, &spool, observer)).transpose()?;
     let rounding = compare(&passes, plan, model, reference, observer)?;
     let mut writer = StoreWriter::open(partial, manifest.clone())?;
     match fill(&mut writer, &passes, plan, model, observer) {
@@ -82,7 +88,7 @@ pub fn capture_compared(
     }
     let path = if plan.compress { compress(writer, observer)? } else { writer.finish()? };
     observer.event(Event::Finished);
-    Ok(Captured { path, manifest, rounding })
+    Ok(Captured { path, manifest, rounding, padding })
 }
 
 /// Finishes a file with compressed activations, which are written anew from those that are there.
@@ -108,7 +114,7 @@ pub(crate) fn is_hopeless(error: &CaptureError) -> bool {
     use CaptureError as E;
     let value = matches!(error, E::Store(StoreError::Overflow { .. } | StoreError::NotFiniteActivation { .. }));
     let text = matches!(error, E::EmptyCorpus { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. });
-    let table = matches!(error, E::NoColumn { .. } | E::ColumnType { .. });
+    let table = matches!(error, E::NoColumn { .. } | E::ColumnType { .. } | E::NoMessages { .. });
     value || text || table || matches!(error, E::NotReached(_) | E::NoRoomForTokens { .. })
 }
 
@@ -120,11 +126,35 @@ pub(crate) fn compare(
     reference: Option<LanguageModel>,
     observer: &dyn Observer,
 ) -> Result<Option<Vec<Rounding>>, CaptureError> {
-    let first = Job::at(plan, 0, passes.spool.rows());
-    let (Some(reference), Some(first)) = (reference, first) else { return Ok(None) };
-    let rounding = rounding::measure(passes, &first, model, &reference)?;
+    let first = lots(plan, passes.spool, 0).next().transpose()?.unwrap_or_default();
+    let (Some(reference), Some(first)) = (reference, first.first()) else { return Ok(None) };
+    let rounding = rounding::measure(passes, first, model, &reference)?;
     observer.event(Event::Note(&rounding::describe(&rounding, plan.compute_dtype)));
     Ok(Some(rounding))
+}
+
+/// The passes of a capture from row `first` on, with which one of its lots begins.
+pub(crate) fn lots(plan: &CapturePlan, spool: &Spool, first: u64) -> impl Iterator<Item = Result<Lot, CaptureError>> {
+    Batching::of(plan).lots(Contexts::new(spool, plan.context, plan.pad, first))
+}
+
+/// Counts the positions that are padding in the passes of a capture, and says so.
+pub(crate) fn count_padding(plan: &CapturePlan, spool: &Spool, observer: &dyn Observer) -> Result<u64, CaptureError> {
+    let (mut contexts, mut padding) = (0, 0);
+    for lot in lots(plan, spool, 0) {
+        for job in lot? {
+            contexts += job.contexts.len();
+            padding += (job.positions() - job.rows()) as u64;
+        }
+    }
+    let (documents, rows) = (spool.documents(), spool.rows());
+    let share = 100.0 * padding as f64 / (padding + rows) as f64;
+    observer.event(Event::Note(&format!(
+        "{documents} documents begin {contexts} contexts of {:.1} tokens on average; {padding} positions ({share:.1} %) \
+         of the passes are padding",
+        rows as f64 / contexts as f64
+    )));
+    Ok(padding)
 }
 
 /// Runs the passes that are missing, and writes while the next ones run.
@@ -137,26 +167,31 @@ fn fill(
 ) -> Result<(), CaptureError> {
     let (total, before, began) = (passes.spool.rows(), writer.rows_done(), Instant::now());
     let row_bytes: u64 = plan.hooks.iter().map(|hook| (hook.d_in * plan.store.size()) as u64).sum();
-    let mut flushed = Instant::now();
+    let (mut flushed, mut passed) = (Instant::now(), before);
     observer.event(Event::Started { task: "capture", unit: Unit::Tokens, done: before, total });
-    let stop_if_asked = |writer: &mut StoreWriter| {
-        if writer.rows_done() == total || !observer.interrupted() {
-            return Ok(());
-        }
-        writer.flush()?;
-        Err(CaptureError::Interrupted { done: writer.rows_done(), total, unit: "tokens" })
-    };
-    stop_if_asked(writer)?;
-    passes.run(model, Job::from(plan, before, total), |passed| {
-        let columns: Vec<&[f32]> = passed.columns.iter().map(Vec::as_slice).collect();
-        writer.append(&passed.rows(&columns))?;
-        if flushed.elapsed() >= FLUSH_AFTER || writer.rows_unflushed() * row_bytes >= FLUSH_BYTES {
+    if before < total && observer.interrupted() {
+        return Err(CaptureError::Interrupted { done: before, total, unit: "tokens" });
+    }
+    passes.run(model, lots(plan, passes.spool, before), |step| {
+        let rows = match step {
+            Step::Rows(rows) => {
+                let columns: Vec<&[f32]> = rows.columns.iter().map(Vec::as_slice).collect();
+                return Ok(writer.append(&rows.rows(&columns))?);
+            }
+            Step::Done(rows) => rows,
+        };
+        let asked_to_stop = writer.rows_done() < total && observer.interrupted();
+        if asked_to_stop || flushed.elapsed() >= FLUSH_AFTER || writer.rows_unflushed() * row_bytes >= FLUSH_BYTES {
             writer.flush()?;
             flushed = Instant::now();
         }
-        let speed = (writer.rows_done() - before) as f64 / began.elapsed().as_secs_f64().max(1e-9);
-        observer.event(Event::Advanced { done: writer.rows_done(), figures: &[("tokens/s", speed)] });
-        stop_if_asked(writer)
+        if asked_to_stop {
+            return Err(CaptureError::Interrupted { done: writer.rows_done(), total, unit: "tokens" });
+        }
+        passed += rows as u64;
+        let speed = (passed - before) as f64 / began.elapsed().as_secs_f64().max(1e-9);
+        observer.event(Event::Advanced { done: passed, figures: &[("tokens/s", speed)] });
+        Ok(())
     })
 }
 

@@ -127,7 +127,7 @@ impl Spool {
             durable::remove(&state_path)?;
             durable::sync_folder(&state_path)?;
         }
-        let packer = Packer::new(plan.context, plan.bos_token, plan.tokens);
+        let packer = Packer::new(plan.context, plan.pad, plan.bos_token, plan.tokens);
         let state = state.unwrap_or_else(|| State::new(settings, packer));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path);

@@ -44,7 +44,17 @@ fn live<'a>(
     order: &LiveConfig,
     observer: &'a dyn Observer,
 ) -> Result<LiveRows<'a>, CaptureError> {
-    let plan = CapturePlan::new(&config(folder, "sae.text"), &model)?;
+    live_of(config(folder, "sae.text"), model, text, order, observer)
+}
+
+fn live_of<'a>(
+    config: CaptureConfig,
+    model: LanguageModel,
+    text: &PathBuf,
+    order: &LiveConfig,
+    observer: &'a dyn Observer,
+) -> Result<LiveRows<'a>, CaptureError> {
+    let plan = CapturePlan::new(&config, &model)?;
     LiveRows::new(plan, model, None, &Corpus::open(&[text])?, order, observer)
 }
 
@@ -55,20 +65,21 @@ fn batch(source: &mut dyn RowSource, index: u64) -> RowBlock {
 }
 
 /// A store of the same rows, in f32.
-fn store(folder: &Path, text: &PathBuf) -> Arc<ActivationSet> {
-    store_of(folder, &model(true), text)
-}
-
-fn store_of(folder: &Path, model: &LanguageModel, text: &PathBuf) -> Arc<ActivationSet> {
-    let captured = run(&config(folder, "x.h5"), model, std::slice::from_ref(text), &Silent).expect("captured");
+fn store_of(config: &CaptureConfig, model: &LanguageModel, text: &PathBuf) -> Arc<ActivationSet> {
+    let captured = run(config, model, std::slice::from_ref(text), &Silent).expect("captured");
     Arc::new(ActivationSet::open(&[captured.path.to_str().expect("text")]).expect("opened"))
 }
 
 #[test]
 fn rows_that_fit_into_memory_are_those_of_a_store_in_its_order() {
+    [false, true].into_iter().for_each(assert_rows_of_a_store_in_its_order);
+}
+
+fn assert_rows_of_a_store_in_its_order(pad: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let text = write(folder.path(), "a.txt", stories(120));
-    let store = store(folder.path(), &text);
+    let config = |name: &str| CaptureConfig { pad, ..config(folder.path(), name) };
+    let store = store_of(&config("x.h5"), &model(true), &text);
     let order = order(1 << 20);
     let shuffle = ShuffleConfig {
         seed: order.seed,
@@ -79,7 +90,7 @@ fn rows_that_fit_into_memory_are_those_of_a_store_in_its_order() {
         columns: vec![0, 1],
     };
     let mut stored = Shuffled::new(store.clone(), &order.held_out, &shuffle).expect("enough rows");
-    let mut live = live(folder.path(), model(true), &text, &order, &Silent).expect("enough rows");
+    let mut live = live_of(config("sae.text"), model(true), &text, &order, &Silent).expect("enough rows");
     assert!(live.is_exact());
     assert_eq!(live.widths(), [16, 16]);
     assert_eq!(live.rows_per_epoch(), stored.rows_per_epoch());
@@ -92,12 +103,17 @@ fn rows_that_fit_into_memory_are_those_of_a_store_in_its_order() {
 
 #[test]
 fn in_windows_every_row_comes_once_per_epoch_with_the_values_of_a_store() {
+    [false, true].into_iter().for_each(assert_every_row_once_per_epoch);
+}
+
+fn assert_every_row_once_per_epoch(pad: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let text = write(folder.path(), "a.txt", stories(120));
-    let store = store(folder.path(), &text);
+    let config = |name: &str| CaptureConfig { pad, ..config(folder.path(), name) };
+    let store = store_of(&config("x.h5"), &model(true), &text);
     let mut expected = RowBlock::default();
     store.read_rows(0..store.n_rows(), &[0, 1], &mut expected).expect("read");
-    let mut live = live(folder.path(), model(true), &text, &order(700), &Silent).expect("enough rows");
+    let mut live = live_of(config("sae.text"), model(true), &text, &order(700), &Silent).expect("enough rows");
     assert!(!live.is_exact());
     let (per_epoch, mut served) = (live.rows_per_epoch() as usize, Vec::new());
     for index in 0..(2 * per_epoch / 100) as u64 + 1 {
@@ -169,7 +185,7 @@ fn with_a_sink() -> LanguageModel {
 fn outliers_are_those_of_a_store_and_ordinary_rows_take_their_places() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = write(folder.path(), "a.txt", stories(120));
-    let store = store_of(folder.path(), &with_a_sink(), &text);
+    let store = store_of(&config(folder.path(), "x.h5"), &with_a_sink(), &text);
     let mut all = RowBlock::default();
     store.read_rows(0..store.n_rows(), &[0, 1], &mut all).expect("read");
     let is_outlier = |row: &u64| all.flags[*row as usize] & row_flags::OUTLIER != 0;

@@ -51,6 +51,13 @@ impl Places {
             None => input.mask.map(Tensor::shallow_clone),
         };
         let columns = Tensor::arange(past + seq, options); // [keys]
+        if let Some(mask) = mask.as_ref().filter(|mask| cache.is_none() && is_behind(mask)) {
+            // Nobody sees what is behind: real tokens stand and see as they would without padding, and only a text's
+            // length is not that of its row.
+            let (key_positions, lengths) = (columns.unsqueeze(0), mask.sum_dim_intlist(1, false, Kind::Int64));
+            let positions = key_positions.shallow_clone();
+            return Self { columns, positions, mask: None, key_positions, lengths };
+        }
         let (key_positions, lengths) = match &mask {
             None => (columns.unsqueeze(0), Tensor::full([1], past + seq, options)),
             Some(mask) => {
@@ -98,6 +105,13 @@ impl Places {
     fn past(&self) -> i64 {
         self.key_positions.size()[1] - self.columns.size()[0]
     }
+}
+
+/// Whether all padding, bool `[batch, seq]` and false there, is behind the real tokens.
+fn is_behind(mask: &Tensor) -> bool {
+    let seq = mask.size()[1];
+    let (earlier, later) = (mask.narrow(1, 0, seq - 1), mask.narrow(1, 1, seq - 1)); // [batch, seq - 1]
+    later.logical_and(&earlier.logical_not()).any().int64_value(&[]) == 0
 }
 
 impl Surroundings {

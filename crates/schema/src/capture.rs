@@ -105,9 +105,14 @@ pub struct CaptureManifest {
     pub n_documents: u64,
     /// Which part of the corpus' documents these are; none where they are all.
     pub shard: Option<ShardId>,
-    /// Tokens per context; only the last context may be shorter.
+    /// Tokens per context; only the last context may be shorter, unless `pad`.
     pub context: usize,
-    /// Contexts per forward pass: batches, and with them the floating-point result, are a function of the plan.
+    /// Whether every document begins a context of its own, so that contexts may be shorter; the positions with which
+    /// they were padded in the pass are no rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pad: bool,
+    /// Contexts per forward pass, where `pad` as many full ones: batches, and with them the floating-point result, are a
+    /// function of the plan.
     pub batch: usize,
     /// The policy that was asked for.
     pub bos: BosPolicy,

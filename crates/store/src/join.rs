@@ -120,8 +120,9 @@ fn essence(shard: &Shard) -> Value {
         return json!({"d": column.d, "dtype": column.dtype});
     };
     json!({
-        "model": manifest.model, "hooks": manifest.hooks, "context": manifest.context, "bos": manifest.bos,
-        "bos_token": manifest.bos_token, "compute_dtype": manifest.compute_dtype, "store_dtype": manifest.store_dtype,
-        "chat_template_sha256": manifest.chat_template_sha256, "shards": manifest.shard.map(|shard| shard.of),
+        "model": manifest.model, "hooks": manifest.hooks, "context": manifest.context, "pad": manifest.pad,
+        "bos": manifest.bos, "bos_token": manifest.bos_token, "compute_dtype": manifest.compute_dtype,
+        "store_dtype": manifest.store_dtype, "chat_template_sha256": manifest.chat_template_sha256,
+        "shards": manifest.shard.map(|shard| shard.of),
     })
 }

@@ -59,6 +59,7 @@ fn manifest(n_rows: u64, d: usize) -> CaptureManifest {
         n_documents: n_rows.div_ceil(DOCUMENT),
         shard: None,
         context: CONTEXT as usize,
+        pad: false,
         batch: 1,
         bos: BosPolicy::Never,
         bos_token: None,

@@ -6,7 +6,7 @@
 //! memory there is one window, and its contexts pass in the batches of a capture: its rows are those of a store in f32,
 //! in the order in which that is read.
 
-use std::ops::Range;
+use crate::contexts::Span;
 use untangle_store::order::{Purpose, permute};
 
 /// A window of an epoch.
@@ -24,6 +24,17 @@ pub(crate) struct Epoch {
     order: Vec<u32>,
     /// Rows of the epoch before every window, and all of them.
     starts: Vec<u64>,
+    /// The same of places in `order`.
+    bounds: Vec<usize>,
+}
+
+/// A context with rows to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// All of its rows, which pass the model.
+    pub(crate) span: Span,
+    /// How many of them are served.
+    pub(crate) rows: usize,
 }
 
 impl Epoch {
@@ -38,19 +49,20 @@ impl Epoch {
 #[derive(Debug)]
 pub(crate) struct Deal {
     seed: u64,
-    /// Contexts that have rows to serve: number, and how many.
-    contexts: Vec<(u32, u32)>,
+    /// In the order of the text.
+    contexts: Vec<Served>,
     pub(crate) windows: usize,
     pub(crate) rows_per_epoch: u64,
 }
 
 impl Deal {
-    /// Deals contexts, of which number and rows to serve are given, so that one window, or two where one does not
-    /// suffice, hold at most `memory_rows` rows.
-    pub(crate) fn new(contexts: Vec<(u32, u32)>, context: usize, memory_rows: usize, seed: u64) -> Self {
-        let rows_per_epoch = contexts.iter().map(|(_, rows)| u64::from(*rows)).sum();
+    /// Deals contexts of at most `context` rows so that one window, or two where one does not suffice, hold at most
+    /// `memory_rows` rows; where that is only a few contexts, a few more.
+    pub(crate) fn new(contexts: Vec<Served>, context: usize, memory_rows: usize, seed: u64) -> Self {
+        let rows_per_epoch: u64 = contexts.iter().map(|context| context.rows as u64).sum();
         let windows = match rows_per_epoch > memory_rows as u64 {
-            true => contexts.len().div_ceil((memory_rows / 2 / context).max(1)),
+            // Windows of equal shares of the rows, each rounded to whole contexts and with one at the least.
+            true => rows_per_epoch.div_ceil((memory_rows / 2).saturating_sub(context).max(2 * context) as u64) as usize,
             false => 1,
         };
         Deal { seed, contexts, windows, rows_per_epoch }
@@ -63,31 +75,29 @@ impl Deal {
             1 => order.extend(0..self.contexts.len() as u32),
             _ => permute(&mut order, self.contexts.len(), self.seed, Purpose::Blocks, epoch, 0),
         }
-        let mut starts = vec![0];
-        for window in 0..self.windows {
-            let rows = order[self.share(window)].iter().map(|index| u64::from(self.contexts[*index as usize].1));
-            starts.push(starts[window] + rows.sum::<u64>());
+        let (mut starts, mut bounds, mut rows) = (vec![0], vec![0], 0);
+        for (place, index) in order.iter().enumerate() {
+            // A window ends with the context that fills its share.
+            rows += self.contexts[*index as usize].rows as u64;
+            let share = (starts.len() as u128 * u128::from(self.rows_per_epoch)).div_ceil(self.windows as u128);
+            if u128::from(rows) >= share {
+                starts.push(rows);
+                bounds.push(place + 1);
+            }
         }
-        Epoch { epoch, order, starts }
-    }
-
-    /// The window's share of an epoch's contexts; shares differ by at most one.
-    fn share(&self, window: usize) -> Range<usize> {
-        let bound = |window: usize| window * self.contexts.len() / self.windows;
-        bound(window)..bound(window + 1)
+        Epoch { epoch, order, starts, bounds }
     }
 
     /// The contexts of a window, in the order of the text.
-    pub(crate) fn contexts_of(&self, epoch: &Epoch, window: usize) -> Vec<u32> {
-        let share = epoch.order[self.share(window)].iter();
-        let mut contexts: Vec<u32> = share.map(|index| self.contexts[*index as usize].0).collect();
-        contexts.sort_unstable();
-        contexts
+    pub(crate) fn contexts_of(&self, epoch: &Epoch, window: usize) -> Vec<Span> {
+        let mut share: Vec<u32> = epoch.order[epoch.bounds[window]..epoch.bounds[window + 1]].to_vec();
+        share.sort_unstable();
+        share.into_iter().map(|index| self.contexts[index as usize].span).collect()
     }
 
-    /// Rows of the largest window of any epoch, or a few more, of contexts of so many rows.
+    /// Rows of the largest window of any epoch, or a few more, of contexts of at most so many rows.
     pub(crate) fn most_rows(&self, context: usize) -> usize {
-        self.rows_per_epoch.min((self.contexts.len().div_ceil(self.windows) * context) as u64) as usize
+        self.rows_per_epoch.min(self.rows_per_epoch.div_ceil(self.windows as u64) + context as u64) as usize
     }
 
     /// The order in which the `n` rows of a window are served.
@@ -109,22 +119,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Every other context of 8 rows, of which so many are served.
+    fn served(number: usize, rows: usize) -> Served {
+        Served { span: Span { first: 16 * number as u64, length: 8 }, rows }
+    }
+
     proptest! {
         #[test]
         fn every_context_is_dealt_once_and_every_row_has_its_place(
-            rows in prop::collection::vec(1u32..9, 1..60), memory in 1usize..200, seed: u64, epoch in 0u64..3,
+            rows in prop::collection::vec(1usize..9, 1..60), memory in 1usize..200, seed: u64, epoch in 0u64..3,
         ) {
-            let contexts: Vec<_> = rows.iter().enumerate().map(|(index, rows)| (2 * index as u32, *rows)).collect();
+            let contexts: Vec<_> = rows.iter().enumerate().map(|(number, rows)| served(number, *rows)).collect();
             let deal = Deal::new(contexts.clone(), 8, memory, seed);
-            let total: u64 = rows.iter().map(|rows| u64::from(*rows)).sum();
+            let total: u64 = rows.iter().map(|rows| *rows as u64).sum();
             prop_assert_eq!(deal.rows_per_epoch, total);
             prop_assert!(deal.windows == 1 || total > memory as u64);
+            prop_assert!(2 * deal.most_rows(8) <= memory.max(64) || total <= memory as u64);
             let epoch = deal.epoch(epoch);
             let windows: Vec<_> = (0..deal.windows).map(|window| deal.contexts_of(&epoch, window)).collect();
             let mut dealt = windows.concat();
-            dealt.sort_unstable();
-            prop_assert_eq!(dealt, contexts.iter().map(|context| context.0).collect::<Vec<_>>());
-            let of = |context: &u32| u64::from(rows[*context as usize / 2]);
+            dealt.sort_unstable_by_key(|span| span.first);
+            prop_assert_eq!(dealt, contexts.iter().map(|context| context.span).collect::<Vec<_>>());
+            let of = |span: &Span| rows[span.first as usize / 16] as u64;
             let mut at = 0;
             for (window, contexts) in windows.iter().enumerate() {
                 let n: u64 = contexts.iter().map(of).sum();
@@ -139,11 +155,14 @@ mod tests {
 
     #[test]
     fn epochs_differ_unless_everything_is_in_memory() {
-        let deal = |memory| Deal::new((0..64).map(|context| (context, 8)).collect(), 8, memory, 1);
+        let deal = |memory| Deal::new((0..64).map(|number| served(number, 8)).collect(), 8, memory, 1);
         let (windowed, whole) = (deal(64), deal(512));
-        assert_eq!((windowed.windows, whole.windows), (16, 1));
+        assert_eq!((windowed.windows, whole.windows), (22, 1));
         assert_ne!(windowed.contexts_of(&windowed.epoch(0), 0), windowed.contexts_of(&windowed.epoch(1), 0));
-        assert_eq!(whole.contexts_of(&whole.epoch(3), 0), (0..64).collect::<Vec<_>>());
-        assert_eq!(windowed.next(WindowId { epoch: 2, window: 15 }), WindowId { epoch: 3, window: 0 });
+        assert_eq!(
+            whole.contexts_of(&whole.epoch(3), 0),
+            (0..64).map(|number| served(number, 8).span).collect::<Vec<_>>()
+        );
+        assert_eq!(windowed.next(WindowId { epoch: 2, window: 21 }), WindowId { epoch: 3, window: 0 });
     }
 }

@@ -18,7 +18,7 @@ use crate::error::CaptureError;
 use crate::passes::Passes;
 use crate::plan::CapturePlan;
 use crate::rounding::Rounding;
-use crate::run::{compare, is_hopeless};
+use crate::run::{compare, count_padding, is_hopeless};
 use deal::{Epoch, WindowId};
 use producer::{Producer, Waited};
 use std::sync::Arc;
@@ -68,6 +68,9 @@ impl<'a> LiveRows<'a> {
             made => Arc::new(made?),
         };
         let passes = Passes::new(&text.plan, &model, &text.spool, &text.flags);
+        if text.plan.pad {
+            count_padding(&text.plan, &text.spool, observer)?;
+        }
         let rounding = compare(&passes, &text.plan, &model, reference, observer)?;
         Ok(LiveRows {
             batch_rows: config.batch_rows,

@@ -1,10 +1,9 @@
 //! Which rows does a text have to serve?
 
+use crate::contexts::{Contexts, Span};
 use crate::corpus::Corpus;
 use crate::error::CaptureError;
-use crate::live::deal::{Deal, Epoch};
-use crate::live::window::jobs_of;
-use crate::passes::Job;
+use crate::live::deal::{Deal, Epoch, Served};
 use crate::plan::CapturePlan;
 use crate::run::flags_of_tokens;
 use crate::spool::{Spool, Spooled};
@@ -35,7 +34,7 @@ pub struct LiveConfig {
 /// Bytes that a row takes in a window, beside its activations: its number, what is known about it, its place.
 const ROW_OVERHEAD: usize = 8 + 3 * 4 + 8 + 1 + 4;
 /// Rows counted at a time.
-const COUNTED_ROWS: usize = 1 << 18;
+const COUNTED_ROWS: u64 = 1 << 18;
 
 /// A text as token ids, with the plan by which they pass the model.
 #[derive(Debug)]
@@ -103,33 +102,34 @@ impl LiveText {
         (self.keep_special || flags & row_flags::ANY_SPECIAL == 0) && !self.split.is_held_out(row, document)
     }
 
-    /// The contexts that have rows to serve: number, and how many.
-    fn count(&self) -> Result<Vec<(u32, u32)>, CaptureError> {
-        let (total, context) = (self.spool.rows(), self.plan.context);
-        let step = COUNTED_ROWS.next_multiple_of(context) as u64;
-        let mut contexts = Vec::new();
-        for first in (0..total).step_by(step as usize) {
-            let Spooled { tokens, documents, .. } = self.spool.read(first, step.min(total - first) as usize)?;
-            for (index, (tokens, documents)) in tokens.chunks(context).zip(documents.chunks(context)).enumerate() {
-                let start = first + (index * context) as u64;
-                let served = |((row, token), document): ((u64, &u32), &u32)| {
-                    self.serves(row, *document, self.flags.get(*token as usize).copied().unwrap_or(0))
-                };
-                let rows = (start..).zip(tokens).zip(documents).filter(|row| served(*row)).count() as u32;
-                if rows > 0 {
-                    contexts.push(((start / context as u64) as u32, rows));
-                }
+    /// The contexts that have rows to serve.
+    fn count(&self) -> Result<Vec<Served>, CaptureError> {
+        let mut read = Spooled::default();
+        let (mut contexts, mut first, mut end) = (Vec::new(), 0, 0);
+        for span in Contexts::new(&self.spool, self.plan.context, self.plan.pad, 0) {
+            let span = span?;
+            if span.end() > end {
+                // The context is read whole, and what comes behind it.
+                (first, end) = (span.first, (span.first + COUNTED_ROWS).max(span.end()).min(self.spool.rows()));
+                read = self.spool.read(first, (end - first) as usize)?;
             }
+            let serves = |row: &u64| {
+                let at = (row - first) as usize;
+                let flags = self.flags.get(read.tokens[at] as usize).copied().unwrap_or(0);
+                self.serves(*row, read.documents[at], flags)
+            };
+            let rows = (span.first..span.end()).filter(serves).count();
+            contexts.extend((rows > 0).then_some(Served { span, rows }));
         }
         Ok(contexts)
     }
 
-    /// The passes of a window.
-    pub(crate) fn jobs(&self, epoch: &Epoch, window: usize) -> Vec<Job> {
-        let total = self.spool.rows();
+    /// The contexts of a window that pass the model, in the order of the text. Where one window is everything they are all
+    /// that there are, those without rows to serve included: their passes are those of a capture.
+    pub(crate) fn contexts_of(&self, epoch: &Epoch, window: usize) -> Result<Vec<Span>, CaptureError> {
         match self.deal.windows {
-            1 => Job::from(&self.plan, 0, total).collect(),
-            _ => jobs_of(&self.deal.contexts_of(epoch, window), self.plan.context, self.plan.batch, total),
+            1 => Contexts::new(&self.spool, self.plan.context, self.plan.pad, 0).collect(),
+            _ => Ok(self.deal.contexts_of(epoch, window)),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Which rows of a model are in memory?
 
+use crate::batches::Batching;
 use crate::error::CaptureError;
 use crate::live::deal::{Epoch, WindowId};
 use crate::live::outliers;
 use crate::live::text::LiveText;
-use crate::passes::{Job, Passed, Passes};
+use crate::passed::Passed;
+use crate::passes::{Passes, Step};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use untangle_model::LanguageModel;
@@ -54,13 +56,17 @@ impl Window {
         signals: &Signals,
     ) -> Result<(), CaptureError> {
         self.reset(text);
-        let jobs = text.jobs(epoch, id.window);
+        let spans = text.contexts_of(epoch, id.window)?;
         signals.passed.store(0, Ordering::Relaxed);
-        signals.wanted.store(jobs.iter().map(|job| job.rows() as u64).sum(), Ordering::Relaxed);
+        signals.wanted.store(spans.iter().map(|span| span.length as u64).sum(), Ordering::Relaxed);
         let passes = Passes::new(&text.plan, model, &text.spool, &text.flags);
-        passes.run(model, jobs.into_iter(), |passed| {
-            self.keep(text, &passed)?;
-            let done = signals.passed.fetch_add(passed.job.rows() as u64, Ordering::Relaxed);
+        let lots = Batching::of(&text.plan).lots(spans.into_iter().map(Ok));
+        passes.run(model, lots, |step| {
+            let rows = match step {
+                Step::Rows(rows) => return self.keep(text, &rows),
+                Step::Done(rows) => rows,
+            };
+            let done = signals.passed.fetch_add(rows as u64, Ordering::Relaxed);
             match signals.stop.load(Ordering::Relaxed) {
                 true => Err(CaptureError::Interrupted { done, total: text.spool.rows(), unit: "tokens" }),
                 false => Ok(()),
@@ -96,8 +102,8 @@ impl Window {
     fn keep(&mut self, text: &LiveText, passed: &Passed) -> Result<(), CaptureError> {
         let first_kept = self.rows.len();
         let mut at = 0;
-        for context in &passed.job.contexts {
-            for row in *context..context + passed.job.length as u64 {
+        for span in &passed.contexts {
+            for row in span.first..span.end() {
                 if passed.flags[at] & row_flags::ANY_SPECIAL == 0 {
                     for ((norms, given), d) in self.norms.iter_mut().zip(&passed.columns).zip(&text.widths) {
                         norms.add(norm(&given[at * d..(at + 1) * d]));
@@ -155,30 +161,5 @@ impl Window {
         for ((column, out), d) in self.columns.iter().zip(&mut block.columns).zip(widths) {
             order.clone().for_each(|row| out.extend_from_slice(&column[row * d..(row + 1) * d]));
         }
-    }
-}
-
-/// The passes of these contexts, ascending: full batches of full contexts, then the short one at the end of the text.
-pub(crate) fn jobs_of(contexts: &[u32], context: usize, batch: usize, total: u64) -> Vec<Job> {
-    let first = |number: &u32| u64::from(*number) * context as u64;
-    let whole = contexts.partition_point(|number| first(number) + context as u64 <= total);
-    let (full, short) = contexts.split_at(whole);
-    let jobs = full.chunks(batch).map(|part| Job { contexts: part.iter().map(first).collect(), length: context });
-    let last =
-        short.iter().map(|number| Job { contexts: vec![first(number)], length: (total - first(number)) as usize });
-    jobs.chain(last).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn contexts_pass_in_full_batches_and_the_short_one_alone() {
-        let job = |contexts: &[u64], length| Job { contexts: contexts.to_vec(), length };
-        // Contexts of 4 in a text of 18 rows: the fifth has two.
-        let jobs = jobs_of(&[0, 1, 3, 4], 4, 2, 18);
-        assert_eq!(jobs, [job(&[0, 4], 4), job(&[12], 4), job(&[16], 2)]);
-        assert_eq!(jobs_of(&[1, 2], 4, 2, 12), [job(&[4, 8], 4)]);
     }
 }

@@ -32,6 +32,10 @@ pub(crate) struct CaptureArgs {
     /// Tokens per context [default: 128, or what the model takes]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
+    /// Begin a context with every document and pad it, instead of filling contexts with one document after the other; a
+    /// longer document goes on in further contexts. Padding is not stored
+    #[arg(long)]
+    pad: bool,
     /// Capture only the I-th of N parts, from 1/N to N/N, for job arrays: documents are dealt one by one, and all N
     /// stores given together are read as one
     #[arg(long, value_name = "I/N")]
@@ -40,7 +44,7 @@ pub(crate) struct CaptureArgs {
     /// which has no end]
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
-    /// Contexts per forward pass [default: about 2048 tokens]
+    /// Contexts per forward pass [default: about 2048 tokens]; with --pad, where they are shorter, more of them
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Element type of the stored activations
@@ -95,6 +99,7 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
     let hooks = hooks_of(&args.hook, &model)?;
     let config = CaptureConfig {
         context: args.context,
+        pad: args.pad,
         batch: args.batch,
         tokens: args.tokens,
         store: args.store.into(),
@@ -108,7 +113,7 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
     let captured = capture_text(&config, text.corpus(), &model, reference, context)?;
     let manifest = &captured.manifest;
     context.output.result(
-        &json!({ "store": captured.path, "manifest": manifest, "rounding": captured.rounding }),
+        &json!({ "store": captured.path, "manifest": manifest, "rounding": captured.rounding, "padding": captured.padding }),
         |out| {
             let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
             let (rows, documents) = (manifest.n_rows, manifest.n_documents);
@@ -164,7 +169,7 @@ pub(crate) fn is_capture_of(
     let Some(manifest) = manifest.and_then(|manifest| serde_json::to_value(manifest).ok()) else { return Ok(false) };
     let same = |key: &str| settings[key] == manifest[key];
     let decided = ["model", "hooks", "shard", "context", "batch", "bos", "bos_token", "compute_dtype", "store_dtype"];
-    let mut keys = decided.into_iter().chain(["chat_template_sha256"]);
+    let mut keys = decided.into_iter().chain(["pad", "chat_template_sha256"]);
     // A capture that stops at a number of tokens does not come to the last files.
     let read = manifest["corpus"].as_array().map_or(&[][..], |files| files);
     let named = settings["text"].as_array().map_or(&[][..], |files| files);
@@ -177,10 +182,11 @@ fn describe(settings: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let hooks: Vec<_> = settings["hooks"].as_array().into_iter().flatten().map(|hook| text(&hook["hook"])).collect();
     format!(
-        "{} at {}: contexts of {} tokens, {} per pass, beginning-of-sequence token {}, computed in {}, stored as {}",
+        "{} at {}: contexts of {} tokens{}, {} per pass, beginning-of-sequence token {}, computed in {}, stored as {}",
         text(&settings["model"]["name"]),
         hooks.join(", "),
         settings["context"],
+        if settings["pad"] == true { " at most, one or more for every document" } else { "" },
         settings["batch"],
         if settings["bos_token"].is_null() { "none".to_owned() } else { settings["bos_token"].to_string() },
         text(&settings["compute_dtype"]),

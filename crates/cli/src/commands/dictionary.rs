@@ -62,7 +62,8 @@ impl Training {
             let tokens = own.model.tokenizer_sha256 == other.model.tokenizer_sha256 && own.corpus == other.corpus;
             let counts = (own.n_rows, own.n_documents) == (other.n_rows, other.n_documents);
             let texts = (&own.chat_template_sha256, own.shard) == (&other.chat_template_sha256, other.shard);
-            tokens && texts && counts && (own.context, own.bos_token) == (other.context, other.bos_token)
+            let contexts = (own.context, own.pad, own.bos_token) == (other.context, other.pad, other.bos_token);
+            tokens && texts && counts && contexts
         })
     }
 
@@ -110,6 +111,11 @@ impl Dictionary {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = real.file_name().map_or_else(|| "sae".to_owned(), |name| name.to_string_lossy().into_owned());
         Ok(Dictionary { sae, name, training: Training::read(dir) })
+    }
+
+    /// Whether it was trained on documents that begin contexts of their own.
+    pub(crate) fn padded(&self) -> bool {
+        self.training.as_ref().and_then(|training| training.capture.as_ref()).is_some_and(|capture| capture.pad)
     }
 
     /// Which part of `store` is meant, and what its rows are to the dictionary.

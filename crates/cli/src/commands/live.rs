@@ -35,7 +35,10 @@ pub(crate) struct LiveArgs {
     /// Tokens per context [default: 128, or what the model takes]
     #[arg(long, value_name = "N", requires = "model")]
     context: Option<usize>,
-    /// Contexts per forward pass [default: about 2048 tokens]
+    /// Begin a context with every document and pad it, as capture does
+    #[arg(long, requires = "model")]
+    pad: bool,
+    /// Contexts per forward pass [default: about 2048 tokens]; with --pad, where they are shorter, more of them
     #[arg(long, value_name = "N", requires = "model")]
     pass_contexts: Option<usize>,
     /// Beginning-of-sequence token before contexts and documents
@@ -68,6 +71,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     let tokens = live.text_tokens.or(args.tokens.map(|tokens| tokens.saturating_add(tokens / 4)));
     let config = CaptureConfig {
         context: live.context,
+        pad: live.pad,
         batch: live.pass_contexts,
         tokens,
         // Rows are handed on as the model gives them.

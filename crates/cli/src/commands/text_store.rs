@@ -37,6 +37,7 @@ impl TextStore {
         let metadata = &dictionary.sae.config().metadata;
         let config = CaptureConfig {
             context: metadata.context_size,
+            pad: dictionary.padded(),
             bos: if metadata.prepend_bos == Some(false) { BosPolicy::Never } else { BosPolicy::Auto },
             store: StoreDtype::F32,
             ..CaptureConfig::new(vec![point_of(&dictionary.sae)?], scratch.path().join("text.h5"))

@@ -95,6 +95,7 @@ pub(crate) fn store(
         n_documents: u64::from(corpus.last().map_or(0, |token| token.document + 1)),
         shard: None,
         context: CONTEXT,
+        pad: false,
         batch: 1,
         bos: BosPolicy::Auto,
         bos_token: Some(0),

@@ -66,6 +66,40 @@ fn padding_changes_no_real_token_on_either_side_with_and_without_a_cache() {
 }
 
 #[test]
+fn texts_padded_behind_are_at_every_hook_point_those_alone() {
+    for name in FIXTURES {
+        let model = fixture(name);
+        let tokens = tokens(&model, 3, 9);
+        // From the whole row to a single token: within and beyond windows and the border of LongRoPE.
+        let lengths = [9i64, 6, 1];
+        let mask = Tensor::arange(9, (Kind::Int64, tch::Device::Cpu)).unsqueeze(0);
+        let mask = mask.lt_tensor(&Tensor::from_slice(&lengths).unsqueeze(1));
+        let patterns = || (0..model.n_layers()).map(|layer| HookPoint::block(layer, Site::AttnPattern)).collect();
+        for not in [Vec::new(), patterns()] {
+            let mut together = Recorder { not: not.clone(), ..Recorder::default() };
+            let input = Input { mask: Some(&mask), ..Input::new(&tokens) };
+            model.forward_with(&input, None, &mut together).unwrap();
+            for (row, seq) in (0..).zip(lengths) {
+                let mut alone = Recorder { not: not.clone(), ..Recorder::default() };
+                model.forward(&tokens.narrow(0, row, 1).narrow(1, 0, seq), &mut alone).unwrap();
+                for (point, expected) in &alone.found {
+                    let found = together.found[point].narrow(0, row, 1);
+                    let found = match point {
+                        HookPoint::Block { site: Site::AttnPattern, .. } => {
+                            let queries = found.narrow(2, 0, seq);
+                            assert_eq!(queries.narrow(3, seq, 9 - seq).abs().sum(None::<Kind>).double_value(&[]), 0.0);
+                            queries.narrow(3, 0, seq)
+                        }
+                        _ => found.narrow(1, 0, seq),
+                    };
+                    assert_close(&format!("{name}, {seq} tokens, {point}"), &found, expected, OTHER_KERNELS);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn patterns_of_padded_passes_are_distributions_over_real_keys() {
     let model = fixture("llama");
     let real = tokens(&model, 1, 5);

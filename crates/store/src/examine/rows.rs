@@ -118,9 +118,21 @@ impl Reading<'_, '_, '_> {
                     *last = document;
                 }
             }
+            layout::POSITIONS if manifest.pad => {
+                for (row, position) in words() {
+                    let next = if row == 0 { 0 } else { u64::from(*last) + 1 };
+                    if position != 0 && (u64::from(position) != next || next >= manifest.context as u64) {
+                        found.note(row, || format!("position {position} where the context's next is {next}"));
+                    }
+                    *last = position;
+                }
+            }
             layout::POSITIONS => {
-                for (row, position) in words().filter(|(_, position)| u64::from(*position) >= manifest.context as u64) {
-                    found.note(row, || format!("position {position} in contexts of {}", manifest.context));
+                for (row, position) in words() {
+                    let expected = row % manifest.context.max(1) as u64;
+                    if u64::from(position) != expected {
+                        found.note(row, || format!("position {position} where contexts have {expected}"));
+                    }
                 }
             }
             layout::FLAGS => {

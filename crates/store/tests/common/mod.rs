@@ -23,6 +23,7 @@ pub fn manifest(n_rows: u64, widths: &[usize]) -> CaptureManifest {
         n_documents: n_rows.div_ceil(DOCUMENT),
         shard: None,
         context: CONTEXT as usize,
+        pad: false,
         batch: 2,
         bos: BosPolicy::Auto,
         bos_token: Some(1),
