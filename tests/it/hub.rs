@@ -105,7 +105,7 @@ fn a_model_of_the_hub_is_inspected_without_its_weights() {
     inspect("owner/tiny@v9").run().fails_with(BAD_INPUT, &["no revision `v9`"]);
     inspect("owner/tiny@v1").arg("--offline").run().fails_with(BAD_INPUT, &["owner/tiny: offline", "--offline"]);
     bench.hub.requests();
-    inspect("runs/absent.h5").run().fails_with(IO, &["runs/absent.h5"]);
+    inspect("runs/absent.h5").run().fails_with(BAD_INPUT, &["runs/absent.h5: no such file"]);
     assert!(bench.hub.requests().is_empty(), "files ask nobody");
 }
 

@@ -78,9 +78,7 @@ impl Bench {
                 let (seconds, captured) = self.capture(self.model(dtype)?, &config, *order == "unsorted")?;
                 Ok(format!("{seconds} {} {}", captured.manifest.n_rows, captured.padding.unwrap_or(0)))
             }
-            [dtype, hooks @ ..] => {
-                Ok(self.capture(self.model(dtype)?, &self.config(hooks)?, false)?.0.to_string())
-            }
+            [dtype, hooks @ ..] => Ok(self.capture(self.model(dtype)?, &self.config(hooks)?, false)?.0.to_string()),
             [] => Err("an empty request".into()),
         }
     }

@@ -151,7 +151,7 @@ fn values_that_contradict_each_other_are_named_with_their_rows() {
     };
     check("documents", 4 * 100, &[0; 4], &["`documents`: document 0 after document 9 in row 100"]);
     check("documents", 4 * 7, &[0xff; 4], &["`documents`: document 4294967295 of 250 in row 7"]);
-    check("positions", 4 * 5, &8u32.to_le_bytes(), &["`positions`: position 8 in contexts of 8 in row 5"]);
+    check("positions", 4 * 5, &8u32.to_le_bytes(), &["`positions`: position 8 where contexts have 5 in row 5"]);
     check("flags", 9, &[4], &["`flags`: unknown flags 0x04 in row 9"]);
     let nan = half::f16::NAN.to_le_bytes();
     check(&format!("activations/{HOOK}"), 2 * 8 * 3, &nan, &["a value that is not finite in row 3", "rows 0 to 1023"]);
@@ -168,6 +168,33 @@ fn values_that_contradict_each_other_are_named_with_their_rows() {
     );
     let mean = format!("statistics/{HOOK}/ordinary/mean");
     check(&mean, 0, &1f64.to_le_bytes(), &["ordinary/mean`: is not what the rows give"]);
+}
+
+#[test]
+fn padded_contexts_may_end_early_but_have_no_holes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |row: usize, position: u32| {
+        let path = written(folder.path(), &CaptureManifest { pad: true, ..manifest(ROWS, &[8]) });
+        let (first, _) = place(&path, "positions");
+        let mut content = fs::read(&path).expect("read");
+        content[first + 4 * row..first + 4 * row + 4].copy_from_slice(&position.to_le_bytes());
+        fs::write(&path, content).expect("written");
+        let found = violations(&path, true);
+        fs::remove_file(path).expect("removed");
+        found.into_iter().find(|line| line.contains("position "))
+    };
+    assert_eq!(check(8, 0), None, "a whole context");
+    assert_eq!(check(7, 0), None, "the last row of one begins another");
+    let wrong = |row, position, next: u32| {
+        let found = check(row, position).expect("told");
+        assert!(
+            found.contains(&format!("position {position} where the context's next is {next} in row {row}")),
+            "{found}"
+        );
+    };
+    wrong(5, 3, 5);
+    wrong(8, 8, 8);
+    wrong(0, 1, 0);
 }
 
 #[test]
