@@ -194,7 +194,7 @@ mod tests {
         #[test]
         fn every_context_passes_once_and_no_pass_has_more_positions_than_a_batch(
             lengths in prop::collection::vec(1usize..9, 0..60), batch in 1usize..5, rows in 0u64..80,
-            (pad, in_text_order): (bool, bool),
+            (pad, in_text_order) in any::<(bool, bool)>(),
         ) {
             let batching = Batching { batch, context: 8, lot_rows: pad.then_some(rows), in_text_order };
             let spans = spans(&lengths);

@@ -145,6 +145,21 @@ fn shards_together_are_the_documents_of_the_corpus() {
 }
 
 #[test]
+fn documents_are_dealt_on_from_one_piece_of_text_to_the_next() {
+    const DOCUMENTS: u64 = 9001;
+    let folder = tempfile::tempdir().expect("a folder");
+    // Longer than what is read at a time, in more than one way: pieces do not have a multiple of seven documents.
+    let text = write(folder.path(), "a.txt", stories(DOCUMENTS as usize));
+    let model = model(true);
+    for (shard, expected) in [("1/7", DOCUMENTS.div_ceil(7)), ("7/7", DOCUMENTS / 7)] {
+        let mut config = config(folder.path(), &["hook_embed"]);
+        (config.shard, config.force) = (Some(shard.parse().expect("a shard")), true);
+        let captured = run(&config, &model, std::slice::from_ref(&text), &Silent).expect("captured");
+        assert_eq!(captured.manifest.n_documents, expected, "{shard}");
+    }
+}
+
+#[test]
 fn rows_know_their_token_document_position_and_flags() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = write(folder.path(), "a.txt", "abc\n<|endoftext|>\nd<s>e%\n");
