@@ -30,7 +30,7 @@ lint: setup
 
 # Seconds per training step beside the machine's limit
 bench *sizes: setup
-    cargo run --release --locked --package untangle-bench -- {{ sizes }}
+    cargo run --release --locked --workspace --bin untangle-bench -- {{ sizes }}
 
 # Training beside SAELens and sparsify, in an environment of its own (.venv-bench-train); --help lists the options
 bench-train *options: build
@@ -42,12 +42,12 @@ bench-organism: build
 
 # Tokens per second of capturing beside TransformerLens and transformers, in an environment of its own (.venv-bench)
 bench-capture *arguments: setup
-    cargo build --release --locked --package untangle-bench --bin capture
+    cargo build --release --locked --workspace --bin capture
     bench/capture/run {{arguments}}
 
 # Reading a store in random order beside the disk's sequential rate, on a file of 4 GiB
 bench-read *arguments: setup
-    cargo run --release --locked --package untangle-bench --bin read -- {{arguments}}
+    cargo run --release --locked --workspace --bin read -- {{arguments}}
 
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build

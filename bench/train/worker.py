@@ -46,6 +46,7 @@ class SaeLens:
             lr=SAELENS_LR * request.get("lr_factor", 1.0),
             lr_warm_up_steps=steps // 20,
             lr_decay_steps=steps // 5,
+            lr_end=SAELENS_LR * request.get("lr_factor", 1.0) / 10,
         )
         sizes = (request["d_in"], request["d_sae"], request["k"], request.get("strength"))
         self.copies = request.get("copies", 1)

@@ -245,13 +245,14 @@ impl Window {
         block.append_about(&self.about, order);
         for ((elements, column), out) in self.columns.iter().zip(&plan.columns).zip(&mut block.columns) {
             let d = plan.set.columns()[*column].d;
-            let start = out.len();
             out.reserve(order.len() * d);
-            for row in order {
-                elements.append_f32(*row as usize * d..(*row as usize + 1) * d, out);
-            }
-            if let Some(index) = first_not_finite(&out[start..]) {
-                return Err(plan.set.not_finite(*column, block.rows[before + index / d]));
+            for (index, row) in order.iter().enumerate() {
+                let (row, start) = (*row as usize, out.len());
+                elements.append_f32(row * d..(row + 1) * d, out);
+                // At once, while the row is in the nearest cache.
+                if first_not_finite(&out[start..]).is_some() {
+                    return Err(plan.set.not_finite(*column, block.rows[before + index]));
+                }
             }
         }
         Ok(())
