@@ -36,6 +36,10 @@ bench *sizes: setup
 bench-train *options: build
     bench/train/run {{ options }}
 
+# What every default of training is worth, one changed at a time, in half an hour of one core; --help lists the options
+bench-defaults *options: build
+    python3 bench/train/defaults.py {{ options }}
+
 # What the bundled organism's stages, concepts and features measure, in half an hour
 bench-organism: build
     bench/organism

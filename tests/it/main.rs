@@ -24,6 +24,7 @@ mod kills;
 mod memory;
 mod organism;
 mod pipeline;
+mod plan;
 mod resume;
 mod sources;
 mod stores;

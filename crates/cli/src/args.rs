@@ -39,6 +39,7 @@ pub(crate) struct GlobalArgs {
 enum Verb {
     Capture(commands::capture::CaptureArgs),
     Train(Box<commands::train::TrainArgs>),
+    Plan(commands::plan::PlanArgs),
     Evaluate(commands::evaluate::EvaluateArgs),
     Features(commands::features::FeaturesArgs),
     Show(commands::show::ShowArgs),
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Capture(args) => commands::capture::run(&args, &context),
         Verb::Train(args) => commands::train::run(&args, &context),
+        Verb::Plan(args) => commands::plan::run(&args, &context),
         Verb::Evaluate(args) => commands::evaluate::run(&args, &context),
         Verb::Features(args) => commands::features::run(&args, &context),
         Verb::Show(args) => commands::show::run(&args, &context),

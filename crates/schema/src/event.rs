@@ -38,12 +38,32 @@ pub enum Event<'a> {
         /// Figures worth showing beside the bar, as name and value.
         figures: &'a [(&'a str, f64)],
     },
+    /// `done` of the task's total are finished by several at once, which are compared.
+    Compared {
+        /// Finished so far.
+        done: u64,
+        /// Where each stands.
+        points: &'a [Compared<'a>],
+    },
     /// The task is finished.
     Finished,
     /// Something that the run decided and the user should know.
     Note(&'a str),
     /// Something that the user probably wants to change.
     Warning(&'a str),
+}
+
+/// Where one of several dictionaries in training stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compared<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Active features per row.
+    pub l0: f64,
+    /// Fraction of variance unexplained.
+    pub fvu: f64,
+    /// Whether no other has both fewer active features and a smaller error.
+    pub best: bool,
 }
 
 /// Receives the events of an engine and may ask it to stop.

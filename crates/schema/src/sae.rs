@@ -13,6 +13,10 @@ pub mod files {
     pub const TRAINING: &str = "training.json";
     /// One JSON object per logged step.
     pub const METRICS: &str = "metrics.jsonl";
+    /// The same for TensorBoard, which looks for `tfevents` in names.
+    pub const EVENTS: &str = "events.out.tfevents.untangle";
+    /// A page that shows how the training went.
+    pub const REPORT: &str = "report.html";
 }
 
 /// Names of the tensors, as SAELens writes them.

@@ -146,6 +146,11 @@ fn specified(manifest: &CaptureManifest, manifest_bytes: usize) -> Vec<Specified
     all.into_iter().map(|(name, element, shape)| Specified { name, element, shape }).collect()
 }
 
+/// Bytes that a file with this manifest takes, and at most a little less.
+pub fn planned_bytes(manifest: &CaptureManifest) -> u64 {
+    file_bytes(manifest, serde_json::to_string(manifest).map_or(0, |json| json.len()))
+}
+
 /// Bytes that a file with this manifest and its journal need: the rows, and generously everything else.
 pub(crate) fn file_bytes(manifest: &CaptureManifest, manifest_bytes: usize) -> u64 {
     const HEADERS: usize = 64 << 10;

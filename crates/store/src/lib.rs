@@ -8,6 +8,7 @@ mod checksums;
 mod element;
 mod formats;
 mod layout;
+pub use layout::planned_bytes as file_bytes;
 mod matrix;
 mod place;
 mod sys;

@@ -81,6 +81,11 @@ impl Shuffled {
         self.plan.windows == 1
     }
 
+    /// Bytes of memory that the rows take when every window has been read: one, or the one in use and the next.
+    pub fn memory_bytes(&self) -> u64 {
+        self.plan.window_bytes() * self.plan.windows.min(2) as u64
+    }
+
     /// Makes the window of row `at` of the stream current; gives the rows of the window that come before it.
     fn seek(&mut self, at: u64) -> Result<u64, StoreError> {
         let epoch = at / self.plan.rows_per_epoch;

@@ -22,6 +22,9 @@ pub struct RowBlock {
 }
 
 impl RowBlock {
+    /// Bytes that are kept of a row beside its columns.
+    pub const BYTES_ABOUT_A_ROW: u64 = 8 + 3 * 4 + 8 + 1;
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -164,6 +164,14 @@ impl Plan {
         Content { blocks: blocks.into_iter().map(range).collect(), most_rows: self.most_rows() }
     }
 
+    /// Bytes that a window takes, with the block that is read at a time.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        let columns = self.columns.iter().map(|column| &self.set.columns()[*column]);
+        let values: usize = columns.map(|column| column.d * column.dtype.size()).sum();
+        let block = self.block_rows.min(self.set.n_rows()) * values as u64;
+        self.most_rows() as u64 * (values + ROW_OVERHEAD) as u64 + block
+    }
+
     /// Rows of the largest window of any epoch, or a little more: what windows are allocated for, once.
     fn most_rows(&self) -> usize {
         let blocks = self.blocks.len().div_ceil(self.windows) as u64;

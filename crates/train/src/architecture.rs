@@ -208,6 +208,14 @@ impl Prefixes {
         Prefixes::Fixed(lengths)
     }
 
+    /// How many there are.
+    pub(crate) fn number(&self) -> usize {
+        match self {
+            Prefixes::Fixed(lengths) => lengths.len(),
+            Prefixes::Random(n) => *n,
+        }
+    }
+
     fn resolve(asked: Option<&Prefixes>, d_sae: usize) -> Result<Self, TrainError> {
         match asked {
             None => Ok(Self::usual(d_sae)),

@@ -1,5 +1,6 @@
 //! The state of a run on disk: everything that the next step depends on, in one file that appears by rename.
 
+use crate::average;
 use crate::error::TrainError;
 use crate::init::DataScale;
 use crate::run::{Run, Trained};
@@ -53,6 +54,9 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(),
             for (part, values) in [("value", &parameter.value), ("m", &parameter.m), ("v", &parameter.v)] {
                 add(&format!("{name}.{part}"), Dtype::F32, values.len(), bytemuck::cast_slice(values));
             }
+        }
+        for ((name, _), average) in state.parameters().into_iter().zip(&state.averages) {
+            add(&format!("{name}.average"), Dtype::F32, average.len(), bytemuck::cast_slice(average));
         }
         add("mean", Dtype::F32, scale.mean.len(), bytemuck::cast_slice(&scale.mean));
         add("spread", Dtype::F32, scale.spread.len(), bytemuck::cast_slice(&scale.spread));
@@ -136,6 +140,13 @@ impl Reader<'_> {
         for (name, parameter) in state.parameters_mut() {
             for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
                 self.floats(&format!("{name}.{part}"), values)?;
+            }
+        }
+        if plan.ema.is_some() {
+            average::begin(&mut state);
+            let names: Vec<_> = state.parameters().iter().map(|(name, _)| *name).collect();
+            for (name, average) in names.into_iter().zip(&mut state.averages) {
+                self.floats(&format!("{name}.average"), average)?;
             }
         }
         state.narrow_encoder(&scale.spread);

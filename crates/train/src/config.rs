@@ -1,4 +1,5 @@
 //! What the user asks of a training run, and the checked plan that follows from it and the data.
+#![doc = include_str!("defaults.md")]
 
 use crate::adam::Optimiser;
 use crate::architecture::{Architecture, Kind, PenaltyKind, Prefixes};
@@ -60,6 +61,8 @@ pub struct TrainConfig {
     pub normalise: bool,
     /// Arithmetic of the encoder product.
     pub precision: Option<Precision>,
+    /// Decay of the average of the weights that is saved in their place; none, or 0, for the weights themselves.
+    pub ema: Option<f64>,
 }
 
 impl Default for TrainConfig {
@@ -85,6 +88,7 @@ impl Default for TrainConfig {
             dead_after: None,
             normalise: true,
             precision: None,
+            ema: None,
         }
     }
 }
@@ -121,6 +125,9 @@ pub struct TrainPlan {
     pub normalise: bool,
     /// Arithmetic of the encoder product: `f32`, `bf16` or `int8`.
     pub precision: String,
+    /// Decay of the average of the weights that is saved in their place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
 }
 
 /// Without `--tokens`, the store is read as often as it takes to see this many rows, at least once.
@@ -160,6 +167,7 @@ impl TrainConfig {
                 .unwrap_or_else(|| DEAD_AFTER.min(schedule.steps * self.batch as u64 / 10).max(1)),
             normalise: self.normalise,
             precision: self.precision.unwrap_or_else(Precision::fastest).name().to_owned(),
+            ema: self.ema.filter(|decay| *decay != 0.0),
         })
     }
 
@@ -206,6 +214,12 @@ impl TrainConfig {
         }
         if self.clip_norm.is_some_and(|norm| !(norm.is_finite() && norm > 0.0)) {
             return refuse("--clip-norm", "must be a positive number".to_owned());
+        }
+        if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+            return refuse(
+                "--ema",
+                format!("{decay} is not between 0 and 1; 0.999 averages over the last thousand steps"),
+            );
         }
         if !(self.aux_coefficient.is_finite() && self.aux_coefficient >= 0.0) {
             return refuse("--aux-k", "must be zero or a positive number".to_owned());
@@ -321,6 +335,7 @@ mod tests {
         assert_eq!(setting_refused(TrainConfig { tokens: Some(999), ..config.clone() }), "--tokens");
         assert_eq!(setting_refused(TrainConfig { lr: Some(f64::NAN), ..config.clone() }), "--lr");
         assert_eq!(setting_refused(TrainConfig { dead_after: Some(0), ..config.clone() }), "--dead-after");
+        assert_eq!(setting_refused(TrainConfig { ema: Some(1.0), ..config.clone() }), "--ema");
         for width in [Width::Features(0), Width::Features(900_000_000), Width::Expansion(1e30)] {
             assert_eq!(setting_refused(TrainConfig { width, ..config.clone() }), "--d-sae");
         }

@@ -41,7 +41,7 @@ pub struct DenseGradients {
 }
 
 /// Elements of one matrix of a chunk, `[rows, d_sae]`: 32 MiB in f32.
-const CHUNK_ELEMENTS: usize = 1 << 23;
+pub(crate) const CHUNK_ELEMENTS: usize = 1 << 23;
 /// Latents whose gradients one worker takes at a time.
 const LATENT_BLOCK: usize = 64;
 

@@ -2,12 +2,14 @@
 
 use crate::arch::gated;
 use crate::architecture::Architecture;
+use crate::average;
 use crate::calibrate::{Calibration, calibrate};
 use crate::config::TrainPlan;
 use crate::error::TrainError;
 use crate::init::DataScale;
-use crate::log::Record;
+use crate::log::{self, Record};
 use crate::place::Place;
+use crate::report;
 use crate::run::{Finished, Job, Run, Trained, sample};
 use crate::state::TrainState;
 use serde::{Deserialize, Serialize};
@@ -147,26 +149,69 @@ pub(crate) fn write_all(
     observer: &dyn Observer,
 ) -> Result<Vec<Finished>, TrainError> {
     let mut finished = Vec::with_capacity(job.runs.len());
-    let runs = job.runs;
-    for ((run, trained), last) in runs.iter().zip(trained).zip(last) {
+    let (runs, mut trained, mut members) = (job.runs, trained, Vec::new());
+    trained.iter_mut().for_each(|trained| trained.state.drop_moments());
+    for ((run, mut trained), last) in runs.iter().zip(trained).zip(last) {
+        if let Some(decay) = run.plan.ema {
+            average::take(&mut trained.state, decay, &trained.scale.spread);
+        }
         let calibration = match run.plan.architecture.target_l0().filter(|_| run.plan.architecture.is_calibrated()) {
             Some(l0) => Some(thresholds(run, &trained, &calibration_rows(job, run, observer)?, l0)?),
             None => None,
         };
         let shift = calibration.map_or(0.0, |c| c.shift);
         let metadata = metadata(&run.data, &run.plan.architecture);
-        let sae = folded(&trained.state, &trained.scale, shift, metadata)?;
+        let Trained { state, scale } = trained;
+        let sae = folded(&state, &scale, shift, metadata)?;
+        drop(state);
         let calibrated_l0 = calibration.map(|c| c.l0);
-        write(&sae, run, &trained.scale, &last, calibrated_l0, &place.prepare_output(&run.name)?)?;
+        let folder = place.prepare_output(&run.name)?;
+        write(&sae, run, &scale, &last, calibrated_l0, &folder)?;
+        if job.shown.report {
+            let member = member(job, run, &sae, &place.log(&run.name))?;
+            write_text(&folder.join(files::REPORT), &report::single(&member))?;
+            members.push(member);
+        }
         finished.push(Finished { name: run.name.clone(), config: sae.config().clone(), last, calibrated_l0 });
+    }
+    if members.iter().any(|member| !member.name.is_empty()) {
+        write_text(&place.prepared(files::REPORT), &report::grid(&members))?;
     }
     Ok(finished)
 }
 
+/// Measures a finished dictionary for its report.
+fn member(job: &mut Job<'_>, run: &Run, sae: &Sae, log: &Path) -> Result<report::Member, TrainError> {
+    let mut measured = report::Measured::new(sae);
+    if let Some(held_out) = job.shown.held_out {
+        let mut failed = None;
+        held_out(run.column, &mut |rows| {
+            failed = failed.take().or_else(|| measured.add(rows).err());
+        })?;
+        failed.map_or(Ok(()), Err)?;
+    }
+    let of_training = measured.rows() == 0;
+    if of_training {
+        measured.add(&sample(job.source, FROM_TRAINING)?.swap_remove(run.column))?;
+    }
+    Ok(report::Member {
+        name: run.name.clone(),
+        plan: run.plan.clone(),
+        data: run.data.clone(),
+        records: log::read(log),
+        figures: measured.finish(of_training),
+    })
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), TrainError> {
+    Ok(durable::replace(path, text.as_bytes())?)
+}
+
+/// Rows of training that stand in where none were set aside.
+pub const FROM_TRAINING: usize = 1 << 14;
+
 /// Rows for thresholds: those set aside, else the first of training.
 fn calibration_rows(job: &mut Job<'_>, run: &Run, observer: &dyn Observer) -> Result<Vec<f32>, TrainError> {
-    /// Rows of training that are calibrated on where none were set aside.
-    const FROM_TRAINING: usize = 1 << 14;
     let rows = (job.calibration)(run.column)?;
     if !rows.is_empty() {
         return Ok(rows);
@@ -176,7 +221,7 @@ fn calibration_rows(job: &mut Job<'_>, run: &Run, observer: &dyn Observer) -> Re
 }
 
 /// The calibration of a dictionary on raw rows.
-fn thresholds(run: &Run, trained: &Trained, rows: &[f32], l0: f64) -> Result<Calibration, TrainError> {
+pub(crate) fn thresholds(run: &Run, trained: &Trained, rows: &[f32], l0: f64) -> Result<Calibration, TrainError> {
     let (state, factor) = (&trained.state, trained.scale.factor);
     let b_dec = state.b_dec.value.iter().cycle();
     let centred: Vec<f32> = rows.iter().zip(b_dec).map(|(x, b)| factor * x - b).collect();
@@ -206,6 +251,7 @@ fn write(
     let mut last_step = serde_json::to_value(last).unwrap_or_default();
     if let Some(fields) = last_step.as_object_mut() {
         fields.remove("seconds");
+        fields.remove("time");
     }
     let record = TrainingRecord {
         tool_version: TOOL_VERSION.to_owned(),

@@ -54,6 +54,11 @@ impl Place {
         self.partial.join(name).join(files::METRICS)
     }
 
+    /// The event file of a dictionary.
+    pub(crate) fn events(&self, name: &str) -> PathBuf {
+        self.partial.join(name).join(files::EVENTS)
+    }
+
     /// Removes what a run that was killed while finishing left behind.
     fn clear_remains(&self) -> Result<(), TrainError> {
         let replaced = self.replaced();
@@ -109,7 +114,16 @@ impl Place {
         fs::create_dir_all(&finished).map_err(io(&finished))?;
         let log = finished.join(files::METRICS);
         fs::copy(self.log(name), &log).map_err(io(&log))?;
+        let events = finished.join(files::EVENTS);
+        if self.events(name).exists() {
+            fs::copy(self.events(name), &events).map_err(io(&events))?;
+        }
         Ok(finished)
+    }
+
+    /// A file of the output that is being prepared.
+    pub(crate) fn prepared(&self, file: &str) -> PathBuf {
+        self.partial.join(FINISHED).join(file)
     }
 
     /// Gives the output its name, then removes what only a continuation needs. A finished dictionary that is replaced goes

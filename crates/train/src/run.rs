@@ -3,6 +3,7 @@
 //! A run has one dictionary or many. All see the same batches, each has a state of its own, and none knows of the others,
 //! so every result is that of its own single run, to the bit.
 
+use crate::average;
 use crate::checkpoint;
 use crate::config::{TrainPlan, check_memory_of, refuse};
 use crate::error::TrainError;
@@ -10,6 +11,7 @@ use crate::feed::Feed;
 use crate::finish::{self, DataProvenance};
 use crate::init::{Centre, DataScale, geometric_median, initial};
 use crate::log::{Log, Record};
+use crate::pareto;
 use crate::place::Place;
 use crate::state::TrainState;
 use crate::step::{StepReport, StepSettings, Workspace, step};
@@ -18,6 +20,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use untangle_schema::event::Compared;
 use untangle_schema::{Event, Observer, SaeConfig, Unit};
 use untangle_store::{RowBlock, RowSource, StoreError};
 
@@ -49,6 +52,22 @@ pub struct Job<'a> {
     pub force: bool,
     /// Steps between checkpoints; none for one every two minutes.
     pub checkpoint_every: Option<u64>,
+    /// What is written for people to look at.
+    pub shown: Shown<'a>,
+}
+
+/// Calls its second argument with blocks of rows of a column, `[n, d_in]` each.
+pub type ReadRows<'a> = dyn Fn(usize, &mut dyn FnMut(&[f32])) -> Result<(), StoreError> + 'a;
+
+/// What is written for people to look at. None of it changes a result.
+#[derive(Clone, Copy, Default)]
+pub struct Shown<'a> {
+    /// Whether logged steps are also written as an event file of TensorBoard.
+    pub tensorboard: bool,
+    /// Whether a report is written.
+    pub report: bool,
+    /// Rows that training did not read, for the figures of the report; none for rows of training.
+    pub held_out: Option<&'a ReadRows<'a>>,
 }
 
 /// A finished dictionary.
@@ -73,9 +92,9 @@ pub(crate) struct Trained {
 /// Time between checkpoints where no number of steps is given. When checkpoints are written does not change the result.
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(120);
 /// Records of a run in `metrics.jsonl`.
-const RECORDS: u64 = 500;
+pub(crate) const RECORDS: u64 = 500;
 /// Rows from which scale and mean are taken.
-const SAMPLE_ROWS: usize = 1 << 16;
+pub(crate) const SAMPLE_ROWS: usize = 1 << 16;
 
 /// Trains, or continues what an interrupted run of the same plans left.
 ///
@@ -89,8 +108,9 @@ pub fn train(mut job: Job<'_>, observer: &dyn Observer) -> Result<Vec<Finished>,
         Some(restored) => restored,
         None => begin(job.runs, job.source)?,
     };
-    let last = Steps { job_runs: job.runs, place: &place, checkpoint_every: job.checkpoint_every, observer }
-        .run(job.source, &mut trained)?;
+    let (job_runs, checkpoint_every, tensorboard) = (job.runs, job.checkpoint_every, job.shown.tensorboard);
+    let last =
+        Steps { job_runs, place: &place, checkpoint_every, tensorboard, observer }.run(job.source, &mut trained)?;
     let finished = finish::write_all(&mut job, trained, last, &place, observer)?;
     place.finish(job.force)?;
     observer.event(Event::Finished);
@@ -122,6 +142,11 @@ fn check(job: &Job<'_>) -> Result<(), TrainError> {
 /// The first states: scale and mean of the first rows that the plan serves, which are in random order.
 fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, TrainError> {
     let sample = sample(source, SAMPLE_ROWS)?;
+    Ok(begin_from(runs, &sample))
+}
+
+/// The first states from a sample of rows of every column.
+pub(crate) fn begin_from(runs: &[Run], sample: &[Vec<f32>]) -> Vec<Trained> {
     let start = |run: &Run| {
         let plan = &run.plan;
         let scale = DataScale::of(&sample[run.column], plan.d_in, plan.normalise);
@@ -132,9 +157,12 @@ fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, Train
         let (optimiser, precision) = (plan.optimiser, plan.precision());
         let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, optimiser, plan.seed, &centre, precision);
         state.narrow_encoder(&scale.spread);
+        if plan.ema.is_some() {
+            average::begin(&mut state);
+        }
         Trained { state, scale }
     };
-    Ok(runs.iter().map(start).collect())
+    runs.iter().map(start).collect()
 }
 
 /// The first rows that the source serves, by column.
@@ -153,13 +181,15 @@ struct Steps<'a> {
     job_runs: &'a [Run],
     place: &'a Place,
     checkpoint_every: Option<u64>,
+    tensorboard: bool,
     observer: &'a dyn Observer,
 }
 
 impl Steps<'_> {
     fn run(&self, source: &mut dyn RowSource, trained: &mut [Trained]) -> Result<Vec<Record>, TrainError> {
         let (steps, done) = (self.job_runs[0].plan.schedule.steps, trained[0].state.step);
-        let open = |run: &Run| Log::open(&self.place.log(&run.name), done);
+        let events = |run: &Run| self.tensorboard.then(|| self.place.events(&run.name));
+        let open = |run: &Run| Log::open(&self.place.log(&run.name), events(run).as_deref(), done);
         let mut logs = self.job_runs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let (began, mut saved) = (Instant::now(), Instant::now());
         let workspaces = Mutex::new(Vec::new());
@@ -175,12 +205,11 @@ impl Steps<'_> {
             self.observer.event(Event::Started { task: "train", unit: Unit::Steps, done, total: steps });
             while let Some(block) = first.take().or_else(|| feed.next()) {
                 if let Err(StoreError::Interrupted) = block {
-                    logs.iter_mut().try_for_each(Log::flush)?;
                     checkpoint::save(self.job_runs, trained, &self.place.checkpoint())?;
                     return Err(TrainError::Interrupted { step: trained[0].state.step });
                 }
                 let block = block?;
-                let reports = self.step_all(&block, trained, &workspaces)?;
+                let reports = step_all(self.job_runs, &block, trained, &workspaces)?;
                 feed.recycle(block);
                 let (done, seconds) = (trained[0].state.step, began.elapsed().as_secs_f64());
                 for (at, report) in reports.iter().enumerate() {
@@ -196,7 +225,6 @@ impl Steps<'_> {
                     .map_or(saved.elapsed() >= CHECKPOINT_PERIOD, |every| done.is_multiple_of(every.max(1)));
                 let interrupted = self.observer.interrupted() && done < steps;
                 if (due || interrupted) && done < steps {
-                    logs.iter_mut().try_for_each(Log::flush)?;
                     checkpoint::save(self.job_runs, trained, &self.place.checkpoint())?;
                     saved = Instant::now();
                 }
@@ -204,33 +232,8 @@ impl Steps<'_> {
                     return Err(TrainError::Interrupted { step: done });
                 }
             }
-            logs.iter_mut().try_for_each(Log::flush)?;
             Ok(last)
         })
-    }
-
-    /// One step of every dictionary. They run side by side, so that what one does alone overlaps with another's work; as
-    /// every sum has a fixed order, that changes no bit. All of it runs inside the pool, also what a pool's user would do
-    /// on his own thread because there is a single piece of it: libtorch's products round differently there.
-    fn step_all(
-        &self,
-        block: &RowBlock,
-        trained: &mut [Trained],
-        workspaces: &Mutex<Vec<Workspace>>,
-    ) -> Result<Vec<StepReport>, TrainError> {
-        let idle = || workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = |(Trained { state, scale }, run): (&mut Trained, &Run)| {
-            let mut workspace = idle().pop().unwrap_or_default();
-            let lr = run.plan.schedule.at(state.step);
-            let settings = settings(&run.plan, scale);
-            let report = step(state, &block.columns[run.column], lr, &settings, &mut workspace)?;
-            idle().push(workspace);
-            match (report.loss + report.penalty + report.grad_norm).is_finite() {
-                true => Ok(report),
-                false => Err(TrainError::Diverged { name: run.name.clone(), step: state.step - 1, lr }),
-            }
-        };
-        rayon::scope(|_| trained.par_iter_mut().zip(self.job_runs).map(one).collect())
     }
 
     /// Figures beside the bar: those of the only dictionary, or the Pareto front of many.
@@ -239,13 +242,44 @@ impl Steps<'_> {
             let figures = [("fvu", only.fvu), ("l0", only.l0), ("dead", only.dead as f64)];
             return self.observer.event(Event::Advanced { done, figures: &figures });
         }
-        let front = pareto_front(last);
-        let names: Vec<String> =
-            front.iter().map(|&at| format!("{} (l0 {:.1}) fvu", self.job_runs[at].name, last[at].l0)).collect();
-        let figures: Vec<(&str, f64)> =
-            names.iter().zip(&front).map(|(name, &at)| (name.as_str(), last[at].fvu)).collect();
-        self.observer.event(Event::Advanced { done, figures: &figures });
+        let front = pareto::front(&last.iter().map(|record| (record.l0, record.fvu)).collect::<Vec<_>>());
+        let points: Vec<Compared<'_>> = (self.job_runs.iter().zip(last).enumerate())
+            .map(|(at, (run, record))| Compared {
+                name: &run.name,
+                l0: record.l0,
+                fvu: record.fvu,
+                best: front.contains(&at),
+            })
+            .collect();
+        self.observer.event(Event::Compared { done, points: &points });
     }
+}
+
+/// One step of every dictionary. They run side by side, so that what one does alone overlaps with another's work; as every
+/// sum has a fixed order, that changes no bit. All of it runs inside the pool, also what a pool's user would do on his own
+/// thread because there is a single piece of it: libtorch's products round differently there.
+pub(crate) fn step_all(
+    runs: &[Run],
+    block: &RowBlock,
+    trained: &mut [Trained],
+    workspaces: &Mutex<Vec<Workspace>>,
+) -> Result<Vec<StepReport>, TrainError> {
+    let idle = || workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+    let one = |(Trained { state, scale }, run): (&mut Trained, &Run)| {
+        let mut workspace = idle().pop().unwrap_or_default();
+        let lr = run.plan.schedule.at(state.step);
+        let settings = settings(&run.plan, scale);
+        let report = step(state, &block.columns[run.column], lr, &settings, &mut workspace)?;
+        if let Some(decay) = run.plan.ema {
+            average::follow(state, decay);
+        }
+        idle().push(workspace);
+        match (report.loss + report.penalty + report.grad_norm).is_finite() {
+            true => Ok(report),
+            false => Err(TrainError::Diverged { name: run.name.clone(), step: state.step - 1, lr }),
+        }
+    };
+    rayon::scope(|_| trained.par_iter_mut().zip(runs).map(one).collect())
 }
 
 /// What does not change from step to step.
@@ -255,33 +289,5 @@ fn settings(plan: &TrainPlan, scale: &DataScale) -> StepSettings {
         clip_norm: plan.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
         aux_coefficient: plan.aux_coefficient as f32,
         dead_after: plan.dead_after,
-    }
-}
-
-/// Dictionaries than which no other has both fewer active features and a smaller error, by active features.
-fn pareto_front(last: &[Record]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..last.len()).collect();
-    order.sort_by(|&a, &b| last[a].l0.total_cmp(&last[b].l0).then(last[a].fvu.total_cmp(&last[b].fvu)));
-    let mut best = f64::INFINITY;
-    order.retain(|&at| {
-        let better = last[at].fvu < best;
-        best = best.min(last[at].fvu);
-        better
-    });
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_front_holds_what_no_other_beats() {
-        let record = |l0: f64, fvu: f64| {
-            let report = StepReport { loss: fvu, l0, ..StepReport::default() };
-            Record::new(1, 1, &report, 1.0, 0.0, 0.0)
-        };
-        let records = [record(32.0, 0.1), record(8.0, 0.3), record(16.0, 0.35), record(16.0, 0.2), record(40.0, 0.1)];
-        assert_eq!(pareto_front(&records), [1, 3, 0]);
     }
 }

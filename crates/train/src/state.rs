@@ -68,6 +68,8 @@ pub struct TrainState {
     pub tokens: u64,
     /// What the architecture carries from step to step.
     pub carried: Carried,
+    /// Running averages of the parameters, in their order; empty where none are kept ([`crate::average`]).
+    pub(crate) averages: Vec<Buffer<f32>>,
 }
 
 /// Numbers that an architecture carries from step to step.
@@ -129,6 +131,7 @@ impl TrainState {
             step: 0,
             tokens: 0,
             carried,
+            averages: Vec::new(),
         }
     }
 
@@ -157,6 +160,13 @@ impl TrainState {
     pub fn dead(&self, dead_after: u64) -> Vec<u32> {
         let silent = |fired_at: u64| self.tokens - fired_at >= dead_after;
         (0u32..).zip(&self.fired_at).filter(|&(_, &at)| silent(at)).map(|(i, _)| i).collect()
+    }
+
+    /// Gives the memory of the moments back, when no step is to come.
+    pub(crate) fn drop_moments(&mut self) {
+        for (_, parameter) in self.parameters_mut() {
+            (parameter.m, parameter.v) = (Buffer::zeros(0), Buffer::zeros(0));
+        }
     }
 
     /// The parameters with the names of their tensors, in the order of the checkpoint.

@@ -275,7 +275,7 @@ impl Block<'_> {
 }
 
 #[inline(always)]
-fn normalise(row: &mut [f32]) {
+pub(crate) fn normalise(row: &mut [f32]) {
     let inverse = 1.0 / dot(row, row).sqrt().max(f32::MIN_POSITIVE);
     row.iter_mut().for_each(|w| *w *= inverse);
 }

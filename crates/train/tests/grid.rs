@@ -10,8 +10,8 @@ use untangle_sae::{Codes, Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource};
 use untangle_train::{
-    Centre, DataProvenance, Finished, Job, Kind, Optimiser, Prefixes, Run, TrainConfig, TrainError, TrainingRecord,
-    Width, train,
+    Centre, DataProvenance, Finished, Job, Kind, Optimiser, Prefixes, Run, Shown, TrainConfig, TrainError,
+    TrainingRecord, Width, train,
 };
 
 const D_IN: usize = 24;
@@ -106,6 +106,7 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
         out,
         force: false,
         checkpoint_every: Some(7),
+        shown: Shown::default(),
     };
     train(job, observer)
 }
@@ -135,7 +136,7 @@ struct StopAfter(AtomicU64);
 
 impl Observer for StopAfter {
     fn event(&self, event: Event<'_>) {
-        if matches!(event, Event::Advanced { .. }) {
+        if matches!(event, Event::Advanced { .. } | Event::Compared { .. }) {
             self.0.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use untangle_sae::{Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource};
-use untangle_train::{DataProvenance, Job, Run, TrainConfig, TrainError, TrainPlan, Width, train};
+use untangle_train::{DataProvenance, Job, Run, Shown, TrainConfig, TrainError, TrainPlan, Width, train};
 
 const D_IN: usize = 32;
 const FEATURES: usize = 64;
@@ -98,6 +98,7 @@ fn run_with(
         out,
         force,
         checkpoint_every: Some(7),
+        shown: Shown::default(),
     };
     train(job, observer)?;
     Ok(Sae::load(out)?)

@@ -22,7 +22,7 @@ use crate::run::{compare, count_padding, is_hopeless};
 use deal::{Epoch, WindowId};
 use producer::{Producer, Waited};
 use std::sync::Arc;
-use text::LiveText;
+use text::{LiveText, ROW_OVERHEAD};
 use untangle_model::LanguageModel;
 use untangle_schema::{CaptureManifest, Classify, Event, Observer, Unit};
 use untangle_store::{Partial, RowBlock, RowSource, StoreError};
@@ -93,6 +93,12 @@ impl<'a> LiveRows<'a> {
     /// Whether the order is an exact permutation of all training rows, because they fit into memory.
     pub fn is_exact(&self) -> bool {
         self.text.deal.windows == 1
+    }
+
+    /// Bytes of memory that rows take where `memory_bytes` of them may be shuffled together: all, or two windows.
+    pub fn window_bytes(&self, memory_bytes: u64) -> u64 {
+        let row = self.text.widths.iter().sum::<usize>() * size_of::<f32>() + ROW_OVERHEAD;
+        (self.text.deal.rows_per_epoch * row as u64).min(memory_bytes)
     }
 
     /// What the model's arithmetic cost, where that was measured.

@@ -32,7 +32,7 @@ pub struct LiveConfig {
 }
 
 /// Bytes that a row takes in a window, beside its activations: its number, what is known about it, its place.
-const ROW_OVERHEAD: usize = 8 + 3 * 4 + 8 + 1 + 4;
+pub(super) const ROW_OVERHEAD: usize = 8 + 3 * 4 + 8 + 1 + 4;
 /// Rows counted at a time.
 const COUNTED_ROWS: u64 = 1 << 18;
 

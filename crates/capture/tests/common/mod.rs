@@ -103,6 +103,7 @@ impl Observer for Recording {
         let line = match event {
             Event::Started { task, unit, done, total } => format!("{task} {unit:?} {done} of {total}"),
             Event::Advanced { done, figures } => format!("{done} {}", figures[0].0),
+            Event::Compared { done, points } => format!("{done} of {}", points.len()),
             Event::Finished => "finished".to_owned(),
             Event::Note(text) => format!("note: {text}"),
             Event::Warning(text) => format!("warning: {text}"),

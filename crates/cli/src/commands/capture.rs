@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture_compared};
 use untangle_model::LanguageModel;
 use untangle_schema::{CaptureManifest, HookPoint, ShardId, Site, StoreDtype};
@@ -91,6 +91,28 @@ impl From<StoreType> for StoreDtype {
 const WORLD_TOKENS: u64 = 1_000_000;
 
 pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
+    let captured = with_plan(args, None, context, |plan, model, reference, text| {
+        context.progress.note(&describe(&plan.settings(text.corpus())));
+        Ok(capture_compared(&plan, &model, reference, text.corpus(), &context.progress)?)
+    })?;
+    let manifest = &captured.manifest;
+    context.output.result(
+        &json!({ "store": captured.path, "manifest": manifest, "rounding": captured.rounding, "padding": captured.padding }),
+        |out| {
+            let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
+            let (rows, documents) = (manifest.n_rows, manifest.n_documents);
+            writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
+        },
+    )
+}
+
+/// Checks what is asked for, loads model and text, and does `work` with them; `out` takes the place of the output.
+pub(super) fn with_plan<T>(
+    args: &CaptureArgs,
+    out: Option<&Path>,
+    context: &Context,
+    work: impl FnOnce(CapturePlan, LanguageModel, Option<LanguageModel>, &Text) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
     args.hook.iter().filter(|name| !is_pattern(name)).try_for_each(|name| parse_hook(name).map(|_| ()))?;
     NamedModel::find(&args.model)?;
@@ -107,19 +129,29 @@ pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         shard: args.shard,
         compress: args.compress,
         force: args.force,
-        ..CaptureConfig::new(hooks, args.out.clone())
+        threads: Some(context.threads),
+        ..CaptureConfig::new(hooks, out.unwrap_or(&args.out).to_owned())
     };
     let text = Text::find(&args.text, &args.reading, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
-    let captured = capture_text(&config, text.corpus(), &model, reference, context)?;
-    let manifest = &captured.manifest;
-    context.output.result(
-        &json!({ "store": captured.path, "manifest": manifest, "rounding": captured.rounding, "padding": captured.padding }),
-        |out| {
-            let hooks: Vec<_> = manifest.hooks.iter().map(|hook| format!("{} [{}]", hook.hook, hook.d_in)).collect();
-            let (rows, documents) = (manifest.n_rows, manifest.n_documents);
-            writeln!(out, "{}: {rows} tokens of {documents} documents, {}", captured.path.display(), hooks.join(", "))
-        },
-    )
+    let plan = CapturePlan::new(&config, &model)?;
+    work(plan, model, reference, &text)
+}
+
+impl CaptureArgs {
+    /// Store to write.
+    pub(super) fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Element type of the stored activations.
+    pub(super) fn store_dtype(&self) -> StoreDtype {
+        self.store.into()
+    }
+
+    /// Whether the store is compressed in the end.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compress
+    }
 }
 
 fn is_pattern(name: &str) -> bool {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
 use untangle_schema::StoreDtype;
 use untangle_store::RowSource;
-use untangle_train::{DataProvenance, Finished, Job, Run, TrainError, train};
+use untangle_train::{DataProvenance, Finished, Job, Run, Shown, TrainError, train};
 
 /// A model and a text in place of a store.
 #[derive(Debug, Args)]
@@ -56,15 +56,51 @@ const WORLD_TOKENS: u64 = 1_000_000;
 
 /// Trains on what `model` gives at the hook point that is asked for, or goes on where such a run stopped.
 pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<(Run, Finished)> {
+    if args.out.exists() && !args.force {
+        return Err(TrainError::Exists { path: args.out.clone() }.into());
+    }
+    let place = LivePlace { token_ids: &beside(&args.out), memory_bytes: args.shuffle_bytes() };
+    with_live_rows(args, model, &place, context, |mut rows, run| {
+        let runs = [run];
+        let job = Job {
+            runs: &runs,
+            source: &mut rows,
+            // The model would have to read them again: thresholds are calibrated on rows of training.
+            calibration: &|_| Ok(Vec::new()),
+            out: &args.out,
+            force: args.force,
+            checkpoint_every: args.checkpoint_every(),
+            shown: Shown { tensorboard: args.tensorboard, report: args.report(), held_out: None },
+        };
+        let finished = train(job, &context.progress)?.remove(0); // one for the only run
+        rows.finish()?;
+        let [run] = runs;
+        Ok((run, finished))
+    })
+}
+
+/// What a live run needs beside its arguments.
+pub(super) struct LivePlace<'a> {
+    /// The name beside which the token ids lie.
+    pub(super) token_ids: &'a Path,
+    /// Memory in which rows are shuffled.
+    pub(super) memory_bytes: u64,
+}
+
+/// Does `work` with the rows of a model that reads text, and with the run that is asked for.
+pub(super) fn with_live_rows<T>(
+    args: &TrainArgs,
+    model: &Path,
+    place: &LivePlace<'_>,
+    context: &Context,
+    work: impl FnOnce(LiveRows<'_>, Run) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let live = &args.live;
     // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
     let hook = args.hook.as_deref().ok_or_else(|| Complaint::usage("--model needs --hook"))?;
     let hook = parse_hook(hook)?;
     NamedModel::find(model)?;
     Text::check(&live.text)?;
-    if args.out.exists() && !args.force {
-        return Err(TrainError::Exists { path: args.out.clone() }.into());
-    }
     let (dtype, device) = (live.model_dtype, args.machine.device);
     let compute = ComputeArgs { dtype, device, revision: live.revision.clone() };
     let (model, reference) = load_model_and_reference(model, &compute, context)?;
@@ -79,7 +115,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
         bos: live.bos.into(),
         threads: Some(context.threads),
         force: args.force,
-        ..CaptureConfig::new(vec![hook], beside(&args.out))
+        ..CaptureConfig::new(vec![hook], place.token_ids.to_owned())
     };
     let plan = CapturePlan::new(&config, &model)?;
     // Settings that contradict each other are refused before the text is read.
@@ -89,29 +125,17 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     let order = LiveConfig {
         seed: args.order_seed(),
         batch_rows: request.batch,
-        memory_bytes: usize::try_from(args.shuffle_bytes()).unwrap_or(usize::MAX),
+        memory_bytes: usize::try_from(place.memory_bytes).unwrap_or(usize::MAX),
         keep_special: args.keep_special,
         keep_outliers: args.keep_outliers,
         held_out: args.held_out(),
     };
-    let mut rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
+    let rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
     let data = provenance(args, &rows, &hook.to_string())?;
     let plan = request.plan(rows.widths()[0], rows.rows_per_epoch())?;
-    let runs = [Run { name: String::new(), column: 0, plan, data }];
-    describe(&runs, rows.rows_per_epoch(), rows.is_exact(), context);
-    let job = Job {
-        runs: &runs,
-        source: &mut rows,
-        // The model would have to read them again: thresholds are calibrated on rows of training.
-        calibration: &|_| Ok(Vec::new()),
-        out: &args.out,
-        force: args.force,
-        checkpoint_every: args.checkpoint_every(),
-    };
-    let finished = train(job, &context.progress)?.remove(0); // one for the only run
-    rows.finish()?;
-    let [run] = runs;
-    Ok((run, finished))
+    let run = Run { name: String::new(), column: 0, plan, data };
+    describe(std::slice::from_ref(&run), rows.rows_per_epoch(), rows.is_exact(), context);
+    work(rows, run)
 }
 
 /// The name beside which the token ids of the text lie while the run is unfinished.

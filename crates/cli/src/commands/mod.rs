@@ -14,6 +14,7 @@ pub(crate) mod inspect;
 mod inspect_store;
 mod live;
 pub(crate) mod organism;
+pub(crate) mod plan;
 pub(crate) mod search;
 pub(crate) mod show;
 pub(crate) mod steer;

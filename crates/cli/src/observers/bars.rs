@@ -1,17 +1,23 @@
 //! Progress as bars on a terminal.
 
+use super::front;
 use super::rate::{Rate, figures_text};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 use untangle_schema::Event;
 
 const TEMPLATE: &str = "{prefix:>9} {bar:32} {percent:>3}%  {msg}";
 
-/// One bar for the running task; notes and warnings are printed above it.
+/// The plot of a grid is drawn anew at most this often.
+const PLOTTED_EVERY: Duration = Duration::from_millis(500);
+
+/// One bar for the running task; notes and warnings are printed above it, the plot of a grid below.
 #[derive(Debug, Default)]
 pub(super) struct Bars {
     running: Mutex<Option<(ProgressBar, Rate)>>,
+    plotted: Mutex<Option<Instant>>,
 }
 
 impl Bars {
@@ -26,6 +32,17 @@ impl Bars {
                 if let Some((bar, rate)) = running.as_ref() {
                     bar.set_position(done);
                     bar.set_message(format!("{}  {}", rate.describe(done), figures_text(figures)));
+                }
+            }
+            Event::Compared { done, points } => {
+                let mut plotted = self.plotted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let due = plotted.is_none_or(|at| at.elapsed() >= PLOTTED_EVERY);
+                if let Some((bar, rate)) = running.as_ref() {
+                    bar.set_position(done);
+                    if due {
+                        bar.set_message(format!("{}{}", rate.describe(done), front::plot(points)));
+                        *plotted = Some(Instant::now());
+                    }
                 }
             }
             Event::Finished => {

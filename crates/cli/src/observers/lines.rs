@@ -1,5 +1,6 @@
 //! Progress as plain lines, for logs and pipes.
 
+use super::front;
 use super::rate::{Rate, figures_text};
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -40,6 +41,15 @@ impl Lines {
                 if running.last_line.elapsed() >= EVERY {
                     running.last_line = Instant::now();
                     write_line(&running.line(done, figures));
+                }
+            }
+            Event::Compared { done, points } => {
+                let Some(running) = running.as_mut() else { return };
+                running.done = done;
+                if running.last_line.elapsed() >= EVERY {
+                    running.last_line = Instant::now();
+                    write_line(&running.line(done, &[]));
+                    write_line(&format!("{}: {}", running.task, front::line(points)));
                 }
             }
             Event::Finished => {

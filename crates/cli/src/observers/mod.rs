@@ -1,6 +1,7 @@
 //! Which observer shows the progress of a run, and how a signal reaches the engine.
 
 mod bars;
+mod front;
 mod lines;
 mod rate;
 mod signals;

@@ -71,6 +71,7 @@ impl Observer for Listener {
                 *self.done.lock().unwrap() = done;
                 return;
             }
+            Event::Compared { .. } => return,
             Event::Finished => format!("finished at {}", self.done.lock().unwrap()),
             Event::Note(text) => format!("note: {text}"),
             Event::Warning(text) => format!("warning: {text}"),

@@ -35,7 +35,7 @@ use untangle_sae::kernels::encode::TILE_ROWS;
 
 /// With more entries per row than this part of all latents, dense products are faster: each entry costs about as much as
 /// twenty latents of four products do.
-const DENSE_ABOVE: f64 = 1.0 / 20.0;
+pub(crate) const DENSE_ABOVE: f64 = 1.0 / 20.0;
 
 /// Whether the next step is done densely: where the last batch had many entries.
 pub(crate) fn is_dense(state: &TrainState) -> bool {

@@ -134,6 +134,8 @@ impl<'a> Demo<'a> {
             out: &self.paths.sae,
             force: self.anew,
             checkpoint_every: None,
+            tensorboard: false,
+            report: true,
         };
         train_dictionaries(&request, self.context)?;
         self.anew = true;

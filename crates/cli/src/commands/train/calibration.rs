@@ -8,7 +8,7 @@ use untangle_schema::capture::row_flags;
 use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, Scan, Split, StoreError};
 
 /// More rows than this change a threshold less than the choice of documents does.
-const MOST_ROWS: usize = 1 << 15;
+pub(super) const MOST_ROWS: usize = 1 << 15;
 /// Rows read at a time.
 const BLOCK_ROWS: usize = 4096;
 
@@ -22,29 +22,84 @@ pub(super) fn widened(held_out: &HeldOut, fraction: f64, n_rows: u64) -> HeldOut
     }
 }
 
-/// The rows between two rules, of which the store has `column`.
-pub(super) struct Between<'a> {
+/// The rows that judge a result, and what counts among them.
+pub(super) struct Judged<'a> {
     pub(super) store: &'a Arc<ActivationSet>,
     /// What judges.
-    pub(super) inner: &'a HeldOut,
-    /// What training leaves out.
-    pub(super) outer: &'a HeldOut,
+    pub(super) held_out: &'a HeldOut,
     /// Whether rows of special tokens count.
     pub(super) keep_special: bool,
     /// Whether rows with an outlier's norm count.
     pub(super) keep_outliers: bool,
 }
 
+impl Judged<'_> {
+    /// Visits blocks of at most [`MOST_ROWS`] of them, evenly spread, `[n, d]`; none where nothing is held out.
+    pub(super) fn each_sampled(&self, column: usize, visit: &mut dyn FnMut(&[f32])) -> Result<(), StoreError> {
+        if *self.held_out == HeldOut::None {
+            return Ok(());
+        }
+        let mut count = 0usize;
+        self.each(self.held_out, &[], |_, _| count += 1)?;
+        let stride = count.div_ceil(MOST_ROWS).max(1);
+        let d = self.store.columns()[column].d;
+        let (mut at, mut rows) = (0usize, Vec::with_capacity(BLOCK_ROWS * d));
+        self.each(self.held_out, &[column], |block, row| {
+            if at.is_multiple_of(stride) {
+                rows.extend_from_slice(&block.columns[0][row * d..(row + 1) * d]);
+            }
+            at += 1;
+            if rows.len() == BLOCK_ROWS * d {
+                visit(&rows);
+                rows.clear();
+            }
+        })?;
+        if !rows.is_empty() {
+            visit(&rows);
+        }
+        Ok(())
+    }
+
+    /// Visits the rows that `rule` holds out and that count.
+    fn each(
+        &self,
+        rule: &HeldOut,
+        columns: &[usize],
+        mut visit: impl FnMut(&RowBlock, usize),
+    ) -> Result<(), StoreError> {
+        let mut scan = Scan::new(Arc::clone(self.store), rule, Part::HeldOut, columns, BLOCK_ROWS)?;
+        let mut block = RowBlock::default();
+        while scan.next_block(&mut block)? {
+            for row in 0..block.len() {
+                let is = |flag: u8| block.flags[row] & flag != 0;
+                let left_out =
+                    is(row_flags::ANY_SPECIAL) && !self.keep_special || is(row_flags::OUTLIER) && !self.keep_outliers;
+                if !left_out {
+                    visit(&block, row);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows that training leaves out and that do not judge.
+pub(super) struct Between<'a> {
+    pub(super) judged: &'a Judged<'a>,
+    /// What training leaves out.
+    pub(super) outer: &'a HeldOut,
+}
+
 impl Between<'_> {
     /// At most [`MOST_ROWS`] of them, evenly spread, `[n, d]`.
     pub(super) fn rows(&self, column: usize) -> Result<Vec<f32>, StoreError> {
-        if self.inner == self.outer {
+        if self.judged.held_out == self.outer {
             return Ok(Vec::new());
         }
         let mut count = 0usize;
         self.each(&[], |_, _| count += 1)?;
         let stride = count.div_ceil(MOST_ROWS).max(1);
-        let d = self.store.columns()[column].d;
+        let d = self.judged.store.columns()[column].d;
         let (mut at, mut rows) = (0usize, Vec::with_capacity(count.div_ceil(stride) * d));
         self.each(&[column], |block, row| {
             if at.is_multiple_of(stride) {
@@ -56,19 +111,11 @@ impl Between<'_> {
     }
 
     fn each(&self, columns: &[usize], mut visit: impl FnMut(&RowBlock, usize)) -> Result<(), StoreError> {
-        let judges = Split::new(self.inner, self.store)?;
-        let mut scan = Scan::new(Arc::clone(self.store), self.outer, Part::HeldOut, columns, BLOCK_ROWS)?;
-        let mut block = RowBlock::default();
-        while scan.next_block(&mut block)? {
-            for row in 0..block.len() {
-                let is = |flag: u8| block.flags[row] & flag != 0;
-                let left_out =
-                    is(row_flags::ANY_SPECIAL) && !self.keep_special || is(row_flags::OUTLIER) && !self.keep_outliers;
-                if !left_out && !judges.is_held_out(block.rows[row], block.documents[row]) {
-                    visit(&block, row);
-                }
+        let judges = Split::new(self.judged.held_out, self.judged.store)?;
+        self.judged.each(self.outer, columns, |block, row| {
+            if !judges.is_held_out(block.rows[row], block.documents[row]) {
+                visit(block, row);
             }
-        }
-        Ok(())
+        })
     }
 }

@@ -16,7 +16,7 @@ use untangle_sae::Precision;
 use untangle_store::HeldOut;
 use untangle_train::{Centre, Finished, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width};
 
-pub(crate) use request::{Asked, Calibration, Request, SHUFFLE_BYTES, describe, train_dictionaries};
+pub(crate) use request::{Asked, Calibration, Prepared, Request, SHUFFLE_BYTES, describe, prepare, train_dictionaries};
 
 /// Train sparse autoencoders on stored activations, or on a model's while it reads; SAELens loads the results
 #[derive(Debug, Args)]
@@ -86,6 +86,12 @@ pub(crate) struct TrainArgs {
     /// Train on rows whose norm is an outlier (ten times the median and more: attention sinks) too
     #[arg(long)]
     pub(super) keep_outliers: bool,
+    /// Also write the logged steps as event files of TensorBoard
+    #[arg(long)]
+    pub(super) tensorboard: bool,
+    /// Write no report.html
+    #[arg(long)]
+    no_report: bool,
     /// Replace a finished dictionary, and discard an unfinished run of other settings
     #[arg(long)]
     pub(super) force: bool,
@@ -125,6 +131,10 @@ struct OptimiserArgs {
     /// Tokens of silence after which a feature counts as dead [default: ten million, or a tenth of a shorter run]
     #[arg(long, value_name = "TOKENS")]
     dead_after: Option<u64>,
+    /// Save an average of the weights over the last steps in their place, which is updated as E = DECAY E + (1 - DECAY) W at
+    /// every step; 0 turns it off
+    #[arg(long, value_name = "DECAY")]
+    ema: Option<f64>,
     /// Train on the rows as they are, not scaled to a mean norm of sqrt(width)
     #[arg(long)]
     no_normalise: bool,
@@ -205,25 +215,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
         context.progress.warning("using the CPU: training has no CUDA form in this version");
     }
-    let store = open_store(&args.store)?;
-    let config = args.config();
-    let asked = match &args.grid {
-        Some(path) => grid::read(path, &config, args.hook.as_deref(), &store)?,
-        None => vec![Asked { name: String::new(), column: choose_column(&store, args.hook.as_deref())?, config }],
-    };
-    let request = Request {
-        store,
-        asked,
-        order_seed: args.order_seed(),
-        held_out: args.held_out(),
-        calibration: args.calibration,
-        keep_special: args.keep_special,
-        keep_outliers: args.keep_outliers,
-        shuffle_bytes: args.shuffle_bytes(),
-        out: &args.out,
-        force: args.force,
-        checkpoint_every: args.machine.checkpoint_every,
-    };
+    let request = args.request()?;
     let results = train_dictionaries(&request, context)?;
     match (&args.grid, &results[..]) {
         (None, [(run, finished)]) => show_one(args, run, finished, context),
@@ -266,6 +258,35 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
 }
 
 impl TrainArgs {
+    /// What is asked of a store.
+    pub(super) fn request(&self) -> anyhow::Result<Request<'_>> {
+        let (store, config) = (open_store(&self.store)?, self.config());
+        let asked = match &self.grid {
+            Some(path) => grid::read(path, &config, self.hook.as_deref(), &store)?,
+            None => vec![Asked { name: String::new(), column: choose_column(&store, self.hook.as_deref())?, config }],
+        };
+        Ok(Request {
+            store,
+            asked,
+            order_seed: self.order_seed(),
+            held_out: self.held_out(),
+            calibration: self.calibration,
+            keep_special: self.keep_special,
+            keep_outliers: self.keep_outliers,
+            shuffle_bytes: self.shuffle_bytes(),
+            out: &self.out,
+            force: self.force,
+            checkpoint_every: self.machine.checkpoint_every,
+            tensorboard: self.tensorboard,
+            report: self.report(),
+        })
+    }
+
+    /// Whether a report is written.
+    pub(super) fn report(&self) -> bool {
+        !self.no_report
+    }
+
     /// What is asked of the training.
     pub(super) fn config(&self) -> TrainConfig {
         TrainConfig {
@@ -294,6 +315,7 @@ impl TrainArgs {
                 ProductType::Bf16 => Some(Precision::Bf16),
                 ProductType::Int8 => Some(Precision::Int8),
             },
+            ema: self.optimiser.ema,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A training run as the library wants it: what was asked for, checked against the store before anything is written.
 
-use super::calibration::{Between, widened};
+use super::calibration::{Between, Judged, MOST_ROWS, widened};
 use crate::context::Context;
 use crate::exit::Complaint;
 use serde_json::{Value, json};
@@ -9,7 +9,10 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
-use untangle_train::{DataProvenance, Finished, Job, Run, TrainConfig, TrainPlan, check_memory_of, train};
+use untangle_train::finish::FROM_TRAINING;
+use untangle_train::{
+    DataProvenance, Finished, Job, RowsAtTheEnd, Run, Shown, TrainConfig, TrainPlan, check_memory_of, train,
+};
 
 /// A dictionary that is asked for.
 #[derive(Clone, Debug)]
@@ -73,6 +76,10 @@ pub(crate) struct Request<'a> {
     pub(crate) force: bool,
     /// Steps between checkpoints.
     pub(crate) checkpoint_every: Option<u64>,
+    /// Whether logged steps are also written for TensorBoard.
+    pub(crate) tensorboard: bool,
+    /// Whether a report is written.
+    pub(crate) report: bool,
 }
 
 impl Request<'_> {
@@ -84,6 +91,18 @@ impl Request<'_> {
             Calibration::Auto if needed => CALIBRATION,
             Calibration::Auto => 0.0,
         }
+    }
+
+    /// About how many rows of a column are read once more at the end.
+    pub(crate) fn rows_at_the_end(&self) -> RowsAtTheEnd {
+        let rows = self.store.n_rows();
+        let report = match self.held_out {
+            HeldOut::None => FROM_TRAINING,
+            HeldOut::LastRows(rows) => rows as usize,
+            HeldOut::Fraction { fraction, .. } => (fraction * rows as f64) as usize,
+        };
+        let calibration = (self.calibration() * rows as f64) as usize;
+        RowsAtTheEnd { calibration: calibration.min(MOST_ROWS), report: report.min(MOST_ROWS) }
     }
 
     /// The columns that are read, in their order in the store.
@@ -125,8 +144,20 @@ impl Request<'_> {
     }
 }
 
-/// Trains, or continues an interrupted run of the same settings.
-pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> anyhow::Result<Vec<(Run, Finished)>> {
+/// A request whose rows were counted, and whose settings were checked against them.
+pub(crate) struct Prepared {
+    /// The rows.
+    pub(crate) source: Shuffled,
+    /// The dictionaries.
+    pub(crate) runs: Vec<Run>,
+    /// The columns that are read, in the order of the source.
+    columns: Vec<usize>,
+    /// What training does not read.
+    outer: HeldOut,
+}
+
+/// Checks a request, and opens what it reads; writes nothing.
+pub(crate) fn prepare(request: &Request<'_>, context: &Context) -> anyhow::Result<Prepared> {
     let store = &request.store;
     // Settings that contradict each other are refused before rows are counted against them.
     request.plans(store.n_rows())?;
@@ -140,7 +171,7 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
         keep_outliers: request.keep_outliers,
         columns: columns.clone(),
     };
-    let mut source = Shuffled::new(Arc::clone(store), &outer, &shuffle)?;
+    let source = Shuffled::new(Arc::clone(store), &outer, &shuffle)?;
     let plans = request.plans(source.rows_per_epoch())?;
     let mut runs = Vec::new();
     for (asked, plan) in request.asked.iter().zip(plans) {
@@ -153,13 +184,19 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
         .filter_map(|column| outliers_left_out(request, *column))
         .for_each(|note| context.progress.note(&note));
     describe(&runs, source.rows_per_epoch(), source.is_exact(), context);
-    let between = Between {
-        store,
-        inner: &request.held_out,
-        outer: &outer,
+    Ok(Prepared { source, runs, columns, outer })
+}
+
+/// Trains, or continues an interrupted run of the same settings.
+pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> anyhow::Result<Vec<(Run, Finished)>> {
+    let Prepared { mut source, runs, columns, outer } = prepare(request, context)?;
+    let judged = Judged {
+        store: &request.store,
+        held_out: &request.held_out,
         keep_special: request.keep_special,
         keep_outliers: request.keep_outliers,
     };
+    let between = Between { judged: &judged, outer: &outer };
     let job = Job {
         runs: &runs,
         source: &mut source,
@@ -167,6 +204,11 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
         out: request.out,
         force: request.force,
         checkpoint_every: request.checkpoint_every,
+        shown: Shown {
+            tensorboard: request.tensorboard,
+            report: request.report,
+            held_out: Some(&|column, visit| judged.each_sampled(columns[column], visit)),
+        },
     };
     let finished = train(job, &context.progress)?;
     Ok(runs.into_iter().zip(finished).collect())

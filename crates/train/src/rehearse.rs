@@ -1,0 +1,320 @@
+//! How long a run will take, from a few real steps of the real dictionaries on rows of the real source, with nothing
+//! written.
+//!
+//! ```text
+//! T = start + s t_first + (N - s) t_settled + end        s: steps until what begins dense is sparse
+//! ```
+//!
+//! Architectures with a penalty begin with half of all latents active and are stepped densely until few enough are. They are
+//! timed twice: standing still as they begin, and in training from where biases are lowered so far that as many latents
+//! fire as is aimed at: pre-activations gather near zero only when they are trained. How long they
+//! are dense follows from how fast Adam moves: by the learning rate at every step, `sum_t lr_t = B`. Steps until fewer
+//! than a twentieth of the latents were active, in runs of the default learning rate on activations of the bundled organism
+//! (d_in 128) and on rows with the spectrum of activations, beside what `B = 0.12 (128 / d_in)^0.3` gives:
+//!
+//! | | d_in | d_sae | steps of the run | dense | by the formula |
+//! |---|---|---|---|---|---|
+//! | relu, p-anneal, gated | 128 | 1024 | 100 | 18 | 18 |
+//! | relu, p-anneal, gated | 128 | 1024 | 300 | 23 | 23 |
+//! | relu, gated | 128 | 2048 | 781 | 37 | 41 |
+//! | relu, p-anneal | 128 | 1024 | 2000 | 64 | 55 |
+//! | relu | 288 | 2304 | 300 | 25 | 26 |
+//! | relu | 768 | 3072 | 200 | 20 | 21 |
+//!
+//! JumpReLU's entries are those near a threshold, too, which become few only when thresholds have moved away from most
+//! pre-activations. In runs of 300 to 2000 steps it took 150 to 325, which eight times `B` gives within a factor of two.
+
+use crate::arch;
+use crate::architecture::Architecture;
+use crate::aux_k::aux_gradients;
+use crate::config::TrainPlan;
+use crate::error::TrainError;
+use crate::feed::Feed;
+use crate::finish::{folded, metadata, thresholds};
+use crate::forward::{Activity, Scratches, forward};
+use crate::run::{Run, SAMPLE_ROWS, Trained, begin_from, step_all};
+use serde::Serialize;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use untangle_sae::Codes;
+use untangle_schema::Observer;
+use untangle_store::{RowBlock, RowSource, StoreError};
+
+/// What a rehearsal found, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Rehearsal {
+    /// Until the first step: rows that scale and mean are taken from, the first weights.
+    pub start: f64,
+    /// A step as the run begins.
+    pub first_step: f64,
+    /// A step when as much fires as is aimed at; as the first where nothing begins dense.
+    pub settled_step: f64,
+    /// Steps that are like the first.
+    pub dense_steps: f64,
+    /// What the number of these may be wrong by, as a factor.
+    pub unsure: f64,
+    /// Steps of the run.
+    pub steps: f64,
+    /// Thresholds, figures and folded weights at the end.
+    pub end: f64,
+    /// What a step takes longer where a tenth of the latents is dead and to be revived.
+    pub revival: f64,
+}
+
+/// Rows that are read once more at the end, of a column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowsAtTheEnd {
+    /// For thresholds.
+    pub calibration: usize,
+    /// For the figures of the report.
+    pub report: usize,
+}
+
+/// `B` at a width of 128, and how it falls with the width.
+const MOVED: f64 = 0.12;
+const MOVED_AT: f64 = 128.0;
+const MOVED_FALLS: f64 = 0.3;
+/// Of JumpReLU, in which entries near thresholds count.
+const JUMP: f64 = 8.0;
+/// With so many times the entries that dense products are worth, JumpReLU is never sparse.
+const NEVER_SPARSE: f64 = 1.5;
+/// What the number of dense steps may be wrong by, as a factor; of JumpReLU, more.
+const UNSURE: f64 = 1.6;
+const UNSURE_OF_JUMP: f64 = 2.5;
+/// Part of a run in which latents may be dead, with the default window of a tenth of the run.
+const NOT_YET_DEAD: f64 = 0.9;
+/// One latent in so many is dead where reviving is timed.
+const DEAD: usize = 10;
+/// A search for thresholds costs about as much as encoding twice: candidates are found, then ranked.
+const SEARCH: f64 = 2.0;
+/// Steps before the clock is looked at: memory is touched for the first time.
+const WARM_UP: usize = 2;
+/// Steps that are timed at least, and what they take together unless one takes longer.
+const TIMED_STEPS: usize = 4;
+const TIMED: Duration = Duration::from_secs(4);
+/// Reading rows for scale and mean ends after this time; the rest is extrapolated.
+const READING: Duration = Duration::from_secs(3);
+
+impl Rehearsal {
+    /// Seconds of the run.
+    pub fn expected(&self) -> f64 {
+        self.total(self.dense_steps)
+    }
+
+    /// The least and the most that it may be: what begins dense may be so for fewer or more steps, and at the most a tenth of
+    /// the latents is dead from the first moment that it can be.
+    pub fn range(&self) -> (f64, f64) {
+        let (few, many) = self.dense_range();
+        let (few, many) = (self.total(few), self.total(many));
+        (few.min(many), few.max(many) + NOT_YET_DEAD * self.steps * self.revival)
+    }
+
+    /// The fewest and the most steps that may be dense.
+    pub fn dense_range(&self) -> (f64, f64) {
+        (self.dense_steps / self.unsure, (self.dense_steps * self.unsure).min(self.steps))
+    }
+
+    fn total(&self, dense: f64) -> f64 {
+        let dense = dense.min(self.steps);
+        self.start + dense * self.first_step + (self.steps - dense) * self.settled_step + self.end
+    }
+}
+
+/// Does the beginning of a run of these dictionaries, and steps of it, and writes nothing.
+///
+/// # Errors
+/// As [`crate::train()`].
+pub fn rehearse(
+    runs: &[Run],
+    source: &mut dyn RowSource,
+    at_the_end: RowsAtTheEnd,
+    observer: &dyn Observer,
+) -> Result<Rehearsal, TrainError> {
+    let Some(first) = runs.first() else { return Ok(Rehearsal::default()) };
+    let (sample, reading) = read_sample(source)?;
+    let began = Instant::now();
+    let mut trained = begin_from(runs, &sample);
+    let start = reading + began.elapsed().as_secs_f64();
+    drop(sample);
+    let still: Vec<Run> = runs.iter().map(standing_still).collect();
+    let first_step = time_steps(&still, source, &mut trained, observer)?;
+    let mut rows = RowBlock::default();
+    source.read(0, &mut rows)?;
+    let settled_step = match runs.iter().any(|run| run.plan.architecture.sparsity().is_some()) {
+        false => first_step,
+        true => {
+            runs.iter().zip(&mut trained).try_for_each(|(run, trained)| settle(run, trained, &rows))?;
+            time_steps(runs, source, &mut trained, observer)?
+        }
+    };
+    let (mut end, mut revival) = (0.0, 0.0);
+    for (run, trained) in runs.iter().zip(&mut trained) {
+        let rows = &rows.columns[run.column];
+        revival += time_revival(run, trained, rows)?;
+        end += time_end(run, trained, rows, at_the_end)?;
+    }
+    let steps = first.plan.schedule.steps as f64;
+    let jumps = runs.iter().any(|run| matches!(run.plan.architecture, Architecture::JumpRelu { .. }));
+    let unsure = if jumps { UNSURE_OF_JUMP } else { UNSURE };
+    Ok(Rehearsal { start, first_step, settled_step, dense_steps: dense_steps(runs), unsure, steps, end, revival })
+}
+
+/// The rows that scale and mean are taken from, by column, and the seconds that reading all of them takes.
+fn read_sample(source: &mut dyn RowSource) -> Result<(Vec<Vec<f32>>, f64), TrainError> {
+    let (mut sample, mut block) = (vec![Vec::new(); source.widths().len()], RowBlock::default());
+    let wanted = SAMPLE_ROWS.min(source.rows_per_epoch() as usize);
+    let batches = wanted.div_ceil(source.batch_rows()).max(1);
+    let (began, mut first) = (Instant::now(), 0.0);
+    for index in 0..batches {
+        source.read(index as u64, &mut block)?;
+        sample.iter_mut().zip(&block.columns).for_each(|(all, column)| all.extend_from_slice(column));
+        if index == 0 {
+            // With the first batch comes the window that it lies in.
+            first = began.elapsed().as_secs_f64();
+        } else if began.elapsed().as_secs_f64() - first > READING.as_secs_f64() {
+            let each = (began.elapsed().as_secs_f64() - first) / index as f64;
+            return Ok((sample, first + each * (batches - 1) as f64));
+        }
+    }
+    Ok((sample, began.elapsed().as_secs_f64()))
+}
+
+/// A run whose weights do not move where that would change what a step takes.
+fn standing_still(run: &Run) -> Run {
+    let mut run = run.clone();
+    if run.plan.architecture.sparsity().is_some() {
+        run.plan.schedule.lr = 0.0;
+    }
+    run
+}
+
+/// Seconds of a step, with its reading beside it as in a run: of the later half of those that fit into the time.
+fn time_steps(
+    runs: &[Run],
+    source: &mut dyn RowSource,
+    trained: &mut [Trained],
+    observer: &dyn Observer,
+) -> Result<f64, TrainError> {
+    let workspaces = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let feed = Feed::start(scope, source, 0..u64::MAX);
+        let (began, mut ends) = (Instant::now(), Vec::new());
+        while ends.len() < WARM_UP + TIMED_STEPS || began.elapsed() < TIMED {
+            let Some(block) = feed.next() else { return Err(TrainError::Store(StoreError::Interrupted)) };
+            let block = block?;
+            step_all(runs, &block, trained, &workspaces)?;
+            feed.recycle(block);
+            ends.push(began.elapsed().as_secs_f64());
+            if observer.interrupted() {
+                return Err(TrainError::Store(StoreError::Interrupted));
+            }
+        }
+        let (first, last) = ((ends.len() / 2).clamp(WARM_UP - 1, ends.len() - 2), ends.len() - 1);
+        Ok((ends[last] - ends[first]) / (last - first) as f64)
+    })
+}
+
+/// Lowers the biases of what has a penalty until as many latents fire on `rows` as are aimed at.
+fn settle(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<(), TrainError> {
+    if run.plan.architecture.sparsity().is_none() {
+        return Ok(());
+    }
+    let l0 = run.plan.aimed_l0();
+    let shift = thresholds(run, trained, &rows.columns[run.column], l0)?.shift;
+    trained.state.b_enc.value.iter_mut().for_each(|b| *b -= shift);
+    trained.state.carried.entries = run.plan.entries();
+    // In the middle of the run, where learning rate and penalty have their full size.
+    trained.state.step = run.plan.schedule.steps / 2;
+    Ok(())
+}
+
+/// Seconds that the auxiliary loss of a batch takes where some latents are dead.
+fn time_revival(run: &Run, trained: &mut Trained, rows: &[f32]) -> Result<f64, TrainError> {
+    let (state, mut activity) = (&mut trained.state, Activity::default());
+    forward(state, rows, trained.scale.factor, &Scratches::default(), &mut activity)?;
+    let dead = (0..state.d_sae as u32).step_by(DEAD).collect();
+    let began = Instant::now();
+    aux_gradients(state, &activity, dead, run.plan.aux_coefficient as f32)?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// Seconds of what comes after the last step.
+fn time_end(run: &Run, trained: &Trained, rows: &[f32], at_the_end: RowsAtTheEnd) -> Result<f64, TrainError> {
+    let began = Instant::now();
+    let sae = folded(&trained.state, &trained.scale, 0.0, metadata(&run.data, &run.plan.architecture))?;
+    let folding = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    let (mut codes, mut x_hat) = (Codes::new(), vec![0f32; rows.len()]);
+    sae.encode(rows, &mut codes)?;
+    sae.decode(&codes, &mut x_hat)?;
+    let of_a_row = began.elapsed().as_secs_f64() / (rows.len() / run.plan.d_in).max(1) as f64;
+    let searched = if run.plan.architecture.is_calibrated() { SEARCH * at_the_end.calibration as f64 } else { 0.0 };
+    Ok(folding + of_a_row * (searched + at_the_end.report as f64))
+}
+
+/// Steps of a run that are dense, on average over what begins so, by the size of each.
+fn dense_steps(runs: &[Run]) -> f64 {
+    let weight = |plan: &TrainPlan| plan.d_sae as f64 * plan.d_in as f64;
+    let penalised = || runs.iter().map(|run| &run.plan).filter(|plan| plan.architecture.sparsity().is_some());
+    let total: f64 = penalised().map(weight).sum();
+    if total == 0.0 { 0.0 } else { penalised().map(|plan| weight(plan) * dense_steps_of(plan)).sum::<f64>() / total }
+}
+
+/// Steps `t` with `sum_{s <= t} lr_s = B`.
+fn dense_steps_of(plan: &TrainPlan) -> f64 {
+    let jump = if matches!(plan.architecture, Architecture::JumpRelu { .. }) { JUMP } else { 1.0 };
+    let steps = plan.schedule.steps as f64;
+    if jump > 1.0 && plan.entries() > NEVER_SPARSE * arch::DENSE_ABOVE * plan.d_sae as f64 {
+        return steps;
+    }
+    let moved = jump * MOVED * (MOVED_AT / plan.d_in as f64).powf(MOVED_FALLS);
+    let (lr, warm_up) = (plan.schedule.lr, plan.schedule.warm_up as f64);
+    let rising = (2.0 * warm_up * moved / lr).sqrt();
+    (if rising <= warm_up { rising } else { moved / lr + warm_up / 2.0 }).min(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::Kind;
+    use crate::config::{TrainConfig, Width};
+
+    fn plan(kind: Kind, d_in: usize, d_sae: usize, steps: u64) -> TrainPlan {
+        let config = TrainConfig { kind, width: Width::Features(d_sae), batch: 100, ..TrainConfig::default() };
+        let config = TrainConfig { tokens: Some(100 * steps), k: 16, ..config };
+        config.plan(d_in, 1000).expect("fits")
+    }
+
+    #[test]
+    fn the_dense_part_of_a_run_is_about_what_was_measured() {
+        for (d_in, d_sae, steps, measured) in [
+            (128, 1024, 100, 18.0),
+            (128, 1024, 300, 23.0),
+            (128, 2048, 781, 37.0),
+            (128, 1024, 2000, 64.0),
+            (288, 2304, 300, 25.0),
+            (768, 3072, 200, 20.0),
+        ] {
+            let found = dense_steps_of(&plan(Kind::Relu, d_in, d_sae, steps));
+            assert!((found / measured - 1.0).abs() < 0.2, "{d_in} {d_sae} {steps}: {found} for {measured}");
+        }
+        assert_eq!(dense_steps_of(&plan(Kind::JumpRelu, 128, 256, 100)), 100.0);
+    }
+
+    #[test]
+    fn a_total_is_its_parts() {
+        let rehearsal = Rehearsal {
+            start: 1.0,
+            first_step: 0.5,
+            settled_step: 0.1,
+            dense_steps: 16.0,
+            unsure: 1.6,
+            steps: 100.0,
+            end: 2.0,
+            revival: 0.1,
+        };
+        assert!((rehearsal.expected() - (1.0 + 8.0 + 8.4 + 2.0)).abs() < 1e-9);
+        let (low, high) = rehearsal.range();
+        assert!((low - (3.0 + 5.0 + 9.0)).abs() < 1e-9 && (high - (3.0 + 12.8 + 7.44 + 9.0)).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,95 @@
+//! What a report says of a finished dictionary, measured once by the metrics of `untangle_sae`.
+
+use crate::error::TrainError;
+use untangle_sae::metrics::{FiringCounts, Fvu};
+use untangle_sae::{Codes, Sae};
+
+/// Figures of a dictionary on rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    /// Rows that were looked at.
+    pub(crate) rows: u64,
+    /// Whether training saw them.
+    pub(crate) of_training: bool,
+    /// Fraction of variance unexplained.
+    pub(crate) fvu: f64,
+    /// Active features per row.
+    pub(crate) l0: f64,
+    /// Features that fire on none of the rows.
+    pub(crate) dead: usize,
+    /// Features that fire on more than a tenth.
+    pub(crate) dense: usize,
+    /// Features by the logarithm of how often they fire, in bins of [`BIN`] decades that end at 0.
+    pub(crate) densities: Vec<u64>,
+}
+
+/// Width of a bin in decades.
+pub(crate) const BIN: f64 = 0.125;
+/// Bins: down to one row in a million.
+pub(crate) const BINS: usize = 48;
+
+/// Sums over blocks of rows.
+pub(crate) struct Measured<'a> {
+    sae: &'a Sae,
+    fvu: Fvu,
+    firing: FiringCounts,
+    codes: Codes,
+    x_hat: Vec<f32>,
+}
+
+impl<'a> Measured<'a> {
+    pub(crate) fn new(sae: &'a Sae) -> Self {
+        let (fvu, firing) = (Fvu::new(sae.d_in()), FiringCounts::new(sae.d_sae()));
+        Measured { sae, fvu, firing, codes: Codes::new(), x_hat: Vec::new() }
+    }
+
+    /// Adds rows, `[n, d_in]`.
+    pub(crate) fn add(&mut self, rows: &[f32]) -> Result<(), TrainError> {
+        self.codes.clear();
+        self.x_hat.resize(rows.len(), 0.0);
+        self.sae.encode(rows, &mut self.codes)?;
+        self.sae.decode(&self.codes, &mut self.x_hat)?;
+        self.fvu.update(rows, &self.x_hat);
+        self.firing.update(&self.codes);
+        Ok(())
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.firing.rows()
+    }
+
+    pub(crate) fn finish(self, of_training: bool) -> Figures {
+        let firing = &self.firing;
+        let mut densities = vec![0; BINS];
+        for feature in (0..firing.counts().len()).filter(|feature| firing.counts()[*feature] > 0) {
+            densities[bin(firing.density(feature))] += 1;
+        }
+        Figures {
+            rows: firing.rows(),
+            of_training,
+            fvu: self.fvu.value(),
+            l0: firing.l0(),
+            dead: firing.dead(),
+            dense: firing.dense(),
+            densities,
+        }
+    }
+}
+
+/// The bin of a density above zero.
+fn bin(density: f64) -> usize {
+    let from_the_end = (-density.log10() / BIN).floor().clamp(0.0, (BINS - 1) as f64) as usize;
+    BINS - 1 - from_the_end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_are_eighths_of_a_decade_that_end_at_always() {
+        assert_eq!([1.0, 0.8, 0.1, 1e-6, 1e-9].map(bin), [47, 47, 39, 0, 0]);
+        // 10^-1.2 lies in the tenth bin from the end.
+        assert_eq!(bin(10f64.powf(-1.2)), 47 - 9);
+    }
+}
