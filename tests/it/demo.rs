@@ -29,10 +29,11 @@ fn the_demo_needs_nothing_but_the_binary_and_says_what_works_next() {
     {
         assert!(story.contains(step), "no `{step}` in\n{story}");
     }
-    for part in ["as it is   ", " of 20", "in random directions", "The same with feature "] {
+    for part in ["as it is   ", " of 40", "in random directions", "The same, turned up:"] {
         assert!(story.contains(part), "no `{part}` in\n{story}");
     }
-    assert_eq!(entries(&out), ["activations.h5", "features.db", "sae"]);
+    assert_eq!(entries(&out), ["activations.h5", "features-last.db", "features.db", "sae"]);
+    assert_eq!(entries(&out.join("sae")), ["last", "middle"]);
     let next = story.split("Next:\n").nth(1).unwrap_or_else(|| panic!("nothing to do next in\n{story}"));
     let commands: Vec<_> = next.lines().map(str::trim).filter(|line| line.contains("untangle ")).collect();
     assert_eq!(commands.len(), 4, "{next}");
@@ -49,20 +50,23 @@ fn a_demo_is_used_again_but_not_for_other_settings() {
     let out = folder.path().join("demo");
     let first = demo(&out, "").json();
     assert_eq!(first["hook"], "blocks.2.hook_resid_post");
+    assert_eq!(first["steered_hook"], "blocks.4.hook_resid_post");
     let ladder = first["steering"]["ladder"].as_array().expect("a list");
-    assert!(ladder.iter().all(|rung| rung["steered"]["appears"]["trials"] == 20), "{ladder:?}");
-    let (told, best) = (&first["steering"], first["steering"]["best"].as_u64().expect("a place") as usize);
-    let edit =
-        format!("{}:add={}x", told["feature"], told["ladder"][best]["strength"].as_f64().expect("a number") as f32);
-    let steer = Untangle::new("steer organism --temperature 0.8").option("--sae", out.join("sae"));
-    let steer = steer.option("--features", out.join("features.db")).option("--feature", edit);
+    assert!(ladder.iter().all(|rung| rung["steered"]["appears"]["trials"] == 40), "{ladder:?}");
+    let told = &first["steering"];
+    let mut steer = Untangle::new("steer organism --temperature 0.8").option("--sae", out.join("sae/last"));
+    for turned in told["features"].as_array().expect("a list") {
+        let strength = turned["strength"].as_f64().expect("a number") as f32;
+        steer = steer.option("--feature", format!("{}:add={strength}x", turned["feature"]));
+    }
+    let steer = steer.option("--features", out.join("features-last.db"));
     let steer = steer.option("--seed", told["seed"].to_string());
     let again = steer.option("--prompt", told["prompts"][0].as_str().expect("a prompt")).json();
     assert_eq!(again["steered"][0]["steered"], told["pair"]["steered"], "`steer` tells another story than the demo");
     let made = fs::read(out.join("activations.h5")).expect("a store");
     let again = demo(&out, "--json").run();
     assert_eq!(again.code, Some(0), "{}", again.stderr);
-    for artefact in ["activations.h5", "sae", "features.db"] {
+    for artefact in ["activations.h5", "middle", "last", "features.db", "features-last.db"] {
         assert!(again.stderr.contains(&format!("{artefact} of an earlier demo")), "{}", again.stderr);
     }
     let second: serde_json::Value = serde_json::from_str(&again.stdout).expect("JSON");

@@ -1,9 +1,9 @@
 //! Which features may be about what is sought, and when is a text about it?
 //!
 //! Where words are sought, features are found as `untangle search` finds them: by label, examples and raised tokens, for
-//! all of the words and for each. Those that raise one of the words most come first, since a feature that fires on a
-//! word tells the model that the word stands there, and one that raises it has the model write it. Where nothing is
-//! sought, every feature counts that fires rarely and whose label names words, and those are its topic; where there is
+//! all of the words and for each. A feature that fires on a word tells the model that the word stands there, and one that
+//! raises the first word has the model begin to write them, so those that raise it most take turns with those that the
+//! search itself puts first. Where nothing is sought, every feature counts that fires rarely and whose label names words, and those are its topic; where there is
 //! none, the feature whose label holds best. What text the concept really stands in is not looked up.
 
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub(crate) const BEGINNINGS: [&str; 4] = [
     "Tom was happy. The next day, he",
 ];
 /// Features considered at most, those found first.
-const CONSIDERED: usize = 10;
+const CONSIDERED: usize = 12;
 /// Features that a search is asked for.
 const SEARCHED: usize = 50;
 /// Features whose labels hold best, among which topics are looked for where nothing is sought.
@@ -36,8 +36,8 @@ const RARE: f64 = 0.01;
 /// Words that show what a text is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Topic {
-    /// In lower case.
-    words: BTreeSet<String>,
+    /// In lower case, each once, in the order of the name.
+    words: Vec<String>,
     /// Whether a text must hold every one of them, or any.
     every: bool,
 }
@@ -52,7 +52,8 @@ pub(crate) struct Candidate {
 impl Topic {
     /// All words of a name.
     pub(crate) fn of_name(name: &str) -> Self {
-        Topic { words: words(name).collect(), every: true }
+        let mut seen = BTreeSet::new();
+        Topic { words: words(name).filter(|word| seen.insert(word.clone())).collect(), every: true }
     }
 
     /// Whether a text is about it: holds its words whole, in any case.
@@ -112,10 +113,22 @@ fn search(database: &Database, concept: &str) -> anyhow::Result<Vec<Candidate>> 
             }
         }
     }
+    let raising = |candidate: &&Candidate| candidate.begins() > 0.0;
+    let mut raise: Vec<Candidate> = found.iter().filter(raising).cloned().collect();
     // What was found first stays first where nothing tells the two apart.
-    found.sort_by(|a, b| b.raises().total_cmp(&a.raises()));
-    found.truncate(CONSIDERED);
-    Ok(found)
+    raise.sort_by(|a, b| b.begins().total_cmp(&a.begins()));
+    let mut candidates = Vec::<Candidate>::new();
+    let mut add = |candidate: &Candidate| {
+        if candidates.iter().all(|known| known.card.feature != candidate.card.feature) {
+            candidates.push(candidate.clone());
+        }
+    };
+    for (place, candidate) in found.iter().enumerate() {
+        raise.get(place).into_iter().for_each(&mut add);
+        add(candidate);
+    }
+    candidates.truncate(CONSIDERED);
+    Ok(candidates)
 }
 
 impl Candidate {
@@ -125,9 +138,11 @@ impl Candidate {
         self.card.top_logits.iter().filter(of_topic).max_by(|a, b| a.effect.total_cmp(&b.effect))
     }
 
-    /// By how much it does so where it fires most.
-    fn raises(&self) -> f32 {
-        self.raised().map_or(0.0, |effect| effect.effect * self.card.max_activation)
+    /// By how much it raises the topic's first word where it fires most.
+    fn begins(&self) -> f32 {
+        let is_first = |effect: &&LogitEffect| words(&effect.token).next().as_ref() == self.topic.words.first();
+        let raised = self.card.top_logits.iter().filter(is_first).map(|effect| effect.effect).fold(0.0, f32::max);
+        raised * self.card.max_activation
     }
 }
 
@@ -141,12 +156,13 @@ fn with_own_words(card: FeatureCard) -> Option<Candidate> {
     }
     let quoted = label.split(" after ").next().unwrap_or(label).split('"').skip(1).step_by(2);
     let named: BTreeSet<String> = quoted.filter_map(word).collect();
-    (!named.is_empty()).then_some(Candidate { card, topic: Topic { words: named, every: false } })
+    (!named.is_empty()).then_some(Candidate { card, topic: Topic { words: named.into_iter().collect(), every: false } })
 }
 
 /// A feature with everything in its label that could be a word.
 fn with_whatever_it_names(card: FeatureCard) -> Candidate {
-    let topic = Topic { words: words(card.label.as_deref().unwrap_or_default()).collect(), every: false };
+    let named: BTreeSet<String> = words(card.label.as_deref().unwrap_or_default()).collect();
+    let topic = Topic { words: named.into_iter().collect(), every: false };
     Candidate { card, topic }
 }
 

@@ -102,7 +102,7 @@ impl<'a> Studies<'a> {
     pub fn study(&self, edits: &[Edit], others: &[usize]) -> Result<Study, InterpretError> {
         let steer = || Steer::new(self.sae, edits);
         let (mut random, mut other) = (Tally::default(), Tally::default());
-        let steered = self.arm(&mut self.hook(steer()?)?, true)?;
+        let steered = self.steered(edits, true)?;
         for direction in 0..self.plan.directions {
             let step = OtherStep::random(steer()?, self.plan.generate.seed.wrapping_add(direction));
             self.write(&mut self.hook(step)?, false, &mut random)?;
@@ -111,6 +111,19 @@ impl<'a> Studies<'a> {
             self.write(&mut self.hook(OtherStep::along(steer()?, *feature)?)?, false, &mut other)?;
         }
         Ok(Study { baseline: self.baseline.clone(), steered, random: random.arm(), others: other.arm() })
+    }
+
+    /// What the model writes by itself.
+    pub fn baseline(&self) -> &Arm {
+        &self.baseline
+    }
+
+    /// Steers with `edits` and does without controls; without `perplexity` in half the time.
+    ///
+    /// # Errors
+    /// When a feature does not exist or is edited twice.
+    pub fn steered(&self, edits: &[Edit], perplexity: bool) -> Result<Arm, InterpretError> {
+        self.arm(&mut self.hook(Steer::new(self.sae, edits)?)?, perplexity)
     }
 
     fn arm(&self, hook: &mut dyn Hook, perplexity: bool) -> Result<Arm, InterpretError> {

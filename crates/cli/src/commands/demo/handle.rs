@@ -10,13 +10,13 @@ use untangle_interpret::steer::Studies;
 use untangle_interpret::{Edit, Operator};
 
 /// Strengths at which a feature is tried, in multiples of its largest activation.
-const ALONE: [f32; 4] = [0.4, 0.7, 1.0, 1.5];
+const ALONE: [f32; 3] = [0.7, 1.0, 1.3];
 /// The same for one that joins others.
-const JOINING: [f32; 2] = [0.4, 0.8];
+const JOINING: [f32; 2] = [0.25, 0.5];
 /// What becomes of those others.
-const JOINED: [f32; 2] = [1.0, 0.6];
+const JOINED: [f32; 2] = [1.0, 0.85];
 /// Features turned up together at most.
-const MOST: usize = 4;
+const MOST: usize = 3;
 /// A feature joins where it brings more than this share of the stories.
 const BRINGS: f64 = 0.04;
 

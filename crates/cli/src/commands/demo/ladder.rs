@@ -1,9 +1,10 @@
-//! The last step of the demo: one feature turned up, strength by strength, until the story is about its topic.
+//! The last step of the demo: a topic turned up, strength by strength, until the story is about it.
 //!
-//! Every feature that may be about the topic is tried on a few stories at a few strengths; the one with the best climb,
-//! that of which most stories come to be about the topic and stay readable, is then shown on more stories, beside a
-//! random direction whose steps are as long.
+//! A dictionary may hold a topic in several features, so what is turned up is a [`Handle`] of a few, found by trying
+//! (`handle.rs`). It is then shown on stories that it was not chosen on, beside random directions whose steps are as
+//! long.
 
+use super::handle::{Handle, find};
 use super::steps::Demo;
 use crate::commands::topic::{BEGINNINGS, Candidate, Topic};
 use crate::exit::Complaint;
@@ -13,48 +14,43 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::steer::{Arm, Studies, Study, StudyPlan};
-use untangle_interpret::{Edit, Operator, Scope, SteerOptions, SteerResult, steer as steer_text};
+use untangle_interpret::{Scope, SteerOptions, SteerResult, steer as steer_text};
 use untangle_model::{GenerateOptions, Sampling};
 use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Example, Unit};
 
-/// Strengths in multiples of the feature's largest activation.
-const STRENGTHS: [f32; 9] = [0.2, 0.4, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0];
-/// Those at which features are tried.
-const TRIED_STRENGTHS: [f32; 4] = [0.6, 0.8, 1.0, 1.5];
+/// Strengths of the handle; 1 is the one at which it was found.
+const STRENGTHS: [f32; 6] = [0.25, 0.5, 0.75, 0.9, 1.0, 1.1];
 /// Tokens of a story.
 pub(super) const TOKENS: usize = 60;
 /// How a story is drawn.
 pub(super) const TEMPERATURE: f64 = 0.8;
 /// Stories for every strength.
-const STORIES: usize = 20;
-/// Continuations of a prompt, for every strength of a feature that is tried.
-const TRIED_STORIES: usize = 6;
-/// Prompts for trying.
-const TRIED_PROMPTS: usize = 2;
+const STORIES: usize = 40;
+/// Stories to choose by.
+const TRIED_STORIES: usize = 32;
+/// First seed of the stories that the handle is shown on; those that it is chosen on begin at 0.
+const FRESH: u64 = 1_000_000;
+/// Random directions, each with as many stories.
+const DIRECTIONS: u64 = 2;
 /// The ladder ends where so many stories of those written are about the topic.
 const ENOUGH: f64 = 0.8;
 /// Repetition that any text may have; twice the model's own comes on top of it.
-const REPEATED: f64 = 0.05;
+const REPEATED: f64 = 0.02;
 /// Text whose perplexity, to the model that nobody steers, is so many times that of its own text is none any more.
-const SURPRISING: f64 = 3.0;
+const SURPRISING: f64 = 2.0;
 /// Examples kept of the feature.
 const EXAMPLES: usize = 3;
 /// Raised tokens kept of it.
 const RAISED: usize = 8;
 /// Words of the text that make a prompt.
 const PROMPT_WORDS: usize = 8;
-/// One feature, strength by strength.
+
+/// A topic, strength by strength.
 #[derive(Debug, Serialize)]
 pub(super) struct Steered {
-    /// The feature.
-    pub(super) feature: usize,
-    /// Its label.
-    pub(super) label: Option<String>,
-    /// Where it fires most.
-    pub(super) examples: Vec<Example>,
-    /// Tokens that its direction raises most.
-    pub(super) raises: Vec<String>,
+    /// What is turned up.
+    pub(super) features: Vec<Turned>,
     /// What shows that a story is about it.
     pub(super) topic: Topic,
     /// Features that were tried.
@@ -65,28 +61,42 @@ pub(super) struct Steered {
     pub(super) ladder: Vec<Rung>,
     /// The rung that serves best: the last one where the ladder reached its end.
     pub(super) best: usize,
-    /// The first prompt continued from one seed without and with the feature, the first pair of which the latter alone
+    /// The first prompt continued from one seed without and with the features, the first pair of which the latter alone
     /// is about the topic.
     pub(super) pair: SteerResult,
     /// Its seed.
     pub(super) seed: u64,
 }
 
+/// One of the features turned up together.
+#[derive(Debug, Serialize)]
+pub(super) struct Turned {
+    /// The feature.
+    pub(super) feature: usize,
+    /// Its label.
+    pub(super) label: Option<String>,
+    /// What is added of it at the best rung, in multiples of its largest activation.
+    pub(super) strength: f32,
+    /// Where it fires most.
+    pub(super) examples: Vec<Example>,
+    /// Tokens that its direction raises most.
+    pub(super) raises: Vec<String>,
+}
+
 /// What came of one strength.
 #[derive(Debug, Serialize)]
 pub(super) struct Rung {
-    /// In multiples of the largest activation.
+    /// In multiples of the handle.
     pub(super) strength: f32,
-    /// Stories with the feature and without, and with a random direction.
+    /// Stories with the features and without, and with random directions.
     #[serde(flatten)]
     pub(super) study: Study,
 }
 
 impl Rung {
-    /// Share of stories about the topic beyond those that are anyhow; none where they are no stories any more.
+    /// See [`gain`].
     pub(super) fn gain(&self) -> Option<f64> {
-        let (steered, baseline) = (&self.study.steered, &self.study.baseline);
-        is_readable(steered, baseline).then(|| steered.appears.value() - baseline.appears.value())
+        gain(&self.study.steered, &self.study.baseline)
     }
 }
 
@@ -97,81 +107,92 @@ impl Steered {
     }
 }
 
-/// Whether the stories are still ones to show beside the model's own: they neither repeat themselves nor surprise the
-/// model much more.
-fn is_readable(steered: &Arm, baseline: &Arm) -> bool {
+/// Share of stories about the topic beyond those that are anyhow; none where they are no stories any more: they repeat
+/// themselves, or surprise the model much more than its own.
+pub(super) fn gain(steered: &Arm, baseline: &Arm) -> Option<f64> {
     let surprising = steered.perplexity.zip(baseline.perplexity).is_some_and(|(is, was)| is > SURPRISING * was);
-    steered.repetition <= 2.0 * baseline.repetition + REPEATED && !surprising
+    let repeats = steered.repetition > 2.0 * baseline.repetition + REPEATED;
+    (!repeats && !surprising).then(|| steered.appears.value() - baseline.appears.value())
 }
 
-/// Steers with the one of `candidates` that makes most stories be about its topic.
+/// Finds the handle among `candidates` that makes most stories be about its topic, and turns it up.
 pub(super) fn steer(demo: &Demo<'_>, sae: &Sae, candidates: &[Candidate]) -> anyhow::Result<Steered> {
     let prompts = prompts(demo)?;
-    let climber = Climber { demo, sae };
-    let tried: Vec<String> = prompts.iter().take(TRIED_PROMPTS).cloned().collect();
-    let mut chosen = None::<(&Candidate, f64)>;
     let mut progress = Progress::start(&demo.context.progress, "steer", Unit::Steps, candidates.len() as u64 + 1);
-    for candidate in candidates {
-        let (ladder, best) = climber.climb(candidate, &TRIED_STRENGTHS, &tried, TRIED_STORIES, 0)?;
-        let gain = ladder[best].gain().unwrap_or(f64::NEG_INFINITY);
-        if chosen.is_none_or(|(_, most)| gain > most) {
-            chosen = Some((candidate, gain));
-        }
-        progress.advance(1)?;
-    }
+    let trials = Trials { demo, sae, prompts: &prompts, stories: TRIED_STORIES, seed: 0, directions: 0 };
     let none =
         || Complaint::bad_input("no feature has a label that holds on held-out text; the text is too short for a demo");
-    let (chosen, _) = chosen.ok_or_else(none)?;
-    let (ladder, best) = climber.climb(chosen, &STRENGTHS, &prompts, STORIES / prompts.len(), 1)?;
-    let (pair, seed) = climber.pair(chosen, ladder[best].strength, &prompts[0])?;
+    let handle = find(&trials, candidates, &mut || Ok(progress.advance(1)?))?.ok_or_else(none)?;
+    let trials = Trials { stories: STORIES, seed: FRESH, directions: DIRECTIONS, ..trials };
+    let (ladder, best) = climb(&trials, &handle)?;
+    let (pair, seed) = pair(&trials, &handle, ladder[best].strength)?;
     progress.advance(1)?;
     progress.finish();
-    let Candidate { card, topic } = chosen.clone();
     Ok(Steered {
-        feature: card.feature,
-        label: card.label,
-        examples: card.examples.into_iter().take(EXAMPLES).collect(),
-        raises: card.top_logits.into_iter().take(RAISED).map(|effect| effect.token).collect(),
-        topic,
+        features: turned(&handle, ladder[best].strength),
+        topic: handle.topic().clone(),
         tried: candidates.len(),
-        prompts,
         ladder,
         best,
         pair,
         seed,
+        prompts,
     })
 }
 
-struct Climber<'a> {
-    demo: &'a Demo<'a>,
-    sae: &'a Sae,
+fn turned(handle: &Handle<'_>, strength: f32) -> Vec<Turned> {
+    let of_part = |(candidate, share): &(&Candidate, f32)| {
+        let card = candidate.card.clone();
+        Turned {
+            feature: card.feature,
+            label: card.label,
+            strength: strength * share,
+            examples: card.examples.into_iter().take(EXAMPLES).collect(),
+            raises: card.top_logits.into_iter().take(RAISED).map(|effect| effect.token).collect(),
+        }
+    };
+    handle.parts.iter().map(of_part).collect()
 }
 
-impl Climber<'_> {
-    /// Goes up `strengths` as far as it takes, `stories` continuations of every prompt at each, and says which rung
-    /// is best.
-    fn climb(
+/// Stories to count in.
+#[derive(Clone, Copy)]
+pub(super) struct Trials<'a> {
+    demo: &'a Demo<'a>,
+    sae: &'a Sae,
+    prompts: &'a [String],
+    /// Stories in all, dealt to the prompts.
+    stories: usize,
+    /// First seed.
+    seed: u64,
+    /// Random directions.
+    directions: u64,
+}
+
+impl Trials<'_> {
+    /// Calls `with` with what counts the stories about `topic`.
+    pub(super) fn about<T>(
         &self,
-        candidate: &Candidate,
-        strengths: &[f32],
-        prompts: &[String],
-        stories: usize,
-        directions: u64,
-    ) -> anyhow::Result<(Vec<Rung>, usize)> {
+        topic: &Topic,
+        with: impl FnOnce(&Studies<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let plan = StudyPlan {
-            prompts: prompts.to_vec(),
-            naming: candidate.topic.text(),
-            continuations: stories,
-            generate: story(0),
-            directions,
+            prompts: self.prompts.to_vec(),
+            naming: topic.sentence(Some(&topic.text())),
+            continuations: (self.stories / self.prompts.len()).max(1),
+            generate: story(self.seed),
+            directions: self.directions,
         };
-        let appears = |text: &str| candidate.topic.appears(text);
-        let studies = Studies::new(self.demo.model, self.sae, &plan, &appears)?;
+        let appears = |text: &str| topic.appears(text);
+        with(&Studies::new(self.demo.model, self.sae, &plan, &appears)?)
+    }
+}
+
+/// Turns the handle up as far as it takes, and says which rung is best.
+fn climb(trials: &Trials<'_>, handle: &Handle<'_>) -> anyhow::Result<(Vec<Rung>, usize)> {
+    trials.about(handle.topic(), |studies| {
         let (mut ladder, mut best) = (Vec::new(), (0, None));
-        for &strength in strengths {
-            let operator = Operator::Add(strength * candidate.card.max_activation);
-            let study = studies.study(&[Edit { feature: candidate.card.feature, operator }], &[])?;
-            let rung = Rung { strength, study };
+        for strength in STRENGTHS {
+            let rung = Rung { strength, study: studies.study(&handle.edits(strength), &[])? };
             let (gain, share) = (rung.gain(), rung.study.steered.appears.value());
             ladder.push(rung);
             if gain > best.1 {
@@ -183,26 +204,26 @@ impl Climber<'_> {
             }
         }
         Ok((ladder, best.0))
-    }
+    })
+}
 
-    /// A story without and with the feature, from the first seed that makes the latter alone be about the topic; from
-    /// the first seed where none does.
-    fn pair(&self, candidate: &Candidate, strength: f32, prompt: &str) -> anyhow::Result<(SteerResult, u64)> {
-        let operator = Operator::Add(strength * candidate.card.max_activation);
-        let edits = [Edit { feature: candidate.card.feature, operator }];
-        let mut first = None;
-        for seed in 0..STORIES as u64 {
-            let options = SteerOptions { generate: story(seed), scope: Scope::All, bos: BosPolicy::Auto };
-            let pair = steer_text(self.demo.model, self.sae, &edits, prompt, &options)?;
-            // Decoding may give the prompt back in another spelling; then all of the text counts.
-            let about = |text: &str| candidate.topic.appears(text.trim_start().strip_prefix(prompt).unwrap_or(text));
-            if about(&pair.steered) && !about(&pair.baseline) {
-                return Ok((pair, seed));
-            }
-            first.get_or_insert((pair, seed));
+/// A story without and with the features, from the first seed that makes the latter alone be about the topic; from the
+/// first seed where none does.
+fn pair(trials: &Trials<'_>, handle: &Handle<'_>, strength: f32) -> anyhow::Result<(SteerResult, u64)> {
+    let (edits, prompt) = (handle.edits(strength), &trials.prompts[0]);
+    let mut first = None;
+    for seed in trials.seed..trials.seed + trials.stories as u64 {
+        let options = SteerOptions { generate: story(seed), scope: Scope::All, bos: BosPolicy::Auto };
+        let pair = steer_text(trials.demo.model, trials.sae, &edits, prompt, &options)?;
+        // Decoding may give the prompt back in another spelling; then all of the text counts.
+        let added = |text: &str| text.trim_start().strip_prefix(prompt.as_str()).unwrap_or(text).to_owned();
+        let about = |text: &str| handle.topic().appears(&added(text));
+        if about(&pair.steered) && !about(&pair.baseline) {
+            return Ok((pair, seed));
         }
-        first.ok_or_else(|| Complaint::bad_input("no story was written"))
+        first.get_or_insert((pair, seed));
     }
+    first.ok_or_else(|| Complaint::bad_input("no story was written"))
 }
 
 /// How a story is drawn.

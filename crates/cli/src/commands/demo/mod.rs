@@ -2,6 +2,7 @@
 //!
 //! Finished artefacts of an earlier demo with the same settings are used again; interrupted ones are continued.
 
+mod handle;
 mod ladder;
 mod steps;
 mod story;
@@ -14,6 +15,7 @@ use crate::models::NamedModel;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+use untangle_interpret::Database;
 
 /// See the whole job once: capture, train, evaluate, describe, search, steer, each step explained
 #[derive(Debug, Args)]
@@ -46,7 +48,7 @@ pub(crate) struct DemoArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Size")]
 struct SizeArgs {
-    /// Hook point to look at [default: the end of the middle block]
+    /// Hook point to look at and to steer [default: the end of the middle block; the organism is steered at its last one]
     #[arg(long, value_name = "NAME")]
     hook: Option<String>,
     /// Tokens to capture, where the text has as many
@@ -81,23 +83,26 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> anyhow::Result<()> {
     Text::check(&args.text)?;
     let model = load_model(&args.model, &args.compute, context)?;
     let mut demo = steps::Demo::new(args, &model, context)?;
-    demo.say(|out| story::opening(out, &model, demo.hook))?;
+    demo.say(|out| story::opening(out, &model, demo.reading().hook))?;
     let store = demo.capture()?;
-    demo.say(|out| story::captured(out, &store, &demo.paths.store))?;
-    let dictionary = demo.train(&store)?;
-    demo.say(|out| story::trained(out, &dictionary, &demo.paths.sae))?;
-    let measured = demo.evaluate(&dictionary, &store)?;
+    demo.say(|out| story::captured(out, &store, &demo.store))?;
+    let dictionaries = demo.train(&store)?;
+    demo.say(|out| story::trained(out, &dictionaries, &demo.layers))?;
+    let measured = demo.evaluate(&dictionaries[0], &store)?;
     demo.say(|out| story::evaluated(out, &measured))?;
-    let database = demo.features(&dictionary, &store)?;
-    let best = database.most_interpretable(story::SHOWN)?;
-    demo.say(|out| story::described(out, &best, &demo.paths.database))?;
-    let found = topic::find(&database, args.concept())?;
-    demo.say(|out| story::searched(out, args.concept(), &found))?;
-    let steered = ladder::steer(&demo, &dictionary.sae, &found.candidates)?;
+    let describe = |(layer, dictionary)| demo.features(layer, dictionary, &store);
+    let databases = demo.layers.iter().zip(&dictionaries).map(describe).collect::<anyhow::Result<Vec<Database>>>()?;
+    let best = databases[0].most_interpretable(story::SHOWN)?;
+    demo.say(|out| story::described(out, &best, &demo.reading().database))?;
+    let last = dictionaries.len() - 1;
+    let found = topic::find(&databases[last], args.concept())?;
+    demo.say(|out| story::searched(out, args.concept(), &found, &demo))?;
+    let steered = ladder::steer(&demo, &dictionaries[last].sae, &found.candidates)?;
     demo.say(|out| story::steered(out, &steered))?;
     demo.say(|out| story::ending(out, &demo, &steered))?;
     let result = json!({
-        "out": args.out, "hook": demo.hook, "evaluation": measured, "features": best, "steering": steered,
+        "out": args.out, "hook": demo.reading().hook, "steered_hook": demo.steering().hook, "evaluation": measured,
+        "features": best, "steering": steered,
     });
     context.output.result(&result, |_| Ok(()))
 }

@@ -32,18 +32,24 @@ pub(super) const D_SAE: usize = 2048;
 pub(super) const K: usize = 8;
 /// Tokens trained on, repetitions included.
 pub(super) const TRAIN_TOKENS: u64 = 4_000_000;
-/// The organism's block whose output is looked at; of other models it is the middle one. Of blocks 2 to 4 its features
-/// hold most of the world's concepts.
+/// The organism's block whose output is read; of other models it is the middle one. Of blocks 2 to 4 its features hold most
+/// of the world's concepts.
 const ORGANISMS_BLOCK: usize = 2;
+/// The organism's block whose output is steered. In its last one, features stand for what is written next (Arad et al. 2025,
+/// *SAEs Are Good for Steering — If You Select the Right Features*): its stories turn to the bridge in 3 of 4 cases, those
+/// steered in the middle in 1 of 20.
+const ORGANISMS_LAST_BLOCK: usize = 4;
 /// Rows per training step.
 const BATCH: usize = 2048;
 /// Contexts that the model is run on in the evaluation.
 const CONTEXTS: usize = 256;
 
-/// Where everything goes.
+/// A hook point with what is made for it.
 #[derive(Debug)]
-pub(super) struct Paths {
-    pub(super) store: PathBuf,
+pub(super) struct Layer {
+    pub(super) hook: HookPoint,
+    /// The dictionary's name among those trained together; empty where it is the only one.
+    name: &'static str,
     pub(super) sae: PathBuf,
     pub(super) database: PathBuf,
 }
@@ -53,8 +59,12 @@ pub(super) struct Demo<'a> {
     pub(super) args: &'a DemoArgs,
     pub(super) model: &'a LanguageModel,
     pub(super) context: &'a Context,
-    pub(super) hook: HookPoint,
-    pub(super) paths: Paths,
+    /// The activations.
+    pub(super) store: PathBuf,
+    /// All dictionaries.
+    saes: PathBuf,
+    /// The one that is read, and the one that is steered where that is another.
+    pub(super) layers: Vec<Layer>,
     /// Set by `--force`, and by the first step whose result is new: what follows from it is then made anew.
     anew: bool,
 }
@@ -63,15 +73,18 @@ impl<'a> Demo<'a> {
     /// Plans a demo with `model`.
     pub(super) fn new(args: &'a DemoArgs, model: &'a LanguageModel, context: &'a Context) -> anyhow::Result<Self> {
         fs::create_dir_all(&args.out).map_err(|error| Complaint::io(format!("{}: {error}", args.out.display())))?;
-        let path = |name: &str| args.out.join(name);
-        Ok(Demo {
-            args,
-            model,
-            context,
-            hook: hook(args, model)?,
-            paths: Paths { store: path("activations.h5"), sae: path("sae"), database: path("features.db") },
-            anew: args.force,
-        })
+        let (store, saes) = (args.out.join("activations.h5"), args.out.join("sae"));
+        Ok(Demo { args, model, context, store, layers: layers(args, model, &saes)?, saes, anew: args.force })
+    }
+
+    /// What is read.
+    pub(super) fn reading(&self) -> &Layer {
+        &self.layers[0]
+    }
+
+    /// What is steered.
+    pub(super) fn steering(&self) -> &Layer {
+        &self.layers[self.layers.len() - 1]
     }
 
     /// Prints a part of the story, unless the result is asked for as JSON.
@@ -81,12 +94,12 @@ impl<'a> Demo<'a> {
 
     /// Step 1: activations.
     pub(super) fn capture(&mut self) -> anyhow::Result<Arc<ActivationSet>> {
-        let (path, tokens) = (&self.paths.store, self.args.size.tokens);
+        let (path, tokens) = (&self.store, self.args.size.tokens);
         let text = Text::find(&self.args.text, &TextArgs::default(), tokens, self.model, self.context)?;
         let config = CaptureConfig {
             tokens: Some(tokens),
             force: self.anew,
-            ..CaptureConfig::new(vec![self.hook], path.clone())
+            ..CaptureConfig::new(self.layers.iter().map(|layer| layer.hook).collect(), path.clone())
         };
         let open = || open_store(&[path.to_string_lossy().into_owned()]);
         if !self.anew && path.exists() {
@@ -103,35 +116,33 @@ impl<'a> Demo<'a> {
         Ok(store)
     }
 
-    /// Step 2: a dictionary.
-    pub(super) fn train(&mut self, store: &Arc<ActivationSet>) -> anyhow::Result<Dictionary> {
-        let (column, size) = (store.column(&self.hook.to_string())?, &self.args.size);
-        let config = TrainConfig {
-            width: Width::Features(size.d_sae),
-            k: size.k,
-            tokens: Some(size.train_tokens),
-            batch: BATCH,
-            // At this width nothing is gained in bf16, and the same demo gives the same numbers on more machines.
-            precision: Some(Precision::F32),
-            ..TrainConfig::default()
-        };
-        if !self.anew && self.paths.sae.exists() {
-            if !is_trained_on(&self.paths.sae, store, &config) {
-                return Err(self.other_settings(&self.paths.sae, "other activations or with other settings"));
+    /// Step 2: a dictionary for every layer, trained side by side.
+    pub(super) fn train(&mut self, store: &Arc<ActivationSet>) -> anyhow::Result<Vec<Dictionary>> {
+        let config = self.training();
+        let there = |layer: &Layer| layer.sae.exists();
+        if !self.anew && self.layers.iter().all(there) {
+            for layer in &self.layers {
+                if !is_trained_on(&layer.sae, store, &config) {
+                    return Err(self.other_settings(&layer.sae, "other activations or with other settings"));
+                }
+                self.reuse(&layer.sae);
             }
-            self.reuse(&self.paths.sae);
-            return Dictionary::load(&self.paths.sae);
+            return self.load();
         }
+        let asked = |layer: &Layer| -> anyhow::Result<Asked> {
+            let column = store.column(&layer.hook.to_string())?;
+            Ok(Asked { name: layer.name.to_owned(), column, config: config.clone() })
+        };
         let request = Request {
             store: Arc::clone(store),
             order_seed: config.seed,
-            asked: vec![Asked { name: String::new(), column, config }],
+            asked: self.layers.iter().map(asked).collect::<Result<_, _>>()?,
             held_out: HeldOut::default(),
             calibration: Calibration::Auto,
             keep_special: false,
             keep_outliers: false,
             shuffle_bytes: SHUFFLE_BYTES,
-            out: &self.paths.sae,
+            out: &self.saes,
             force: self.anew,
             checkpoint_every: None,
             tensorboard: false,
@@ -139,7 +150,23 @@ impl<'a> Demo<'a> {
         };
         train_dictionaries(&request, self.context)?;
         self.anew = true;
-        Dictionary::load(&self.paths.sae)
+        self.load()
+    }
+
+    fn training(&self) -> TrainConfig {
+        TrainConfig {
+            width: Width::Features(self.args.size.d_sae),
+            k: self.args.size.k,
+            tokens: Some(self.args.size.train_tokens),
+            batch: BATCH,
+            // At this width nothing is gained in bf16, and the same demo gives the same numbers on more machines.
+            precision: Some(Precision::F32),
+            ..TrainConfig::default()
+        }
+    }
+
+    fn load(&self) -> anyhow::Result<Vec<Dictionary>> {
+        self.layers.iter().map(|layer| Dictionary::load(&layer.sae)).collect()
     }
 
     /// Step 3: what the dictionary keeps.
@@ -147,9 +174,14 @@ impl<'a> Demo<'a> {
         measure(dictionary, store, Rows::HeldOut, Some(self.model), CONTEXTS, self.context)
     }
 
-    /// Step 4: what its features are about.
-    pub(super) fn features(&mut self, dictionary: &Dictionary, store: &Arc<ActivationSet>) -> anyhow::Result<Database> {
-        let path = &self.paths.database;
+    /// Step 4: what a layer's features are about.
+    pub(super) fn features(
+        &self,
+        layer: &Layer,
+        dictionary: &Dictionary,
+        store: &Arc<ActivationSet>,
+    ) -> anyhow::Result<Database> {
+        let path = &layer.database;
         if !self.anew && path.exists() && describes(path, dictionary, store)? {
             self.reuse(path);
         } else {
@@ -174,16 +206,26 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// The hook point that was asked for, or else the end of a middle block.
-fn hook(args: &DemoArgs, model: &LanguageModel) -> anyhow::Result<HookPoint> {
+/// The hook point that was asked for; else the end of a middle block, and in the organism that of the last one too.
+fn layers(args: &DemoArgs, model: &LanguageModel, saes: &Path) -> anyhow::Result<Vec<Layer>> {
+    let only = |hook| vec![Layer { hook, name: "", sae: saes.to_owned(), database: args.out.join("features.db") }];
     if let Some(name) = &args.size.hook {
-        return parse_hook(name);
+        return Ok(only(parse_hook(name)?));
     }
-    let block = match NamedModel::find(&args.model)? {
-        NamedModel::Organism(_) | NamedModel::Untrained => ORGANISMS_BLOCK,
-        NamedModel::Directory(_) | NamedModel::Hub { .. } => model.n_layers() / 2,
-    };
-    Ok(HookPoint::block(block, Site::ResidPost))
+    let end = |block| HookPoint::block(block, Site::ResidPost);
+    Ok(match NamedModel::find(&args.model)? {
+        NamedModel::Organism(_) | NamedModel::Untrained => {
+            let layer = |block, name, database: &str| {
+                let (sae, database) = (saes.join(name), args.out.join(database));
+                Layer { hook: end(block), name, sae, database }
+            };
+            vec![
+                layer(ORGANISMS_BLOCK, "middle", "features.db"),
+                layer(ORGANISMS_LAST_BLOCK, "last", "features-last.db"),
+            ]
+        }
+        NamedModel::Directory(_) | NamedModel::Hub { .. } => only(end(model.n_layers() / 2)),
+    })
 }
 
 /// Whether a dictionary is what this training would make.

@@ -1,7 +1,7 @@
 //! The words of the demo, for somebody who sees a sparse autoencoder for the first time.
 
-use super::ladder::{Steered, TEMPERATURE, TOKENS};
-use super::steps::Demo;
+use super::ladder::{Steered, TEMPERATURE, TOKENS, Turned};
+use super::steps::{Demo, Layer};
 use crate::cards::{example_text, one_line};
 use crate::commands::dictionary::Dictionary;
 use crate::commands::evaluate::{Measured, ordinary_rows};
@@ -45,9 +45,18 @@ pub(super) fn captured(out: &mut dyn Write, store: &ActivationSet, path: &Path) 
     )
 }
 
-pub(super) fn trained(out: &mut dyn Write, dictionary: &Dictionary, path: &Path) -> io::Result<()> {
-    let (sae, k) = (&dictionary.sae, dictionary.sae.config().k.unwrap_or(0));
-    writeln!(out, "   {} features, {k} of them active at a time, are in {}\n", sae.d_sae(), path.display())?;
+pub(super) fn trained(out: &mut dyn Write, dictionaries: &[Dictionary], layers: &[Layer]) -> io::Result<()> {
+    for (dictionary, layer) in dictionaries.iter().zip(layers) {
+        let (sae, k) = (&dictionary.sae, dictionary.sae.config().k.unwrap_or(0));
+        let (n, hook, path) = (sae.d_sae(), layer.hook, layer.sae.display());
+        writeln!(out, "   {n} features of {hook}, {k} of them active at a time, are in {path}")?;
+    }
+    writeln!(out)?;
+    if layers.len() > 1 {
+        let text = "   Two were trained side by side: what the model has read is told best in the middle, what it is about \
+                    to write is moved best at the end.\n";
+        prose(out, text)?;
+    }
     prose(
         out,
         "3. Evaluate: how much of what the model computes do those few features keep? Measured on documents that the \
@@ -86,12 +95,11 @@ pub(super) fn described(out: &mut dyn Write, cards: &[FeatureCard], path: &Path)
     writeln!(out, "\n   All of them are in {}\n", path.display())
 }
 
-pub(super) fn searched(out: &mut dyn Write, concept: Option<&str>, found: &Found) -> io::Result<()> {
+pub(super) fn searched(out: &mut dyn Write, concept: Option<&str>, found: &Found, demo: &Demo<'_>) -> io::Result<()> {
+    let hook = demo.steering().hook;
     let step = match (concept, found.is_sought) {
         (Some(concept), true) => {
-            format!(
-                "5. Search: which features have to do with \"{concept}\"? Those that make the model say it come first:"
-            )
+            format!("5. Search: which features of {hook} have to do with \"{concept}\"?")
         }
         (Some(concept), false) => {
             format!("5. Search: nothing has to do with \"{concept}\". These are rare and their labels name words:")
@@ -111,8 +119,8 @@ pub(super) fn searched(out: &mut dyn Write, concept: Option<&str>, found: &Found
     writeln!(out)?;
     prose(
         out,
-        "6. Steer: a feature is also a handle. While the model writes, we add the feature's direction to what passes \
-         the layer, more and more of it, until the story is about it. (1 x: as strongly as it ever fired.)",
+        "6. Steer: features are also handles. While the model writes, we add their directions to what passes the \
+         layer, more and more, until the story is about it. (1 x: as strongly as the feature ever fired.)",
     )
 }
 
@@ -122,33 +130,57 @@ fn write_feature(out: &mut dyn Write, card: &FeatureCard) -> io::Result<()> {
 }
 
 pub(super) fn steered(out: &mut dyn Write, steered: &Steered) -> io::Result<()> {
-    writeln!(out, "\n   feature {}: {}", steered.feature, steered.label.as_deref().unwrap_or("no label"))?;
-    for example in &steered.examples {
-        writeln!(out, "           {}", example_text(example, AROUND))?;
+    writeln!(out)?;
+    for turned in &steered.features {
+        let Turned { feature, label, strength, .. } = turned;
+        writeln!(out, "   {feature:>4}  {}, at {strength:.2} x", label.as_deref().unwrap_or("no label"))?;
+        for example in turned.examples.iter().take(EXAMPLES) {
+            writeln!(out, "           {}", example_text(example, AROUND))?;
+        }
+        let raised: Vec<_> = turned.raises.iter().map(|token| format!("{token:?}")).collect();
+        writeln!(out, "           raises {}", raised.join(" "))?;
     }
-    let raised: Vec<_> = steered.raises.iter().map(|token| format!("{token:?}")).collect();
-    writeln!(out, "           raises {}", raised.join(" "))?;
-    if steered.tried > 1 {
-        writeln!(out, "   Of the {} that we tried, it moves the stories most.", steered.tried)?;
+    let (tried, together) = (steered.tried, steered.features.len());
+    match together {
+        1 if tried > 1 => {
+            writeln!(out, "   Of the {tried} that we tried, alone and together, it moves the stories most.")?
+        }
+        1 => {}
+        _ => writeln!(
+            out,
+            "   Of the {tried} that we tried, alone and together, these {together} move the stories most."
+        )?,
     }
-    writeln!(out, "   Counted are stories with {}:\n", steered.topic.text())?;
+    writeln!(out, "   Counted are stories with {}, on seeds that nothing was chosen on:\n", steered.topic.text())?;
+    write_ladder(out, steered)?;
+    writeln!(out, "\n   A story as the model writes it:")?;
+    write_story(out, &steered.pair.baseline)?;
+    writeln!(out, "   The same, turned up:")?;
+    write_story(out, &steered.pair.steered)?;
+    writeln!(out, "   And with steps as long in a random direction:")?;
+    write_story(out, &steered.best().study.random.sample)
+}
+
+fn write_ladder(out: &mut dyn Write, steered: &Steered) -> io::Result<()> {
     let best = steered.best();
     write_count(out, "as it is", &steered.ladder[0].study.baseline, "")?;
-    for rung in &steered.ladder {
-        let note = if rung.gain().is_none() { "  but they are no stories any more" } else { "" };
-        write_count(out, &format!("{} x", rung.strength), &rung.study.steered, note)?;
+    for (index, rung) in steered.ladder.iter().enumerate() {
+        let note = match rung.gain() {
+            None => "  but they are no stories any more",
+            Some(_) if index == steered.best => "  as listed above",
+            Some(_) => "",
+        };
+        write_count(out, &percent(rung.strength / best.strength), &rung.study.steered, note)?;
     }
-    let strength = best.strength;
-    write_count(out, &format!("{strength} x"), &best.study.random, "  in random directions instead")?;
+    write_count(out, &percent(1.0), &best.study.random, "  in random directions instead")?;
     if best.gain().is_none_or(|gain| gain <= 0.0) {
         writeln!(out, "\n   That changed nothing: no feature of this dictionary turns the stories to it.")?;
     }
-    writeln!(out, "\n   A story as the model writes it:")?;
-    write_story(out, &steered.pair.baseline)?;
-    writeln!(out, "   The same with feature {} at {strength} x:", steered.feature)?;
-    write_story(out, &steered.pair.steered)?;
-    writeln!(out, "   And with a step as long in a random direction:")?;
-    write_story(out, &best.study.random.sample)
+    Ok(())
+}
+
+fn percent(strength: f32) -> String {
+    format!("{:.0} %", 100.0 * strength)
 }
 
 /// How many stories are about the topic.
@@ -162,22 +194,25 @@ fn write_story(out: &mut dyn Write, story: &str) -> io::Result<()> {
 }
 
 pub(super) fn ending(out: &mut dyn Write, demo: &Demo<'_>, steered: &Steered) -> io::Result<()> {
-    let (args, paths) = (demo.args, &demo.paths);
+    let (args, layer) = (demo.args, demo.steering());
     let path = |path: &Path| shell(&path.to_string_lossy());
-    let (store, sae, database) = (path(&paths.store), path(&paths.sae), path(&paths.database));
+    let (store, sae, database) = (path(&demo.store), path(&layer.sae), path(&layer.database));
     let (model, prompt) = (path(&args.model), shell(&steered.prompts[0]));
     let untangle = shell(&env::args_os().next().unwrap_or_default().to_string_lossy());
-    let (feature, strength) = (steered.feature, steered.best().strength);
+    let feature = |turned: &Turned| format!("--feature {}:add={}x", turned.feature, turned.strength);
+    let turned: Vec<_> = steered.features.iter().map(feature).collect();
     writeln!(out, "\nEverything is in {}. Next:", args.out.display())?;
-    writeln!(out, "   {untangle} show {database} {feature}")?;
+    writeln!(out, "   {untangle} show {database} {}", steered.features[0].feature)?;
     writeln!(out, "   {untangle} search {database} {}", shell(args.concept().unwrap_or(steered.topic.first_word())))?;
     writeln!(
         out,
-        "   {untangle} steer {model} --sae {sae} --features {database} --feature {feature}:add={strength}x \
+        "   {untangle} steer {model} --sae {sae} --features {database} {} \
          --temperature {TEMPERATURE} --tokens {TOKENS} --seed {} --prompt {prompt}",
+        turned.join(" "),
         steered.seed
     )?;
-    writeln!(out, "   {untangle} train {store} --out {} --d-sae 4096 --k 32", path(&args.out.join("sae-4096")))
+    let (hook, wider) = (demo.reading().hook, path(&args.out.join("sae-4096")));
+    writeln!(out, "   {untangle} train {store} --hook {hook} --out {wider} --d-sae 4096 --k 32")
 }
 
 /// A paragraph that begins at the left and goes on three columns further in.
