@@ -76,6 +76,6 @@ fn a_live_run_is_planned_and_what_cannot_be_is_refused_as_training_would() {
     assert!(part(&plan, "disk", "token ids until it is finished") > 0.0);
     assert_eq!(entries(folder.path()), Vec::<String>::new());
     let absent = Untangle::new("plan train").arg(folder.path().join("absent.h5")).option("--out", &out).run();
-    absent.fails_with(4, &["absent.h5"]);
+    absent.fails_with(3, &["absent.h5"]);
     assert_eq!(Untangle::new("plan").run().code, Some(2));
 }

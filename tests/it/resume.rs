@@ -145,8 +145,9 @@ fn a_killed_grid_continues_to_the_same_bytes() {
     let [plain, disturbed] = ["plain", "disturbed"].map(|name| folder.path().join(name));
     let met = disturb("train --grid", train(&plain), || train(&disturbed));
     assert!(met > 0, "no kill met a running grid");
-    let members: Vec<_> =
-        fs::read_dir(&plain).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    same_bytes(&plain.join("report.html"), &disturbed.join("report.html"));
+    let entries = fs::read_dir(&plain).expect("a folder").map(|entry| entry.expect("an entry"));
+    let members: Vec<_> = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name()).collect();
     assert_eq!(members.len(), 9, "{members:?}");
     for member in members {
         for file in ["sae_weights.safetensors", "cfg.json", "training.json"] {
