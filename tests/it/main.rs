@@ -11,6 +11,7 @@ mod hub_server;
 mod edges;
 mod live;
 mod tidy;
+mod transcoders;
 
 // The binary, end to end.
 mod bad_input;

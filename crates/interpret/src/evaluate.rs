@@ -13,7 +13,7 @@ use untangle_schema::Observer;
 use untangle_schema::capture::row_flags;
 use untangle_store::{Part, RowBlock};
 
-/// What a dictionary does on the evaluated rows. Special tokens (BOS and the like) and rows whose norm is an outlier
+/// What a dictionary does on the evaluated rows; of a transcoder, FVU is that of what it predicts. Special tokens (BOS and the like) and rows whose norm is an outlier
 /// (attention sinks) count only where it says so; what is "without special" is without both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
@@ -68,7 +68,7 @@ struct Pool {
 
 impl Pool {
     fn new(sae: &Sae) -> Self {
-        Self { fvu: Fvu::new(sae.d_in()), firing: FiringCounts::new(sae.d_sae()), groups: Groups::new(sae.d_in()) }
+        Self { fvu: Fvu::new(sae.d_out()), firing: FiringCounts::new(sae.d_sae()), groups: Groups::new(sae.d_out()) }
     }
 }
 
@@ -87,9 +87,10 @@ impl Sums {
     }
 
     fn add(&mut self, sae: &Sae, corpus: &Corpus, block: &RowBlock, codes: &Codes) -> Result<(), InterpretError> {
-        let (d, x) = (sae.d_in(), &block.columns[0][..]);
+        let (d, read) = (sae.d_out(), &block.columns[0][..]);
+        let x = block.columns.last().map_or(read, |column| &column[..]);
         self.x_hat.resize(x.len(), 0.0);
-        sae.decode(codes, &mut self.x_hat)?;
+        sae.reconstruct(read, codes, &mut self.x_hat)?;
         self.all.fvu.update(x, &self.x_hat);
         self.all.firing.update(codes);
         let (kept_x, kept_x_hat, kept_codes) = &mut self.kept;
@@ -148,8 +149,8 @@ const SQUARE: usize = 3;
 const FIRST: usize = 4;
 
 impl Groups {
-    fn new(d_in: usize) -> Self {
-        Self { origin: Vec::new(), sums: vec![vec![0.0; FIRST + d_in]; GROUPS] }
+    fn new(width: usize) -> Self {
+        Self { origin: Vec::new(), sums: vec![vec![0.0; FIRST + width]; GROUPS] }
     }
 
     fn add(&mut self, group: usize, x: &[f32], x_hat: &[f32], active: usize) {

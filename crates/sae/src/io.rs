@@ -12,12 +12,16 @@ use std::path::{Path, PathBuf};
 use untangle_schema::SaeConfig;
 use untangle_schema::sae::{files, tensors};
 
+/// The architectures that are understood, as SAELens calls them: those that reconstruct what they read, and others.
+const AUTOENCODERS: [&str; 4] = ["standard", "topk", "jumprelu", "gated"];
+const TRANSCODERS: [&str; 4] = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"];
+
 /// Largest `d_in * d_sae` that is believed: 2^36 elements, 256 GiB in f32.
 const MAX_ELEMENTS: usize = 1 << 36;
 
 impl Sae {
-    /// Reads a dictionary's directory. SAELens' architectures `standard`, `topk`, `jumprelu` and `gated` are understood; others, and
-    /// settings that would change the numbers, are refused by name rather than guessed at.
+    /// Reads a dictionary's directory. SAELens' architectures `standard`, `topk`, `jumprelu`, `gated` and its four transcoders are
+    /// understood; others, and settings that would change the numbers, are refused by name rather than guessed at.
     ///
     /// # Errors
     /// When a file is missing, broken, or asks for something that is not supported.
@@ -46,7 +50,7 @@ impl Sae {
     /// When writing fails.
     pub fn save(&self, dir: &Path) -> Result<(), SaeError> {
         fs::create_dir_all(dir).map_err(io(dir))?;
-        let (d, f) = (self.d_in(), self.d_sae());
+        let (d, f, d_out) = (self.d_in(), self.d_sae(), self.d_out());
         let parts = self.parts();
         let w_enc = le_bytes(&transposed(&parts.w_enc, f, d));
         let (w_dec, b_enc, b_dec) = (le_bytes(&parts.w_dec), le_bytes(&parts.b_enc), le_bytes(&parts.b_dec));
@@ -57,14 +61,16 @@ impl Sae {
             }
             _ => Vec::new(),
         };
+        let w_skip = parts.w_skip.as_ref().map(|w_skip| le_bytes(w_skip));
         let weights_path = dir.join(files::WEIGHTS);
         let mut views = vec![
             (tensors::W_ENC, vec![d, f], &w_enc),
-            (tensors::W_DEC, vec![f, d], &w_dec),
+            (tensors::W_DEC, vec![f, d_out], &w_dec),
             (bias_name(&parts.activation), vec![f], &b_enc),
-            (tensors::B_DEC, vec![d], &b_dec),
+            (tensors::B_DEC, vec![d_out], &b_dec),
         ];
         views.extend(further.iter().map(|(name, bytes)| (*name, vec![f], bytes)));
+        views.extend(w_skip.iter().map(|bytes| (tensors::W_SKIP, vec![d_out, d], bytes)));
         let weights_error =
             |e: safetensors::SafeTensorError| SaeError::Weights { path: weights_path.clone(), reason: e.to_string() };
         let views = views
@@ -134,14 +140,23 @@ fn refuse_older_form(config: &Value, path: &Path) -> Result<(), SaeError> {
 
 fn check_supported(config: &SaeConfig, path: &Path) -> Result<(), SaeError> {
     let refuse = |reason: String| Err(SaeError::Config { path: path.to_owned(), reason });
-    if !["standard", "topk", "jumprelu", "gated"].contains(&config.architecture.as_str()) {
-        return refuse(format!(
-            "architecture `{}` is not supported; standard, topk, jumprelu and gated are",
-            config.architecture
-        ));
+    let is_transcoder = TRANSCODERS.contains(&config.architecture.as_str());
+    if !is_transcoder && !AUTOENCODERS.contains(&config.architecture.as_str()) {
+        let (known, found) = ([&AUTOENCODERS[..], &TRANSCODERS].concat().join(", "), &config.architecture);
+        return refuse(format!("architecture `{found}` is not supported; {known} are"));
     }
-    if config.d_in == 0 || config.d_sae == 0 || config.d_in.saturating_mul(config.d_sae) > MAX_ELEMENTS {
+    let out_of_range = |d: usize| d == 0 || d.saturating_mul(config.d_sae.max(config.d_in)) > MAX_ELEMENTS;
+    if config.d_sae == 0 || out_of_range(config.d_in) || config.d_out.is_some_and(out_of_range) {
         return refuse(format!("d_in {} and d_sae {} are out of range", config.d_in, config.d_sae));
+    }
+    if is_transcoder != config.d_out.is_some() {
+        let problem = if is_transcoder { "needs `d_out`" } else { "has no `d_out`" };
+        return refuse(format!("architecture `{}` {problem}", config.architecture));
+    }
+    if is_transcoder && config.apply_b_dec_to_input {
+        return refuse(
+            "a transcoder needs `apply_b_dec_to_input` false: its b_dec belongs to what it predicts".to_owned(),
+        );
     }
     // `expected_average_only_in` is folded into the weights by SAELens when it saves, and the identity afterwards.
     if !["none", "expected_average_only_in"].contains(&config.normalize_activations.as_str()) {
@@ -193,20 +208,26 @@ impl<'a> Reader<'a> {
     }
 
     fn parts(&self, config: &SaeConfig) -> Result<Parts, SaeError> {
-        let (d, f) = (config.d_in, config.d_sae);
+        let (d, f, d_out) = (config.d_in, config.d_sae, config.d_out.unwrap_or(config.d_in));
         let w_enc = Buffer::copy_of(&transposed(&self.read(tensors::W_ENC, &[d, f])?, d, f));
-        let w_dec = Buffer::copy_of(&self.read(tensors::W_DEC, &[f, d])?);
-        let b_dec = self.read(tensors::B_DEC, &[d])?;
+        let w_dec = Buffer::copy_of(&self.read(tensors::W_DEC, &[f, d_out])?);
+        let b_dec = self.read(tensors::B_DEC, &[d_out])?;
         let activation = match (config.architecture.as_str(), config.k) {
             ("topk", Some(k)) => Activation::TopK { k },
-            ("jumprelu", _) => Activation::JumpRelu { threshold: self.read(tensors::THRESHOLD, &[f])? },
+            ("jumprelu" | "jumprelu_transcoder" | "jumprelu_skip_transcoder", _) => {
+                Activation::JumpRelu { threshold: self.read(tensors::THRESHOLD, &[f])? }
+            }
             ("gated", _) => {
                 Activation::Gated { r_mag: self.read(tensors::R_MAG, &[f])?, b_mag: self.read(tensors::B_MAG, &[f])? }
             }
             _ => Activation::Relu,
         };
         let b_enc = self.read(bias_name(&activation), &[f])?;
-        Ok(Parts { w_enc, b_enc, w_dec, b_dec, activation })
+        let w_skip = match config.architecture.as_str() {
+            "skip_transcoder" | "jumprelu_skip_transcoder" => Some(self.read(tensors::W_SKIP, &[d_out, d])?),
+            _ => None,
+        };
+        Ok(Parts { w_enc, b_enc, w_dec, b_dec, w_skip: w_skip.map(|w| Buffer::copy_of(&w)), activation })
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the user asks of a training run, and the checked plan that follows from it and the data.
 
 use crate::adam::Optimiser;
-use crate::architecture::{Architecture, Kind, PenaltyKind, Prefixes};
+use crate::architecture::{Architecture, Kind, PenaltyKind};
 use crate::error::TrainError;
 use crate::init::Centre;
+use crate::prefixes::Prefixes;
 use crate::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use untangle_sae::Precision;
@@ -97,6 +98,9 @@ pub struct TrainPlan {
     pub architecture: Architecture,
     /// Width of the activations.
     pub d_in: usize,
+    /// Width of what a transcoder predicts; none of autoencoders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d_out: Option<usize>,
     /// Number of features.
     pub d_sae: usize,
     /// Rows per step.
@@ -138,7 +142,27 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Setting`] names the setting that cannot be.
     pub fn plan(&self, d_in: usize, rows_per_epoch: u64) -> Result<TrainPlan, TrainError> {
-        let d_sae = self.features(d_in)?;
+        self.plan_between(d_in, None, rows_per_epoch)
+    }
+
+    /// The same for a dictionary that predicts rows of width `d_out`, where that is given.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::plan`]; also where only a transcoder predicts other rows, or where one has none to predict.
+    pub fn plan_between(
+        &self,
+        d_in: usize,
+        d_out: Option<usize>,
+        rows_per_epoch: u64,
+    ) -> Result<TrainPlan, TrainError> {
+        if self.kind.is_transcoder() != d_out.is_some() {
+            let problem = match d_out {
+                None => format!("{} predicts another activation than it reads; say which", self.kind),
+                Some(_) => format!("belongs to transcoder and skip-transcoder, not to {}", self.kind),
+            };
+            return refuse("--hook-out", problem);
+        }
+        let d_sae = self.features(d_in, d_out.unwrap_or(d_in))?;
         // Before the schedule, so that a contradiction is named for what it is.
         Architecture::resolve(self, d_sae, 1)?;
         let schedule = self.schedule(d_sae, rows_per_epoch)?;
@@ -147,6 +171,7 @@ impl TrainConfig {
         Ok(TrainPlan {
             architecture,
             d_in,
+            d_out,
             d_sae,
             batch: self.batch,
             schedule,
@@ -164,7 +189,7 @@ impl TrainConfig {
     }
 
     /// Number of features, which must fit into memory.
-    fn features(&self, d_in: usize) -> Result<usize, TrainError> {
+    fn features(&self, d_in: usize, d_out: usize) -> Result<usize, TrainError> {
         let d_sae = match self.width {
             Width::Features(n) => n,
             Width::Expansion(factor) => (factor * d_in as f64).round() as usize,
@@ -172,7 +197,7 @@ impl TrainConfig {
         if d_sae == 0 || d_sae > MAX_FEATURES {
             return refuse("--d-sae", format!("{d_sae} features cannot be; give a number from 1 to {MAX_FEATURES}"));
         }
-        check_memory(bytes_needed(d_sae, d_in), &format!("{d_sae} features of width {d_in} need"))?;
+        check_memory(bytes_needed(d_sae, d_in, d_out), &format!("{d_sae} features of width {d_in} need"))?;
         Ok(d_sae)
     }
 
@@ -219,8 +244,8 @@ pub(crate) fn refuse<T>(setting: &'static str, problem: String) -> Result<T, Tra
 }
 
 /// Bytes that a dictionary takes in training.
-fn bytes_needed(d_sae: usize, d_in: usize) -> u64 {
-    (d_sae as u64).saturating_mul(d_in as u64).saturating_mul(BYTES_PER_WEIGHT)
+fn bytes_needed(d_sae: usize, d_in: usize, d_out: usize) -> u64 {
+    (d_sae as u64).saturating_mul((d_in + d_out) as u64).saturating_mul(BYTES_PER_WEIGHT / 2)
 }
 
 /// Refuses what cannot fit into the memory that is free; `what` says what needs it.
@@ -239,7 +264,8 @@ fn check_memory(needed: u64, what: &str) -> Result<(), TrainError> {
 /// # Errors
 /// [`TrainError::Setting`] with what is needed and what is free.
 pub fn check_memory_of(plans: &[&TrainPlan]) -> Result<(), TrainError> {
-    let needed = plans.iter().map(|plan| bytes_needed(plan.d_sae, plan.d_in)).fold(0, u64::saturating_add);
+    let needed =
+        plans.iter().map(|plan| bytes_needed(plan.d_sae, plan.d_in, plan.widths().1)).fold(0, u64::saturating_add);
     check_memory(needed, &format!("{} dictionaries need", plans.len()))
 }
 
@@ -273,6 +299,11 @@ impl TrainPlan {
     /// Tokens of the whole run.
     pub fn tokens(&self) -> u64 {
         self.schedule.steps * self.batch as u64
+    }
+
+    /// Widths of what is read and of what is reconstructed.
+    pub fn widths(&self) -> (usize, usize) {
+        (self.d_in, self.d_out.unwrap_or(self.d_in))
     }
 
     /// The name of the architecture, and how many features are to be active, for people.
@@ -315,6 +346,13 @@ mod tests {
     #[test]
     fn impossible_settings_are_named() {
         let config = TrainConfig { batch: 1000, ..TrainConfig::default() };
+        let transcoder = TrainConfig { kind: Kind::Transcoder, ..config.clone() };
+        assert_eq!(setting_refused(transcoder.clone()), "--hook-out");
+        assert!(matches!(
+            config.plan_between(64, Some(32), 10_000),
+            Err(TrainError::Setting { setting: "--hook-out", .. })
+        ));
+        assert_eq!(transcoder.plan_between(64, Some(32), 10_000).expect("fits").widths(), (64, 32));
         assert_eq!(setting_refused(TrainConfig { k: 513, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { k: 0, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { batch: 10_001, ..config.clone() }), "--batch");

@@ -5,7 +5,7 @@ use crate::architecture::Architecture;
 use crate::calibrate::{Calibration, calibrate};
 use crate::config::TrainPlan;
 use crate::error::TrainError;
-use crate::init::DataScale;
+use crate::init::{DataScale, TargetScale};
 use crate::log::Record;
 use crate::place::Place;
 use crate::run::{Finished, Job, Run, Trained, sample};
@@ -13,6 +13,7 @@ use crate::state::TrainState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
+use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::kernels::encode::EncoderWeights;
 use untangle_sae::{Activation, Parts, Sae};
 use untangle_schema::sae::files;
@@ -31,6 +32,9 @@ pub struct DataProvenance {
     pub content: String,
     /// The column that was trained on: a hook point, or a data set's name.
     pub column: String,
+    /// The column that a transcoder predicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column_out: Option<String>,
     /// What `train` did not read and `evaluate` uses, as the store describes it.
     pub held_out: Value,
     /// What neither training nor the judge reads: rows for thresholds.
@@ -62,6 +66,9 @@ pub struct TrainingRecord {
     pub data: DataProvenance,
     /// What rows were multiplied by in training; already folded into the weights.
     pub scale: f32,
+    /// What the rows that a transcoder predicts were multiplied by; folded as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_out: Option<f32>,
     /// The last step's figures, without the clock.
     pub last_step: Value,
     /// Active features per row on the calibration rows, where thresholds were calibrated.
@@ -73,14 +80,31 @@ pub struct TrainingRecord {
 /// `x_hat = f' W_dec + b_dec / s`, and `f' = sigma(W_enc (x - b_dec / s) + b_enc / s)`: biases and thresholds are divided by
 /// `s`, the matrices stay, decoder rows stay unit. `shift` is what calibration added to the thresholds.
 ///
+/// A transcoder, whose `target` is multiplied by `t` and whose input is centred by `c`, has its features in units of the
+/// target: `f' = f / t = sigma((s/t) W_enc x + (b_enc - W_enc c) / t)` and `y_hat = f' W_dec + (s/t) W_skip x + (b_dec -
+/// W_skip c) / t`.
+///
 /// # Errors
 /// When the parts do not fit together, which would be a defect of this crate.
-pub fn folded(state: &TrainState, scale: &DataScale, shift: f32, metadata: SaeMetadata) -> Result<Sae, TrainError> {
-    let divided = |values: &[f32]| values.iter().map(|v| v / scale.factor).collect::<Vec<f32>>();
+pub fn folded(
+    state: &TrainState,
+    scale: &DataScale,
+    target: Option<TargetScale>,
+    shift: f32,
+    metadata: SaeMetadata,
+) -> Result<Sae, TrainError> {
+    let out = target.map_or(scale.factor, |target| target.factor);
+    let divided = |values: &[f32]| values.iter().map(|v| v / out).collect::<Vec<f32>>();
     let (name, activation) = match state.architecture {
         Architecture::TopK { k } => ("topk", Activation::TopK { k }),
         Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => {
             ("jumprelu", Activation::JumpRelu { threshold: divided(&vec![shift; state.d_sae]) })
+        }
+        Architecture::Transcoder { .. } => {
+            ("jumprelu_transcoder", Activation::JumpRelu { threshold: divided(&vec![shift; state.d_sae]) })
+        }
+        Architecture::SkipTranscoder { .. } => {
+            ("jumprelu_skip_transcoder", Activation::JumpRelu { threshold: divided(&vec![shift; state.d_sae]) })
         }
         Architecture::JumpRelu { .. } => {
             let threshold: Vec<f32> = state.extras[0].value.iter().map(|theta| (theta + shift).max(0.0)).collect();
@@ -93,19 +117,29 @@ pub fn folded(state: &TrainState, scale: &DataScale, shift: f32, metadata: SaeMe
         }
     };
     let k = if let Activation::TopK { k } = activation { Some(k) } else { None };
+    let ratio = scale.factor / out;
+    let (b_enc, b_dec) = match &state.input_centre {
+        Some(centre) => (
+            without_centre(&state.b_enc.value, Some(&state.w_enc.value), centre),
+            without_centre(&state.b_dec.value, state.w_skip.as_ref().map(|w| &w.value[..]), centre),
+        ),
+        None => (state.b_enc.value.to_vec(), state.b_dec.value.to_vec()),
+    };
     let parts = Parts {
-        w_enc: state.w_enc.value.clone(),
-        b_enc: divided(&state.b_enc.value),
+        w_enc: multiplied(&state.w_enc.value, ratio),
+        b_enc: divided(&b_enc),
         w_dec: state.w_dec.value.clone(),
-        b_dec: divided(&state.b_dec.value),
+        b_dec: divided(&b_dec),
+        w_skip: state.w_skip.as_ref().map(|w_skip| multiplied(&w_skip.value, ratio)),
         activation,
     };
     let config = SaeConfig {
         d_in: state.d_in,
         d_sae: state.d_sae,
+        d_out: target.map(|_| state.d_out),
         dtype: "float32".to_owned(),
         device: "cpu".to_owned(),
-        apply_b_dec_to_input: true,
+        apply_b_dec_to_input: target.is_none(),
         normalize_activations: "none".to_owned(),
         reshape_activations: "none".to_owned(),
         architecture: name.to_owned(),
@@ -114,6 +148,21 @@ pub fn folded(state: &TrainState, scale: &DataScale, shift: f32, metadata: SaeMe
         metadata,
     };
     Ok(Sae::new(config, parts)?)
+}
+
+/// `b - W c`, summed in f64; `b` where there is no `W`.
+fn without_centre(b: &[f32], w: Option<&[f32]>, centre: &[f32]) -> Vec<f32> {
+    let Some(w) = w else { return b.to_vec() };
+    let product = |row: &[f32]| row.iter().zip(centre).map(|(w, c)| f64::from(*w) * f64::from(*c)).sum::<f64>();
+    b.iter().zip(w.chunks_exact(centre.len())).map(|(b, row)| (f64::from(*b) - product(row)) as f32).collect()
+}
+
+fn multiplied(matrix: &Buffer<f32>, factor: f32) -> Buffer<f32> {
+    let mut matrix = matrix.clone();
+    if factor != 1.0 {
+        matrix.iter_mut().for_each(|w| *w *= factor);
+    }
+    matrix
 }
 
 /// What `cfg.json` says about where the dictionary belongs.
@@ -132,6 +181,7 @@ pub fn metadata(data: &DataProvenance, architecture: &Architecture) -> SaeMetada
     SaeMetadata {
         model_name: capture.map(|c| c.model.name.clone()),
         hook_name: Some(data.column.clone()),
+        hook_name_out: data.column_out.clone(),
         context_size: capture.map(|c| c.context),
         prepend_bos: capture.map(|c| c.bos_token.is_some()),
         other,
@@ -155,9 +205,9 @@ pub(crate) fn write_all(
         };
         let shift = calibration.map_or(0.0, |c| c.shift);
         let metadata = metadata(&run.data, &run.plan.architecture);
-        let sae = folded(&trained.state, &trained.scale, shift, metadata)?;
+        let sae = folded(&trained.state, &trained.scale, trained.target, shift, metadata)?;
         let calibrated_l0 = calibration.map(|c| c.l0);
-        write(&sae, run, &trained.scale, &last, calibrated_l0, &place.prepare_output(&run.name)?)?;
+        write(&sae, run, &trained, &last, calibrated_l0, &place.prepare_output(&run.name)?)?;
         finished.push(Finished { name: run.name.clone(), config: sae.config().clone(), last, calibrated_l0 });
     }
     Ok(finished)
@@ -178,8 +228,8 @@ fn calibration_rows(job: &mut Job<'_>, run: &Run, observer: &dyn Observer) -> Re
 /// The calibration of a dictionary on raw rows.
 fn thresholds(run: &Run, trained: &Trained, rows: &[f32], l0: f64) -> Result<Calibration, TrainError> {
     let (state, factor) = (&trained.state, trained.scale.factor);
-    let b_dec = state.b_dec.value.iter().cycle();
-    let centred: Vec<f32> = rows.iter().zip(b_dec).map(|(x, b)| factor * x - b).collect();
+    let centre = state.centre().iter().cycle();
+    let centred: Vec<f32> = rows.iter().zip(centre).map(|(x, c)| factor * x - c).collect();
     debug_assert_eq!(state.d_in, run.plan.d_in);
     let weights = state.encoder();
     let Architecture::JumpRelu { .. } = state.architecture else {
@@ -197,7 +247,7 @@ fn thresholds(run: &Run, trained: &Trained, rows: &[f32], l0: f64) -> Result<Cal
 fn write(
     sae: &Sae,
     run: &Run,
-    scale: &DataScale,
+    trained: &Trained,
     last: &Record,
     calibrated_l0: Option<f64>,
     dir: &Path,
@@ -211,7 +261,8 @@ fn write(
         tool_version: TOOL_VERSION.to_owned(),
         plan: run.plan.clone(),
         data: run.data.clone(),
-        scale: scale.factor,
+        scale: trained.scale.factor,
+        scale_out: trained.target.map(|target| target.factor),
         last_step,
         calibrated_l0,
     };
@@ -237,7 +288,7 @@ mod tests {
         let factor = 0.25;
         let dictionary = |factor| {
             let scale = DataScale { factor, mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
-            folded(&state, &scale, 0.0, SaeMetadata::default()).expect("the parts fit")
+            folded(&state, &scale, None, 0.0, SaeMetadata::default()).expect("the parts fit")
         };
         let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
         let z: Vec<f32> = x.iter().map(|x| factor * x).collect();

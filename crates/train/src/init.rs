@@ -22,6 +22,15 @@ pub struct DataScale {
     pub variance: f64,
 }
 
+/// What the rows that a transcoder predicts are multiplied by, and how much they vary then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TargetScale {
+    /// As of [`DataScale`].
+    pub factor: f32,
+    /// As of [`DataScale`].
+    pub variance: f64,
+}
+
 impl DataScale {
     /// The scale of `rows`, `[n, d_in]`, none of which is empty.
     pub fn of(rows: &[f32], d_in: usize, normalise: bool) -> Self {
@@ -110,7 +119,9 @@ pub fn geometric_median(rows: &[f32], d: usize, factor: f32) -> Vec<f32> {
 /// 2048 rows, learning rate 3e-3, 3 seeds) the held-out FVU is .0628 to .0631 at 1, .0605 to .0607 at 1/2 and .0608 to .0613 at 1/4.
 const ENCODER_SCALE: f32 = 0.5;
 
-/// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data.
+/// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data,
+/// `[d_out]`. A transcoder reads and writes in different spaces, where nothing is to be tied: its encoder rows are random,
+/// too, of the same length, and its skip connection begins with zeros. Its input's centre is left to be set.
 pub fn initial(
     d_in: usize,
     d_sae: usize,
@@ -121,13 +132,16 @@ pub fn initial(
     precision: Precision,
 ) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut state = TrainState::zeros(d_in, d_sae, architecture.clone(), optimiser, precision);
-    let rows = state.w_dec.value.chunks_exact_mut(d_in).zip(state.w_enc.value.chunks_exact_mut(d_in));
+    let widths = (d_in, mean.len());
+    let mut state = TrainState::zeros(widths, d_sae, architecture.clone(), optimiser, precision);
+    let rows = state.w_dec.value.chunks_exact_mut(widths.1).zip(state.w_enc.value.chunks_exact_mut(d_in));
     for (w_dec, w_enc) in rows {
-        w_dec.iter_mut().for_each(|w| *w = normal(&mut generator));
-        let norm = w_dec.iter().map(|w| w * w).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        w_dec.iter_mut().for_each(|w| *w /= norm);
-        w_enc.iter_mut().zip(w_dec).for_each(|(enc, dec)| *enc = ENCODER_SCALE * *dec);
+        unit(w_dec, &mut generator);
+        match architecture.is_transcoder() {
+            true => unit(w_enc, &mut generator),
+            false => w_enc.copy_from_slice(w_dec),
+        }
+        w_enc.iter_mut().for_each(|w| *w *= ENCODER_SCALE);
     }
     state.b_dec.value.copy_from_slice(mean);
     if let Architecture::JumpRelu { threshold, .. } = architecture {
@@ -135,6 +149,13 @@ pub fn initial(
     }
     state.narrow_encoder(&vec![1.0; d_in]);
     state
+}
+
+/// A random row of length 1.
+fn unit(row: &mut [f32], generator: &mut impl Rng) {
+    row.iter_mut().for_each(|w| *w = normal(generator));
+    let norm = row.iter().map(|w| w * w).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    row.iter_mut().for_each(|w| *w /= norm);
 }
 
 /// A standard normal number (Box & Muller 1958); its direction over several is uniform.

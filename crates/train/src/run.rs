@@ -8,7 +8,8 @@ use crate::config::{TrainPlan, check_memory_of, refuse};
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::finish::{self, DataProvenance};
-use crate::init::{Centre, DataScale, geometric_median, initial};
+use crate::forward::{Batch, Scaled};
+use crate::init::{Centre, DataScale, TargetScale, geometric_median, initial};
 use crate::log::{Log, Record};
 use crate::place::Place;
 use crate::state::TrainState;
@@ -28,6 +29,8 @@ pub struct Run {
     pub name: String,
     /// The column of the source that it is trained on.
     pub column: usize,
+    /// The column that a transcoder predicts; none of autoencoders.
+    pub target: Option<usize>,
     /// What decides the result.
     pub plan: TrainPlan,
     /// Where the rows came from.
@@ -68,6 +71,15 @@ pub struct Finished {
 pub(crate) struct Trained {
     pub(crate) state: TrainState,
     pub(crate) scale: DataScale,
+    /// Of what a transcoder predicts.
+    pub(crate) target: Option<TargetScale>,
+}
+
+impl Trained {
+    /// Variance of what is reconstructed, in units of training.
+    fn variance(&self) -> f64 {
+        self.target.map_or(self.scale.variance, |target| target.variance)
+    }
 }
 
 /// Time between checkpoints where no number of steps is given. When checkpoints are written does not change the result.
@@ -105,6 +117,11 @@ fn check(job: &Job<'_>) -> Result<(), TrainError> {
         if width != run.plan.d_in {
             return refuse("--hook", format!("rows have width {width}, the plan is for {}", run.plan.d_in));
         }
+        let width = run.target.map(|column| job.source.widths().get(column).copied().unwrap_or_default());
+        if width != run.plan.d_out {
+            let (width, planned) = (width.unwrap_or_default(), run.plan.d_out.unwrap_or_default());
+            return refuse("--hook-out", format!("rows have width {width}, the plan is for {planned}"));
+        }
         if job.source.batch_rows() != run.plan.batch {
             let rows = job.source.batch_rows();
             return refuse("--batch", format!("the source serves {rows} rows, the plan {}", run.plan.batch));
@@ -125,14 +142,20 @@ fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, Train
     let start = |run: &Run| {
         let plan = &run.plan;
         let scale = DataScale::of(&sample[run.column], plan.d_in, plan.normalise);
+        // What is reconstructed: of a transcoder something else than what is read.
+        let (column, d_out) = (run.target.unwrap_or(run.column), plan.widths().1);
+        let of_target = run.target.map(|column| DataScale::of(&sample[column], d_out, plan.normalise));
+        let DataScale { factor, mean, .. } = of_target.as_ref().unwrap_or(&scale);
         let centre = match plan.centre {
-            Centre::Mean => scale.mean.clone(),
-            Centre::GeometricMedian => geometric_median(&sample[run.column], plan.d_in, scale.factor),
+            Centre::Mean => mean.clone(),
+            Centre::GeometricMedian => geometric_median(&sample[column], d_out, *factor),
         };
         let (optimiser, precision) = (plan.optimiser, plan.precision());
         let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, optimiser, plan.seed, &centre, precision);
         state.narrow_encoder(&scale.spread);
-        Trained { state, scale }
+        state.input_centre = of_target.as_ref().map(|_| scale.mean.clone());
+        let target = of_target.map(|scale| TargetScale { factor: scale.factor, variance: scale.variance });
+        Trained { state, scale, target }
     };
     Ok(runs.iter().map(start).collect())
 }
@@ -165,7 +188,7 @@ impl Steps<'_> {
         let workspaces = Mutex::new(Vec::new());
         let nothing = StepReport::default();
         let record = |trained: &Trained, report: &StepReport, lr: f64, seconds: f64| {
-            Record::new(trained.state.step, trained.state.tokens, report, trained.scale.variance, lr, seconds)
+            Record::new(trained.state.step, trained.state.tokens, report, trained.variance(), lr, seconds)
         };
         let mut last: Vec<Record> = trained.iter().map(|t| record(t, &nothing, 0.0, 0.0)).collect();
         std::thread::scope(|scope| {
@@ -219,11 +242,13 @@ impl Steps<'_> {
         workspaces: &Mutex<Vec<Workspace>>,
     ) -> Result<Vec<StepReport>, TrainError> {
         let idle = || workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = |(Trained { state, scale }, run): (&mut Trained, &Run)| {
+        let one = |(Trained { state, scale, target }, run): (&mut Trained, &Run)| {
             let mut workspace = idle().pop().unwrap_or_default();
             let lr = run.plan.schedule.at(state.step);
-            let settings = settings(&run.plan, scale);
-            let report = step(state, &block.columns[run.column], lr, &settings, &mut workspace)?;
+            let scaled = |column: usize, factor| Scaled { rows: &block.columns[column], factor };
+            let target = run.target.zip(*target).map(|(column, target)| scaled(column, target.factor));
+            let batch = Batch { input: scaled(run.column, scale.factor), target };
+            let report = step(state, &batch, lr, &settings(&run.plan), &mut workspace)?;
             idle().push(workspace);
             match (report.loss + report.penalty + report.grad_norm).is_finite() {
                 true => Ok(report),
@@ -249,9 +274,8 @@ impl Steps<'_> {
 }
 
 /// What does not change from step to step.
-fn settings(plan: &TrainPlan, scale: &DataScale) -> StepSettings {
+fn settings(plan: &TrainPlan) -> StepSettings {
     StepSettings {
-        factor: scale.factor,
         clip_norm: plan.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
         aux_coefficient: plan.aux_coefficient as f32,
         dead_after: plan.dead_after,

@@ -44,6 +44,8 @@ impl Parameter {
 pub struct TrainState {
     /// Width of the activations.
     pub d_in: usize,
+    /// Width of what is reconstructed: `d_in` but in transcoders.
+    pub d_out: usize,
     /// Number of latents.
     pub d_sae: usize,
     /// What is trained.
@@ -52,10 +54,15 @@ pub struct TrainState {
     pub w_enc: Parameter,
     /// `[d_sae]`
     pub b_enc: Parameter,
-    /// `[d_sae, d_in]`, unit rows
+    /// `[d_sae, d_out]`, unit rows
     pub w_dec: Parameter,
-    /// `[d_in]`
+    /// `[d_out]`
     pub b_dec: Parameter,
+    /// `[d_out, d_in]`, of a transcoder with a skip connection.
+    pub w_skip: Option<Parameter>,
+    /// What is subtracted from the input of a transcoder, `[d_in]`: its mean, which stays. None of autoencoders, which
+    /// subtract `b_dec`.
+    pub input_centre: Option<Vec<f32>>,
     /// What a latent of this architecture has besides, `[d_sae]` each, in the order of [`Architecture::extras`].
     pub extras: Vec<Parameter>,
     /// The copy of `w_enc` that the encoder product runs on, when that is not in f32; kept in step by the update.
@@ -107,7 +114,7 @@ impl Carried {
 impl TrainState {
     /// A state of zeros, with a narrow copy of the encoder where the product does not run in f32.
     pub(crate) fn zeros(
-        d_in: usize,
+        (d_in, d_out): (usize, usize),
         d_sae: usize,
         architecture: Architecture,
         optimiser: Optimiser,
@@ -115,13 +122,17 @@ impl TrainState {
     ) -> Self {
         let parameter = |len: usize| Parameter::new(Buffer::zeros(len));
         let carried = Carried::first(&architecture, d_sae);
+        let has_skip = matches!(architecture, Architecture::SkipTranscoder { .. });
         TrainState {
             d_in,
+            d_out,
             d_sae,
             w_enc: Parameter::rows(d_sae * d_in, d_in, optimiser),
             b_enc: parameter(d_sae),
-            w_dec: Parameter::rows(d_sae * d_in, d_in, optimiser),
-            b_dec: parameter(d_in),
+            w_dec: Parameter::rows(d_sae * d_out, d_out, optimiser),
+            b_dec: parameter(d_out),
+            w_skip: has_skip.then(|| parameter(d_out * d_in)),
+            input_centre: architecture.is_transcoder().then(|| vec![0.0; d_in]),
             extras: architecture.extras().iter().map(|_| parameter(d_sae)).collect(),
             architecture,
             narrow: NarrowWeights::zeros(precision, d_sae, &vec![1.0; d_in]),
@@ -153,6 +164,11 @@ impl TrainState {
         }
     }
 
+    /// What is subtracted from normalised rows before they are encoded, `[d_in]`.
+    pub fn centre(&self) -> &[f32] {
+        self.input_centre.as_deref().unwrap_or(&self.b_dec.value)
+    }
+
     /// Latents that have been silent for at least `dead_after` tokens, ascending.
     pub fn dead(&self, dead_after: u64) -> Vec<u32> {
         let silent = |fired_at: u64| self.tokens - fired_at >= dead_after;
@@ -164,6 +180,7 @@ impl TrainState {
         let mut all =
             vec![("W_enc", &self.w_enc), ("b_enc", &self.b_enc), ("W_dec", &self.w_dec), ("b_dec", &self.b_dec)];
         all.extend(self.architecture.extras().iter().copied().zip(&self.extras));
+        all.extend(self.w_skip.as_ref().map(|w_skip| ("W_skip", w_skip)));
         all
     }
 
@@ -177,6 +194,7 @@ impl TrainState {
             ("b_dec", &mut self.b_dec),
         ];
         all.extend(names.iter().copied().zip(&mut self.extras));
+        all.extend(self.w_skip.as_mut().map(|w_skip| ("W_skip", w_skip)));
         all
     }
 }

@@ -62,6 +62,7 @@ fn provenance(rows_per_epoch: u64) -> DataProvenance {
         stores: vec!["planted".to_owned()],
         content: String::new(),
         column: "x".to_owned(),
+        column_out: None,
         held_out: json!(null),
         calibration: json!(null),
         keep_special: true,
@@ -90,7 +91,7 @@ fn run_with(
 ) -> Result<Sae, TrainError> {
     let mut source = source(rows);
     let data = provenance(source.rows_per_epoch());
-    let runs = [Run { name: String::new(), column: 0, plan: plan(config, &source), data }];
+    let runs = [Run { name: String::new(), column: 0, target: None, plan: plan(config, &source), data }];
     let job = Job {
         runs: &runs,
         source: &mut source,

@@ -61,10 +61,14 @@ fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
     context.output.result(&json!({ "kind": "dictionary", "config": config, "training": training }), |out| {
         let k = config.k.map(|k| format!(", k {k}")).unwrap_or_default();
         let (architecture, features, width) = (&config.architecture, sae.d_sae(), sae.d_in());
-        writeln!(out, "{architecture} dictionary{k}: {features} features of activations of width {width}")?;
+        let predicted = config.d_out.map(|d_out| format!(", predicting width {d_out}")).unwrap_or_default();
+        writeln!(out, "{architecture} dictionary{k}: {features} features of activations of width {width}{predicted}")?;
         let unknown = || "unknown".to_owned();
         writeln!(out, "model      {}", config.metadata.model_name.clone().unwrap_or_else(unknown))?;
         writeln!(out, "hook       {}", config.metadata.hook_name.clone().unwrap_or_else(unknown))?;
+        if sae.is_transcoder() {
+            writeln!(out, "predicts   {}", config.metadata.hook_name_out.clone().unwrap_or_else(unknown))?;
+        }
         training.as_ref().map_or(Ok(()), |training| write_training(out, training))
     })
 }

@@ -1,6 +1,6 @@
 //! `untangle train --model`: rows straight from a model, without a store between.
 
-use super::options::{Bos, ComputeArgs, Dtype, load_model_and_reference, parse_hook};
+use super::options::{Bos, ComputeArgs, Dtype, check_hook_out, load_model_and_reference, parse_hook};
 use super::text::{Text, TextArgs};
 use super::train::{TrainArgs, describe};
 use crate::context::Context;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
-use untangle_schema::StoreDtype;
+use untangle_schema::{HookPoint, StoreDtype};
 use untangle_store::RowSource;
 use untangle_train::{DataProvenance, Finished, Job, Run, TrainError, train};
 
@@ -56,7 +56,9 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     let live = &args.live;
     // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
     let hook = args.hook.as_deref().ok_or_else(|| Complaint::usage("--model needs --hook"))?;
+    check_hook_out(args.config().kind, args.hook_out.as_deref(), hook)?;
     let hook = parse_hook(hook)?;
+    let hook_out = args.hook_out.as_deref().map(parse_hook).transpose()?;
     NamedModel::find(model)?;
     Text::check(&live.text)?;
     if args.out.exists() && !args.force {
@@ -75,12 +77,15 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
         bos: live.bos.into(),
         threads: Some(context.threads),
         force: args.force,
-        ..CaptureConfig::new(vec![hook], beside(&args.out))
+        ..CaptureConfig::new([hook].into_iter().chain(hook_out).collect(), beside(&args.out))
     };
     let plan = CapturePlan::new(&config, &model)?;
     // Settings that contradict each other are refused before the text is read.
     let request = args.config();
-    request.plan(plan.hooks()[0].d_in, u64::from(u32::MAX))?;
+    let place = |hook| plan.hooks().iter().position(|planned| planned.hook == hook).unwrap_or_default();
+    let (column, target) = (place(hook), hook_out.map(place));
+    let width = |column: usize| plan.hooks()[column].d_in;
+    request.plan_between(width(column), target.map(width), u64::from(u32::MAX))?;
     let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
     let order = LiveConfig {
         seed: args.order_seed(),
@@ -91,9 +96,10 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
         held_out: args.held_out(),
     };
     let mut rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
-    let data = provenance(args, &rows, &hook.to_string())?;
-    let plan = request.plan(rows.widths()[0], rows.rows_per_epoch())?;
-    let runs = [Run { name: String::new(), column: 0, plan, data }];
+    let data = provenance(args, &rows, hook, hook_out)?;
+    let width = |column: usize| rows.widths()[column];
+    let plan = request.plan_between(width(column), target.map(width), rows.rows_per_epoch())?;
+    let runs = [Run { name: String::new(), column, target, plan, data }];
     describe(&runs, rows.rows_per_epoch(), rows.is_exact(), context);
     let job = Job {
         runs: &runs,
@@ -119,13 +125,19 @@ fn beside(out: &Path) -> PathBuf {
     name.into()
 }
 
-fn provenance(args: &TrainArgs, rows: &LiveRows<'_>, column: &str) -> anyhow::Result<DataProvenance> {
+fn provenance(
+    args: &TrainArgs,
+    rows: &LiveRows<'_>,
+    hook: HookPoint,
+    hook_out: Option<HookPoint>,
+) -> anyhow::Result<DataProvenance> {
     let manifest = rows.manifest();
     let digest = Sha256::digest(serde_json::to_string(&manifest)?);
     Ok(DataProvenance {
         stores: Vec::new(),
         content: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-        column: column.to_owned(),
+        column: hook.to_string(),
+        column_out: hook_out.map(|hook| hook.to_string()),
         held_out: serde_json::to_value(args.held_out())?,
         calibration: serde_json::Value::Null,
         keep_special: args.keep_special,

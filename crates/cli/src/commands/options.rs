@@ -11,6 +11,7 @@ use tch::Kind;
 use untangle_model::{LanguageModel, LoadOptions, threads};
 use untangle_schema::{BosPolicy, HookPoint};
 use untangle_store::ActivationSet;
+use untangle_train::Kind as Architecture;
 
 /// Where and in which arithmetic a model runs.
 #[derive(Clone, Debug, Args)]
@@ -112,5 +113,32 @@ pub(crate) fn choose_column(store: &ActivationSet, hook: Option<&str>) -> anyhow
             let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
             Err(Complaint::usage(format!("{} holds {}; choose one with --hook", store.name(), names.join(", "))))
         }
+    }
+}
+
+/// The column that a dictionary of this architecture predicts from `column`: the one that is named; none of autoencoders.
+pub(crate) fn choose_target(
+    store: &ActivationSet,
+    architecture: Architecture,
+    column: usize,
+    hook_out: Option<&str>,
+) -> anyhow::Result<Option<usize>> {
+    check_hook_out(architecture, hook_out, &store.columns()[column].name)?;
+    let find = |name: &str| store.column(name).map_err(|error| Complaint::bad_input(error.to_string()));
+    hook_out.map(find).transpose()
+}
+
+/// Whether a dictionary of this architecture that reads `hook` can predict `hook_out`.
+pub(crate) fn check_hook_out(architecture: Architecture, hook_out: Option<&str>, hook: &str) -> anyhow::Result<()> {
+    let refuse = |problem: String| Err(Complaint::usage(problem));
+    match (architecture.is_transcoder(), hook_out) {
+        (true, None) => refuse(format!("{architecture} needs --hook-out, the activation that it predicts from {hook}")),
+        (false, Some(_)) => {
+            refuse(format!("--hook-out belongs to transcoder and skip-transcoder, not to {architecture}"))
+        }
+        (true, Some(out)) if out == hook => refuse(format!(
+            "--hook-out {out} is what is read as well; an autoencoder does that, such as --arch batch-topk"
+        )),
+        _ => Ok(()),
     }
 }

@@ -9,4 +9,5 @@ mod planted;
 mod splicing;
 mod steering;
 mod stories;
+mod transcoders;
 mod windows;

@@ -9,6 +9,7 @@
 //! | [`relu`] | what is positive | L1 |
 //! | [`gated`] | what the gate opens for | L1 of the gate, the reconstruction from the gate |
 //! | [`p_anneal`] | what is positive | Lp with p falling |
+//! | [`transcoder`] | as batch-topk, of another activation than the one that is read | |
 //!
 //! Decoder rows are unit throughout, so what papers weight by `|d_i|` is weighted. The last four begin with half of all
 //! latents active; [`crate::dense`] carries them until few enough are.
@@ -22,6 +23,7 @@ pub mod p_anneal;
 pub mod relu;
 pub mod rule;
 pub mod top_k;
+pub mod transcoder;
 
 use crate::architecture::{Architecture, Penalty, Sparsity};
 use crate::forward::{Activity, Entries, Scratches, TileMut};
@@ -54,7 +56,10 @@ pub(crate) fn groups(state: &TrainState) -> Vec<usize> {
 pub(crate) fn choose(state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
     let bounds = match state.architecture {
         Architecture::TopK { k } => return top_k::choose(state, k, scratch, activity),
-        Architecture::BatchTopK { k, .. } | Architecture::Matryoshka { k, .. } => {
+        Architecture::BatchTopK { k, .. }
+        | Architecture::Matryoshka { k, .. }
+        | Architecture::Transcoder { k, .. }
+        | Architecture::SkipTranscoder { k, .. } => {
             state.carried.threshold = batch_top_k::choose(state, k, scratch, activity)?;
             return Ok(());
         }

@@ -5,7 +5,7 @@ mod grid;
 mod request;
 
 use super::live::{LiveArgs, train_live};
-use super::options::{choose_column, open_store};
+use super::options::{choose_column, choose_target, open_store};
 use crate::context::Context;
 use crate::device::DeviceChoice;
 use clap::{Args, ValueEnum};
@@ -30,18 +30,23 @@ pub(crate) struct TrainArgs {
     /// Column of the store, where it has several, or hook point of the model
     #[arg(long, value_name = "NAME")]
     pub(super) hook: Option<String>,
+    /// Column of the store, or hook point of the model, that a transcoder predicts from --hook (SAELens calls it
+    /// hook_name_out), such as --hook blocks.2.hook_resid_mid --hook-out blocks.2.hook_mlp_out
+    #[arg(long, value_name = "NAME")]
+    pub(super) hook_out: Option<String>,
     /// Dictionaries to train together in one pass: a TOML file of [[sae]] tables whose lists (arch, k, l0, d-sae, seed, lr,
-    /// hook, prefixes) are combined; what a table leaves out is as the other options say
+    /// hook, hook-out, prefixes) are combined; what a table leaves out is as the other options say
     #[arg(long, value_name = "FILE.toml", conflicts_with = "model")]
     grid: Option<PathBuf>,
-    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal
+    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
+    /// another activation than they read, see --hook-out
     #[arg(long, value_name = "NAME", default_value = "topk")]
     arch: Kind,
     /// Active features per row [default: --l0 where that is given, else 32]
     #[arg(long, value_name = "N")]
     k: Option<usize>,
     /// Mean number of active features per row that the result is brought to: by calibrated thresholds (batch-topk,
-    /// matryoshka, jump-relu) or by steering the sparsity coefficient (relu, gated, p-anneal) [default: k]
+    /// matryoshka, jump-relu, transcoders) or by steering the sparsity coefficient (relu, gated, p-anneal) [default: k]
     #[arg(long, value_name = "X")]
     l0: Option<f64>,
     /// Prefixes that reconstruct on their own, of matryoshka: lengths such as 128,512,2048, or random:10
@@ -208,8 +213,12 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     let store = open_store(&args.store)?;
     let config = args.config();
     let asked = match &args.grid {
-        Some(path) => grid::read(path, &config, args.hook.as_deref(), &store)?,
-        None => vec![Asked { name: String::new(), column: choose_column(&store, args.hook.as_deref())?, config }],
+        Some(path) => grid::read(path, &config, (args.hook.as_deref(), args.hook_out.as_deref()), &store)?,
+        None => {
+            let column = choose_column(&store, args.hook.as_deref())?;
+            let target = choose_target(&store, config.kind, column, args.hook_out.as_deref())?;
+            vec![Asked { name: String::new(), column, target, config }]
+        }
     };
     let request = Request {
         store,

@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     pub(crate) name: String,
     /// Column of the store.
     pub(crate) column: usize,
+    /// Column that a transcoder predicts.
+    pub(crate) target: Option<usize>,
     /// What was asked for.
     pub(crate) config: TrainConfig,
 }
@@ -88,7 +90,12 @@ impl Request<'_> {
 
     /// The columns that are read, in their order in the store.
     fn columns(&self) -> Vec<usize> {
-        self.asked.iter().map(|asked| asked.column).collect::<BTreeSet<_>>().into_iter().collect()
+        self.asked
+            .iter()
+            .flat_map(|asked| Some(asked.column).into_iter().chain(asked.target))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// The plans of all dictionaries over so many rows.
@@ -98,21 +105,23 @@ impl Request<'_> {
                 true => anyhow::Error::from(error),
                 false => anyhow::Error::from(error).context(asked.name.clone()),
             };
-            asked.config.plan(self.store.columns()[asked.column].d, rows).map_err(named)
+            let width = |column: usize| self.store.columns()[column].d;
+            asked.config.plan_between(width(asked.column), asked.target.map(width), rows).map_err(named)
         };
         let plans = self.asked.iter().map(plan).collect::<anyhow::Result<Vec<_>>>()?;
         check_memory_of(&plans.iter().collect::<Vec<_>>())?;
         Ok(plans)
     }
 
-    /// Where the rows of a column come from.
-    fn provenance(&self, column: usize, rows_per_epoch: u64) -> anyhow::Result<DataProvenance> {
+    /// Where the rows of a dictionary come from.
+    fn provenance(&self, asked: &Asked, rows_per_epoch: u64) -> anyhow::Result<DataProvenance> {
         let held_out = serde_json::to_value(&self.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
         let fraction = self.calibration();
         Ok(DataProvenance {
             stores: self.store.names(),
             content: self.store.content_identity(),
-            column: self.store.columns()[column].name.clone(),
+            column: self.store.columns()[asked.column].name.clone(),
+            column_out: asked.target.map(|column| self.store.columns()[column].name.clone()),
             held_out,
             calibration: if fraction > 0.0 { json!({ "fraction": fraction }) } else { Value::Null },
             keep_special: self.keep_special,
@@ -144,9 +153,10 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
     let plans = request.plans(source.rows_per_epoch())?;
     let mut runs = Vec::new();
     for (asked, plan) in request.asked.iter().zip(plans) {
-        let data = request.provenance(asked.column, source.rows_per_epoch())?;
-        let column = columns.partition_point(|&column| column < asked.column);
-        runs.push(Run { name: asked.name.clone(), column, plan, data });
+        let data = request.provenance(asked, source.rows_per_epoch())?;
+        let place = |of: usize| columns.partition_point(|&column| column < of);
+        let (column, target) = (place(asked.column), asked.target.map(place));
+        runs.push(Run { name: asked.name.clone(), column, target, plan, data });
     }
     columns
         .iter()
@@ -185,17 +195,25 @@ fn outliers_left_out(request: &Request<'_>, column: usize) -> Option<String> {
     })
 }
 
+/// What is read, and what is predicted of it.
+fn activations(data: &DataProvenance, plan: &TrainPlan) -> String {
+    let read = format!("{} (width {})", data.column, plan.d_in);
+    match (&data.column_out, plan.d_out) {
+        (Some(out), Some(d_out)) => format!("{read} predicting {out} (width {d_out})"),
+        _ => read,
+    }
+}
+
 /// Everything that the plans decided, in a line each.
 pub(crate) fn describe(runs: &[Run], rows: u64, is_exact: bool, context: &Context) {
     let order = if is_exact { "in exactly random order" } else { "shuffled in windows" };
     for Run { name, plan, data, .. } in runs {
         let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
         context.progress.note(&format!(
-            "{name}{}, on {} (width {}): {} tokens from {rows} training rows {order}, batch {}, {} steps, learning rate \
+            "{name}{}, on {}: {} tokens from {rows} training rows {order}, batch {}, {} steps, learning rate \
              {:.2e}, encoder in {}",
             plan.summary(),
-            data.column,
-            plan.d_in,
+            activations(data, plan),
             plan.tokens(),
             plan.batch,
             plan.schedule.steps,
