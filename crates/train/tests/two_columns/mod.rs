@@ -3,14 +3,14 @@
 use untangle_store::{MemoryRows, RowBlock, RowSource, StoreError};
 
 /// Serves the rows of two matrices together, in the order in which [`MemoryRows`] serves one.
-pub struct TwoColumns {
+pub(crate) struct TwoColumns {
     joined: MemoryRows,
     widths: [usize; 2],
 }
 
 impl TwoColumns {
     /// `left` and `right` have as many rows, of these widths.
-    pub fn new(left: &[f32], right: &[f32], widths: [usize; 2], batch: usize, seed: u64) -> Self {
+    pub(crate) fn new(left: &[f32], right: &[f32], widths: [usize; 2], batch: usize, seed: u64) -> Self {
         let rows = left.chunks_exact(widths[0]).zip(right.chunks_exact(widths[1]));
         let joined = rows.flat_map(|(left, right)| [left, right].concat()).collect();
         let joined = MemoryRows::new(joined, widths[0] + widths[1], batch, seed).expect("enough rows");
