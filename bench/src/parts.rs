@@ -29,7 +29,7 @@ pub(crate) fn part_seconds(state: &mut TrainState, k: usize, rows: &[f32]) -> Re
     let index = Instant::now();
     firings.rebuild(state.d_sae, &activity.tiles, 0);
     let index = index.elapsed().as_secs_f64();
-    let gradients = Gradients { backward: activity.backward(&firings, None), aux: None };
+    let gradients = Gradients { backward: activity.backward(&firings, None), aux: None, norms: None };
     let mut others = Others::default();
     let norm = Instant::now();
     gradients.others(state, &mut others)?;

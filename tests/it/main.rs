@@ -18,6 +18,7 @@ mod bad_input;
 mod belonging;
 mod command_line;
 mod concepts;
+mod crosscoders;
 mod demo;
 mod full_disk;
 mod hub;

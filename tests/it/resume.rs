@@ -130,6 +130,11 @@ seed = [1, 2]
 arch = ["transcoder", "skip-transcoder"]
 k = 8
 hook-out = "blocks.0.hook_mlp_out"
+
+[[sae]]
+arch = ["crosscoder", "crosscoder-l1"]
+k = 8
+hooks = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]
 "#;
 
 #[test]
@@ -152,7 +157,7 @@ fn a_killed_grid_continues_to_the_same_bytes() {
     assert!(met > 0, "no kill met a running grid");
     let members: Vec<_> =
         fs::read_dir(&plain).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
-    assert_eq!(members.len(), 11, "{members:?}");
+    assert_eq!(members.len(), 13, "{members:?}");
     for member in members {
         for file in ["sae_weights.safetensors", "cfg.json", "training.json"] {
             same_bytes(&plain.join(&member).join(file), &disturbed.join(&member).join(file));

@@ -40,6 +40,14 @@ pub(crate) struct Row<'a> {
     pub(crate) activations: &'a [f32],
 }
 
+/// The document of a row; of stores without documents, a stretch of rows.
+pub(crate) fn document_of(store: &ActivationSet, block: &RowBlock, at: usize) -> u64 {
+    match store.n_documents() {
+        Some(_) => u64::from(block.documents[at]),
+        None => block.rows[at] / ROWS_PER_DOCUMENT,
+    }
+}
+
 impl Corpus {
     /// The column of `store` that `sae` belongs to, see [`column_of`]. `held_out` is the rule that its training
     /// recorded; [`HeldOut::None`] for a store that it never saw.
@@ -91,10 +99,7 @@ impl Corpus {
 
     /// The document of a row; of stores without documents, a stretch of rows.
     pub(crate) fn document_of(&self, block: &RowBlock, at: usize) -> u64 {
-        match self.store.n_documents() {
-            Some(_) => u64::from(block.documents[at]),
-            None => block.rows[at] / ROWS_PER_DOCUMENT,
-        }
+        document_of(&self.store, block, at)
     }
 
     /// Number of rows of `part`, special tokens included. Reads the documents' numbers, not the activations.

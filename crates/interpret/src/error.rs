@@ -54,6 +54,16 @@ pub enum InterpretError {
         /// Its columns.
         holds: String,
     },
+    /// The store lacks one of the activations that a crosscoder reads.
+    #[error("the crosscoder reads {own}, {store} holds {holds}; name the stores of its other models --with")]
+    PartMissing {
+        /// Hook point, or column, and its model.
+        own: String,
+        /// The store.
+        store: String,
+        /// Its columns.
+        holds: String,
+    },
     /// `cfg.json` of a transcoder does not say what it predicts, or nothing that Untangle knows.
     #[error("the transcoder does not say what it predicts ({found}); set metadata.hook_name_out in its cfg.json")]
     NoOutputPoint {
@@ -316,6 +326,7 @@ impl Classify for InterpretError {
             | E::NoHookPoint { .. }
             | E::OutputWidthDiffers { .. }
             | E::OutputMissing { .. }
+            | E::PartMissing { .. }
             | E::NoOutputPoint { .. }
             | E::Backwards { .. }
             | E::NotRows { .. }

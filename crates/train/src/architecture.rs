@@ -30,12 +30,21 @@ pub enum Kind {
     Transcoder,
     /// [`Architecture::SkipTranscoder`]
     SkipTranscoder,
+    /// [`Architecture::Crosscoder`]
+    Crosscoder,
+    /// [`Architecture::CrosscoderL1`]
+    CrosscoderL1,
 }
 
 impl Kind {
     /// Whether the result has thresholds that are calibrated on rows of their own.
     pub fn has_thresholds(self) -> bool {
-        matches!(self, Kind::BatchTopK | Kind::Matryoshka | Kind::JumpRelu) || self.is_transcoder()
+        matches!(self, Kind::BatchTopK | Kind::Matryoshka | Kind::JumpRelu | Kind::Crosscoder) || self.is_transcoder()
+    }
+
+    /// Whether it reads several activations at once.
+    pub fn is_crosscoder(self) -> bool {
+        matches!(self, Kind::Crosscoder | Kind::CrosscoderL1)
     }
 
     /// Whether it predicts another activation than the one that it reads.
@@ -45,7 +54,7 @@ impl Kind {
 }
 
 /// Every architecture with its name.
-const KINDS: [(&str, Kind); 9] = [
+const KINDS: [(&str, Kind); 11] = [
     ("topk", Kind::TopK),
     ("batch-topk", Kind::BatchTopK),
     ("matryoshka", Kind::Matryoshka),
@@ -55,6 +64,8 @@ const KINDS: [(&str, Kind); 9] = [
     ("p-anneal", Kind::PAnneal),
     ("transcoder", Kind::Transcoder),
     ("skip-transcoder", Kind::SkipTranscoder),
+    ("crosscoder", Kind::Crosscoder),
+    ("crosscoder-l1", Kind::CrosscoderL1),
 ];
 
 impl FromStr for Kind {
@@ -146,6 +157,23 @@ pub enum Architecture {
         /// As of batch-topk.
         l0: f64,
     },
+    /// Batch-topk of several activations at once ([`crate::arch::crosscoder`]).
+    Crosscoder {
+        /// As of batch-topk.
+        k: usize,
+        /// As of batch-topk.
+        l0: f64,
+        /// Number of activations.
+        parts: usize,
+    },
+    /// L1 of several activations at once ([`crate::arch::crosscoder`]).
+    #[serde(rename = "crosscoder-l1")]
+    CrosscoderL1 {
+        /// The coefficient.
+        sparsity: Sparsity,
+        /// Number of activations.
+        parts: usize,
+    },
 }
 
 /// The coefficient of a sparsity penalty.
@@ -218,9 +246,9 @@ const QUADRATIC: f64 = 1.0;
 
 impl Architecture {
     /// The architecture that is asked for, for a dictionary of `d_sae` latents in a run of `steps`.
-    pub(crate) fn resolve(asked: &TrainConfig, d_sae: usize, steps: u64) -> Result<Self, TrainError> {
-        let by_number =
-            matches!(asked.kind, Kind::TopK | Kind::BatchTopK | Kind::Matryoshka) || asked.kind.is_transcoder();
+    pub(crate) fn resolve(asked: &TrainConfig, parts: usize, d_sae: usize, steps: u64) -> Result<Self, TrainError> {
+        let by_number = matches!(asked.kind, Kind::TopK | Kind::BatchTopK | Kind::Matryoshka | Kind::Crosscoder)
+            || asked.kind.is_transcoder();
         if asked.prefixes.is_some() && asked.kind != Kind::Matryoshka {
             return refuse("--prefixes", format!("belongs to matryoshka, not to {}", asked.kind));
         }
@@ -246,6 +274,8 @@ impl Architecture {
             Kind::BatchTopK => Architecture::BatchTopK { k, l0 },
             Kind::Transcoder => Architecture::Transcoder { k, l0 },
             Kind::SkipTranscoder => Architecture::SkipTranscoder { k, l0 },
+            Kind::Crosscoder => Architecture::Crosscoder { k, l0, parts },
+            Kind::CrosscoderL1 => Architecture::CrosscoderL1 { sparsity: Sparsity::resolve(asked, L1, steps), parts },
             Kind::Matryoshka => {
                 let prefixes = Prefixes::resolve(asked.prefixes.as_ref(), d_sae)?;
                 Architecture::Matryoshka { k, l0, prefixes }
@@ -280,7 +310,8 @@ impl Architecture {
             Architecture::JumpRelu { sparsity, .. }
             | Architecture::Relu { sparsity }
             | Architecture::Gated { sparsity }
-            | Architecture::PAnneal { sparsity, .. } => Some(sparsity),
+            | Architecture::PAnneal { sparsity, .. }
+            | Architecture::CrosscoderL1 { sparsity, .. } => Some(sparsity),
             _ => None,
         }
     }
@@ -297,6 +328,8 @@ impl Architecture {
             Architecture::PAnneal { .. } => "p-anneal",
             Architecture::Transcoder { .. } => "transcoder",
             Architecture::SkipTranscoder { .. } => "skip-transcoder",
+            Architecture::Crosscoder { .. } => "crosscoder",
+            Architecture::CrosscoderL1 { .. } => "crosscoder-l1",
         }
     }
 
@@ -307,7 +340,8 @@ impl Architecture {
             Architecture::BatchTopK { l0, .. }
             | Architecture::Matryoshka { l0, .. }
             | Architecture::Transcoder { l0, .. }
-            | Architecture::SkipTranscoder { l0, .. } => Some(l0),
+            | Architecture::SkipTranscoder { l0, .. }
+            | Architecture::Crosscoder { l0, .. } => Some(l0),
             Architecture::JumpRelu { penalty: Penalty::Quadratic { target }, .. } => Some(target),
             _ => self.sparsity()?.l0,
         }
@@ -316,7 +350,7 @@ impl Architecture {
     /// Whether thresholds are calibrated after training, on rows that training did not read.
     pub fn is_calibrated(&self) -> bool {
         match self {
-            Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => true,
+            Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } | Architecture::Crosscoder { .. } => true,
             Architecture::JumpRelu { .. } => self.target_l0().is_some(),
             _ if self.is_transcoder() => true,
             _ => false,
@@ -326,6 +360,14 @@ impl Architecture {
     /// Whether it predicts another activation than the one that it reads.
     pub fn is_transcoder(&self) -> bool {
         matches!(self, Architecture::Transcoder { .. } | Architecture::SkipTranscoder { .. })
+    }
+
+    /// Number of activations that are read at once; 1 but in crosscoders.
+    pub fn parts(&self) -> usize {
+        match *self {
+            Architecture::Crosscoder { parts, .. } | Architecture::CrosscoderL1 { parts, .. } => parts,
+            _ => 1,
+        }
     }
 
     /// Names of the parameters that a latent has beside its rows of the matrices and `b_enc`.

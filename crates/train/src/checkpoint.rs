@@ -56,6 +56,7 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(),
         }
         add("mean", Dtype::F32, scale.mean.len(), bytemuck::cast_slice(&scale.mean));
         add("spread", Dtype::F32, scale.spread.len(), bytemuck::cast_slice(&scale.spread));
+        add("further_factors", Dtype::F32, scale.further.len(), bytemuck::cast_slice(&scale.further));
         add("fired_at", Dtype::U64, state.fired_at.len(), bytemuck::cast_slice(&state.fired_at));
         add("counters", Dtype::U64, numbers.len(), bytemuck::cast_slice(numbers));
     }
@@ -138,7 +139,9 @@ impl Reader<'_> {
         self.floats("mean", &mut mean)?;
         self.floats("spread", &mut spread)?;
         let (factor, variance) = (f32::from_bits(numbers[2] as u32), f64::from_bits(numbers[3]));
-        let scale = DataScale { factor, mean, spread, variance };
+        let mut further = vec![0f32; plan.architecture.parts() - 1];
+        self.floats("further_factors", &mut further)?;
+        let scale = DataScale { factor, further, mean, spread, variance };
         let mut state =
             TrainState::zeros(plan.widths(), plan.d_sae, plan.architecture.clone(), plan.optimiser, plan.precision());
         for (name, parameter) in state.parameters_mut() {
@@ -147,6 +150,7 @@ impl Reader<'_> {
             }
         }
         state.narrow_encoder(&scale.spread);
+        state.sum_norms();
         state.input_centre = target.map(|_| scale.mean.clone());
         state.fired_at = self.integers("fired_at", plan.d_sae)?;
         (state.step, state.tokens) = (numbers[0], numbers[1]);

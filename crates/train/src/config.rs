@@ -6,6 +6,7 @@ use crate::error::TrainError;
 use crate::init::Centre;
 use crate::prefixes::Prefixes;
 use crate::schedule::Schedule;
+use crate::widths::Widths;
 use serde::{Deserialize, Serialize};
 use untangle_sae::Precision;
 
@@ -96,7 +97,7 @@ pub struct TrainPlan {
     /// The architecture with its settings.
     #[serde(flatten)]
     pub architecture: Architecture,
-    /// Width of the activations.
+    /// Width of the activations; of a crosscoder, of all its parts together.
     pub d_in: usize,
     /// Width of what a transcoder predicts; none of autoencoders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,19 +143,16 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Setting`] names the setting that cannot be.
     pub fn plan(&self, d_in: usize, rows_per_epoch: u64) -> Result<TrainPlan, TrainError> {
-        self.plan_between(d_in, None, rows_per_epoch)
+        self.plan_of(&Widths { read: vec![d_in], predicted: None }, rows_per_epoch)
     }
 
-    /// The same for a dictionary that predicts rows of width `d_out`, where that is given.
+    /// The same for activations of these widths.
     ///
     /// # Errors
-    /// As [`TrainConfig::plan`]; also where only a transcoder predicts other rows, or where one has none to predict.
-    pub fn plan_between(
-        &self,
-        d_in: usize,
-        d_out: Option<usize>,
-        rows_per_epoch: u64,
-    ) -> Result<TrainPlan, TrainError> {
+    /// As [`TrainConfig::plan`]; also where an architecture is not made for so many activations, or for ones so wide.
+    pub fn plan_of(&self, widths: &Widths, rows_per_epoch: u64) -> Result<TrainPlan, TrainError> {
+        let (d_in, parts) = widths.read_by(self.kind)?;
+        let d_out = widths.predicted;
         if self.kind.is_transcoder() != d_out.is_some() {
             let problem = match d_out {
                 None => format!("{} predicts another activation than it reads; say which", self.kind),
@@ -164,9 +162,9 @@ impl TrainConfig {
         }
         let d_sae = self.features(d_in, d_out.unwrap_or(d_in))?;
         // Before the schedule, so that a contradiction is named for what it is.
-        Architecture::resolve(self, d_sae, 1)?;
+        Architecture::resolve(self, parts, d_sae, 1)?;
         let schedule = self.schedule(d_sae, rows_per_epoch)?;
-        let architecture = Architecture::resolve(self, d_sae, schedule.steps)?;
+        let architecture = Architecture::resolve(self, parts, d_sae, schedule.steps)?;
         self.check_optimiser()?;
         Ok(TrainPlan {
             architecture,
@@ -348,11 +346,21 @@ mod tests {
         let config = TrainConfig { batch: 1000, ..TrainConfig::default() };
         let transcoder = TrainConfig { kind: Kind::Transcoder, ..config.clone() };
         assert_eq!(setting_refused(transcoder.clone()), "--hook-out");
-        assert!(matches!(
-            config.plan_between(64, Some(32), 10_000),
-            Err(TrainError::Setting { setting: "--hook-out", .. })
-        ));
-        assert_eq!(transcoder.plan_between(64, Some(32), 10_000).expect("fits").widths(), (64, 32));
+        let of = |config: &TrainConfig, read: &[usize], predicted| {
+            config.plan_of(&Widths { read: read.to_vec(), predicted }, 10_000)
+        };
+        let refused = |plan: Result<TrainPlan, TrainError>| match plan {
+            Err(TrainError::Setting { setting, problem }) => (setting, problem),
+            other => panic!("expected a refusal, found {other:?}"),
+        };
+        assert_eq!(refused(of(&config, &[64], Some(32))).0, "--hook-out");
+        assert_eq!(of(&transcoder, &[64], Some(32)).expect("fits").widths(), (64, 32));
+        let crosscoder = TrainConfig { kind: Kind::Crosscoder, ..config.clone() };
+        assert_eq!(setting_refused(crosscoder.clone()), "--hook");
+        assert_eq!(refused(of(&config, &[64, 64], None)).0, "--hook");
+        assert!(refused(of(&crosscoder, &[64, 32], None)).1.contains("of one width, these have 64, 32"));
+        let plan = of(&crosscoder, &[64, 64, 64], None).expect("fits");
+        assert_eq!((plan.d_in, plan.architecture.parts(), plan.d_sae), (192, 3, 1536));
         assert_eq!(setting_refused(TrainConfig { k: 513, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { k: 0, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { batch: 10_001, ..config.clone() }), "--batch");

@@ -4,6 +4,7 @@ use crate::arch::gated;
 use crate::architecture::Architecture;
 use crate::calibrate::{Calibration, calibrate};
 use crate::config::TrainPlan;
+use crate::crosscoder;
 use crate::error::TrainError;
 use crate::init::{DataScale, TargetScale};
 use crate::log::Record;
@@ -17,7 +18,7 @@ use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::kernels::encode::EncoderWeights;
 use untangle_sae::{Activation, Parts, Sae};
 use untangle_schema::sae::files;
-use untangle_schema::{CaptureManifest, Event, Observer, SaeConfig, SaeMetadata, TOOL_VERSION};
+use untangle_schema::{CaptureManifest, Event, ModelIdentity, Observer, SaeConfig, SaeMetadata, TOOL_VERSION};
 use untangle_store::durable;
 
 /// The version of SAELens whose form is written.
@@ -35,6 +36,12 @@ pub struct DataProvenance {
     /// The column that a transcoder predicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column_out: Option<String>,
+    /// What a crosscoder reads, in order; empty of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartOrigin>,
+    /// Where stores were read side by side, rows without a pair: of the first store, and of each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpaired: Vec<[u64; 2]>,
     /// What `train` did not read and `evaluate` uses, as the store describes it.
     pub held_out: Value,
     /// What neither training nor the judge reads: rows for thresholds.
@@ -53,6 +60,15 @@ pub struct DataProvenance {
     pub rows_per_epoch: u64,
     /// Manifest of the capture, where the rows came from one, or of the one that would give the same rows.
     pub capture: Option<CaptureManifest>,
+}
+
+/// Where one of the activations comes from that a crosscoder reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartOrigin {
+    /// The column: a hook point, or a data set's name.
+    pub column: String,
+    /// The model, where the rows were captured.
+    pub model: Option<ModelIdentity>,
 }
 
 /// `training.json`: everything that decided the result, and what came of it. No clock, host or path.
@@ -95,27 +111,7 @@ pub fn folded(
 ) -> Result<Sae, TrainError> {
     let out = target.map_or(scale.factor, |target| target.factor);
     let divided = |values: &[f32]| values.iter().map(|v| v / out).collect::<Vec<f32>>();
-    let (name, activation) = match state.architecture {
-        Architecture::TopK { k } => ("topk", Activation::TopK { k }),
-        Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => {
-            ("jumprelu", Activation::JumpRelu { threshold: divided(&vec![shift; state.d_sae]) })
-        }
-        Architecture::Transcoder { .. } => {
-            ("jumprelu_transcoder", Activation::JumpRelu { threshold: divided(&vec![shift; state.d_sae]) })
-        }
-        Architecture::SkipTranscoder { .. } => {
-            ("jumprelu_skip_transcoder", Activation::JumpRelu { threshold: divided(&vec![shift; state.d_sae]) })
-        }
-        Architecture::JumpRelu { .. } => {
-            let threshold: Vec<f32> = state.extras[0].value.iter().map(|theta| (theta + shift).max(0.0)).collect();
-            ("jumprelu", Activation::JumpRelu { threshold: divided(&threshold) })
-        }
-        Architecture::Relu { .. } | Architecture::PAnneal { .. } => ("standard", Activation::Relu),
-        Architecture::Gated { .. } => {
-            let r_mag = state.extras[gated::R_MAG].value.to_vec();
-            ("gated", Activation::Gated { r_mag, b_mag: divided(&state.extras[gated::B_MAG].value) })
-        }
-    };
+    let (name, activation) = activation_of(state, out, shift);
     let k = if let Activation::TopK { k } = activation { Some(k) } else { None };
     let ratio = scale.factor / out;
     let (b_enc, b_dec) = match &state.input_centre {
@@ -148,6 +144,32 @@ pub fn folded(
         metadata,
     };
     Ok(Sae::new(config, parts)?)
+}
+
+/// SAELens' name of what was trained, and its non-linearity in units of rows that were multiplied by `factor`. A crosscoder
+/// has a form of its own and does not come here.
+fn activation_of(state: &TrainState, factor: f32, shift: f32) -> (&'static str, Activation) {
+    let divided = |values: &[f32]| values.iter().map(|v| v / factor).collect::<Vec<f32>>();
+    let jump_relu = |threshold: Vec<f32>| Activation::JumpRelu { threshold: divided(&threshold) };
+    let one_for_all = || jump_relu(vec![shift; state.d_sae]);
+    match state.architecture {
+        Architecture::TopK { k } => ("topk", Activation::TopK { k }),
+        Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => ("jumprelu", one_for_all()),
+        Architecture::Transcoder { .. } => ("jumprelu_transcoder", one_for_all()),
+        Architecture::SkipTranscoder { .. } => ("jumprelu_skip_transcoder", one_for_all()),
+        Architecture::JumpRelu { .. } => {
+            let thresholds = state.extras[0].value.iter().map(|theta| (theta + shift).max(0.0));
+            ("jumprelu", jump_relu(thresholds.collect()))
+        }
+        Architecture::Gated { .. } => {
+            let r_mag = state.extras[gated::R_MAG].value.to_vec();
+            ("gated", Activation::Gated { r_mag, b_mag: divided(&state.extras[gated::B_MAG].value) })
+        }
+        Architecture::Relu { .. }
+        | Architecture::PAnneal { .. }
+        | Architecture::Crosscoder { .. }
+        | Architecture::CrosscoderL1 { .. } => ("standard", Activation::Relu),
+    }
 }
 
 /// `b - W c`, summed in f64; `b` where there is no `W`.
@@ -204,55 +226,79 @@ pub(crate) fn write_all(
             None => None,
         };
         let shift = calibration.map_or(0.0, |c| c.shift);
-        let metadata = metadata(&run.data, &run.plan.architecture);
-        let sae = folded(&trained.state, &trained.scale, trained.target, shift, metadata)?;
-        let calibrated_l0 = calibration.map(|c| c.l0);
-        write(&sae, run, &trained, &last, calibrated_l0, &place.prepare_output(&run.name)?)?;
-        finished.push(Finished { name: run.name.clone(), config: sae.config().clone(), last, calibrated_l0 });
+        let (dir, calibrated_l0) = (place.prepare_output(&run.name)?, calibration.map(|c| c.l0));
+        let config = save(run, &trained, shift, &dir)?;
+        write_record(run, &trained, &last, calibrated_l0, &dir)?;
+        finished.push(Finished { name: run.name.clone(), config, last, calibrated_l0 });
     }
     Ok(finished)
 }
 
-/// Rows for thresholds: those set aside, else the first of training.
+/// Writes the dictionary in its form; returns its `cfg.json`.
+fn save(run: &Run, trained: &Trained, shift: f32, dir: &Path) -> Result<Value, TrainError> {
+    let config = if run.plan.architecture.parts() > 1 {
+        let crosscoder = crosscoder::folded(&trained.state, &trained.scale, shift, &run.data)?;
+        crosscoder.save(dir)?;
+        serde_json::to_value(crosscoder.config())
+    } else {
+        let metadata = metadata(&run.data, &run.plan.architecture);
+        let sae = folded(&trained.state, &trained.scale, trained.target, shift, metadata)?;
+        sae.save(dir)?;
+        serde_json::to_value(sae.config())
+    };
+    Ok(config.unwrap_or_default())
+}
+
+/// Rows for thresholds, all parts side by side: those set aside, else the first of training.
 fn calibration_rows(job: &mut Job<'_>, run: &Run, observer: &dyn Observer) -> Result<Vec<f32>, TrainError> {
     /// Rows of training that are calibrated on where none were set aside.
     const FROM_TRAINING: usize = 1 << 14;
-    let rows = (job.calibration)(run.column)?;
-    if !rows.is_empty() {
-        return Ok(rows);
+    let (columns, width) = (run.columns().collect::<Vec<_>>(), run.plan.d_in / run.plan.architecture.parts());
+    let rows = (job.calibration)(&columns)?;
+    if rows.first().is_some_and(|rows| !rows.is_empty()) {
+        return Ok(side_by_side(rows, width));
     }
     observer.event(Event::Warning("no rows were set aside for thresholds; they are calibrated on rows of training"));
-    Ok(sample(job.source, FROM_TRAINING)?.swap_remove(run.column))
+    let mut sampled = sample(job.source, FROM_TRAINING)?;
+    Ok(side_by_side(columns.iter().map(|column| std::mem::take(&mut sampled[*column])).collect(), width))
+}
+
+/// Rows of several parts, each of this width, as rows of one.
+fn side_by_side(mut parts: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let n = parts.first().map_or(0, |rows| rows.len() / width);
+    (0..n).flat_map(|row| parts.iter().flat_map(move |rows| &rows[row * width..(row + 1) * width])).copied().collect()
 }
 
 /// The calibration of a dictionary on raw rows.
 fn thresholds(run: &Run, trained: &Trained, rows: &[f32], l0: f64) -> Result<Calibration, TrainError> {
-    let (state, factor) = (&trained.state, trained.scale.factor);
-    let centre = state.centre().iter().cycle();
-    let centred: Vec<f32> = rows.iter().zip(centre).map(|(x, c)| factor * x - c).collect();
+    let (state, width) = (&trained.state, run.plan.d_in / run.plan.architecture.parts());
+    let factors: Vec<f32> = trained.scale.factors().flat_map(|factor| vec![factor; width]).collect();
+    let units = factors.iter().zip(state.centre()).cycle();
+    let centred: Vec<f32> = rows.iter().zip(units).map(|(x, (factor, c))| factor * x - c).collect();
     debug_assert_eq!(state.d_in, run.plan.d_in);
     let weights = state.encoder();
     let Architecture::JumpRelu { .. } = state.architecture else {
-        return calibrate(&weights, &centred, l0, state.carried.threshold as f32);
+        return calibrate(&weights, &state.norm_sums, &centred, l0, state.carried.threshold as f32);
     };
     // Measured from below the lowest threshold, so that the shift that is searched for is positive.
     let theta = &state.extras[0].value;
     let highest = theta.iter().copied().fold(0f32, f32::max);
     let shifted: Vec<f32> = state.b_enc.value.iter().zip(theta.iter()).map(|(b, theta)| b - theta + highest).collect();
-    let found = calibrate(&EncoderWeights { b_enc: &shifted, ..weights }, &centred, l0, 2.0 * highest)?;
+    let found = calibrate(&EncoderWeights { b_enc: &shifted, ..weights }, &[], &centred, l0, 2.0 * highest)?;
     Ok(Calibration { shift: found.shift - highest, ..found })
 }
 
-/// Writes the finished dictionary's files into `dir`.
-fn write(
-    sae: &Sae,
+/// Writes beside the finished dictionary how it came about.
+fn write_record(
     run: &Run,
     trained: &Trained,
     last: &Record,
     calibrated_l0: Option<f64>,
     dir: &Path,
 ) -> Result<(), TrainError> {
-    sae.save(dir)?;
     let mut last_step = serde_json::to_value(last).unwrap_or_default();
     if let Some(fields) = last_step.as_object_mut() {
         fields.remove("seconds");
@@ -287,7 +333,8 @@ mod tests {
         // A power of two, so that the two ways round alike.
         let factor = 0.25;
         let dictionary = |factor| {
-            let scale = DataScale { factor, mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
+            let scale =
+                DataScale { factor, further: Vec::new(), mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
             folded(&state, &scale, None, 0.0, SaeMetadata::default()).expect("the parts fit")
         };
         let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();

@@ -29,10 +29,10 @@ pub struct Scaled<'a> {
 }
 
 /// What a step learns from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch<'a> {
-    /// What is read, `[n, d_in]`
-    pub input: Scaled<'a>,
+    /// What is read, `[n, d_in]`; of a crosscoder all parts, `[n, d_in / M]` each.
+    pub inputs: Vec<Scaled<'a>>,
     /// What a transcoder predicts of it, `[n, d_out]`; none for autoencoders, which predict what they read.
     pub target: Option<Scaled<'a>>,
 }
@@ -40,7 +40,14 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Rows that are to be reconstructed.
     pub fn of(rows: &'a [f32], factor: f32) -> Self {
-        Batch { input: Scaled { rows, factor }, target: None }
+        Batch { inputs: vec![Scaled { rows, factor }], target: None }
+    }
+}
+
+impl Batch<'_> {
+    /// Number of rows, which are `d_in` wide, all parts together.
+    pub(crate) fn n_rows(&self, d_in: usize) -> usize {
+        self.inputs.iter().map(|part| part.rows.len()).sum::<usize>() / d_in
     }
 }
 
@@ -158,11 +165,11 @@ impl Activity {
     }
 
     fn centre(&mut self, batch: &Batch<'_>, state: &TrainState) {
-        let n = batch.input.rows.len() / state.d_in;
+        let n = batch.n_rows(state.d_in);
         self.tiles.resize_with(n.div_ceil(TILE_ROWS), Entries::default);
-        centre_all(batch.input, state.centre(), &mut self.centred);
-        match batch.target {
-            Some(target) => centre_all(target, &state.b_dec.value, &mut self.target),
+        centre_all(&batch.inputs, n, state.centre(), &mut self.centred);
+        match &batch.target {
+            Some(target) => centre_all(std::slice::from_ref(target), n, &state.b_dec.value, &mut self.target),
             None => self.target.clear(),
         }
     }
@@ -182,22 +189,25 @@ impl Activity {
     }
 }
 
-/// Replaces `centred` by the scaled rows without `centre`, `[d]`.
-fn centre_all(Scaled { rows, factor }: Scaled<'_>, centre: &[f32], centred: &mut Vec<f32>) {
-    let d = centre.len();
-    centred.resize(rows.len(), 0.0);
-    centred.par_chunks_mut(TILE_ROWS * d).zip(rows.par_chunks(TILE_ROWS * d)).for_each(|(centred, rows)| {
-        dispatch(
-            #[inline(always)]
-            || centre_tile(rows, factor, centre, centred),
-        );
-    });
+/// Replaces `centred` by the `n` scaled rows, all parts side by side, without `centre`, `[d]`.
+fn centre_all(parts: &[Scaled<'_>], n: usize, centre: &[f32], centred: &mut Vec<f32>) {
+    let (d, width) = (centre.len(), centre.len() / parts.len().max(1));
+    centred.resize(n * d, 0.0);
+    for (number, Scaled { rows, factor }) in parts.iter().enumerate() {
+        let at = number * width..(number + 1) * width;
+        centred.par_chunks_mut(TILE_ROWS * d).zip(rows.par_chunks(TILE_ROWS * width)).for_each(|(centred, rows)| {
+            dispatch(
+                #[inline(always)]
+                || centre_tile(rows, *factor, &centre[at.clone()], d, &mut centred[at.start..]),
+            );
+        });
+    }
 }
 
+/// Writes the rows of one part, `d` values apart.
 #[inline(always)]
-fn centre_tile(rows: &[f32], factor: f32, centre: &[f32], centred: &mut [f32]) {
-    let d = centre.len();
-    for (z, x) in centred.chunks_exact_mut(d).zip(rows.chunks_exact(d)) {
+fn centre_tile(rows: &[f32], factor: f32, centre: &[f32], d: usize, centred: &mut [f32]) {
+    for (z, x) in centred.chunks_mut(d).zip(rows.chunks_exact(centre.len())) {
         for ((z, x), c) in z.iter_mut().zip(x).zip(centre) {
             *z = factor * x - c;
         }

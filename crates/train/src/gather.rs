@@ -151,6 +151,14 @@ impl Backward<'_> {
         }
     }
 
+    /// Sum of the activations of `latent`.
+    pub fn sum_of_acts(&self, latent: usize) -> f32 {
+        match self.dense {
+            Some(dense) => dense.acts[latent],
+            None => self.firings.acts[self.firings.of(latent)].iter().sum(),
+        }
+    }
+
     /// Whether `latent` fired.
     pub fn fired(&self, latent: usize) -> bool {
         self.dense.map_or_else(|| self.firings.fired(latent), |dense| dense.fired[latent])

@@ -14,6 +14,8 @@ use untangle_sae::Precision;
 pub struct DataScale {
     /// Rows are multiplied by this, so that their mean norm is sqrt(d_in); 1 without normalisation.
     pub factor: f32,
+    /// Of a crosscoder, the factors of its further parts.
+    pub further: Vec<f32>,
     /// Mean of the multiplied rows, `[d_in]`.
     pub mean: Vec<f32>,
     /// Mean of `|x_j - mean_j|` of the multiplied rows, `[d_in]`: how unequal the dimensions are, unmoved by few large rows.
@@ -51,10 +53,27 @@ impl DataScale {
         }
         DataScale {
             factor: factor as f32,
+            further: Vec::new(),
             mean: mean.iter().map(|m| (m * factor) as f32).collect(),
             spread: spread.iter().map(|s| (s / n * factor) as f32).collect(),
             variance: variance.max(0.0) * factor * factor,
         }
+    }
+}
+
+impl DataScale {
+    /// The scale of rows beside which those of a further part lie, which has a factor of its own.
+    pub fn beside(mut self, part: DataScale) -> Self {
+        self.further.push(part.factor);
+        self.mean.extend(part.mean);
+        self.spread.extend(part.spread);
+        self.variance += part.variance;
+        self
+    }
+
+    /// The factors of all parts.
+    pub fn factors(&self) -> impl Iterator<Item = f32> + '_ {
+        std::iter::once(self.factor).chain(self.further.iter().copied())
     }
 }
 
@@ -148,6 +167,7 @@ pub fn initial(
         state.extras[0].value.fill(*threshold as f32);
     }
     state.narrow_encoder(&vec![1.0; d_in]);
+    state.sum_norms();
     state
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use untangle_schema::{Event, Observer, SaeConfig, Unit};
+use untangle_schema::{Event, Observer, Unit};
 use untangle_store::{RowBlock, RowSource, StoreError};
 
 /// A dictionary to train.
@@ -29,6 +29,8 @@ pub struct Run {
     pub name: String,
     /// The column of the source that it is trained on.
     pub column: usize,
+    /// The columns that a crosscoder reads beside it.
+    pub further: Vec<usize>,
     /// The column that a transcoder predicts; none of autoencoders.
     pub target: Option<usize>,
     /// What decides the result.
@@ -37,15 +39,25 @@ pub struct Run {
     pub data: DataProvenance,
 }
 
+impl Run {
+    /// The columns that are read, in order.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> + '_ {
+        std::iter::once(self.column).chain(self.further.iter().copied())
+    }
+}
+
+/// Gives the rows of columns, `[n, d]` each, the same rows of all.
+pub type CalibrationRows<'a> = dyn Fn(&[usize]) -> Result<Vec<Vec<f32>>, StoreError> + 'a;
+
 /// What is to be done.
 pub struct Job<'a> {
     /// The dictionaries; of one batch size and number of steps.
     pub runs: &'a [Run],
     /// The rows.
     pub source: &'a mut dyn RowSource,
-    /// Rows of a column that neither training reads nor the judge of the result will, `[n, d_in]`, for thresholds; where
+    /// Rows of columns that neither training reads nor the judge of the result will, `[n, d]` each, for thresholds; where
     /// there are none, thresholds are calibrated on rows of training.
-    pub calibration: &'a dyn Fn(usize) -> Result<Vec<f32>, StoreError>,
+    pub calibration: &'a CalibrationRows<'a>,
     /// The directory of the finished dictionary or dictionaries; work happens in `OUT.partial`.
     pub out: &'a Path,
     /// Replace a finished dictionary, and discard an unfinished run of other settings.
@@ -60,7 +72,7 @@ pub struct Finished {
     /// Name of its folder in the output.
     pub name: String,
     /// Its `cfg.json`.
-    pub config: SaeConfig,
+    pub config: serde_json::Value,
     /// The last step's figures.
     pub last: Record,
     /// Active features per row on the calibration rows, where thresholds were calibrated.
@@ -113,11 +125,14 @@ fn check(job: &Job<'_>) -> Result<(), TrainError> {
     let Some(first) = job.runs.first() else { return refuse("--grid", "holds no dictionary".to_owned()) };
     let mut names = BTreeSet::new();
     for run in job.runs {
-        let width = job.source.widths().get(run.column).copied().unwrap_or_default();
-        if width != run.plan.d_in {
-            return refuse("--hook", format!("rows have width {width}, the plan is for {}", run.plan.d_in));
+        let width_of = |column: usize| job.source.widths().get(column).copied().unwrap_or_default();
+        let parts = run.plan.architecture.parts();
+        let planned = vec![run.plan.d_in / parts; parts];
+        let widths: Vec<usize> = run.columns().map(width_of).collect();
+        if widths != planned {
+            return refuse("--hook", format!("rows have widths {widths:?}, the plan is for {planned:?}"));
         }
-        let width = run.target.map(|column| job.source.widths().get(column).copied().unwrap_or_default());
+        let width = run.target.map(width_of);
         if width != run.plan.d_out {
             let (width, planned) = (width.unwrap_or_default(), run.plan.d_out.unwrap_or_default());
             return refuse("--hook-out", format!("rows have width {width}, the plan is for {planned}"));
@@ -141,14 +156,19 @@ fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, Train
     let sample = sample(source, SAMPLE_ROWS)?;
     let start = |run: &Run| {
         let plan = &run.plan;
-        let scale = DataScale::of(&sample[run.column], plan.d_in, plan.normalise);
+        let width = plan.d_in / plan.architecture.parts();
+        let scale_of = |column: usize| DataScale::of(&sample[column], width, plan.normalise);
+        let further = run.further.iter().map(|column| scale_of(*column));
+        let scale = further.fold(scale_of(run.column), DataScale::beside);
         // What is reconstructed: of a transcoder something else than what is read.
-        let (column, d_out) = (run.target.unwrap_or(run.column), plan.widths().1);
+        let d_out = plan.widths().1;
         let of_target = run.target.map(|column| DataScale::of(&sample[column], d_out, plan.normalise));
         let DataScale { factor, mean, .. } = of_target.as_ref().unwrap_or(&scale);
-        let centre = match plan.centre {
-            Centre::Mean => mean.clone(),
-            Centre::GeometricMedian => geometric_median(&sample[column], d_out, *factor),
+        let median = |(column, factor): (usize, f32)| geometric_median(&sample[column], width, factor);
+        let centre = match (plan.centre, run.target) {
+            (Centre::Mean, _) => mean.clone(),
+            (Centre::GeometricMedian, Some(column)) => geometric_median(&sample[column], d_out, *factor),
+            (Centre::GeometricMedian, None) => run.columns().zip(scale.factors()).flat_map(median).collect(),
         };
         let (optimiser, precision) = (plan.optimiser, plan.precision());
         let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, optimiser, plan.seed, &centre, precision);
@@ -247,7 +267,8 @@ impl Steps<'_> {
             let lr = run.plan.schedule.at(state.step);
             let scaled = |column: usize, factor| Scaled { rows: &block.columns[column], factor };
             let target = run.target.zip(*target).map(|(column, target)| scaled(column, target.factor));
-            let batch = Batch { input: scaled(run.column, scale.factor), target };
+            let inputs = run.columns().zip(scale.factors()).map(|(column, factor)| scaled(column, factor)).collect();
+            let batch = Batch { inputs, target };
             let report = step(state, &batch, lr, &settings(&run.plan), &mut workspace)?;
             idle().push(workspace);
             match (report.loss + report.penalty + report.grad_norm).is_finite() {

@@ -1,6 +1,7 @@
 //! What training changes: weights, their moments, and the counters of silence.
 
 use crate::adam::{Adam, Optimiser};
+use crate::arch::crosscoder::norm_sum;
 use crate::architecture::Architecture;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
@@ -60,6 +61,9 @@ pub struct TrainState {
     pub b_dec: Parameter,
     /// `[d_out, d_in]`, of a transcoder with a skip connection.
     pub w_skip: Option<Parameter>,
+    /// Of a crosscoder, the sum of the norms of every decoder row's parts, `[d_sae]`; kept in step by the update. Empty of
+    /// others.
+    pub norm_sums: Vec<f32>,
     /// What is subtracted from the input of a transcoder, `[d_in]`: its mean, which stays. None of autoencoders, which
     /// subtract `b_dec`.
     pub input_centre: Option<Vec<f32>>,
@@ -131,6 +135,7 @@ impl TrainState {
             b_enc: parameter(d_sae),
             w_dec: Parameter::rows(d_sae * d_out, d_out, optimiser),
             b_dec: parameter(d_out),
+            norm_sums: vec![0.0; if architecture.parts() > 1 { d_sae } else { 0 }],
             w_skip: has_skip.then(|| parameter(d_out * d_in)),
             input_centre: architecture.is_transcoder().then(|| vec![0.0; d_in]),
             extras: architecture.extras().iter().map(|_| parameter(d_sae)).collect(),
@@ -152,6 +157,12 @@ impl TrainState {
         if let Some(narrow) = &mut self.narrow {
             narrow.copy_from(&self.w_enc.value, self.d_in);
         }
+    }
+
+    /// Brings the sums of norms up to date, after the decoder was set from outside.
+    pub fn sum_norms(&mut self) {
+        let (rows, parts) = (self.w_dec.value.chunks_exact(self.d_out), self.architecture.parts());
+        self.norm_sums.iter_mut().zip(rows).for_each(|(sum, row)| *sum = norm_sum(row, parts));
     }
 
     /// The encoder as the kernels want it.

@@ -5,6 +5,7 @@
 
 use crate::adam::Adam;
 use crate::arch;
+use crate::arch::crosscoder::{NormPenalty, norm_sum};
 use crate::aux_k::{AuxGradients, aux_gradients};
 use crate::forward::{Activity, Batch, Scratches, forward};
 use crate::gather::{Backward, Firings};
@@ -86,14 +87,15 @@ pub fn step(
     settings: &StepSettings,
     workspace: &mut Workspace,
 ) -> Result<StepReport, SaeError> {
-    let n = batch.input.rows.len() / state.d_in;
+    let n = batch.n_rows(state.d_in);
     let Workspace { scratch, activity, firings, others } = workspace;
     let dense = forward(state, batch, scratch, activity)?;
     firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
     let dead = state.dead(settings.dead_after);
     let n_dead = dead.len();
     let aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
-    let gradients = Gradients { backward: activity.backward(firings, dense.as_ref()), aux: aux.as_ref() };
+    let (backward, norms) = (activity.backward(firings, dense.as_ref()), NormPenalty::of(state, n));
+    let gradients = Gradients { backward, aux: aux.as_ref(), norms };
     gradients.others(state, others)?;
     let grad_norm = gradients.norm(state, others);
     let scale = (f64::from(settings.clip_norm) / grad_norm.max(f64::MIN_POSITIVE)).min(1.0) as f32;
@@ -125,6 +127,8 @@ pub struct Gradients<'a> {
     pub backward: Backward<'a>,
     /// Of the auxiliary loss.
     pub aux: Option<&'a AuxGradients>,
+    /// Of a crosscoder's penalty on the norms of decoder rows.
+    pub norms: Option<NormPenalty>,
 }
 
 impl Gradients<'_> {
@@ -137,6 +141,9 @@ impl Gradients<'_> {
         if let Some((aux, place)) = self.aux.and_then(|aux| Some((aux, aux.place(latent)?))) {
             axpy(d_w, 1.0, &aux.d_w[place * d..(place + 1) * d]);
             axpy(d_d, 1.0, &aux.d_d[place * e..(place + 1) * e]);
+        }
+        if let Some(norms) = &self.norms {
+            norms.add(unit_row, self.backward.sum_of_acts(latent), d_d);
         }
         // Decoder rows stay on the unit sphere, so the part of the gradient along the row is left out.
         let along = dot(d_d, unit_row);
@@ -234,6 +241,8 @@ struct Block<'a> {
     enc: Rows<'a>,
     dec: Rows<'a>,
     narrow: Option<NarrowBlock<'a>>,
+    norm_sums: Option<&'a mut [f32]>,
+    parts: usize,
 }
 
 struct Rows<'a> {
@@ -274,7 +283,10 @@ impl Block<'_> {
             d_w.iter_mut().chain(d_d.iter_mut()).for_each(|g| *g *= scale);
             self.enc.update(at.clone(), adam, d_w);
             self.dec.update(of_dec.clone(), adam, d_d);
-            normalise(&mut self.dec.value[of_dec]);
+            normalise(&mut self.dec.value[of_dec.clone()]);
+            if let Some(norm_sums) = &mut self.norm_sums {
+                norm_sums[place] = norm_sum(&self.dec.value[of_dec], self.parts);
+            }
             if let Some(narrow) = &mut self.narrow {
                 narrow.set(place, &self.enc.value[at]);
             }
@@ -292,12 +304,13 @@ fn normalise(row: &mut [f32]) {
 fn update(state: &mut TrainState, gradients: &Gradients<'_>, scale: f32, adam: Adam, others: &mut Others) {
     let (d, e) = (state.d_in, state.d_out);
     let mut narrow = state.narrow.as_mut().map(|w| w.blocks_mut(LATENT_BLOCK, d));
+    let (mut sums, parts) = (state.norm_sums.chunks_mut(LATENT_BLOCK), state.architecture.parts());
     let blocks: Vec<Block<'_>> = rows_of(&mut state.w_enc, LATENT_BLOCK * d)
         .zip(rows_of(&mut state.w_dec, LATENT_BLOCK * e))
         .enumerate()
         .map(|(i, (enc, dec))| {
             let narrow = narrow.as_mut().and_then(Iterator::next);
-            Block { first: i * LATENT_BLOCK, enc, dec, narrow }
+            Block { first: i * LATENT_BLOCK, enc, dec, narrow, norm_sums: sums.next(), parts }
         })
         .collect();
     blocks.into_par_iter().for_each(|block| {

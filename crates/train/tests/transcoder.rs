@@ -13,7 +13,9 @@ use untangle_sae::{Codes, Precision, Sae};
 use untangle_schema::{SaeMetadata, Silent};
 use untangle_store::RowSource;
 use untangle_train::init::{DataScale, TargetScale, initial};
-use untangle_train::{Architecture, DataProvenance, Job, Kind, Optimiser, Run, TrainConfig, TrainError, Width, train};
+use untangle_train::{
+    Architecture, DataProvenance, Job, Kind, Optimiser, Run, TrainConfig, TrainError, Width, Widths, train,
+};
 
 const D_IN: usize = 32;
 const D_OUT: usize = 24;
@@ -78,6 +80,8 @@ fn run(kind: Kind, x: &[f32], y: &[f32], out: &Path) -> Result<Sae, TrainError> 
         content: String::new(),
         column: "blocks.0.hook_resid_mid".to_owned(),
         column_out: Some("blocks.0.hook_mlp_out".to_owned()),
+        parts: Vec::new(),
+        unpaired: Vec::new(),
         held_out: json!(null),
         calibration: json!(null),
         keep_special: true,
@@ -87,9 +91,9 @@ fn run(kind: Kind, x: &[f32], y: &[f32], out: &Path) -> Result<Sae, TrainError> 
         rows_per_epoch: source.rows_per_epoch(),
         capture: None,
     };
-    let plan = config.plan_between(D_IN, Some(D_OUT), source.rows_per_epoch())?;
-    let runs = [Run { name: String::new(), column: 0, target: Some(1), plan, data }];
-    let calibration = |_| Ok(x[..4000 * D_IN].to_vec());
+    let plan = config.plan_of(&Widths { read: vec![D_IN], predicted: Some(D_OUT) }, source.rows_per_epoch())?;
+    let runs = [Run { name: String::new(), column: 0, further: Vec::new(), target: Some(1), plan, data }];
+    let calibration = |_: &[usize]| Ok(vec![x[..4000 * D_IN].to_vec()]);
     let job =
         Job { runs: &runs, source: &mut source, calibration: &calibration, out, force: false, checkpoint_every: None };
     train(job, &Silent)?;
@@ -157,7 +161,8 @@ fn the_dictionary_on_disk_predicts_what_the_one_in_training_did() {
     let centre: Vec<f32> = (0..D_IN).map(|_| generator.random_range(-1.0f32..1.0)).collect();
     state.input_centre = Some(centre.clone());
     let (s, t, theta) = (0.3f32, 2.5f32, 0.4f32);
-    let scale = DataScale { factor: s, mean: centre.clone(), spread: vec![1.0; D_IN], variance: 1.0 };
+    let scale =
+        DataScale { factor: s, further: Vec::new(), mean: centre.clone(), spread: vec![1.0; D_IN], variance: 1.0 };
     let target = Some(TargetScale { factor: t, variance: 1.0 });
     let sae = untangle_train::finish::folded(&state, &scale, target, theta, SaeMetadata::default()).expect("fits");
     let x: Vec<f32> = (0..N * D_IN).map(|_| generator.random_range(-3.0f32..3.0)).collect();

@@ -17,6 +17,13 @@ pub(crate) struct Dictionary {
     pub(crate) sae: Sae,
     /// Name of its directory.
     pub(crate) name: String,
+    origin: Origin,
+}
+
+/// Where a dictionary of any kind comes from.
+pub(crate) struct Origin {
+    /// Name of its directory.
+    pub(crate) name: String,
     training: Option<Training>,
 }
 
@@ -106,10 +113,22 @@ pub(crate) enum Rows {
 impl Dictionary {
     /// Reads the directory.
     pub(crate) fn load(dir: &Path) -> anyhow::Result<Self> {
-        let sae = Sae::load(dir)?;
+        let (sae, origin) = (Sae::load(dir)?, Origin::read(dir));
+        Ok(Dictionary { sae, name: origin.name.clone(), origin })
+    }
+
+    /// Which part of `store` is meant, and what its rows are to the dictionary.
+    pub(crate) fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
+        self.origin.rows_of(store, rows)
+    }
+}
+
+impl Origin {
+    /// Reads what lies beside a dictionary.
+    pub(crate) fn read(dir: &Path) -> Self {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = real.file_name().map_or_else(|| "sae".to_owned(), |name| name.to_string_lossy().into_owned());
-        Ok(Dictionary { sae, name, training: Training::read(dir) })
+        Origin { name, training: Training::read(dir) }
     }
 
     /// Which part of `store` is meant, and what its rows are to the dictionary.

@@ -1,6 +1,6 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
-use super::inspect_store;
+use super::{crosscoder, inspect_store};
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
@@ -11,7 +11,7 @@ use std::path::Path;
 use untangle_interpret::Database;
 use untangle_model::ModelConfig;
 use untangle_organism::bundled;
-use untangle_sae::Sae;
+use untangle_sae::{Crosscoder, Sae};
 use untangle_schema::sae::files;
 use untangle_store::HeldOut;
 use untangle_train::TrainingRecord;
@@ -32,6 +32,9 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     let path = Path::new(&args.file);
     if let Some(stage) = bundled::stage_of(&args.file)? {
         return model("config.json".as_ref(), bundled::files(stage).config, context);
+    }
+    if Crosscoder::is_at(path) {
+        return crosscoder::inspect(path, context);
     }
     if path.join(files::CONFIG).exists() {
         return dictionary(path, context);
@@ -73,7 +76,7 @@ fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
     })
 }
 
-fn write_training(out: &mut dyn Write, training: &TrainingRecord) -> io::Result<()> {
+pub(super) fn write_training(out: &mut dyn Write, training: &TrainingRecord) -> io::Result<()> {
     let (plan, data) = (&training.plan, &training.data);
     let (rows, tokens) = (data.rows_per_epoch, plan.tokens());
     writeln!(out, "trained    on {}: {tokens} tokens from {rows} rows", data.stores.join(", "))?;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
 use untangle_schema::{HookPoint, StoreDtype};
 use untangle_store::RowSource;
-use untangle_train::{DataProvenance, Finished, Job, Run, TrainError, train};
+use untangle_train::{DataProvenance, Finished, Job, Run, TrainError, Widths, train};
 
 /// A model and a text in place of a store.
 #[derive(Debug, Args)]
@@ -55,7 +55,10 @@ const WORLD_TOKENS: u64 = 1_000_000;
 pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<(Run, Finished)> {
     let live = &args.live;
     // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
-    let hook = args.hook.as_deref().ok_or_else(|| Complaint::usage("--model needs --hook"))?;
+    if args.config().kind.is_crosscoder() {
+        return Err(Complaint::usage("a crosscoder is trained from stores; capture first, then leave --model out"));
+    }
+    let [hook] = &args.hook[..] else { return Err(Complaint::usage("--model needs one --hook")) };
     check_hook_out(args.config().kind, args.hook_out.as_deref(), hook)?;
     let hook = parse_hook(hook)?;
     let hook_out = args.hook_out.as_deref().map(parse_hook).transpose()?;
@@ -85,7 +88,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     let place = |hook| plan.hooks().iter().position(|planned| planned.hook == hook).unwrap_or_default();
     let (column, target) = (place(hook), hook_out.map(place));
     let width = |column: usize| plan.hooks()[column].d_in;
-    request.plan_between(width(column), target.map(width), u64::from(u32::MAX))?;
+    request.plan_of(&Widths { read: vec![width(column)], predicted: target.map(width) }, u64::from(u32::MAX))?;
     let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
     let order = LiveConfig {
         seed: args.order_seed(),
@@ -98,8 +101,9 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     let mut rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
     let data = provenance(args, &rows, hook, hook_out)?;
     let width = |column: usize| rows.widths()[column];
-    let plan = request.plan_between(width(column), target.map(width), rows.rows_per_epoch())?;
-    let runs = [Run { name: String::new(), column, target, plan, data }];
+    let widths = Widths { read: vec![width(column)], predicted: target.map(width) };
+    let plan = request.plan_of(&widths, rows.rows_per_epoch())?;
+    let runs = [Run { name: String::new(), column, further: Vec::new(), target, plan, data }];
     describe(&runs, rows.rows_per_epoch(), rows.is_exact(), context);
     let job = Job {
         runs: &runs,
@@ -138,6 +142,8 @@ fn provenance(
         content: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         column: hook.to_string(),
         column_out: hook_out.map(|hook| hook.to_string()),
+        parts: Vec::new(),
+        unpaired: Vec::new(),
         held_out: serde_json::to_value(args.held_out())?,
         calibration: serde_json::Value::Null,
         keep_special: args.keep_special,

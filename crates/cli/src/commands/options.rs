@@ -103,6 +103,47 @@ pub(crate) fn open_store(places: &[String]) -> anyhow::Result<Arc<ActivationSet>
     Ok(Arc::new(ActivationSet::open(places)?))
 }
 
+/// Opens a store and others to be read beside it; see [`ActivationSet::with_beside`].
+pub(crate) fn open_beside(places: &[String], beside: &[String]) -> anyhow::Result<Arc<ActivationSet>> {
+    let others = beside.iter().map(|place| ActivationSet::open(&[place])).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(ActivationSet::open(places)?.with_beside(others)?))
+}
+
+/// The columns that a dictionary of this architecture reads: of a crosscoder all of these names, of the store and of those
+/// beside it; of others the one that is meant.
+pub(crate) fn choose_columns(
+    store: &ActivationSet,
+    architecture: Architecture,
+    hooks: &[String],
+) -> anyhow::Result<Vec<usize>> {
+    match (architecture.is_crosscoder(), hooks) {
+        (false, [] | [_]) => Ok(vec![choose_column(store, hooks.first().map(String::as_str))?]),
+        (false, _) => {
+            let problem =
+                format!("{architecture} reads one activation, not {}: --hook {}", hooks.len(), hooks.join(" --hook "));
+            Err(Complaint::usage(format!("{problem}; --arch crosscoder reads several")))
+        }
+        (true, []) => {
+            let own = store.columns().first().map(|column| column.name.clone()).unwrap_or_default();
+            let all = store.columns_named(&own);
+            match all.len() == store.columns().len() {
+                true => Ok(all),
+                false => {
+                    Err(Complaint::usage(format!("{architecture} needs --hook, once for every activation of a model")))
+                }
+            }
+        }
+        (true, _) => {
+            let mut columns = Vec::new();
+            for hook in hooks {
+                store.column(hook).map_err(|error| Complaint::bad_input(error.to_string()))?;
+                columns.extend(store.columns_named(hook));
+            }
+            Ok(columns)
+        }
+    }
+}
+
 /// The column that is meant: the named one, else the only one.
 pub(crate) fn choose_column(store: &ActivationSet, hook: Option<&str>) -> anyhow::Result<usize> {
     match (hook, store.columns()) {

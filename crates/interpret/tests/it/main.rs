@@ -1,6 +1,7 @@
 //! Tests of the public interface: planted dictionaries, a random two-block model, files that are broken on purpose.
 
 mod belonging;
+mod crosscoders;
 mod database;
 mod evaluation;
 mod labels;

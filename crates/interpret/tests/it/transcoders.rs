@@ -1,6 +1,6 @@
 //! Transcoders: judged by what they predict, put in its place, and steered there by what they read elsewhere.
 
-use crate::planted::{POINT, axes, config, corpus, model, nobody, noise, store_of};
+use crate::planted::{POINT, Point, axes, config, corpus, model, nobody, noise, store_of};
 use tch::{Kind, Tensor};
 use untangle_interpret::ce::Context;
 use untangle_interpret::intervene::Intervention;
@@ -62,8 +62,7 @@ fn fvu_is_that_of_what_is_predicted() {
     let tokens = corpus(300, 50);
     let read = |row: u64| (noise(row, 1) % 7) as f32 - 3.0;
     let written = |row: u64| [2.0 * read(row).max(0.0) + 0.5 * read(row), (noise(row, 2) % 2) as f32];
-    let columns: [(HookPoint, usize, &dyn Fn(u64) -> Vec<f32>); 2] =
-        [(READ, 1, &|row| vec![read(row)]), (WRITTEN, 2, &|row| written(row).to_vec())];
+    let columns: [Point<'_>; 2] = [(READ, 1, &|row| vec![read(row)]), (WRITTEN, 2, &|row| written(row).to_vec())];
     let set = store_of(&folder.path().join("x.h5"), &tokens, nobody(), &columns);
     // y_hat = 2 relu(x) + 0.5 x in the first dimension, 0 in the second, which is 0 or 1.
     let parts = Parts {

@@ -9,6 +9,7 @@
 //! | [`relu`] | what is positive | L1 |
 //! | [`gated`] | what the gate opens for | L1 of the gate, the reconstruction from the gate |
 //! | [`p_anneal`] | what is positive | Lp with p falling |
+//! | [`crosscoder`] | as batch-topk, by what an entry costs in all activations together, or what is positive | none, or L1 |
 //! | [`transcoder`] | as batch-topk, of another activation than the one that is read | |
 //!
 //! Decoder rows are unit throughout, so what papers weight by `|d_i|` is weighted. The last four begin with half of all
@@ -16,6 +17,7 @@
 
 pub mod batch_top_k;
 pub mod controller;
+pub mod crosscoder;
 pub mod gated;
 pub mod jump_relu;
 pub mod matryoshka;
@@ -59,7 +61,8 @@ pub(crate) fn choose(state: &mut TrainState, scratch: &Scratches, activity: &mut
         Architecture::BatchTopK { k, .. }
         | Architecture::Matryoshka { k, .. }
         | Architecture::Transcoder { k, .. }
-        | Architecture::SkipTranscoder { k, .. } => {
+        | Architecture::SkipTranscoder { k, .. }
+        | Architecture::Crosscoder { k, .. } => {
             state.carried.threshold = batch_top_k::choose(state, k, scratch, activity)?;
             return Ok(());
         }
@@ -67,9 +70,10 @@ pub(crate) fn choose(state: &mut TrainState, scratch: &Scratches, activity: &mut
             let bounds = jump_relu::Jump::bounds(&state.extras[0].value, bandwidth as f32);
             Bounds::new(&state.encoder(), bounds)
         }
-        Architecture::Relu { .. } | Architecture::Gated { .. } | Architecture::PAnneal { .. } => {
-            Bounds::same(&state.encoder(), 0.0)
-        }
+        Architecture::Relu { .. }
+        | Architecture::Gated { .. }
+        | Architecture::PAnneal { .. }
+        | Architecture::CrosscoderL1 { .. } => Bounds::same(&state.encoder(), 0.0),
     };
     let weights = state.encoder();
     activity
@@ -104,6 +108,7 @@ pub(crate) fn with_rule<W: WithRule>(state: &TrainState, n: usize, l0: f64, work
     let weight = (lambda / n as f64) as f32;
     match state.architecture {
         Architecture::Relu { .. } => work.with(&relu::L1 { weight }),
+        Architecture::CrosscoderL1 { .. } => work.with(&crosscoder::WeightedL1 { weight, norm_sums: &state.norm_sums }),
         Architecture::PAnneal { .. } => work.with(&p_anneal::Lp { weight, q: state.carried.exponent as f32 }),
         Architecture::Gated { .. } => {
             let scale: Vec<f32> = state.extras[gated::R_MAG].value.iter().map(|r| r.exp()).collect();

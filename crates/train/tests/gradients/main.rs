@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reference::by_autograd;
 use untangle_sae::Precision;
+use untangle_train::arch::crosscoder::NormPenalty;
 use untangle_train::aux_k::aux_gradients;
 use untangle_train::forward::{Activity, Batch, Scaled, Scratches, forward};
 use untangle_train::gather::Firings;
@@ -43,6 +44,8 @@ fn architectures() -> Vec<Architecture> {
         Architecture::PAnneal { sparsity: SPARSITY, begin: 0, steps: 100, end: 0.2 },
         Architecture::Transcoder { k: K, l0 },
         Architecture::SkipTranscoder { k: K, l0 },
+        Architecture::Crosscoder { k: K, l0, parts: 3 },
+        Architecture::CrosscoderL1 { sparsity: SPARSITY, parts: 3 },
     ]
 }
 
@@ -59,7 +62,8 @@ fn jump_relu(penalty: Penalty) -> Architecture {
 
 /// A batch of `n` rows, with the factors of its rows.
 struct Rows {
-    input: Vec<f32>,
+    /// The parts of what is read, with their factors; one but of crosscoders.
+    inputs: Vec<(Vec<f32>, f32)>,
     target: Option<Vec<f32>>,
     factor: f32,
 }
@@ -70,12 +74,17 @@ impl Rows {
         // A function of the input, more or less, so that a skip connection has something to learn.
         let row = |x: &[f32]| (0..D_OUT).map(|at| x[at] * x[at + 1] + 0.5 * x[at + 2] + 0.1).collect::<Vec<_>>();
         let target = || input.chunks_exact(D_IN).flat_map(row).collect();
-        Rows { target: architecture.is_transcoder().then(target), input, factor }
+        let (parts, width) = (architecture.parts(), D_IN / architecture.parts());
+        let part = |part: usize| {
+            let rows = input.chunks_exact(D_IN).flat_map(|row| &row[part * width..(part + 1) * width]);
+            (rows.copied().collect(), factor * (1.0 + 0.25 * part as f32))
+        };
+        Rows { target: architecture.is_transcoder().then(target), inputs: (0..parts).map(part).collect(), factor }
     }
 
     fn batch(&self) -> Batch<'_> {
         let target = self.target.as_deref().map(|rows| Scaled { rows, factor: 1.25 * self.factor });
-        Batch { target, ..Batch::of(&self.input, self.factor) }
+        Batch { inputs: self.inputs.iter().map(|(rows, factor)| Scaled { rows, factor: *factor }).collect(), target }
     }
 }
 
@@ -115,7 +124,8 @@ fn by_hand(state: &TrainState, rows: &Rows, coefficient: f32, densely: bool) -> 
     assert_eq!(dense.is_some(), densely && state.architecture.sparsity().is_some());
     firings.rebuild(D_SAE, &activity.tiles, state.extras.len());
     let aux = aux_gradients(&state, &activity, state.dead(DEAD_AFTER), coefficient).expect("aux");
-    let gradients = Gradients { backward: activity.backward(&firings, dense.as_ref()), aux: aux.as_ref() };
+    let (backward, norms) = (activity.backward(&firings, dense.as_ref()), NormPenalty::of(&state, ROWS));
+    let gradients = Gradients { backward, aux: aux.as_ref(), norms };
     let mut others = Others::default();
     gradients.others(&state, &mut others).expect("others");
     let (mut w_enc, mut w_dec) = (Vec::new(), Vec::new());

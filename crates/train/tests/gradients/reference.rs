@@ -115,11 +115,12 @@ fn penalised(
 /// The gradients of a batch's loss, and the loss.
 pub(crate) fn by_autograd(state: &TrainState, rows: &Rows, coefficient: f64) -> (Dense, f64) {
     let leaves = Leaves::of(state);
-    let Batch { input, target } = rows.batch();
+    let Batch { inputs, target } = rows.batch();
     let wide = |Scaled { rows, factor }, width: usize| {
         Tensor::from_slice(rows).to_kind(Kind::Double).reshape([-1, width as i64]) * f64::from(factor)
     };
-    let x = wide(input, D_IN);
+    let parts = state.architecture.parts();
+    let x = Tensor::cat(&inputs.iter().map(|part| wide(*part, D_IN / parts)).collect::<Vec<_>>(), 1);
     let n = x.size()[0];
     let z = match &state.input_centre {
         None => &x - &leaves.b_dec,
@@ -128,6 +129,9 @@ pub(crate) fn by_autograd(state: &TrainState, rows: &Rows, coefficient: f64) -> 
     let y = target.map_or_else(|| x.shallow_clone(), |target| wide(target, D_OUT));
     let pre = z.matmul(&leaves.w_enc.tr()) + &leaves.b_enc;
     let error_of = |y_hat: &Tensor| (y_hat - &y).square().sum(Kind::Double) / n;
+    // What a feature costs: the sum of the norms of its decoder row's parts.
+    let costs = leaves.w_dec.reshape([D_SAE as i64, parts as i64, -1]).square().sum_dim_intlist(2, false, Kind::Double);
+    let costs = costs.sqrt().sum_dim_intlist(1, false, Kind::Double);
     let by_batch = |k: usize| top_k(&pre.relu().reshape([-1]), k * n as usize, 0).reshape(pre.size());
     let (x_hat, mut loss) = match &state.architecture {
         Architecture::TopK { k } => {
@@ -149,6 +153,20 @@ pub(crate) fn by_autograd(state: &TrainState, rows: &Rows, coefficient: f64) -> 
             let lengths = untangle_train::arch::matryoshka::lengths(prefixes, D_SAE, state.step);
             let loss = lengths.iter().map(|&end| error_of(&leaves.decode(&f, end))).reduce(|a, b| a + b);
             (leaves.decode(&f, D_SAE), loss.expect("a prefix"))
+        }
+        Architecture::Crosscoder { k, .. } => {
+            let ranks = (pre.relu() * costs.detach()).reshape([-1]);
+            let chosen = top_k(&ranks, k * n as usize, 0).reshape(pre.size()).gt(0.0);
+            let x_hat = leaves.decode(&(pre.relu() * chosen), D_SAE);
+            let loss = error_of(&x_hat);
+            (x_hat, loss)
+        }
+        Architecture::CrosscoderL1 { .. } => {
+            let f = pre.relu();
+            let x_hat = leaves.decode(&f, D_SAE);
+            let penalty = (&f * &costs).sum(Kind::Double) * (SPARSITY.coefficient / n as f64);
+            let loss = error_of(&x_hat) + penalty;
+            (x_hat, loss)
         }
         other => {
             let (f, penalty) = penalised(other, state, &leaves, &x, &pre);

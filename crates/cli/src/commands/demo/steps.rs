@@ -125,7 +125,7 @@ impl<'a> Demo<'a> {
         let request = Request {
             store: Arc::clone(store),
             order_seed: config.seed,
-            asked: vec![Asked { name: String::new(), column, target: None, config }],
+            asked: vec![Asked { name: String::new(), columns: vec![column], target: None, config }],
             held_out: HeldOut::default(),
             calibration: Calibration::Auto,
             keep_special: false,

@@ -36,19 +36,22 @@ pub(super) struct Between<'a> {
 }
 
 impl Between<'_> {
-    /// At most [`MOST_ROWS`] of them, evenly spread, `[n, d]`.
-    pub(super) fn rows(&self, column: usize) -> Result<Vec<f32>, StoreError> {
+    /// At most [`MOST_ROWS`] of them, evenly spread, with these columns, `[n, d]` each.
+    pub(super) fn rows(&self, columns: &[usize]) -> Result<Vec<Vec<f32>>, StoreError> {
         if self.inner == self.outer {
             return Ok(Vec::new());
         }
         let mut count = 0usize;
         self.each(&[], |_, _| count += 1)?;
         let stride = count.div_ceil(MOST_ROWS).max(1);
-        let d = self.store.columns()[column].d;
-        let (mut at, mut rows) = (0usize, Vec::with_capacity(count.div_ceil(stride) * d));
-        self.each(&[column], |block, row| {
+        let width = |column: &usize| self.store.columns()[*column].d;
+        let room = |column: &usize| Vec::with_capacity(count.div_ceil(stride) * width(column));
+        let (mut at, mut rows) = (0usize, columns.iter().map(room).collect::<Vec<_>>());
+        self.each(columns, |block, row| {
             if at.is_multiple_of(stride) {
-                rows.extend_from_slice(&block.columns[0][row * d..(row + 1) * d]);
+                for ((rows, read), d) in rows.iter_mut().zip(&block.columns).zip(columns.iter().map(width)) {
+                    rows.extend_from_slice(&read[row * d..(row + 1) * d]);
+                }
             }
             at += 1;
         })?;

@@ -13,7 +13,7 @@
 //! ```
 
 use super::request::Asked;
-use crate::commands::options::{choose_column, choose_target};
+use crate::commands::options::{choose_columns, choose_target};
 use crate::exit::Complaint;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -63,6 +63,8 @@ struct Table {
     seed: Option<Several<u64>>,
     hook: Option<Several<String>>,
     hook_out: Option<Several<String>>,
+    /// What one crosscoder reads; no axis.
+    hooks: Option<Vec<String>>,
     batch: Option<Several<usize>>,
 }
 
@@ -73,7 +75,7 @@ const MOST: usize = 4096;
 pub(super) fn read(
     path: &Path,
     base: &TrainConfig,
-    hooks: (Option<&str>, Option<&str>),
+    (hooks_of_all, hook_out): (&[String], Option<&str>),
     store: &ActivationSet,
 ) -> anyhow::Result<Vec<Asked>> {
     let about = |problem: String| Complaint::bad_input(format!("{}: {problem}", path.display()));
@@ -81,15 +83,17 @@ pub(super) fn read(
     let grid: Grid = toml::from_str(&text).map_err(|error| about(error.to_string().trim_end().replace('\n', " ")))?;
     let mut asked = Vec::new();
     for table in &grid.sae {
-        let combinations = combinations(table, base, hooks).map_err(about)?;
+        let combinations = combinations(table, base, hook_out).map_err(about)?;
         if asked.len() + combinations.len() > MOST {
             return Err(about(format!("more than {MOST} dictionaries")));
         }
         for Combination { name, config, hook, hook_out } in combinations {
-            let column = choose_column(store, hook.as_deref())?;
-            let target = choose_target(store, config.kind, column, hook_out.as_deref())
+            let hooks = hook.map(|hook| vec![hook]).or_else(|| table.hooks.clone());
+            let columns = choose_columns(store, config.kind, hooks.as_deref().unwrap_or(hooks_of_all))
                 .map_err(|error| error.context(name.clone()))?;
-            asked.push(Asked { name, column, target, config });
+            let target = choose_target(store, config.kind, columns[0], hook_out.as_deref())
+                .map_err(|error| error.context(name.clone()))?;
+            asked.push(Asked { name, columns, target, config });
         }
     }
     check(&asked).map_err(about)?;
@@ -151,11 +155,7 @@ fn parsed<'a, T, E: ToString>(
 }
 
 /// Every combination of a table's lists, named by its architecture and what differs within the table.
-fn combinations(
-    table: &Table,
-    base: &TrainConfig,
-    (hook, hook_out): (Option<&str>, Option<&str>),
-) -> Result<Vec<Combination>, String> {
+fn combinations(table: &Table, base: &TrainConfig, hook_out: Option<&str>) -> Result<Vec<Combination>, String> {
     let axes: Vec<(bool, Axis<'_>)> = vec![
         (true, parsed("", &table.arch, str::parse::<Kind>, |c, kind| c.config.kind = kind)),
         (true, axis("k", &table.k, |c, k| c.config.k = k)),
@@ -170,8 +170,7 @@ fn combinations(
         (false, axis("", &table.hook_out, |c, hook: String| c.hook_out = Some(hook))),
         (false, axis("b", &table.batch, |c, batch| c.config.batch = batch)),
     ];
-    let hook = hook.map(str::to_owned);
-    let first = Combination { name: String::new(), config: base.clone(), hook, hook_out: None };
+    let first = Combination { name: String::new(), config: base.clone(), hook: None, hook_out: None };
     let mut all = vec![(Vec::new(), first)];
     for (always, axis) in &axes {
         let named = axis.len() > 1 || (*always && table.name.is_none());
@@ -244,8 +243,13 @@ mod tests {
         let grid: Grid = toml::from_str(text).map_err(|e| e.to_string())?;
         let mut asked = Vec::new();
         for table in &grid.sae {
-            let all = combinations(table, &TrainConfig::default(), (None, None))?;
-            asked.extend(all.into_iter().map(|c| Asked { name: c.name, column: 0, target: None, config: c.config }));
+            let all = combinations(table, &TrainConfig::default(), None)?;
+            asked.extend(all.into_iter().map(|c| Asked {
+                name: c.name,
+                columns: vec![0],
+                target: None,
+                config: c.config,
+            }));
         }
         check(&asked).map(|()| asked)
     }

@@ -9,15 +9,17 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
-use untangle_train::{DataProvenance, Finished, Job, Run, TrainConfig, TrainPlan, check_memory_of, train};
+use untangle_train::{
+    DataProvenance, Finished, Job, PartOrigin, Run, TrainConfig, TrainPlan, Widths, check_memory_of, train,
+};
 
 /// A dictionary that is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// Name of its folder in the output; empty for the only one of a run.
     pub(crate) name: String,
-    /// Column of the store.
-    pub(crate) column: usize,
+    /// Columns of the store that are read: one, but of crosscoders.
+    pub(crate) columns: Vec<usize>,
     /// Column that a transcoder predicts.
     pub(crate) target: Option<usize>,
     /// What was asked for.
@@ -90,12 +92,8 @@ impl Request<'_> {
 
     /// The columns that are read, in their order in the store.
     fn columns(&self) -> Vec<usize> {
-        self.asked
-            .iter()
-            .flat_map(|asked| Some(asked.column).into_iter().chain(asked.target))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect()
+        let of = |asked: &Asked| asked.columns.iter().copied().chain(asked.target).collect::<Vec<_>>();
+        self.asked.iter().flat_map(of).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The plans of all dictionaries over so many rows.
@@ -106,22 +104,34 @@ impl Request<'_> {
                 false => anyhow::Error::from(error).context(asked.name.clone()),
             };
             let width = |column: usize| self.store.columns()[column].d;
-            asked.config.plan_between(width(asked.column), asked.target.map(width), rows).map_err(named)
+            let read = asked.columns.iter().map(|column| width(*column)).collect();
+            asked.config.plan_of(&Widths { read, predicted: asked.target.map(width) }, rows).map_err(named)
         };
         let plans = self.asked.iter().map(plan).collect::<anyhow::Result<Vec<_>>>()?;
         check_memory_of(&plans.iter().collect::<Vec<_>>())?;
         Ok(plans)
     }
 
+    /// Where a column comes from that a crosscoder reads.
+    fn origin(&self, column: usize) -> PartOrigin {
+        PartOrigin { column: self.store.columns()[column].name.clone(), model: self.store.model_of(column).cloned() }
+    }
+
     /// Where the rows of a dictionary come from.
     fn provenance(&self, asked: &Asked, rows_per_epoch: u64) -> anyhow::Result<DataProvenance> {
         let held_out = serde_json::to_value(&self.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
         let fraction = self.calibration();
+        let (parts, unpaired) = match &asked.columns[..] {
+            [_] => (Vec::new(), Vec::new()),
+            several => (several.iter().map(|column| self.origin(*column)).collect(), self.store.unpaired()),
+        };
         Ok(DataProvenance {
             stores: self.store.names(),
             content: self.store.content_identity(),
-            column: self.store.columns()[asked.column].name.clone(),
+            column: self.store.columns()[asked.columns[0]].name.clone(),
             column_out: asked.target.map(|column| self.store.columns()[column].name.clone()),
+            parts,
+            unpaired,
             held_out,
             calibration: if fraction > 0.0 { json!({ "fraction": fraction }) } else { Value::Null },
             keep_special: self.keep_special,
@@ -155,13 +165,15 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
     for (asked, plan) in request.asked.iter().zip(plans) {
         let data = request.provenance(asked, source.rows_per_epoch())?;
         let place = |of: usize| columns.partition_point(|&column| column < of);
-        let (column, target) = (place(asked.column), asked.target.map(place));
-        runs.push(Run { name: asked.name.clone(), column, target, plan, data });
+        let mut read = asked.columns.iter().map(|column| place(*column));
+        let (column, further) = (read.next().unwrap_or_default(), read.collect());
+        runs.push(Run { name: asked.name.clone(), column, further, target: asked.target.map(place), plan, data });
     }
     columns
         .iter()
         .filter_map(|column| outliers_left_out(request, *column))
         .for_each(|note| context.progress.note(&note));
+    unpaired(store).into_iter().for_each(|note| context.progress.note(&note));
     describe(&runs, source.rows_per_epoch(), source.is_exact(), context);
     let between = Between {
         store,
@@ -173,13 +185,23 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
     let job = Job {
         runs: &runs,
         source: &mut source,
-        calibration: &|column| between.rows(columns[column]),
+        calibration: &|read| between.rows(&read.iter().map(|column| columns[*column]).collect::<Vec<_>>()),
         out: request.out,
         force: request.force,
         checkpoint_every: request.checkpoint_every,
     };
     let finished = train(job, &context.progress)?;
     Ok(runs.into_iter().zip(finished).collect())
+}
+
+/// What to say of rows that have no pair in a store beside.
+fn unpaired(store: &ActivationSet) -> Vec<String> {
+    let note = |[own, other]: [u64; 2]| {
+        format!(
+            "paired by document, position and token; {own} rows of the first store and {other} of the other have no pair"
+        )
+    };
+    store.unpaired().into_iter().map(note).collect()
 }
 
 /// What to say of rows that are not trained on because of their norm; nothing where there are none.
@@ -197,7 +219,14 @@ fn outliers_left_out(request: &Request<'_>, column: usize) -> Option<String> {
 
 /// What is read, and what is predicted of it.
 fn activations(data: &DataProvenance, plan: &TrainPlan) -> String {
-    let read = format!("{} (width {})", data.column, plan.d_in);
+    let width = plan.d_in / plan.architecture.parts();
+    if let [_, _, ..] = data.parts[..] {
+        let model =
+            |part: &PartOrigin| part.model.as_ref().map_or_else(String::new, |model| format!(" of {}", model.name));
+        let parts = data.parts.iter().map(|part| format!("{}{}", part.column, model(part))).collect::<Vec<_>>();
+        return format!("{} (width {width} each)", parts.join(", "));
+    }
+    let read = format!("{} (width {width})", data.column);
     match (&data.column_out, plan.d_out) {
         (Some(out), Some(d_out)) => format!("{read} predicting {out} (width {d_out})"),
         _ => read,
