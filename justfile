@@ -32,6 +32,10 @@ lint: setup
 bench *sizes: setup
     cargo run --release --locked --workspace --bin untangle-bench -- {{ sizes }}
 
+# Seconds per step of the architectures that choose by number, beside topk
+bench-architectures *sizes: setup
+    cargo run --release --locked --package untangle-bench --bin architectures -- {{ sizes }}
+
 # Training beside SAELens and sparsify, in an environment of its own (.venv-bench-train); --help lists the options
 bench-train *options: build
     bench/train/run {{ options }}

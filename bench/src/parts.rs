@@ -4,10 +4,10 @@ use rayon::prelude::*;
 use std::time::Instant;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::encode::{Chosen, Scratch, TILE_ROWS};
-use untangle_train::forward::{Activity, Scratches, forward};
+use untangle_train::forward::{Activity, Batch, Scratches, forward};
 use untangle_train::gather::Firings;
 use untangle_train::state::TrainState;
-use untangle_train::step::{Gradients, StepSettings};
+use untangle_train::step::{Gradients, Others};
 
 /// The parts, in the order of a step.
 pub(crate) const PARTS: [&str; 5] = [
@@ -19,26 +19,21 @@ pub(crate) const PARTS: [&str; 5] = [
 ];
 
 /// Seconds of all parts but the last, which alone changes the state.
-pub(crate) fn part_seconds(
-    state: &mut TrainState,
-    k: usize,
-    rows: &[f32],
-    settings: &StepSettings,
-) -> Result<[f64; 4], SaeError> {
+pub(crate) fn part_seconds(state: &mut TrainState, k: usize, rows: &[f32]) -> Result<[f64; 4], SaeError> {
     let (scratch, mut activity, mut firings) = (Scratches::default(), Activity::default(), Firings::default());
-    forward(state, rows, settings.factor, &scratch, &mut activity)?;
+    forward(state, &Batch::of(rows, 1.0), &scratch, &mut activity)?;
     let whole = Instant::now();
-    forward(state, rows, settings.factor, &scratch, &mut activity)?;
+    forward(state, &Batch::of(rows, 1.0), &scratch, &mut activity)?;
     let whole = whole.elapsed().as_secs_f64();
     let encode = encode_seconds(state, k, &activity.centred)?;
     let index = Instant::now();
     firings.rebuild(state.d_sae, &activity.tiles, 0);
     let index = index.elapsed().as_secs_f64();
-    let gradients = Gradients { backward: activity.backward(&firings, None), aux: None };
-    let (mut d_b, mut d_b_dec, mut d_extras) = (Vec::new(), Vec::new(), Vec::new());
+    let gradients = Gradients { backward: activity.backward(&firings, None), aux: None, norms: None };
+    let mut others = Others::default();
     let norm = Instant::now();
-    gradients.vectors(state, &mut d_b, &mut d_b_dec, &mut d_extras);
-    std::hint::black_box(gradients.norm(state, &d_b, &d_b_dec, &d_extras));
+    gradients.others(state, &mut others)?;
+    std::hint::black_box(gradients.norm(state, &others));
     Ok([encode, (whole - encode).max(0.0), index, norm.elapsed().as_secs_f64()])
 }
 

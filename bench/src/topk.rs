@@ -8,6 +8,7 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use untangle_sae::Precision;
 use untangle_sae::kernels::encode::Looks;
+use untangle_train::forward::Batch;
 use untangle_train::init::initial;
 use untangle_train::state::TrainState;
 use untangle_train::step::{StepSettings, Workspace, step};
@@ -58,8 +59,7 @@ const NAMES_BF16: [&str; 2] = ["bf16 encoder product, whole", "bf16 encoder prod
 /// Rows of a chunk: small enough that what is not selected from never leaves the cache.
 const CHUNK: i64 = 512;
 const LEARNING_RATE: f64 = 1e-4;
-const SETTINGS: StepSettings =
-    StepSettings { factor: 1.0, clip_norm: 1.0, aux_coefficient: 1.0, dead_after: 10_000_000 };
+const SETTINGS: StepSettings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: 10_000_000 };
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -85,7 +85,7 @@ impl Trained {
         self.state.fired_at.iter_mut().enumerate().for_each(|(latent, at)| *at = fired_at(latent));
         let settings = StepSettings { dead_after: if dead { 1 } else { SETTINGS.dead_after }, ..SETTINGS };
         let start = Instant::now();
-        let report = step(&mut self.state, &self.rows, LEARNING_RATE, &settings, &mut self.workspace)?;
+        let report = step(&mut self.state, &Batch::of(&self.rows, 1.0), LEARNING_RATE, &settings, &mut self.workspace)?;
         Ok((start.elapsed().as_secs_f64(), report.looks))
     }
 }
@@ -111,7 +111,7 @@ pub(crate) fn report(sizes: Sizes) -> Result<String, Failure> {
         for product in &products {
             measured.extend([seconds(|| product.whole()), seconds(|| product.chunked(CHUNK))]);
         }
-        let parts = part_seconds(&mut trained.state, k, &trained.rows, &SETTINGS)?;
+        let parts = part_seconds(&mut trained.state, k, &trained.rows)?;
         measured.extend(parts);
         // What is left of the step is the pass that gathers, moves and narrows.
         measured.push((alone - parts.iter().sum::<f64>()).max(0.0));

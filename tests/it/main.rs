@@ -11,12 +11,14 @@ mod hub_server;
 mod edges;
 mod live;
 mod tidy;
+mod transcoders;
 
 // The binary, end to end.
 mod bad_input;
 mod belonging;
 mod command_line;
 mod concepts;
+mod crosscoders;
 mod demo;
 mod full_disk;
 mod hub;

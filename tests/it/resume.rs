@@ -125,6 +125,16 @@ arch = "batch-topk"
 d-sae = 300
 l0 = 5.5
 seed = [1, 2]
+
+[[sae]]
+arch = ["transcoder", "skip-transcoder"]
+k = 8
+hook-out = "blocks.0.hook_mlp_out"
+
+[[sae]]
+arch = ["crosscoder", "crosscoder-l1"]
+k = 8
+hooks = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]
 "#;
 
 #[test]
@@ -148,7 +158,7 @@ fn a_killed_grid_continues_to_the_same_bytes() {
     same_bytes(&plain.join("report.html"), &disturbed.join("report.html"));
     let entries = fs::read_dir(&plain).expect("a folder").map(|entry| entry.expect("an entry"));
     let members: Vec<_> = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name()).collect();
-    assert_eq!(members.len(), 9, "{members:?}");
+    assert_eq!(members.len(), 13, "{members:?}");
     for member in members {
         for file in ["sae_weights.safetensors", "cfg.json", "training.json"] {
             same_bytes(&plain.join(&member).join(file), &disturbed.join(&member).join(file));

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Checks a dictionary directory, an activation file and codes of Untangle with sae_lens and h5py.
 
-    check_sae.py SAE_DIR STORE.h5 CODES.safetensors
+    check_sae.py SAE_DIR STORE.h5 CODES.safetensors EVALUATION.json
 
 CODES is what `untangle encode SAE_DIR STORE.h5 --rows N --out CODES.safetensors` wrote: `rows` i64 [n] (row
-numbers in the store), `starts` i64 [n+1], `features` i64 [nnz] and `activations` f32 [nnz] in compressed rows.
+numbers in the store), `starts` i64 [n+1], `features` i64 [nnz] and `activations` f32 [nnz] in compressed rows. EVALUATION is
+what `untangle evaluate SAE_DIR --store STORE.h5 --rows all --json` wrote.
 
 SAELens encodes the same rows. Activations must agree to 1e-5 of the row's largest; a feature may be active on one side
-only where its pre-activation lies within that distance of its switching point.
+only where its pre-activation lies within that distance of its switching point. FVU over all rows, of transcoders that of
+what they predict, must agree to 1e-4 of itself.
 """
 
 import argparse
@@ -21,6 +23,9 @@ from safetensors.torch import load_file
 from store import Store
 
 TOLERANCE = 1e-5
+FVU_TOLERANCE = 1e-4
+# Rows that SAELens reconstructs at once.
+BLOCK_ROWS = 8192
 
 
 def dense(codes, n_features):
@@ -63,13 +68,10 @@ def compare(sae, x, ours):
     error = ((ours - theirs).abs() / scale)[both]
     disputed = (ours > 0) != (theirs > 0)
     distance = (switching_distance(sae, x) / scale)[disputed]
-    reconstruction = sae.decode(theirs)
-    fvu = ((x - reconstruction).double() ** 2).sum() / ((x - x.mean(dim=0)).double() ** 2).sum()
     table = {
         "rows": len(x),
         "active features, ours": int((ours > 0).sum()),
         "active features, SAELens": int((theirs > 0).sum()),
-        "FVU of these rows, SAELens": f"{fvu.item():.4f}",
         "largest error of an activation": f"{error.max().item() if len(error) else 0.0:.2e}",
         "mean error of an activation": f"{error.mean().item() if len(error) else 0.0:.2e}",
         "features active on one side": len(distance),
@@ -77,6 +79,15 @@ def compare(sae, x, ours):
     }
     agree = len(x) > 0 and bool(both.any()) and bool((error <= TOLERANCE).all()) and bool((distance <= TOLERANCE).all())
     return table, agree
+
+
+@torch.no_grad()
+def fvu(sae, x, y):
+    """Fraction of the variance of y [n, d_out] that SAELens' reconstruction from x [n, d_in] leaves unexplained."""
+    blocks = zip(x.split(BLOCK_ROWS), y.split(BLOCK_ROWS))
+    error = sum(((y - sae(x)).double() ** 2).sum() for x, y in blocks)
+    y = y.double()
+    return (error / ((y - y.mean(dim=0)) ** 2).sum()).item()
 
 
 def lost_configuration(directory, sae):
@@ -89,12 +100,14 @@ def lost_configuration(directory, sae):
             yield f"cfg.json has {key} {value!r}, SAELens reads {found!r}"
 
 
-def hook_of(sae, store):
-    """The store's dataset that the dictionary was trained on."""
-    hook = sae.cfg.metadata.hook_name
-    if hook not in store.hooks:
-        sys.exit(f"the dictionary reads {hook}, the store has {', '.join(store.hooks)}")
-    return hook
+def hooks_of(sae, store):
+    """The store's datasets that the dictionary reads and reconstructs."""
+    read = sae.cfg.metadata.hook_name
+    hooks = (read, sae.cfg.metadata.hook_name_out if hasattr(sae.cfg, "d_out") else read)
+    for hook in hooks:
+        if hook not in store.hooks:
+            sys.exit(f"the dictionary belongs to {hook}, the store has {', '.join(store.hooks)}")
+    return hooks
 
 
 def main():
@@ -102,6 +115,7 @@ def main():
     parser.add_argument("sae")
     parser.add_argument("store")
     parser.add_argument("codes")
+    parser.add_argument("evaluation")
     args = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -113,11 +127,14 @@ def main():
         print(f"  PROBLEM: {problem}")
 
     codes = load_file(args.codes)
-    x = torch.from_numpy(store.rows(hook_of(sae, store)))[codes["rows"]]
+    x, y = (torch.from_numpy(store.rows(hook)) for hook in hooks_of(sae, store))
     norms = sae.W_dec.norm(dim=1)
     print(f"{sae.cfg.architecture()} {sae.cfg.d_in} x {sae.cfg.d_sae} loaded by sae_lens {sae_lens.__version__}, "
           f"decoder norms {norms.min():.6f} to {norms.max():.6f}")
-    table, agree = compare(sae, x, dense(codes, sae.cfg.d_sae))
+    table, agree = compare(sae, x[codes["rows"]], dense(codes, sae.cfg.d_sae))
+    found, ours = fvu(sae, x, y), json.loads(Path(args.evaluation).read_text())["dictionaries"][0]["fvu"]
+    table |= {"FVU of all rows, ours": f"{ours:.6f}", "FVU of all rows, SAELens": f"{found:.6f}"}
+    agree = agree and abs(found - ours) <= FVU_TOLERANCE * found
     for name, value in table.items():
         print(f"  {name:32} {value}")
     print("agree" if agree and not problems else "DISAGREE")

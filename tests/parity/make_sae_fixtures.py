@@ -2,8 +2,8 @@
 """Writes small seeded dictionaries as SAELens saves them, with what SAELens computes from them.
 
 Each folder of tests/parity/fixtures/sae/ holds `cfg.json` and `sae_weights.safetensors`, written by SAELens' own save
-function, and `io.safetensors`: rows `x` [n, d_in], `features` = encode(x) [n, d_sae] and `reconstruction` =
-decode(encode(x)) [n, d_in], all f32. Its metadata key `provenance` names the versions and the seed.
+function, and `io.safetensors`: rows `x` [n, d_in], `features` = encode(x) [n, d_sae] and `reconstruction` = what
+the dictionary gives for x [n, d_in], of transcoders [n, d_out], all f32. Its metadata key `provenance` names the versions and the seed.
 
 A row is kept only where no feature lies close to switching (see `margin`), so that every correct implementation finds
 the same features, whatever its order of summation.
@@ -19,10 +19,22 @@ import torch
 from sae_lens.saes.jumprelu_sae import JumpReLUSAE, JumpReLUSAEConfig
 from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig, TopKTrainingSAE, TopKTrainingSAEConfig
+from sae_lens.saes.transcoder import (
+    JumpReLUSkipTranscoder,
+    JumpReLUSkipTranscoderConfig,
+    JumpReLUTranscoder,
+    JumpReLUTranscoderConfig,
+    SkipTranscoder,
+    SkipTranscoderConfig,
+    Transcoder,
+    TranscoderConfig,
+)
 from safetensors.torch import save_file
 
 SEED = 20
 D_IN, D_SAE, K, ROWS = 12, 40, 5, 64
+# Width of what transcoders predict.
+D_OUT = 9
 # Distance that every feature keeps from its switching point, a thousand times the rounding error of f32 here.
 MARGIN = 1e-3
 OUT = Path(__file__).resolve().parent / "fixtures" / "sae"
@@ -41,12 +53,21 @@ def dictionaries():
     standard = StandardSAE(StandardSAEConfig(**size))
     # b_dec is not subtracted from the input, as in Gemma Scope.
     jumprelu = JumpReLUSAE(JumpReLUSAEConfig(**size, apply_b_dec_to_input=False))
+    # What is predicted has another width, and nothing is subtracted from the input.
+    across = {**size, "d_out": D_OUT, "apply_b_dec_to_input": False}
+    transcoders = {
+        "transcoder": Transcoder(TranscoderConfig(**across)),
+        "skip-transcoder": SkipTranscoder(SkipTranscoderConfig(**across)),
+        "jumprelu-transcoder": JumpReLUTranscoder(JumpReLUTranscoderConfig(**across)),
+        "jumprelu-skip-transcoder": JumpReLUSkipTranscoder(JumpReLUSkipTranscoderConfig(**across)),
+    }
     return {
         "topk": (plain, plain.save_model),
         "topk-rescaled": (rescaled, rescaled.save_model),
         "topk-trained": (trained, trained.save_inference_model),
         "standard": (standard, standard.save_model),
         "jumprelu": (jumprelu, jumprelu.save_model),
+        **{name: (transcoder, transcoder.save_model) for name, transcoder in transcoders.items()},
     }
 
 
@@ -56,13 +77,18 @@ def fill(sae, random):
     def normal(*shape, scale=1.0):
         return torch.from_numpy((scale * random.standard_normal(shape)).astype(np.float32))
 
-    decoder = torch.nn.functional.normalize(normal(D_SAE, D_IN), dim=1)
+    d_out = getattr(sae.cfg, "d_out", D_IN)
+    decoder = torch.nn.functional.normalize(normal(D_SAE, d_out), dim=1)
+    # An encoder reads what its decoder writes, but a transcoder's has nothing to do with it.
+    read = decoder if d_out == D_IN else torch.nn.functional.normalize(normal(D_SAE, D_IN), dim=1)
     lengths = torch.from_numpy(random.uniform(0.5, 2.0, (D_SAE, 1)).astype(np.float32))
     with torch.no_grad():
         sae.W_dec.copy_(decoder * lengths)
-        sae.W_enc.copy_(decoder.T + normal(D_IN, D_SAE, scale=0.1))
+        sae.W_enc.copy_(read.T + normal(D_IN, D_SAE, scale=0.1))
         sae.b_enc.copy_(normal(D_SAE, scale=0.5) - 2.0)
-        sae.b_dec.copy_(normal(D_IN, scale=0.5))
+        sae.b_dec.copy_(normal(d_out, scale=0.5))
+        if hasattr(sae, "W_skip"):
+            sae.W_skip.copy_(normal(d_out, D_IN, scale=0.3))
         if hasattr(sae, "threshold"):
             sae.threshold.copy_(normal(D_SAE, scale=0.3).abs())
 
@@ -91,6 +117,8 @@ def write(folder):
         fill(sae, random)
         for key, value in METADATA.items():
             sae.cfg.metadata[key] = value
+        if hasattr(sae.cfg, "d_out"):
+            sae.cfg.metadata["hook_name_out"] = "blocks.0.hook_mlp_out"
         pool = torch.from_numpy((1.5 * random.standard_normal((4 * ROWS, D_IN))).astype(np.float32))
         x = pool[margin(sae, pool) > MARGIN][:ROWS].contiguous()
         if len(x) < ROWS:
@@ -102,7 +130,9 @@ def write(folder):
         config.write_text(json.dumps(json.loads(config.read_text()), sort_keys=True, indent=2) + "\n")
         saved = sae_lens.SAE.load_from_disk(path)
         features = saved.encode(x)
-        values = {"x": x, "features": features, "reconstruction": saved.decode(features)}
+        # A skip connection takes part in the whole alone.
+        reconstruction = saved(x) if hasattr(saved, "W_skip") else saved.decode(features)
+        values = {"x": x, "features": features, "reconstruction": reconstruction}
         save_file(values, path / "io.safetensors", metadata={"provenance": provenance})
         active = (features > 0).sum(dim=1)
         print(f"{name:14} {ROWS} rows, {active.min()} to {active.max()} active features")

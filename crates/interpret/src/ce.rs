@@ -2,6 +2,8 @@
 //!
 //! CE is the mean over predicted tokens of `-ln p(token | tokens before)`, in nats, pooled in f64:
 //!
+//! A transcoder's prediction takes the place of what it predicts, in the pass that it is made from.
+//!
 //! - `recovered = (CE_zero - CE_sae) / (CE_zero - CE_clean)`: 1 costs nothing, 0 is as bad as zeroing; higher is better
 //! - `recovered_mean`: the same with the mean activation instead of zeros, a harder baseline where zero is far off
 //! - `nats_lost = CE_sae - CE_clean`: lower is better; the number to trust where zeroing is catastrophic
@@ -11,8 +13,8 @@
 
 use crate::bootstrap::{self, Interval};
 use crate::error::InterpretError;
-use crate::intervene::{Intervention, Rewrite, Scope, flat, special_tokens};
-use crate::point::{check_model, point_of};
+use crate::intervene::{Intervention, Scope, flat, special_tokens};
+use crate::point::check_model;
 use crate::progress::Progress;
 use crate::splice::{Mean, Splice, Watch, Zero};
 use serde::Serialize;
@@ -74,7 +76,6 @@ pub fn ce_recovered(
     observer: &dyn Observer,
 ) -> Result<CeRecovered, InterpretError> {
     check_model(sae, model)?;
-    let point = point_of(sae)?;
     let batches = batches(contexts, model.vocab_size());
     let total = contexts.iter().map(|context| context.tokens.len() as u64).sum::<u64>();
     let mut progress = Progress::start(observer, "splice", Unit::Tokens, 4 * total);
@@ -87,24 +88,15 @@ pub fn ce_recovered(
         }
         Ok(nats)
     };
-    let mut watch = hook(model, sae, point, Watch::new(sae.d_in()))?;
+    let mut watch = Intervention::of_dictionary(model, sae, Scope::All, Watch::new(sae.d_out()))?;
     let clean = run(&mut watch)?;
     let mean = watch.rewrite().mean();
-    let spliced = run(&mut hook(model, sae, point, Splice::new(sae))?)?;
-    let zeroed = run(&mut hook(model, sae, point, Zero)?)?;
-    let averaged = run(&mut hook(model, sae, point, Mean { mean })?)?;
+    let spliced = run(&mut Intervention::of_dictionary(model, sae, Scope::All, Splice::new(sae))?)?;
+    let zeroed = run(&mut Intervention::of_dictionary(model, sae, Scope::All, Zero)?)?;
+    let averaged = run(&mut Intervention::of_dictionary(model, sae, Scope::All, Mean { mean })?)?;
     progress.finish();
     let sums = (0..clean.len()).map(|i| [clean[i].0, spliced[i].0, zeroed[i].0, averaged[i].0, clean[i].1]);
     summarise(sums.collect())
-}
-
-fn hook<R: Rewrite>(
-    model: &LanguageModel,
-    sae: &Sae,
-    point: untangle_schema::HookPoint,
-    rewrite: R,
-) -> Result<Intervention<R>, InterpretError> {
-    Intervention::new(model, point, sae.d_in(), Scope::All, rewrite)
 }
 
 /// Runs of contexts of equal length that fit into one pass.

@@ -1,8 +1,8 @@
-//! The rows that a dictionary is judged on: one column of a store, split as its training was.
+//! The rows that a dictionary is judged on: one column of a store, with what a transcoder predicts of it, split as its training was.
 
 use crate::error::InterpretError;
 use crate::label::facts::{Facts, Place, Reader};
-use crate::point::{column_of, model_name};
+use crate::point::{column_of, model_name, predicted_column_of};
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ const COUNTED_ROWS: usize = 1 << 16;
 /// Rows of a store without documents that count as one.
 const ROWS_PER_DOCUMENT: u64 = 256;
 
-/// One column of a store, with the rule that says which of its rows were held out of training.
+/// One column of a store, with the column that a transcoder predicts, and the rule that says which of its rows were held out of training.
 #[derive(Clone, Debug)]
 pub struct Corpus {
     store: Arc<ActivationSet>,
     column: usize,
+    predicted: Option<usize>,
     held_out: HeldOut,
 }
 
@@ -39,15 +40,24 @@ pub(crate) struct Row<'a> {
     pub(crate) activations: &'a [f32],
 }
 
+/// The document of a row; of stores without documents, a stretch of rows.
+pub(crate) fn document_of(store: &ActivationSet, block: &RowBlock, at: usize) -> u64 {
+    match store.n_documents() {
+        Some(_) => u64::from(block.documents[at]),
+        None => block.rows[at] / ROWS_PER_DOCUMENT,
+    }
+}
+
 impl Corpus {
     /// The column of `store` that `sae` belongs to, see [`column_of`]. `held_out` is the rule that its training
     /// recorded; [`HeldOut::None`] for a store that it never saw.
     ///
     /// # Errors
-    /// When there is no such column, or its width is not the dictionary's.
+    /// When there is no such column, or its width is not the dictionary's; the same of what a transcoder predicts.
     pub fn new(store: Arc<ActivationSet>, sae: &Sae, held_out: HeldOut) -> Result<Self, InterpretError> {
         let column = column_of(sae, &store, None)?;
-        Ok(Self { store, column, held_out })
+        let predicted = predicted_column_of(sae, &store)?;
+        Ok(Self { store, column, predicted, held_out })
     }
 
     /// The store.
@@ -89,10 +99,7 @@ impl Corpus {
 
     /// The document of a row; of stores without documents, a stretch of rows.
     pub(crate) fn document_of(&self, block: &RowBlock, at: usize) -> u64 {
-        match self.store.n_documents() {
-            Some(_) => u64::from(block.documents[at]),
-            None => block.rows[at] / ROWS_PER_DOCUMENT,
-        }
+        document_of(&self.store, block, at)
     }
 
     /// Number of rows of `part`, special tokens included. Reads the documents' numbers, not the activations.
@@ -111,7 +118,8 @@ impl Corpus {
         Ok(if part == Part::HeldOut { held_out } else { n_rows - held_out })
     }
 
-    /// Reads `part` block by block: every block with its codes.
+    /// Reads `part` block by block: every block with its codes. The first column is what is read, the last what is
+    /// reconstructed.
     pub(crate) fn each_block(
         &self,
         part: Part,
@@ -121,7 +129,8 @@ impl Corpus {
         mut visit: impl FnMut(&RowBlock, &Codes) -> Result<(), InterpretError>,
     ) -> Result<(), InterpretError> {
         let mut progress = Progress::start(observer, task, Unit::Rows, self.rows_in(part)?);
-        let mut scan = Scan::new(Arc::clone(&self.store), &self.held_out, part, &[self.column], BLOCK_ROWS)?;
+        let columns: Vec<usize> = Some(self.column).into_iter().chain(self.predicted).collect();
+        let mut scan = Scan::new(Arc::clone(&self.store), &self.held_out, part, &columns, BLOCK_ROWS)?;
         let (mut block, mut codes) = (RowBlock::default(), Codes::new());
         while scan.next_block(&mut block)? {
             sae.encode(&block.columns[0], &mut codes)?;

@@ -32,6 +32,54 @@ pub enum InterpretError {
         /// Its width.
         found: usize,
     },
+    /// The dictionary predicts rows of another width.
+    #[error(
+        "the dictionary predicts activations of width {d_out}, {what} has width {found}; take the ones it was trained on"
+    )]
+    OutputWidthDiffers {
+        /// Width that the dictionary predicts.
+        d_out: usize,
+        /// The column of the store, or the hook point of the model.
+        what: String,
+        /// Its width.
+        found: usize,
+    },
+    /// The store lacks what the transcoder predicts.
+    #[error("the dictionary predicts {own}, {store} holds {holds}; capture both hook points into one store")]
+    OutputMissing {
+        /// Hook point, or column, that is predicted.
+        own: String,
+        /// The store.
+        store: String,
+        /// Its columns.
+        holds: String,
+    },
+    /// The store lacks one of the activations that a crosscoder reads.
+    #[error("the crosscoder reads {own}, {store} holds {holds}; name the stores of its other models --with")]
+    PartMissing {
+        /// Hook point, or column, and its model.
+        own: String,
+        /// The store.
+        store: String,
+        /// Its columns.
+        holds: String,
+    },
+    /// `cfg.json` of a transcoder does not say what it predicts, or nothing that Untangle knows.
+    #[error("the transcoder does not say what it predicts ({found}); set metadata.hook_name_out in its cfg.json")]
+    NoOutputPoint {
+        /// What stands there.
+        found: String,
+    },
+    /// What a transcoder reads comes after what it predicts, so that it cannot take its place.
+    #[error(
+        "{written} comes before {read} in the model, so what is predicted from {read} cannot be put there; leave --model out"
+    )]
+    Backwards {
+        /// Where the transcoder reads.
+        read: HookPoint,
+        /// What it predicts.
+        written: HookPoint,
+    },
     /// The store was captured from another model than the one at hand.
     #[error(
         "the store was captured from the model {expected}, this is {found}; name that model, or capture from this one"
@@ -276,6 +324,11 @@ impl Classify for InterpretError {
             | E::OtherModelThanDictionary { .. }
             | E::OtherHook { .. }
             | E::NoHookPoint { .. }
+            | E::OutputWidthDiffers { .. }
+            | E::OutputMissing { .. }
+            | E::PartMissing { .. }
+            | E::NoOutputPoint { .. }
+            | E::Backwards { .. }
             | E::NotRows { .. }
             | E::NoRows { .. }
             | E::NoTokens { .. }

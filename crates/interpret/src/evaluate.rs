@@ -13,7 +13,7 @@ use untangle_schema::Observer;
 use untangle_schema::capture::row_flags;
 use untangle_store::{Part, RowBlock};
 
-/// What a dictionary does on the evaluated rows. Special tokens (BOS and the like) and rows whose norm is an outlier
+/// What a dictionary does on the evaluated rows; of a transcoder, FVU is that of what it predicts. Special tokens (BOS and the like) and rows whose norm is an outlier
 /// (attention sinks) count only where it says so; what is "without special" is without both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
@@ -60,15 +60,22 @@ pub fn evaluate(sae: &Sae, corpus: &Corpus, part: Part, observer: &dyn Observer)
 }
 
 /// Sums over a set of rows, pooled and by group of documents.
-struct Pool {
-    fvu: Fvu,
-    firing: FiringCounts,
-    groups: Groups,
+pub(crate) struct Pool {
+    pub(crate) fvu: Fvu,
+    pub(crate) firing: FiringCounts,
+    pub(crate) groups: Groups,
 }
 
 impl Pool {
-    fn new(sae: &Sae) -> Self {
-        Self { fvu: Fvu::new(sae.d_in()), firing: FiringCounts::new(sae.d_sae()), groups: Groups::new(sae.d_in()) }
+    /// Sums of rows of this width and of so many features.
+    pub(crate) fn new(width: usize, d_sae: usize) -> Self {
+        Self { fvu: Fvu::new(width), firing: FiringCounts::new(d_sae), groups: Groups::new(width) }
+    }
+
+    /// Adds a row of a document with its reconstruction and its number of active features; firings are counted apart.
+    pub(crate) fn add(&mut self, document: u64, x: &[f32], x_hat: &[f32], active: usize) {
+        self.fvu.update(x, x_hat);
+        self.groups.add(group_of(document), x, x_hat, active);
     }
 }
 
@@ -82,14 +89,16 @@ struct Sums {
 
 impl Sums {
     fn new(sae: &Sae) -> Self {
-        let (all, ordinary) = (Pool::new(sae), Pool::new(sae));
+        let pool = || Pool::new(sae.d_out(), sae.d_sae());
+        let (all, ordinary) = (pool(), pool());
         Self { all, ordinary, outliers: 0, x_hat: Vec::new(), kept: Default::default() }
     }
 
     fn add(&mut self, sae: &Sae, corpus: &Corpus, block: &RowBlock, codes: &Codes) -> Result<(), InterpretError> {
-        let (d, x) = (sae.d_in(), &block.columns[0][..]);
+        let (d, read) = (sae.d_out(), &block.columns[0][..]);
+        let x = block.columns.last().map_or(read, |column| &column[..]);
         self.x_hat.resize(x.len(), 0.0);
-        sae.decode(codes, &mut self.x_hat)?;
+        sae.reconstruct(read, codes, &mut self.x_hat)?;
         self.all.fvu.update(x, &self.x_hat);
         self.all.firing.update(codes);
         let (kept_x, kept_x_hat, kept_codes) = &mut self.kept;
@@ -136,7 +145,7 @@ impl Sums {
 
 /// Per group of documents, what a resample needs: rows, active features, `|x - x_hat|^2`, `|x - o|^2`, and `x - o` by
 /// coordinate, with o the first row seen, so that a large common mean does not eat the variance's digits.
-struct Groups {
+pub(crate) struct Groups {
     origin: Vec<f32>,
     sums: Vec<Vec<f64>>,
 }
@@ -148,8 +157,8 @@ const SQUARE: usize = 3;
 const FIRST: usize = 4;
 
 impl Groups {
-    fn new(d_in: usize) -> Self {
-        Self { origin: Vec::new(), sums: vec![vec![0.0; FIRST + d_in]; GROUPS] }
+    fn new(width: usize) -> Self {
+        Self { origin: Vec::new(), sums: vec![vec![0.0; FIRST + width]; GROUPS] }
     }
 
     fn add(&mut self, group: usize, x: &[f32], x_hat: &[f32], active: usize) {
@@ -175,11 +184,11 @@ impl Groups {
         bootstrap::interval(&held, 0, metric)
     }
 
-    fn fvu_interval(&self) -> Option<Interval> {
+    pub(crate) fn fvu_interval(&self) -> Option<Interval> {
         self.interval(|s| s[ERROR] / (s[SQUARE] - s[FIRST..].iter().map(|x| x * x).sum::<f64>() / s[ROWS]))
     }
 
-    fn l0_interval(&self) -> Option<Interval> {
+    pub(crate) fn l0_interval(&self) -> Option<Interval> {
         self.interval(|s| s[ACTIVE] / s[ROWS])
     }
 }

@@ -12,7 +12,7 @@ use crate::label::score::Scorer;
 use crate::label::{Proposal, SOURCE};
 use crate::logits::{Effects, LogitLens};
 use crate::passes::{Gathered, Shown, gather, score, show};
-use crate::point::{check_model, point_of};
+use crate::point::{check_model, written_point_of};
 use crate::vocabulary::Vocabulary;
 use crate::windows::{Reach, Window};
 use std::path::Path;
@@ -80,7 +80,7 @@ pub fn features(
     corpus.require_tokens()?;
     model.map_or(Ok(()), |model| corpus.check_model(model).and_then(|()| check_model(sae, model)))?;
     let vocabulary = model.map(Vocabulary::of).transpose()?.unwrap_or_default();
-    let lens = model.map(|model| LogitLens::new(sae, model, point_of(sae)?)).transpose()?;
+    let lens = model.map(|model| LogitLens::new(sae, model, written_point_of(sae)?)).transpose()?;
     // Claimed before the work, so that a taken name costs no time.
     let writer = DatabaseWriter::create(path, force)?;
     let gathered = gather(sae, corpus, &vocabulary, plan, observer)?;

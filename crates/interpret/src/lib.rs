@@ -25,6 +25,7 @@ pub mod vocabulary;
 pub mod ce;
 pub mod contexts;
 pub mod corpus;
+pub mod crosscoder;
 pub mod evaluate;
 
 pub mod extremes;
@@ -43,6 +44,7 @@ pub use bootstrap::Interval;
 pub use ce::{CeRecovered, Context, ce_recovered};
 pub use contexts::contexts_of;
 pub use corpus::Corpus;
+pub use crosscoder::{CrosscoderEvaluation, Sharing, evaluate_crosscoder, sharing};
 pub use database::{Database, DatabaseWriter, Run, Summary};
 pub use error::InterpretError;
 pub use evaluate::{Evaluation, evaluate};

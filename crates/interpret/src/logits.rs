@@ -34,15 +34,15 @@ pub struct LogitLens<'a> {
 }
 
 impl<'a> LogitLens<'a> {
-    /// The lens for `sae` at `point` of `model`. Columns that the tokenizer lacks (padding) are left out.
+    /// The lens for `sae`, which writes at `point` of `model`. Columns that the tokenizer lacks (padding) are left out.
     ///
     /// # Errors
     /// When the dictionary's width is not the model's at `point`.
     pub fn new(sae: &'a Sae, model: &LanguageModel, point: HookPoint) -> Result<Self, InterpretError> {
         let found = model.width_of(point)?;
-        if found != sae.d_in() {
-            return Err(InterpretError::WidthDiffers {
-                d_in: sae.d_in(),
+        if found != sae.d_out() {
+            return Err(InterpretError::OutputWidthDiffers {
+                d_out: sae.d_out(),
                 what: format!("{point} of this model"),
                 found,
             });

@@ -20,6 +20,48 @@ pub fn point_of(sae: &Sae) -> Result<HookPoint, InterpretError> {
     }
 }
 
+/// The hook point at which `sae` writes: where it reads, or what its `cfg.json` names as a transcoder's output.
+///
+/// # Errors
+/// As [`point_of`].
+pub fn written_point_of(sae: &Sae) -> Result<HookPoint, InterpretError> {
+    if !sae.is_transcoder() {
+        return point_of(sae);
+    }
+    match &sae.config().metadata.hook_name_out {
+        None => Err(InterpretError::NoOutputPoint { found: "no hook_name_out".to_owned() }),
+        Some(name) => {
+            name.parse().map_err(|_| InterpretError::NoOutputPoint { found: format!("hook_name_out `{name}`") })
+        }
+    }
+}
+
+/// The column of `store` that a transcoder predicts, of those of other names than it reads; none of an autoencoder.
+///
+/// # Errors
+/// When there is no such column, or its width is not what the transcoder writes.
+pub fn predicted_column_of(sae: &Sae, store: &ActivationSet) -> Result<Option<usize>, InterpretError> {
+    if !sae.is_transcoder() {
+        return Ok(None);
+    }
+    let Some(own) = sae.config().metadata.hook_name_out.as_deref() else {
+        return Err(InterpretError::NoOutputPoint { found: "no hook_name_out".to_owned() });
+    };
+    let Some(column) = store.columns().iter().position(|column| column.name == own) else {
+        let names: Vec<&str> = store.columns().iter().map(|column| column.name.as_str()).collect();
+        let (own, store) = (own.to_owned(), store.name());
+        return Err(InterpretError::OutputMissing { own, store, holds: names.join(", ") });
+    };
+    let found = store.columns()[column].d;
+    match found == sae.d_out() {
+        true => Ok(Some(column)),
+        false => {
+            let what = format!("`{own}` of {}", store.name());
+            Err(InterpretError::OutputWidthDiffers { d_out: sae.d_out(), what, found })
+        }
+    }
+}
+
 /// The column of `store` that `sae` reads: `named`, else the one that its `cfg.json` names. The only column will do
 /// where nothing says otherwise: it is a plain matrix, which has no hook point, or `cfg.json` names none.
 ///

@@ -5,7 +5,7 @@ use crate::error::InterpretError;
 use crate::intervene::Rewrite;
 use untangle_sae::{Codes, Sae};
 
-/// Replaces every row by its reconstruction, `decode(encode(x))`.
+/// Replaces every row by its reconstruction, `decode(encode(x))`; by a transcoder's prediction of it where that is one.
 #[derive(Debug)]
 pub struct Splice<'a> {
     sae: &'a Sae,
@@ -20,9 +20,12 @@ impl<'a> Splice<'a> {
 }
 
 impl Rewrite for Splice<'_> {
-    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
-        self.sae.encode(rows, &mut self.codes)?;
-        self.sae.decode(&self.codes, rows)?;
+    fn rewrite(&mut self, rows: &mut [f32], read: Option<&[f32]>) -> Result<bool, InterpretError> {
+        self.sae.encode(read.unwrap_or(rows), &mut self.codes)?;
+        match read {
+            Some(read) => self.sae.reconstruct(read, &self.codes, rows)?,
+            None => self.sae.decode(&self.codes, rows)?,
+        }
         Ok(true)
     }
 }
@@ -32,7 +35,7 @@ impl Rewrite for Splice<'_> {
 pub struct Zero;
 
 impl Rewrite for Zero {
-    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+    fn rewrite(&mut self, rows: &mut [f32], _: Option<&[f32]>) -> Result<bool, InterpretError> {
         rows.fill(0.0);
         Ok(true)
     }
@@ -46,7 +49,7 @@ pub struct Mean {
 }
 
 impl Rewrite for Mean {
-    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+    fn rewrite(&mut self, rows: &mut [f32], _: Option<&[f32]>) -> Result<bool, InterpretError> {
         rows.chunks_exact_mut(self.mean.len()).for_each(|row| row.copy_from_slice(&self.mean));
         Ok(true)
     }
@@ -72,7 +75,7 @@ impl Watch {
 }
 
 impl Rewrite for Watch {
-    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+    fn rewrite(&mut self, rows: &mut [f32], _: Option<&[f32]>) -> Result<bool, InterpretError> {
         for row in rows.chunks_exact(self.sum.len()) {
             self.rows += 1;
             self.sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));

@@ -7,6 +7,7 @@
 //! Sizes in shapes: `n` rows, `d_in` width of an activation, `d_sae` features, `k` active features per row.
 
 pub mod codes;
+pub mod crosscoder;
 pub mod error;
 mod io;
 pub mod kernels;
@@ -15,6 +16,7 @@ pub mod precision;
 pub mod sae;
 
 pub use codes::Codes;
+pub use crosscoder::Crosscoder;
 pub use error::SaeError;
 pub use precision::Precision;
 pub use sae::{Activation, Parts, Sae};

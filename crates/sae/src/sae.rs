@@ -10,11 +10,18 @@
 //!        jump-relu f_i = p_i where p_i > theta_i, else 0             Rajamanoharan et al. 2024b, section 3
 //!        gated     f_i = max(exp(r_i) (p_i - b_i) + m_i, 0) where p_i > 0, else 0      Rajamanoharan et al. 2024a
 //! ```
+//!
+//! A transcoder (Dunefsky et al. 2024) predicts the activation y of another place, of width `d_out`, from x. Nothing is
+//! subtracted from x, and it may have a skip connection (Paulo et al. 2025):
+//!
+//! ```text
+//! p     = W_enc x + b_enc        y_hat = sum_i f_i d_i + b_dec + W_skip x
+//! ```
 
 use crate::codes::Codes;
 use crate::error::SaeError;
 use crate::kernels::above::{AboveScratch, Bounds, Found};
-use crate::kernels::buffer::Buffer;
+use crate::kernels::buffer::{Buffer, matmul_nt};
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
 use crate::kernels::narrow::NarrowWeights;
 use crate::kernels::select::{Candidate, keep_best};
@@ -47,17 +54,19 @@ pub enum Activation {
     },
 }
 
-/// The tensors of a dictionary, a row per feature in both matrices.
+/// The tensors of a dictionary, a row per feature in both matrices. `d_out` is `d_in` but in transcoders.
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// `[d_sae, d_in]`: the transpose of `W_enc` on file.
     pub w_enc: Buffer<f32>,
     /// `[d_sae]`; `b_gate` of gated dictionaries
     pub b_enc: Vec<f32>,
-    /// `[d_sae, d_in]`
+    /// `[d_sae, d_out]`
     pub w_dec: Buffer<f32>,
-    /// `[d_in]`
+    /// `[d_out]`
     pub b_dec: Vec<f32>,
+    /// `[d_out, d_in]`, of transcoders with a skip connection.
+    pub w_skip: Option<Buffer<f32>>,
     /// The non-linearity.
     pub activation: Activation,
 }
@@ -88,15 +97,16 @@ impl Sae {
     /// # Errors
     /// When a length does not follow from `d_in` and `d_sae`, or k exceeds `d_sae`.
     pub fn new(config: SaeConfig, parts: Parts) -> Result<Self, SaeError> {
-        let (d, f) = (config.d_in, config.d_sae);
+        let (d, f, d_out) = (config.d_in, config.d_sae, config.d_out.unwrap_or(config.d_in));
         let check = |what, expected: usize, found: usize| {
             let error = SaeError::Shape { what, expected: vec![expected], found: vec![found] };
             if expected == found { Ok(()) } else { Err(error) }
         };
         check("W_enc", d * f, parts.w_enc.len())?;
-        check("W_dec", d * f, parts.w_dec.len())?;
+        check("W_dec", d_out * f, parts.w_dec.len())?;
         check("b_enc", f, parts.b_enc.len())?;
-        check("b_dec", d, parts.b_dec.len())?;
+        check("b_dec", d_out, parts.b_dec.len())?;
+        parts.w_skip.as_ref().map_or(Ok(()), |w_skip| check("W_skip", d_out * d, w_skip.len()))?;
         match &parts.activation {
             Activation::JumpRelu { threshold } => check("threshold", f, threshold.len())?,
             Activation::Gated { r_mag, b_mag } => {
@@ -108,7 +118,7 @@ impl Sae {
             }
             _ => {}
         }
-        let narrow = narrow_copy(&parts, d, f);
+        let narrow = narrow_copy(&parts, config.d_out.is_some(), d, f);
         let mut sae = Sae { config, parts, narrow, scratch: Scratch::default(), above: None };
         let bound = match &sae.parts.activation {
             Activation::TopK { .. } => None,
@@ -135,14 +145,24 @@ impl Sae {
         self.config.d_in
     }
 
+    /// Width of the reconstructions: `d_in` but in transcoders.
+    pub fn d_out(&self) -> usize {
+        self.config.d_out.unwrap_or(self.config.d_in)
+    }
+
+    /// Whether what is predicted is another activation than what is read.
+    pub fn is_transcoder(&self) -> bool {
+        self.config.d_out.is_some()
+    }
+
     /// Number of features.
     pub fn d_sae(&self) -> usize {
         self.config.d_sae
     }
 
-    /// What the feature writes: its row of `W_dec`, `[d_in]`.
+    /// What the feature writes: its row of `W_dec`, `[d_out]`.
     pub fn decoder_row(&self, feature: usize) -> &[f32] {
-        &self.parts.w_dec[feature * self.d_in()..(feature + 1) * self.d_in()]
+        &self.parts.w_dec[feature * self.d_out()..(feature + 1) * self.d_out()]
     }
 
     /// Replaces `codes` by the active features of `rows`, `[n, d_in]`. The set is that of f32 arithmetic (see
@@ -177,7 +197,7 @@ impl Sae {
 
     fn centred(&self, rows: &[f32]) -> Vec<f32> {
         let mut centred = rows.to_vec();
-        if self.config.apply_b_dec_to_input {
+        if self.config.apply_b_dec_to_input && !self.is_transcoder() {
             for row in centred.chunks_exact_mut(self.d_in()) {
                 row.iter_mut().zip(&self.parts.b_dec).for_each(|(x, b)| *x -= b);
             }
@@ -263,12 +283,13 @@ impl Sae {
         }
     }
 
-    /// Writes the reconstructions of all rows of `codes` to `out`, `[n_rows, d_in]`.
+    /// Writes what the features of all rows of `codes` add up to, with `b_dec`, to `out`, `[n_rows, d_out]`: the
+    /// reconstructions, but for what a skip connection adds (see [`Sae::reconstruct`]).
     ///
     /// # Errors
     /// When `out` has another length.
     pub fn decode(&self, codes: &Codes, out: &mut [f32]) -> Result<(), SaeError> {
-        let d = self.d_in();
+        let d = self.d_out();
         if out.len() != codes.n_rows() * d {
             let (expected, found) = (vec![codes.n_rows(), d], vec![out.len()]);
             return Err(SaeError::Shape { what: "decode", expected, found });
@@ -283,17 +304,38 @@ impl Sae {
         });
         Ok(())
     }
+
+    /// Writes the reconstructions of `rows`, `[n, d_in]`, whose features are `codes`, to `out`, `[n, d_out]`.
+    ///
+    /// # Errors
+    /// When a length does not follow from the others.
+    pub fn reconstruct(&self, rows: &[f32], codes: &Codes, out: &mut [f32]) -> Result<(), SaeError> {
+        self.decode(codes, out)?;
+        let (Some(w_skip), d, d_out) = (&self.parts.w_skip, self.d_in(), self.d_out()) else { return Ok(()) };
+        if rows.len() != codes.n_rows() * d {
+            let (expected, found) = (vec![codes.n_rows(), d], vec![rows.len()]);
+            return Err(SaeError::Shape { what: "rows of a skip connection", expected, found });
+        }
+        rows.par_chunks(TILE_ROWS * d).zip(out.par_chunks_mut(TILE_ROWS * d_out)).try_for_each(|(rows, out)| {
+            let mut skipped = vec![0f32; out.len()];
+            matmul_nt(rows, w_skip, &mut skipped, d)?;
+            out.iter_mut().zip(&skipped).for_each(|(out, skipped)| *out += skipped);
+            Ok(())
+        })
+    }
 }
 
 /// The encoder in the arithmetic that is fastest here. How unequal the dimensions of the rows are is not known, but the
 /// decoder's columns say: they were learned to add up to those rows, and the encoder's are learned the other way round.
-fn narrow_copy(parts: &Parts, d: usize, f: usize) -> Option<NarrowWeights> {
+/// Those of a transcoder add up to something else.
+fn narrow_copy(parts: &Parts, is_transcoder: bool, d: usize, f: usize) -> Option<NarrowWeights> {
     let column_sizes = |matrix: &[f32]| {
         let mut sums = vec![f32::MIN_POSITIVE; d];
         matrix.chunks_exact(d).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w.abs()));
         sums
     };
-    let (written, read) = (column_sizes(&parts.w_dec), column_sizes(&parts.w_enc));
+    let read = column_sizes(&parts.w_enc);
+    let written = if is_transcoder { vec![1.0; d] } else { column_sizes(&parts.w_dec) };
     let spread: Vec<f32> = written.iter().zip(&read).map(|(written, read)| written / read).collect();
     let mut narrow = NarrowWeights::zeros(Precision::fastest(), f, &spread)?;
     narrow.copy_from(&parts.w_enc, d);

@@ -7,6 +7,7 @@ use untangle_schema::{SaeConfig, SaeMetadata};
 /// Width 1, three features: weights 1, 2 and -1, gate biases -1, 0 and 0, scales 1, e^ln 2 and 1, magnitude biases 0, -5, 0.5.
 fn dictionary() -> Sae {
     let config = SaeConfig {
+        d_out: None,
         d_in: 1,
         d_sae: 3,
         dtype: "float32".to_owned(),
@@ -21,6 +22,7 @@ fn dictionary() -> Sae {
     };
     let activation = Activation::Gated { r_mag: vec![0.0, std::f32::consts::LN_2, 0.0], b_mag: vec![0.0, -5.0, 0.5] };
     let parts = Parts {
+        w_skip: None,
         w_enc: Buffer::copy_of(&[1.0, 2.0, -1.0]),
         b_enc: vec![-1.0, 0.0, 0.0],
         w_dec: Buffer::copy_of(&[1.0, 1.0, 1.0]),

@@ -36,23 +36,40 @@ fn check(name: &str) {
     }
     let scale = features.iter().fold(0f32, |m, f| m.max(f.abs()));
     assert!(largest_difference(&dense, &features) <= 1e-5 * scale, "{name}: encode");
-    let mut x_hat = vec![0f32; x.len()];
-    sae.decode(&codes, &mut x_hat).expect("rows fit");
+    let mut x_hat = vec![0f32; codes.n_rows() * sae.d_out()];
+    sae.reconstruct(&x, &codes, &mut x_hat).expect("rows fit");
     let scale = x_hat.iter().fold(0f32, |m, f| m.max(f.abs()));
     assert!(largest_difference(&x_hat, &tensor(&io, "reconstruction")) <= 1e-5 * scale, "{name}: decode");
 }
 
 #[test]
 fn dictionaries_of_saelens_encode_and_decode_as_there() {
-    for name in ["topk", "topk-rescaled", "topk-trained", "standard", "jumprelu"] {
+    for name in ["topk", "topk-rescaled", "topk-trained", "standard", "jumprelu"].iter().chain(&TRANSCODERS) {
         check(name);
+    }
+}
+
+const TRANSCODERS: [&str; 4] = ["transcoder", "skip-transcoder", "jumprelu-transcoder", "jumprelu-skip-transcoder"];
+
+#[test]
+fn a_transcoder_says_what_it_reads_and_what_it_predicts() {
+    for name in TRANSCODERS {
+        let sae = Sae::load(&fixtures().join(name)).expect("loads");
+        assert_eq!((sae.d_in(), sae.d_out(), sae.decoder_row(3).len()), (12, 9, 9), "{name}");
+        assert_eq!(sae.config().metadata.hook_name_out.as_deref(), Some("blocks.0.hook_mlp_out"));
+        assert_eq!(sae.parts().w_skip.is_some(), name.contains("skip"), "{name}");
+        let rows = vec![0f32; 24];
+        let (mut codes, mut narrow) = (Codes::new(), vec![0f32; 24]);
+        sae.encode(&rows, &mut codes).expect("rows fit");
+        let error = sae.decode(&codes, &mut narrow).expect_err("two rows of 9 are not 24").to_string();
+        assert!(error.contains("[2, 9]"), "{error}");
     }
 }
 
 #[test]
 fn a_dictionary_survives_saving_and_loading_to_the_byte() {
     let (first, second) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
-    for name in ["topk-trained", "jumprelu", "standard"] {
+    for name in ["topk-trained", "jumprelu", "standard"].iter().chain(&TRANSCODERS) {
         Sae::load(&fixtures().join(name)).expect("loads").save(first.path()).expect("saves");
         Sae::load(first.path()).expect("loads again").save(second.path()).expect("saves again");
         for file in ["cfg.json", "sae_weights.safetensors"] {
@@ -64,15 +81,16 @@ fn a_dictionary_survives_saving_and_loading_to_the_byte() {
 
 #[test]
 fn what_cannot_be_used_is_refused_by_name() {
-    let refused = |change: &dyn Fn(&Path), expected: &str| {
+    let refused_of = |name: &str, change: &dyn Fn(&Path), expected: &str| {
         let dir = tempfile::tempdir().expect("dir");
         for file in ["cfg.json", "sae_weights.safetensors"] {
-            std::fs::copy(fixtures().join("topk").join(file), dir.path().join(file)).expect("copied");
+            std::fs::copy(fixtures().join(name).join(file), dir.path().join(file)).expect("copied");
         }
         change(dir.path());
         let message = Sae::load(dir.path()).expect_err("must be refused").to_string();
         assert!(message.contains(expected), "`{message}` does not say `{expected}`");
     };
+    let refused = |change: &dyn Fn(&Path), expected: &str| refused_of("topk", change, expected);
     let edit = |from: &'static str, to: &'static str| {
         move |dir: &Path| {
             let path = dir.join("cfg.json");
@@ -89,6 +107,12 @@ fn what_cannot_be_used_is_refused_by_name() {
     refused(&edit("\"d_in\":12", "\"d_in\":13"), "`W_enc` has shape [12, 40] where [13, 40] is expected");
     refused(&edit("\"d_in\":12", "\"d_in\":99999999999999"), "out of range");
     refused(&edit("\"d_in\":12", "\"d_in\":12,\"activation_fn_kwargs\":{\"k\":5}"), "before version 6");
+    let skipping = |change: &dyn Fn(&Path), expected: &str| refused_of("jumprelu-skip-transcoder", change, expected);
+    skipping(&edit("\"d_out\":9,", ""), "needs `d_out`");
+    skipping(&edit("\"d_out\":9", "\"d_out\":10"), "`W_dec` has shape [40, 9] where [40, 10] is expected");
+    skipping(&edit("\"apply_b_dec_to_input\":false", "\"apply_b_dec_to_input\":true"), "apply_b_dec_to_input");
+    refused(&edit("\"d_in\":12", "\"d_in\":12,\"d_out\":12"), "has no `d_out`");
+    refused_of("jumprelu-transcoder", &edit("\"jumprelu_transcoder\"", "\"skip_transcoder\""), "`W_skip` is missing");
     let cut = |dir: &Path| {
         let path = dir.join("sae_weights.safetensors");
         let bytes = std::fs::read(&path).expect("weights");

@@ -18,6 +18,7 @@
 pub mod annotated;
 pub mod capture;
 pub mod concept;
+pub mod crosscoder;
 pub mod event;
 pub mod fault;
 pub mod feature;
@@ -30,6 +31,7 @@ pub mod share;
 pub use annotated::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit};
 pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDtype};
 pub use concept::{Annotation, Concept, ConceptId, ConceptKind, Coverage};
+pub use crosscoder::{CROSSCODER, CrosscoderConfig, CrosscoderPart};
 pub use event::{Event, Observer, Silent, Unit};
 pub use fault::{Classify, Fault};
 pub use feature::{Example, FeatureCard, Histogram, LabelEvidence, LogitEffect};

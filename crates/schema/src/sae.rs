@@ -23,11 +23,11 @@ pub mod files {
 pub mod tensors {
     /// `[d_in, d_sae]`
     pub const W_ENC: &str = "W_enc";
-    /// `[d_sae, d_in]`
+    /// `[d_sae, d_in]`; `[d_sae, d_out]` of transcoders
     pub const W_DEC: &str = "W_dec";
     /// `[d_sae]`
     pub const B_ENC: &str = "b_enc";
-    /// `[d_in]`
+    /// `[d_in]`; `[d_out]` of transcoders
     pub const B_DEC: &str = "b_dec";
     /// `[d_sae]`, of `jumprelu`
     pub const THRESHOLD: &str = "threshold";
@@ -37,6 +37,8 @@ pub mod tensors {
     pub const B_MAG: &str = "b_mag";
     /// `[d_sae]`, of `gated`
     pub const R_MAG: &str = "r_mag";
+    /// `[d_out, d_in]`, of transcoders with a skip connection
+    pub const W_SKIP: &str = "W_skip";
 }
 
 fn default_true() -> bool {
@@ -54,11 +56,15 @@ pub struct SaeConfig {
     pub d_in: usize,
     /// Number of features.
     pub d_sae: usize,
+    /// Width of what a transcoder predicts; none of autoencoders, which predict what they read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d_out: Option<usize>,
     /// Element type of the tensors on file.
     pub dtype: String,
     /// Device that SAELens loads to.
     pub device: String,
-    /// Whether `b_dec` is subtracted before encoding; absent means yes, as in SAELens.
+    /// Whether `b_dec` is subtracted before encoding; absent means yes, as in SAELens. Never of transcoders, whose `b_dec`
+    /// belongs elsewhere.
     #[serde(default = "default_true")]
     pub apply_b_dec_to_input: bool,
     /// `none` in everything that Untangle writes: scaling is folded into the weights.
@@ -67,7 +73,7 @@ pub struct SaeConfig {
     /// `none`, or `hook_z` where heads are flattened.
     #[serde(default = "default_none")]
     pub reshape_activations: String,
-    /// `standard`, `topk`, `jumprelu`, `gated`, …
+    /// `standard`, `topk`, `jumprelu`, `gated`, `jumprelu_transcoder`, …
     pub architecture: String,
     /// Active features per row, of `topk`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +96,9 @@ pub struct SaeMetadata {
     /// The hook point, TransformerLens form.
     #[serde(default)]
     pub hook_name: Option<String>,
+    /// The hook point that a transcoder predicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook_name_out: Option<String>,
     /// Tokens per context in training.
     #[serde(default)]
     pub context_size: Option<usize>,

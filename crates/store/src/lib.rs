@@ -4,6 +4,7 @@
 extern crate self as untangle_store;
 
 mod begin;
+mod beside;
 mod checksums;
 mod element;
 mod formats;
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod norms;
 pub mod order;
 pub mod packed;
+mod pairing;
 pub mod partial;
 pub mod scan;
 pub mod set;

@@ -79,16 +79,19 @@ impl Scan {
     fn next_run(&mut self, most: u64) -> Result<Range<u64>, StoreError> {
         let from = self.next;
         let end = self.set.n_rows();
-        if self.part == Part::All {
+        if self.part == Part::All && self.set.beside.is_empty() {
             self.next = (from + most).min(end);
             return Ok(from..self.next);
         }
         let rows = from..(from + LOOKED_UP.max(most)).min(end);
         self.about.reset(0);
         self.set.append_documents(rows.clone(), &mut self.about.documents)?;
-        let wanted = self.part == Part::HeldOut;
         let documents = &self.about.documents;
-        let member = |row: u64| self.split.is_held_out(row, documents[(row - from) as usize]) == wanted;
+        let belongs = |row: u64| match self.part {
+            Part::All => true,
+            part => self.split.is_held_out(row, documents[(row - from) as usize]) == (part == Part::HeldOut),
+        };
+        let member = |row: u64| belongs(row) && self.set.is_paired(row);
         let start = rows.clone().find(|row| member(*row)).unwrap_or(rows.end);
         let stop = (start..rows.end.min(start + most)).find(|row| !member(*row)).unwrap_or(rows.end.min(start + most));
         self.next = stop;

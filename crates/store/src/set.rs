@@ -1,5 +1,6 @@
 //! Which rows does a store hold, over all its files?
 
+use crate::beside::Beside;
 use crate::element::{Elements, first_not_finite};
 use crate::error::StoreError;
 use crate::formats::{self, Captured, Shard};
@@ -42,6 +43,8 @@ pub struct ActivationSet {
     outlier_norms: Vec<f64>,
     manifest: Option<CaptureManifest>,
     n_rows: u64,
+    /// Stores whose columns follow its own.
+    pub(crate) beside: Vec<Beside>,
 }
 
 impl ActivationSet {
@@ -70,7 +73,14 @@ impl ActivationSet {
             manifest: join::joined_manifest(&shards),
             n_rows: shards.iter().map(|shard| shard.n_rows).sum(),
             shards,
+            beside: Vec::new(),
         })
+    }
+
+    /// Adds the columns of a store that is going to be read beside this one.
+    pub(crate) fn add_columns(&mut self, other: &ActivationSet) {
+        self.columns.extend_from_slice(&other.columns);
+        self.outlier_norms.extend_from_slice(&other.outlier_norms);
     }
 
     /// Number of rows.
@@ -108,13 +118,16 @@ impl ActivationSet {
 
     /// Statistics of a column over all shards; none for matrices from elsewhere.
     pub fn statistics(&self, column: usize) -> Option<ColumnStatistics> {
-        pooled_statistics(&self.shards, column)
+        match self.beside_of(column) {
+            Some((beside, local)) => beside.set.statistics(local),
+            None => pooled_statistics(&self.shards, column),
+        }
     }
 
     /// File names without folders, for messages and provenance.
     pub fn names(&self) -> Vec<String> {
         let name = |shard: &Shard| shard.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.shards.iter().map(name).collect()
+        self.shards.iter().map(name).chain(self.beside.iter().flat_map(|beside| beside.set.names())).collect()
     }
 
     /// The files' names in one string.
@@ -137,7 +150,8 @@ impl ActivationSet {
                 }
             }
         };
-        let all = Value::Array(self.shards.iter().map(describe).collect());
+        let beside = self.beside.iter().map(|beside| Value::from(beside.set.content_identity()));
+        let all = Value::Array(self.shards.iter().map(describe).chain(beside).collect());
         Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -165,6 +179,9 @@ impl ActivationSet {
 
     /// The error for a value of `column` in the global `row` that is not finite: it names the row within its file.
     pub(crate) fn not_finite(&self, column: usize, row: u64) -> StoreError {
+        if let Some((beside, local)) = self.beside_of(column) {
+            return beside.set.not_finite(local, beside.pair_of(row));
+        }
         let shard = self.shard_of(row);
         let (path, column) = (self.shards[shard].path.clone(), self.columns[column].name.clone());
         StoreError::NotFinite { path, column, row: row - self.first_rows[shard] }
@@ -178,6 +195,9 @@ impl ActivationSet {
         out: &mut Elements,
         at: usize,
     ) -> Result<(), StoreError> {
+        if let Some((beside, local)) = self.beside_of(column) {
+            return beside.read_elements(local, rows, out, at);
+        }
         let d = self.columns[column].d;
         self.by_shard(rows.clone(), |shard, first, local| {
             shard.columns[column].read(local, out, at + (first - rows.start) as usize * d)
@@ -221,11 +241,7 @@ impl ActivationSet {
         let start = out.len();
         self.append_numbers(rows.clone(), |captured| &captured.flags, out)?;
         for &column in columns.iter().filter(|column| self.outlier_norms[**column].is_finite()) {
-            let mut norms: Vec<f32> = Vec::with_capacity(out.len() - start);
-            self.by_shard(rows.clone(), |shard, _, local| match &shard.captured {
-                Some(captured) => captured.norms[column].append(local, &mut norms),
-                None => Ok(()),
-            })?;
+            let norms = self.norms(column, rows.clone())?;
             for (flags, norm) in out[start..].iter_mut().zip(norms) {
                 let outlier = *flags & row_flags::ANY_SPECIAL == 0 && f64::from(norm) >= self.outlier_norms[column];
                 *flags |= if outlier { row_flags::OUTLIER } else { 0 };
@@ -234,11 +250,27 @@ impl ActivationSet {
         Ok(())
     }
 
+    /// Norms of a column's rows; none of matrices from elsewhere.
+    pub(crate) fn norms(&self, column: usize, rows: Range<u64>) -> Result<Vec<f32>, StoreError> {
+        if let Some((beside, local)) = self.beside_of(column) {
+            return beside.norms(local, rows);
+        }
+        let mut norms = Vec::with_capacity((rows.end - rows.start) as usize);
+        self.by_shard(rows, |shard, _, local| match &shard.captured {
+            Some(captured) => captured.norms[column].append(local, &mut norms),
+            None => Ok(()),
+        })?;
+        Ok(norms)
+    }
+
     /// Announces that the activations of `rows` will be read soon.
     pub(crate) fn announce(&self, rows: Range<u64>, columns: &[usize]) {
-        self.each_shard(rows, |shard, local| {
-            columns.iter().for_each(|column| shard.columns[*column].announce(local.clone()));
-        });
+        for &column in columns {
+            match self.beside_of(column) {
+                Some((beside, local)) => beside.announce(&[local], rows.clone()),
+                None => self.each_shard(rows.clone(), |shard, local| shard.columns[column].announce(local)),
+            }
+        }
     }
 
     /// Announces that what is known about `rows` will be read soon; outliers of these columns included.
@@ -247,7 +279,7 @@ impl ActivationSet {
             let Some(captured) = &shard.captured else { return };
             let Captured { tokens, documents, positions, offsets, flags, norms, .. } = captured;
             let about = [(tokens, 4), (documents, 4), (positions, 4), (offsets, 8), (flags, 1)];
-            let norms = columns.iter().map(|column| (&norms[*column], 4));
+            let norms = columns.iter().filter_map(|column| Some((norms.get(*column)?, 4)));
             about.into_iter().chain(norms).for_each(|(numbers, size)| numbers.announce(local.clone(), size));
         });
     }
@@ -262,7 +294,10 @@ impl ActivationSet {
 
     /// Rows of a column that are best read together.
     pub(crate) fn granule(&self, column: usize) -> usize {
-        self.shards.iter().map(|shard| shard.columns[column].granule()).max().unwrap_or(1)
+        match self.beside_of(column) {
+            Some((beside, local)) => beside.set.granule(local),
+            None => self.shards.iter().map(|shard| shard.columns[column].granule()).max().unwrap_or(1),
+        }
     }
 
     fn append_numbers<T>(

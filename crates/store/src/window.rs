@@ -130,6 +130,7 @@ impl Plan {
         (self.keep_special || !special)
             && (self.keep_outliers || !outlier)
             && !self.split.is_held_out(about.rows[at], about.documents[at])
+            && self.set.is_paired(about.rows[at])
     }
 
     /// The order of an epoch. A window that is the whole store is the same in every epoch, so it is loaded once.

@@ -4,6 +4,7 @@
 
 use crate::config::{TrainConfig, refuse};
 use crate::error::TrainError;
+use crate::prefixes::Prefixes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -25,17 +26,35 @@ pub enum Kind {
     Gated,
     /// [`Architecture::PAnneal`]
     PAnneal,
+    /// [`Architecture::Transcoder`]
+    Transcoder,
+    /// [`Architecture::SkipTranscoder`]
+    SkipTranscoder,
+    /// [`Architecture::Crosscoder`]
+    Crosscoder,
+    /// [`Architecture::CrosscoderL1`]
+    CrosscoderL1,
 }
 
 impl Kind {
     /// Whether the result has thresholds that are calibrated on rows of their own.
     pub fn has_thresholds(self) -> bool {
-        matches!(self, Kind::BatchTopK | Kind::Matryoshka | Kind::JumpRelu)
+        matches!(self, Kind::BatchTopK | Kind::Matryoshka | Kind::JumpRelu | Kind::Crosscoder) || self.is_transcoder()
+    }
+
+    /// Whether it reads several activations at once.
+    pub fn is_crosscoder(self) -> bool {
+        matches!(self, Kind::Crosscoder | Kind::CrosscoderL1)
+    }
+
+    /// Whether it predicts another activation than the one that it reads.
+    pub fn is_transcoder(self) -> bool {
+        matches!(self, Kind::Transcoder | Kind::SkipTranscoder)
     }
 }
 
 /// Every architecture with its name.
-const KINDS: [(&str, Kind); 7] = [
+const KINDS: [(&str, Kind); 11] = [
     ("topk", Kind::TopK),
     ("batch-topk", Kind::BatchTopK),
     ("matryoshka", Kind::Matryoshka),
@@ -43,6 +62,10 @@ const KINDS: [(&str, Kind); 7] = [
     ("relu", Kind::Relu),
     ("gated", Kind::Gated),
     ("p-anneal", Kind::PAnneal),
+    ("transcoder", Kind::Transcoder),
+    ("skip-transcoder", Kind::SkipTranscoder),
+    ("crosscoder", Kind::Crosscoder),
+    ("crosscoder-l1", Kind::CrosscoderL1),
 ];
 
 impl FromStr for Kind {
@@ -120,6 +143,37 @@ pub enum Architecture {
         /// What p falls to.
         end: f64,
     },
+    /// Batch-topk that predicts another activation than it reads ([`crate::arch::transcoder`]).
+    Transcoder {
+        /// As of batch-topk.
+        k: usize,
+        /// As of batch-topk.
+        l0: f64,
+    },
+    /// A transcoder with a linear way past its latents ([`crate::arch::transcoder`]).
+    SkipTranscoder {
+        /// As of batch-topk.
+        k: usize,
+        /// As of batch-topk.
+        l0: f64,
+    },
+    /// Batch-topk of several activations at once ([`crate::arch::crosscoder`]).
+    Crosscoder {
+        /// As of batch-topk.
+        k: usize,
+        /// As of batch-topk.
+        l0: f64,
+        /// Number of activations.
+        parts: usize,
+    },
+    /// L1 of several activations at once ([`crate::arch::crosscoder`]).
+    #[serde(rename = "crosscoder-l1")]
+    CrosscoderL1 {
+        /// The coefficient.
+        sparsity: Sparsity,
+        /// Number of activations.
+        parts: usize,
+    },
 }
 
 /// The coefficient of a sparsity penalty.
@@ -175,69 +229,6 @@ impl FromStr for PenaltyKind {
     }
 }
 
-/// Prefixes of the latents that reconstruct on their own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Prefixes {
-    /// These lengths, ascending; the last is all latents.
-    Fixed(Vec<usize>),
-    /// So many lengths, drawn anew at every step, all latents among them.
-    Random(usize),
-}
-
-impl FromStr for Prefixes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "use lengths such as 128,512,2048, or random:10".to_owned();
-        match text.strip_prefix("random:") {
-            Some(n) => n.parse().map(Prefixes::Random).map_err(|_| wrong()),
-            None => {
-                let lengths = text.split(',').map(|length| length.trim().parse()).collect::<Result<_, _>>();
-                lengths.map(Prefixes::Fixed).map_err(|_| wrong())
-            }
-        }
-    }
-}
-
-impl Prefixes {
-    /// A sixteenth, a quarter, a half and all of the latents.
-    fn usual(d_sae: usize) -> Self {
-        let mut lengths: Vec<usize> = [16, 4, 2, 1].map(|part| d_sae / part).into_iter().filter(|&l| l > 0).collect();
-        lengths.dedup();
-        Prefixes::Fixed(lengths)
-    }
-
-    /// How many there are.
-    pub(crate) fn number(&self) -> usize {
-        match self {
-            Prefixes::Fixed(lengths) => lengths.len(),
-            Prefixes::Random(n) => *n,
-        }
-    }
-
-    fn resolve(asked: Option<&Prefixes>, d_sae: usize) -> Result<Self, TrainError> {
-        match asked {
-            None => Ok(Self::usual(d_sae)),
-            Some(Prefixes::Random(n)) if *n == 0 || *n > d_sae => {
-                refuse("--prefixes", format!("{n} random prefixes of {d_sae} features cannot be"))
-            }
-            Some(Prefixes::Random(n)) => Ok(Prefixes::Random(*n)),
-            Some(Prefixes::Fixed(lengths)) => {
-                let ascend = lengths.windows(2).all(|pair| pair[0] < pair[1]);
-                if !ascend || lengths.first().is_none_or(|&l| l == 0) || lengths.last().is_some_and(|&l| l > d_sae) {
-                    return refuse("--prefixes", format!("lengths must ascend from 1 to at most d_sae = {d_sae}"));
-                }
-                let mut lengths = lengths.clone();
-                if lengths.last() != Some(&d_sae) {
-                    lengths.push(d_sae);
-                }
-                Ok(Prefixes::Fixed(lengths))
-            }
-        }
-    }
-}
-
 /// Part of the run in which a sparsity coefficient rises from zero (SAELens and dictionary_learning: 5 to 10 %).
 const SPARSITY_WARM_UP: f64 = 0.05;
 /// Part of the run after which the exponent of p-annealing begins to fall, and what it falls to (Karvonen et al. 2024).
@@ -255,8 +246,9 @@ const QUADRATIC: f64 = 1.0;
 
 impl Architecture {
     /// The architecture that is asked for, for a dictionary of `d_sae` latents in a run of `steps`.
-    pub(crate) fn resolve(asked: &TrainConfig, d_sae: usize, steps: u64) -> Result<Self, TrainError> {
-        let by_number = matches!(asked.kind, Kind::TopK | Kind::BatchTopK | Kind::Matryoshka);
+    pub(crate) fn resolve(asked: &TrainConfig, parts: usize, d_sae: usize, steps: u64) -> Result<Self, TrainError> {
+        let by_number = matches!(asked.kind, Kind::TopK | Kind::BatchTopK | Kind::Matryoshka | Kind::Crosscoder)
+            || asked.kind.is_transcoder();
         if asked.prefixes.is_some() && asked.kind != Kind::Matryoshka {
             return refuse("--prefixes", format!("belongs to matryoshka, not to {}", asked.kind));
         }
@@ -280,6 +272,10 @@ impl Architecture {
             }
             Kind::TopK => Architecture::TopK { k },
             Kind::BatchTopK => Architecture::BatchTopK { k, l0 },
+            Kind::Transcoder => Architecture::Transcoder { k, l0 },
+            Kind::SkipTranscoder => Architecture::SkipTranscoder { k, l0 },
+            Kind::Crosscoder => Architecture::Crosscoder { k, l0, parts },
+            Kind::CrosscoderL1 => Architecture::CrosscoderL1 { sparsity: Sparsity::resolve(asked, L1, steps), parts },
             Kind::Matryoshka => {
                 let prefixes = Prefixes::resolve(asked.prefixes.as_ref(), d_sae)?;
                 Architecture::Matryoshka { k, l0, prefixes }
@@ -314,7 +310,8 @@ impl Architecture {
             Architecture::JumpRelu { sparsity, .. }
             | Architecture::Relu { sparsity }
             | Architecture::Gated { sparsity }
-            | Architecture::PAnneal { sparsity, .. } => Some(sparsity),
+            | Architecture::PAnneal { sparsity, .. }
+            | Architecture::CrosscoderL1 { sparsity, .. } => Some(sparsity),
             _ => None,
         }
     }
@@ -329,6 +326,10 @@ impl Architecture {
             Architecture::Relu { .. } => "relu",
             Architecture::Gated { .. } => "gated",
             Architecture::PAnneal { .. } => "p-anneal",
+            Architecture::Transcoder { .. } => "transcoder",
+            Architecture::SkipTranscoder { .. } => "skip-transcoder",
+            Architecture::Crosscoder { .. } => "crosscoder",
+            Architecture::CrosscoderL1 { .. } => "crosscoder-l1",
         }
     }
 
@@ -336,7 +337,11 @@ impl Architecture {
     pub fn target_l0(&self) -> Option<f64> {
         match *self {
             Architecture::TopK { k } => Some(k as f64),
-            Architecture::BatchTopK { l0, .. } | Architecture::Matryoshka { l0, .. } => Some(l0),
+            Architecture::BatchTopK { l0, .. }
+            | Architecture::Matryoshka { l0, .. }
+            | Architecture::Transcoder { l0, .. }
+            | Architecture::SkipTranscoder { l0, .. }
+            | Architecture::Crosscoder { l0, .. } => Some(l0),
             Architecture::JumpRelu { penalty: Penalty::Quadratic { target }, .. } => Some(target),
             _ => self.sparsity()?.l0,
         }
@@ -345,9 +350,23 @@ impl Architecture {
     /// Whether thresholds are calibrated after training, on rows that training did not read.
     pub fn is_calibrated(&self) -> bool {
         match self {
-            Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => true,
+            Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } | Architecture::Crosscoder { .. } => true,
             Architecture::JumpRelu { .. } => self.target_l0().is_some(),
+            _ if self.is_transcoder() => true,
             _ => false,
+        }
+    }
+
+    /// Whether it predicts another activation than the one that it reads.
+    pub fn is_transcoder(&self) -> bool {
+        matches!(self, Architecture::Transcoder { .. } | Architecture::SkipTranscoder { .. })
+    }
+
+    /// Number of activations that are read at once; 1 but in crosscoders.
+    pub fn parts(&self) -> usize {
+        match *self {
+            Architecture::Crosscoder { parts, .. } | Architecture::CrosscoderL1 { parts, .. } => parts,
+            _ => 1,
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! r_n = x_n - x_hat_n (detached)        p_n: raw pre-activations of the dead latents, negative ones kept
 //! L_aux = c min(n_dead / (d_in / 2), 1) 1/N sum_n |r_n - sum_i p_ni d_i|^2     over the k_aux largest p_ni of the row
-//! k_aux = min(d_in / 2, n_dead)
+//! k_aux = min(d_in / 2, n_dead)        of a transcoder, what it predicts in place of x, and the half of its width
 //! ```
 //!
 //! (Gao et al. 2024, appendix A.2, in SAELens' form: pre-activations are not rectified, which lets gradient reach a latent
@@ -28,7 +28,7 @@ pub struct AuxGradients {
     pub dead: Vec<u32>,
     /// dL_aux/dw_i, `[n_dead, d_in]`
     pub d_w: Buffer<f32>,
-    /// dL_aux/dd_i, `[n_dead, d_in]`
+    /// dL_aux/dd_i, `[n_dead, d_out]`
     pub d_d: Buffer<f32>,
     /// dL_aux/db_i, `[n_dead]`
     pub d_b: Vec<f32>,
@@ -73,12 +73,13 @@ pub(crate) struct AuxTask<'a> {
     pub(crate) w_dec: Buffer<f32>,
     pub(crate) b_enc: Vec<f32>,
     pub(crate) d: usize,
+    pub(crate) d_out: usize,
     k_aux: usize,
     pub(crate) scale: f32,
 }
 
 /// Of a chunk of rows: the chosen pre-activations and what they receive, zero elsewhere, both `[n, n_dead]`; the gradient
-/// at the reconstruction, `[n, d_in]`; and the sum of squared errors.
+/// at the reconstruction, `[n, d_out]`; and the sum of squared errors.
 struct Passed<T: Element> {
     p: Buffer<T>,
     d_p: Buffer<T>,
@@ -93,21 +94,22 @@ pub(crate) const LATENT_BLOCK: usize = 64;
 
 impl<'a> AuxTask<'a> {
     fn new(state: &TrainState, activity: &'a Activity, dead: Vec<u32>, coefficient: f32) -> Self {
-        let d = state.d_in;
-        let rows_of = |matrix: &[f32]| {
+        let (d, d_out) = (state.d_in, state.d_out);
+        let rows_of = |matrix: &[f32], d: usize| {
             let mut rows = Buffer::zeros(dead.len() * d);
             for (row, &latent) in rows.chunks_exact_mut(d).zip(&dead) {
                 row.copy_from_slice(&matrix[latent as usize * d..(latent as usize + 1) * d]);
             }
             rows
         };
-        let half = (d / 2).max(1);
+        let half = (d_out / 2).max(1);
         AuxTask {
             activity,
-            w_enc: rows_of(&state.w_enc.value),
-            w_dec: rows_of(&state.w_dec.value),
+            w_enc: rows_of(&state.w_enc.value, d),
+            w_dec: rows_of(&state.w_dec.value, d_out),
             b_enc: dead.iter().map(|&latent| state.b_enc.value[latent as usize]).collect(),
             d,
+            d_out,
             k_aux: half.min(dead.len()),
             scale: coefficient * (dead.len() as f32 / half as f32).min(1.0),
             dead,
@@ -115,25 +117,25 @@ impl<'a> AuxTask<'a> {
     }
 
     fn solve<T: Element>(self) -> Result<AuxGradients, SaeError> {
-        let (m, d) = (self.dead.len(), self.d);
+        let (m, d, e) = (self.dead.len(), self.d, self.d_out);
         let (w_enc, w_dec) = (Buffer::<T>::narrowed(&self.w_enc), Buffer::<T>::narrowed(&self.w_dec));
-        let (mut d_w, mut d_d, mut d_b) = (Buffer::zeros(m * d), Buffer::zeros(m * d), vec![0f32; m]);
+        let (mut d_w, mut d_d, mut d_b) = (Buffer::zeros(m * d), Buffer::zeros(m * e), vec![0f32; m]);
         let mut loss = 0.0;
         let rows = (CHUNK_ELEMENTS / m / TILE_ROWS).max(1) * TILE_ROWS;
-        let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.whole().chunks(rows * d));
+        let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.whole().chunks(rows * e));
         for (centred, main_d_out) in chunks {
             let centred = Buffer::<T>::narrowed(centred);
             let passed = self.pass_rows(&centred, main_d_out, &w_enc, &w_dec)?;
             loss += passed.loss;
             d_w.par_chunks_mut(LATENT_BLOCK * d)
-                .zip(d_d.par_chunks_mut(LATENT_BLOCK * d))
+                .zip(d_d.par_chunks_mut(LATENT_BLOCK * e))
                 .zip(d_b.par_chunks_mut(LATENT_BLOCK))
                 .enumerate()
                 .try_for_each(|(block, ((d_w, d_d), d_b))| {
                     let columns = block * LATENT_BLOCK..block * LATENT_BLOCK + d_b.len();
                     let (p, d_p) = (columns_of(&passed.p, m, columns.clone()), columns_of(&passed.d_p, m, columns));
                     add_product(&d_p, &centred, d_w, d)?;
-                    add_product(&p, &passed.d_out, d_d, d)?;
+                    add_product(&p, &passed.d_out, d_d, e)?;
                     for row in d_p.chunks_exact(d_b.len()) {
                         d_b.iter_mut().zip(row).for_each(|(sum, v)| *sum += v.widen());
                     }
@@ -156,21 +158,21 @@ impl<'a> AuxTask<'a> {
         w_enc: &[T],
         w_dec: &[T],
     ) -> Result<Passed<T>, SaeError> {
-        let (m, d) = (self.dead.len(), self.d);
+        let (m, d, e) = (self.dead.len(), self.d, self.d_out);
         let n = centred.len() / d;
         let mut passed =
-            Passed { p: Buffer::zeros(n * m), d_p: Buffer::zeros(n * m), d_out: Buffer::zeros(n * d), loss: 0.0 };
+            Passed { p: Buffer::zeros(n * m), d_p: Buffer::zeros(n * m), d_out: Buffer::zeros(n * e), loss: 0.0 };
         let losses: Vec<f64> = (passed.p.par_chunks_mut(TILE_ROWS * m))
             .zip(passed.d_p.par_chunks_mut(TILE_ROWS * m))
-            .zip(passed.d_out.par_chunks_mut(TILE_ROWS * d))
+            .zip(passed.d_out.par_chunks_mut(TILE_ROWS * e))
             .zip(centred.par_chunks(TILE_ROWS * d))
-            .zip(main_d_out.par_chunks(TILE_ROWS * d))
+            .zip(main_d_out.par_chunks(TILE_ROWS * e))
             .map(|((((p, d_p), d_out), centred), main_d_out)| {
                 matmul_nt(centred, w_enc, p, d)?;
                 p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row));
-                matmul_nn(p, w_dec, d_out, m, d)?;
+                matmul_nn(p, w_dec, d_out, m, e)?;
                 let squared_error = self.differentiate(main_d_out, d_out);
-                matmul_nt(d_out, w_dec, d_p, d)?;
+                matmul_nt(d_out, w_dec, d_p, e)?;
                 // A latent that was not chosen is exactly zero in p, and receives nothing.
                 d_p.iter_mut().zip(p.iter()).for_each(|(g, p)| {
                     if p.widen() == 0.0 {
@@ -210,7 +212,7 @@ impl<'a> AuxTask<'a> {
         let n = self.n_rows() as f32;
         let (to_residual, to_gradient) = (-n / 2.0, 2.0 * self.scale / n);
         let mut squared_error = 0f64;
-        for (out, main) in d_out.chunks_exact_mut(self.d).zip(main_d_out.chunks_exact(self.d)) {
+        for (out, main) in d_out.chunks_exact_mut(self.d_out).zip(main_d_out.chunks_exact(self.d_out)) {
             let mut row_error = 0f32;
             for (out, main) in out.iter_mut().zip(main) {
                 let error = out.widen() - to_residual * main;

@@ -47,30 +47,30 @@ struct Work {
 impl AuxTask<'_> {
     /// All gradients, by products in bytes.
     pub(crate) fn solve_int8(self) -> AuxGradients {
-        let (m, d) = (self.dead.len(), self.d);
+        let (m, d, e) = (self.dead.len(), self.d, self.d_out);
         let dead = Dead {
             w_enc: Int8Weights::of_rows(&self.w_enc, d),
-            w_dec: Int8Weights::of_rows(&self.w_dec, d),
-            w_dec_columns: Int8Weights::of_columns(&self.w_dec, d),
+            w_dec: Int8Weights::of_rows(&self.w_dec, e),
+            w_dec_columns: Int8Weights::of_columns(&self.w_dec, e),
         };
-        let (mut d_w, mut d_d, mut d_b) = (Buffer::zeros(m * d), Buffer::zeros(m * d), vec![0f32; m]);
+        let (mut d_w, mut d_d, mut d_b) = (Buffer::zeros(m * d), Buffer::zeros(m * e), vec![0f32; m]);
         let mut squared_error = 0.0;
         let rows = (CHUNK_ELEMENTS / m / TILE_ROWS).max(1) * TILE_ROWS;
-        let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.whole().chunks(rows * d));
+        let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.whole().chunks(rows * e));
         for (centred, main_d_out) in chunks {
             let tiles: Vec<Passed> = centred
                 .par_chunks(TILE_ROWS * d)
-                .zip(main_d_out.par_chunks(TILE_ROWS * d))
+                .zip(main_d_out.par_chunks(TILE_ROWS * e))
                 .map_init(
-                    || Work::new(m, d),
+                    || Work::new(m, e),
                     |work, (centred, main_d_out)| self.pass_tile(&dead, centred, main_d_out, work),
                 )
                 .collect();
-            d_w.par_chunks_mut(LATENT_BLOCK * d).zip(d_d.par_chunks_mut(LATENT_BLOCK * d)).enumerate().for_each(
+            d_w.par_chunks_mut(LATENT_BLOCK * d).zip(d_d.par_chunks_mut(LATENT_BLOCK * e)).enumerate().for_each(
                 |(block, (d_w, d_d))| {
                     for tile in &tiles {
                         add_block(&tile.d_p, &tile.centred, block, d_w, d);
-                        add_block(&tile.p, &tile.d_out, block, d_d, d);
+                        add_block(&tile.p, &tile.d_out, block, d_d, e);
                     }
                 },
             );
@@ -85,14 +85,14 @@ impl AuxTask<'_> {
 
     /// Forward and backward of a tile as far as rows go.
     fn pass_tile(&self, dead: &Dead, centred: &[f32], main_d_out: &[f32], work: &mut Work) -> Passed {
-        let (m, d) = (self.dead.len(), self.d);
+        let (m, d, e) = (self.dead.len(), self.d, self.d_out);
         let n = centred.len() / d;
-        let (p, d_p, d_out) = (&mut work.p[..n * m], &mut work.d_p[..n * m], &mut work.d_out[..n * d]);
+        let (p, d_p, d_out) = (&mut work.p[..n * m], &mut work.d_p[..n * m], &mut work.d_out[..n * e]);
         matmul(&Int8Rows::of_rows(centred, d), &dead.w_enc, p, m);
         p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row));
-        matmul(&Int8Rows::of_rows(p, m), &dead.w_dec_columns, d_out, d);
+        matmul(&Int8Rows::of_rows(p, m), &dead.w_dec_columns, d_out, e);
         let squared_error = self.differentiate(main_d_out, d_out);
-        matmul(&Int8Rows::of_rows(d_out, d), &dead.w_dec, d_p, m);
+        matmul(&Int8Rows::of_rows(d_out, e), &dead.w_dec, d_p, m);
         let mut d_b = vec![0f32; m];
         dispatch(
             #[inline(always)]
@@ -102,7 +102,7 @@ impl AuxTask<'_> {
             p: Int8Rows::of_columns(p, m),
             d_p: Int8Rows::of_columns(d_p, m),
             centred: Int8Weights::of_columns(centred, d),
-            d_out: Int8Weights::of_columns(d_out, d),
+            d_out: Int8Weights::of_columns(d_out, e),
             d_b,
             squared_error,
         }
@@ -110,9 +110,9 @@ impl AuxTask<'_> {
 }
 
 impl Work {
-    fn new(m: usize, d: usize) -> Self {
+    fn new(m: usize, d_out: usize) -> Self {
         let zeros = |width: usize| Buffer::zeros(TILE_ROWS * width);
-        Work { p: zeros(m), d_p: zeros(m), d_out: zeros(d) }
+        Work { p: zeros(m), d_p: zeros(m), d_out: zeros(d_out) }
     }
 }
 

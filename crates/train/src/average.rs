@@ -47,8 +47,9 @@ pub(crate) fn take(state: &mut TrainState, beta: f64, spread: &[f32]) {
         parameter.value = average;
         parameter.value.iter_mut().for_each(|p| *p *= correction);
     }
-    let d = state.d_in;
+    let d = state.d_out;
     state.w_dec.value.par_chunks_mut(d).for_each(normalise);
+    state.sum_norms();
     state.narrow_encoder(spread);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::average;
 use crate::error::TrainError;
-use crate::init::DataScale;
+use crate::init::{DataScale, TargetScale};
 use crate::run::{Run, Trained};
 use crate::state::{Carried, TrainState};
 use safetensors::SafeTensors;
@@ -46,7 +46,7 @@ fn named(run: &Run, tensor: &str) -> String {
 pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(), TrainError> {
     let numbers: Vec<Vec<u64>> = trained.iter().map(numbers).collect();
     let mut views: Vec<(String, Stored<'_>)> = Vec::new();
-    for ((run, Trained { state, scale }), numbers) in runs.iter().zip(trained).zip(&numbers) {
+    for ((run, Trained { state, scale, .. }), numbers) in runs.iter().zip(trained).zip(&numbers) {
         let mut add = |tensor: &str, dtype: Dtype, len: usize, bytes| {
             views.push((named(run, tensor), Stored { dtype, shape: [len], bytes }));
         };
@@ -60,6 +60,7 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(),
         }
         add("mean", Dtype::F32, scale.mean.len(), bytemuck::cast_slice(&scale.mean));
         add("spread", Dtype::F32, scale.spread.len(), bytemuck::cast_slice(&scale.spread));
+        add("further_factors", Dtype::F32, scale.further.len(), bytemuck::cast_slice(&scale.further));
         add("fired_at", Dtype::U64, state.fired_at.len(), bytemuck::cast_slice(&state.fired_at));
         add("counters", Dtype::U64, numbers.len(), bytemuck::cast_slice(numbers));
     }
@@ -74,10 +75,12 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(),
     Ok(durable::sync_folder(path)?)
 }
 
-/// Everything of a state that is a number: steps, tokens, the data's scale, and what the architecture carries.
-fn numbers(Trained { state, scale }: &Trained) -> Vec<u64> {
+/// Everything of a state that is a number: steps, tokens, the data's scale, what the architecture carries, and the scale of
+/// what a transcoder predicts.
+fn numbers(Trained { state, scale, target }: &Trained) -> Vec<u64> {
     let mut numbers = vec![state.step, state.tokens, u64::from(scale.factor.to_bits()), scale.variance.to_bits()];
     numbers.extend(state.carried.words());
+    numbers.extend(target.iter().flat_map(|target| [u64::from(target.factor.to_bits()), target.variance.to_bits()]));
     numbers
 }
 
@@ -129,14 +132,22 @@ impl Reader<'_> {
     fn restore(&self) -> Result<Trained, TrainError> {
         let plan = &self.run.plan;
         let carried = Carried::default().words();
-        let numbers = self.integers("counters", 4 + carried.len())?;
+        let of_target = 4 + carried.len();
+        let numbers = self.integers("counters", of_target + if plan.d_out.is_some() { 2 } else { 0 })?;
+        let target = |_| TargetScale {
+            factor: f32::from_bits(numbers[of_target] as u32),
+            variance: f64::from_bits(numbers[of_target + 1]),
+        };
+        let target = plan.d_out.map(target);
         let (mut mean, mut spread) = (vec![0f32; plan.d_in], vec![0f32; plan.d_in]);
         self.floats("mean", &mut mean)?;
         self.floats("spread", &mut spread)?;
         let (factor, variance) = (f32::from_bits(numbers[2] as u32), f64::from_bits(numbers[3]));
-        let scale = DataScale { factor, mean, spread, variance };
+        let mut further = vec![0f32; plan.architecture.parts() - 1];
+        self.floats("further_factors", &mut further)?;
+        let scale = DataScale { factor, further, mean, spread, variance };
         let mut state =
-            TrainState::zeros(plan.d_in, plan.d_sae, plan.architecture.clone(), plan.optimiser, plan.precision());
+            TrainState::zeros(plan.widths(), plan.d_sae, plan.architecture.clone(), plan.optimiser, plan.precision());
         for (name, parameter) in state.parameters_mut() {
             for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
                 self.floats(&format!("{name}.{part}"), values)?;
@@ -150,11 +161,13 @@ impl Reader<'_> {
             }
         }
         state.narrow_encoder(&scale.spread);
+        state.sum_norms();
+        state.input_centre = target.map(|_| scale.mean.clone());
         state.fired_at = self.integers("fired_at", plan.d_sae)?;
         (state.step, state.tokens) = (numbers[0], numbers[1]);
         let mut words = carried;
-        words.copy_from_slice(&numbers[4..]);
+        words.copy_from_slice(&numbers[4..of_target]);
         state.carried = Carried::from_words(words);
-        Ok(Trained { state, scale })
+        Ok(Trained { state, scale, target })
     }
 }

@@ -2,10 +2,12 @@
 #![doc = include_str!("defaults.md")]
 
 use crate::adam::Optimiser;
-use crate::architecture::{Architecture, Kind, PenaltyKind, Prefixes};
+use crate::architecture::{Architecture, Kind, PenaltyKind};
 use crate::error::TrainError;
 use crate::init::Centre;
+use crate::prefixes::Prefixes;
 use crate::schedule::Schedule;
+use crate::widths::Widths;
 use serde::{Deserialize, Serialize};
 use untangle_sae::Precision;
 
@@ -99,8 +101,11 @@ pub struct TrainPlan {
     /// The architecture with its settings.
     #[serde(flatten)]
     pub architecture: Architecture,
-    /// Width of the activations.
+    /// Width of the activations; of a crosscoder, of all its parts together.
     pub d_in: usize,
+    /// Width of what a transcoder predicts; none of autoencoders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d_out: Option<usize>,
     /// Number of features.
     pub d_sae: usize,
     /// Rows per step.
@@ -145,15 +150,33 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Setting`] names the setting that cannot be.
     pub fn plan(&self, d_in: usize, rows_per_epoch: u64) -> Result<TrainPlan, TrainError> {
-        let d_sae = self.features(d_in)?;
+        self.plan_of(&Widths { read: vec![d_in], predicted: None }, rows_per_epoch)
+    }
+
+    /// The same for activations of these widths.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::plan`]; also where an architecture is not made for so many activations, or for ones so wide.
+    pub fn plan_of(&self, widths: &Widths, rows_per_epoch: u64) -> Result<TrainPlan, TrainError> {
+        let (d_in, parts) = widths.read_by(self.kind)?;
+        let d_out = widths.predicted;
+        if self.kind.is_transcoder() != d_out.is_some() {
+            let problem = match d_out {
+                None => format!("{} predicts another activation than it reads; say which", self.kind),
+                Some(_) => format!("belongs to transcoder and skip-transcoder, not to {}", self.kind),
+            };
+            return refuse("--hook-out", problem);
+        }
+        let d_sae = self.features(d_in, d_out.unwrap_or(d_in))?;
         // Before the schedule, so that a contradiction is named for what it is.
-        Architecture::resolve(self, d_sae, 1)?;
+        Architecture::resolve(self, parts, d_sae, 1)?;
         let schedule = self.schedule(d_sae, rows_per_epoch)?;
-        let architecture = Architecture::resolve(self, d_sae, schedule.steps)?;
+        let architecture = Architecture::resolve(self, parts, d_sae, schedule.steps)?;
         self.check_optimiser()?;
         Ok(TrainPlan {
             architecture,
             d_in,
+            d_out,
             d_sae,
             batch: self.batch,
             schedule,
@@ -172,7 +195,7 @@ impl TrainConfig {
     }
 
     /// Number of features, which must fit into memory.
-    fn features(&self, d_in: usize) -> Result<usize, TrainError> {
+    fn features(&self, d_in: usize, d_out: usize) -> Result<usize, TrainError> {
         let d_sae = match self.width {
             Width::Features(n) => n,
             Width::Expansion(factor) => (factor * d_in as f64).round() as usize,
@@ -180,7 +203,7 @@ impl TrainConfig {
         if d_sae == 0 || d_sae > MAX_FEATURES {
             return refuse("--d-sae", format!("{d_sae} features cannot be; give a number from 1 to {MAX_FEATURES}"));
         }
-        check_memory(bytes_needed(d_sae, d_in), &format!("{d_sae} features of width {d_in} need"))?;
+        check_memory(bytes_needed(d_sae, d_in, d_out), &format!("{d_sae} features of width {d_in} need"))?;
         Ok(d_sae)
     }
 
@@ -233,8 +256,8 @@ pub(crate) fn refuse<T>(setting: &'static str, problem: String) -> Result<T, Tra
 }
 
 /// Bytes that a dictionary takes in training.
-fn bytes_needed(d_sae: usize, d_in: usize) -> u64 {
-    (d_sae as u64).saturating_mul(d_in as u64).saturating_mul(BYTES_PER_WEIGHT)
+fn bytes_needed(d_sae: usize, d_in: usize, d_out: usize) -> u64 {
+    (d_sae as u64).saturating_mul((d_in + d_out) as u64).saturating_mul(BYTES_PER_WEIGHT / 2)
 }
 
 /// Refuses what cannot fit into the memory that is free; `what` says what needs it.
@@ -253,7 +276,8 @@ fn check_memory(needed: u64, what: &str) -> Result<(), TrainError> {
 /// # Errors
 /// [`TrainError::Setting`] with what is needed and what is free.
 pub fn check_memory_of(plans: &[&TrainPlan]) -> Result<(), TrainError> {
-    let needed = plans.iter().map(|plan| bytes_needed(plan.d_sae, plan.d_in)).fold(0, u64::saturating_add);
+    let needed =
+        plans.iter().map(|plan| bytes_needed(plan.d_sae, plan.d_in, plan.widths().1)).fold(0, u64::saturating_add);
     check_memory(needed, &format!("{} dictionaries need", plans.len()))
 }
 
@@ -287,6 +311,11 @@ impl TrainPlan {
     /// Tokens of the whole run.
     pub fn tokens(&self) -> u64 {
         self.schedule.steps * self.batch as u64
+    }
+
+    /// Widths of what is read and of what is reconstructed.
+    pub fn widths(&self) -> (usize, usize) {
+        (self.d_in, self.d_out.unwrap_or(self.d_in))
     }
 
     /// The name of the architecture, and how many features are to be active, for people.
@@ -329,6 +358,23 @@ mod tests {
     #[test]
     fn impossible_settings_are_named() {
         let config = TrainConfig { batch: 1000, ..TrainConfig::default() };
+        let transcoder = TrainConfig { kind: Kind::Transcoder, ..config.clone() };
+        assert_eq!(setting_refused(transcoder.clone()), "--hook-out");
+        let of = |config: &TrainConfig, read: &[usize], predicted| {
+            config.plan_of(&Widths { read: read.to_vec(), predicted }, 10_000)
+        };
+        let refused = |plan: Result<TrainPlan, TrainError>| match plan {
+            Err(TrainError::Setting { setting, problem }) => (setting, problem),
+            other => panic!("expected a refusal, found {other:?}"),
+        };
+        assert_eq!(refused(of(&config, &[64], Some(32))).0, "--hook-out");
+        assert_eq!(of(&transcoder, &[64], Some(32)).expect("fits").widths(), (64, 32));
+        let crosscoder = TrainConfig { kind: Kind::Crosscoder, ..config.clone() };
+        assert_eq!(setting_refused(crosscoder.clone()), "--hook");
+        assert_eq!(refused(of(&config, &[64, 64], None)).0, "--hook");
+        assert!(refused(of(&crosscoder, &[64, 32], None)).1.contains("of one width, these have 64, 32"));
+        let plan = of(&crosscoder, &[64, 64, 64], None).expect("fits");
+        assert_eq!((plan.d_in, plan.architecture.parts(), plan.d_sae), (192, 3, 1536));
         assert_eq!(setting_refused(TrainConfig { k: 513, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { k: 0, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { batch: 10_001, ..config.clone() }), "--batch");

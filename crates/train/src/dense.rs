@@ -32,6 +32,8 @@ pub struct DenseGradients {
     pub d_b: Vec<f32>,
     /// Gradients of further parameters, `[d_sae]` each
     pub d_extra: [Vec<f32>; 2],
+    /// Sum over rows of the activations, `[d_sae]`
+    pub acts: Vec<f32>,
     /// Which latents fired, `[d_sae]`
     pub fired: Vec<bool>,
     /// Number of firings of all latents
@@ -88,6 +90,7 @@ impl<T: Element> Task<'_, T> {
             d_d: Buffer::zeros(f * d),
             d_b: vec![0.0; f],
             d_extra: [vec![0.0; f], vec![0.0; f]],
+            acts: vec![0.0; f],
             fired: vec![false; f],
             active: 0,
             entries: 0,
@@ -144,6 +147,7 @@ struct Passed<T: Element> {
 struct Sums {
     d_b: Vec<f32>,
     d_extra: [Vec<f32>; 2],
+    acts: Vec<f32>,
     fired: Vec<bool>,
     active: u64,
     entries: u64,
@@ -245,7 +249,7 @@ impl Sums {
     fn new<R: Rule>(f: usize, totals: Totals) -> Self {
         let extra = |at: usize| vec![0f32; if at < R::EXTRAS { f } else { 0 }];
         let d_extra = [extra(0), extra(1)];
-        Sums { d_b: vec![0.0; f], d_extra, fired: vec![false; f], active: 0, entries: 0, totals }
+        Sums { d_b: vec![0.0; f], d_extra, acts: vec![0.0; f], fired: vec![false; f], active: 0, entries: 0, totals }
     }
 
     /// Turns `H` in `d_pre` into `D`, row after row.
@@ -263,6 +267,7 @@ impl Sums {
                 d_pre[latent] = T::narrow(local.d_pre);
                 penalty += local.penalty;
                 self.d_b[latent] += local.d_pre;
+                self.acts[latent] += act;
                 for extra in 0..R::EXTRAS {
                     self.d_extra[extra][latent] += local.d_extra[extra];
                 }
@@ -294,6 +299,7 @@ impl<T: Element> Passed<T> {
         for sums in &self.sums {
             let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
             add(&mut into.d_b, &sums.d_b);
+            add(&mut into.acts, &sums.acts);
             into.d_extra.iter_mut().zip(&sums.d_extra).for_each(|(to, from)| add(to, from));
             into.fired.iter_mut().zip(&sums.fired).for_each(|(to, from)| *to |= from);
             into.active += sums.active;

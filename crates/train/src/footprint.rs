@@ -77,9 +77,16 @@ const NEAR_A_THRESHOLD: f64 = 3.5;
 const ADAM_FLOPS: f64 = 14.0;
 
 impl TrainPlan {
-    /// Elements of one matrix.
+    /// Elements of one matrix; of a transcoder whose two have different widths, of both on average.
     fn matrix(&self) -> u64 {
-        self.d_sae as u64 * self.d_in as u64
+        let (d_in, d_out) = self.widths();
+        self.d_sae as u64 * (d_in + d_out) as u64 / 2
+    }
+
+    /// Elements of the skip connection; none in most.
+    fn skip(&self) -> u64 {
+        let (d_in, d_out) = self.widths();
+        if matches!(self.architecture, Architecture::SkipTranscoder { .. }) { (d_in * d_out) as u64 } else { 0 }
     }
 
     /// Active features per row that are aimed at, or a usual number where a coefficient decides.
@@ -106,7 +113,7 @@ impl TrainPlan {
     fn checkpoint_bytes(&self) -> u64 {
         let (f, d) = (self.d_sae as u64, self.d_in as u64);
         let second = if self.optimiser == Optimiser::AdamMini { f } else { self.matrix() };
-        let vectors = f + d + f * self.architecture.extras().len() as u64;
+        let vectors = f + d + f * self.architecture.extras().len() as u64 + self.skip();
         let averages = if self.ema.is_some() { 2 * self.matrix() + vectors } else { 0 };
         4 * (2 * (2 * self.matrix() + second) + 3 * vectors + averages) + 8 * f + 8 * d
     }
@@ -166,7 +173,7 @@ impl TrainPlan {
             Ok(kind) if kind.has_thresholds() => 1,
             _ => 0,
         };
-        4 * (2 * self.matrix() + self.d_in as u64 + (1 + thresholds) * self.d_sae as u64)
+        4 * (2 * self.matrix() + self.skip() + self.d_in as u64 + (1 + thresholds) * self.d_sae as u64)
     }
 }
 

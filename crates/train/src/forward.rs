@@ -5,6 +5,7 @@
 //! L   = 1/n sum_r |e_r|^2    g_r = dL/dx_hat_r = 2/n e_r                      dL/df_ri = g_r · d_i
 //! ```
 //!
+//! An autoencoder's; what a transcoder predicts is not `s x` but its target (see [`crate::arch::transcoder`]).
 //! (Gao et al. 2024, section 2.3, with the sum over the width that SAELens' loss has; `s` is the data's scale.) Which `f` a
 //! row has, and what the loss has beside `L`, is the architecture's: see [`crate::arch`].
 
@@ -18,12 +19,46 @@ use untangle_sae::kernels::above::{AboveScratch, Found};
 use untangle_sae::kernels::encode::{Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::vector::dispatch;
 
+/// Rows, and what they are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub struct Scaled<'a> {
+    /// `[n, width]`
+    pub rows: &'a [f32],
+    /// The factor.
+    pub factor: f32,
+}
+
+/// What a step learns from.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    /// What is read, `[n, d_in]`; of a crosscoder all parts, `[n, d_in / M]` each.
+    pub inputs: Vec<Scaled<'a>>,
+    /// What a transcoder predicts of it, `[n, d_out]`; none for autoencoders, which predict what they read.
+    pub target: Option<Scaled<'a>>,
+}
+
+impl<'a> Batch<'a> {
+    /// Rows that are to be reconstructed.
+    pub fn of(rows: &'a [f32], factor: f32) -> Self {
+        Batch { inputs: vec![Scaled { rows, factor }], target: None }
+    }
+}
+
+impl Batch<'_> {
+    /// Number of rows, which are `d_in` wide, all parts together.
+    pub(crate) fn n_rows(&self, d_in: usize) -> usize {
+        self.inputs.iter().map(|part| part.rows.len()).sum::<usize>() / d_in
+    }
+}
+
 /// A batch's intermediate results; the memory is reused from step to step.
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     /// `z`, `[n, d_in]`
     pub centred: Vec<f32>,
-    /// `g` for every group of latents, `[n, d_in]` each; one group but for matryoshka. The last is that of the whole
+    /// What the latents of a transcoder are to add up to, `[n, d_out]`; empty for autoencoders, where it is `z`.
+    pub target: Vec<f32>,
+    /// `g` for every group of latents, `[n, d_out]` each; one group but for matryoshka. The last is that of the whole
     /// reconstruction, the first the sum of all, which is what `b_dec` receives.
     pub d_out: Vec<Vec<f32>>,
     /// End of every group of latents; the last is `d_sae`.
@@ -53,9 +88,9 @@ pub struct Entries {
 
 /// A tile of rows in work.
 pub(crate) struct TileMut<'a> {
-    /// `[rows, d_in]`
-    pub(crate) centred: &'a [f32],
-    /// `[rows, d_in]` of every group
+    /// What is to be reconstructed, `[rows, d_out]`
+    pub(crate) target: &'a [f32],
+    /// `[rows, d_out]` of every group
     pub(crate) d_out: Vec<&'a mut [f32]>,
     /// What was chosen
     pub(crate) entries: &'a mut Entries,
@@ -68,26 +103,26 @@ pub struct Scratches {
     pub(crate) above: AboveScratch,
 }
 
-/// Fills `activity` for a batch of rows, `[n, d_in]`. Where so much fires that the step is better done densely, the
+/// Fills `activity` for a batch. Where so much fires that the step is better done densely, the
 /// gradients come back as well and there are no entries.
 ///
 /// # Errors
 /// When libtorch refuses a product.
 pub fn forward(
     state: &mut TrainState,
-    rows: &[f32],
-    factor: f32,
+    batch: &Batch<'_>,
     scratch: &Scratches,
     activity: &mut Activity,
 ) -> Result<Option<DenseGradients>, SaeError> {
     activity.looks = Looks::default();
-    activity.centre(rows, factor, &state.b_dec.value);
+    activity.centre(batch, state);
+    arch::transcoder::subtract_skip(state, activity)?;
     activity.groups = arch::groups(state);
     if arch::is_dense(state) {
         return dense_gradients(state, activity).map(Some);
     }
     arch::choose(state, scratch, activity)?;
-    let n = rows.len() / state.d_in;
+    let n = activity.centred.len() / state.d_in;
     let l0 = arch::l0_of_entries(state, &activity.tiles, n);
     let state = &*state;
     let decode = |(tile, groups): (TileMut<'_>, &[usize])| {
@@ -96,7 +131,7 @@ pub fn forward(
             || arch::decode(state, n, l0, groups, tile),
         )
     };
-    let totals: Vec<Totals> = activity.tiles_mut(state.d_in).into_par_iter().map(decode).collect();
+    let totals: Vec<Totals> = activity.tiles_mut(state.d_out).into_par_iter().map(decode).collect();
     // Tile after tile, so that the sum does not depend on which worker was first.
     activity.loss = totals.iter().map(|t| t.squared_error).sum::<f64>() / n as f64;
     activity.penalty = totals.iter().map(|t| t.penalty).sum::<f64>() + arch::batch_penalty(state, l0);
@@ -109,7 +144,7 @@ impl Activity {
         self.tiles.iter().map(|tile| tile.acts.iter().filter(|&&act| act > 0.0).count()).sum()
     }
 
-    /// `g` of the whole reconstruction, `[n, d_in]`.
+    /// `g` of the whole reconstruction, `[n, d_out]`.
     pub(crate) fn whole(&self) -> &[f32] {
         self.d_out.last().map_or(&[], |group| &group[..])
     }
@@ -129,38 +164,52 @@ impl Activity {
         Backward { dense, firings, centred: &self.centred, d_out: &self.d_out, groups: &self.groups }
     }
 
-    fn centre(&mut self, rows: &[f32], factor: f32, b_dec: &[f32]) {
-        let d = b_dec.len();
-        self.centred.resize(rows.len(), 0.0);
-        self.tiles.resize_with((rows.len() / d).div_ceil(TILE_ROWS), Entries::default);
-        self.centred.par_chunks_mut(TILE_ROWS * d).zip(rows.par_chunks(TILE_ROWS * d)).for_each(|(centred, rows)| {
-            dispatch(
-                #[inline(always)]
-                || centre(rows, factor, b_dec, centred),
-            );
-        });
+    fn centre(&mut self, batch: &Batch<'_>, state: &TrainState) {
+        let n = batch.n_rows(state.d_in);
+        self.tiles.resize_with(n.div_ceil(TILE_ROWS), Entries::default);
+        centre_all(&batch.inputs, n, state.centre(), &mut self.centred);
+        match &batch.target {
+            Some(target) => centre_all(std::slice::from_ref(target), n, &state.b_dec.value, &mut self.target),
+            None => self.target.clear(),
+        }
     }
 
-    /// The tiles with the groups' ends.
+    /// The tiles with the groups' ends; `d` is the width of what is reconstructed.
     pub(crate) fn tiles_mut(&mut self, d: usize) -> Vec<(TileMut<'_>, &[usize])> {
-        let Activity { centred, d_out, groups, tiles, .. } = self;
+        let Activity { centred, target, d_out, groups, tiles, .. } = self;
+        let target = if target.is_empty() { &centred[..] } else { target };
         d_out.resize_with(groups.len(), Vec::new);
-        d_out.iter_mut().for_each(|group| group.resize(centred.len(), 0.0));
+        d_out.iter_mut().for_each(|group| group.resize(target.len(), 0.0));
         let mut of_groups: Vec<_> = d_out.iter_mut().map(|group| group.chunks_mut(TILE_ROWS * d)).collect();
-        let tile = |(centred, entries)| {
+        let tile = |(target, entries)| {
             let d_out = of_groups.iter_mut().filter_map(Iterator::next).collect();
-            (TileMut { centred, d_out, entries }, &groups[..])
+            (TileMut { target, d_out, entries }, &groups[..])
         };
-        centred.chunks(TILE_ROWS * d).zip(tiles).map(tile).collect()
+        target.chunks(TILE_ROWS * d).zip(tiles).map(tile).collect()
     }
 }
 
+/// Replaces `centred` by the `n` scaled rows, all parts side by side, without `centre`, `[d]`.
+fn centre_all(parts: &[Scaled<'_>], n: usize, centre: &[f32], centred: &mut Vec<f32>) {
+    let (d, width) = (centre.len(), centre.len() / parts.len().max(1));
+    centred.resize(n * d, 0.0);
+    for (number, Scaled { rows, factor }) in parts.iter().enumerate() {
+        let at = number * width..(number + 1) * width;
+        centred.par_chunks_mut(TILE_ROWS * d).zip(rows.par_chunks(TILE_ROWS * width)).for_each(|(centred, rows)| {
+            dispatch(
+                #[inline(always)]
+                || centre_tile(rows, *factor, &centre[at.clone()], d, &mut centred[at.start..]),
+            );
+        });
+    }
+}
+
+/// Writes the rows of one part, `d` values apart.
 #[inline(always)]
-fn centre(rows: &[f32], factor: f32, b_dec: &[f32], centred: &mut [f32]) {
-    let d = b_dec.len();
-    for (z, x) in centred.chunks_exact_mut(d).zip(rows.chunks_exact(d)) {
-        for ((z, x), b) in z.iter_mut().zip(x).zip(b_dec) {
-            *z = factor * x - b;
+fn centre_tile(rows: &[f32], factor: f32, centre: &[f32], d: usize, centred: &mut [f32]) {
+    for (z, x) in centred.chunks_mut(d).zip(rows.chunks_exact(centre.len())) {
+        for ((z, x), c) in z.iter_mut().zip(x).zip(centre) {
+            *z = factor * x - c;
         }
     }
 }

@@ -98,20 +98,20 @@ pub struct Backward<'a> {
     pub firings: &'a Firings,
     /// `z`, `[rows, d_in]`
     pub centred: &'a [f32],
-    /// `G` of every group, `[rows, d_in]` each
+    /// `G` of every group, `[rows, d_out]` each
     pub d_out: &'a [Vec<f32>],
     /// End of every group of latents.
     pub groups: &'a [usize],
 }
 
 impl Backward<'_> {
-    /// Replaces `d_w` by dL/dw_i and `d_d` by dL/dd_i, both `[d_in]`.
+    /// Replaces `d_w`, `[d_in]`, by dL/dw_i and `d_d`, `[d_out]`, by dL/dd_i.
     #[inline(always)]
     pub fn gather(&self, latent: usize, d_w: &mut [f32], d_d: &mut [f32]) {
-        let d = d_w.len();
+        let (d, e) = (d_w.len(), d_d.len());
         if let Some(dense) = self.dense {
             d_w.copy_from_slice(&dense.d_w[latent * d..(latent + 1) * d]);
-            d_d.copy_from_slice(&dense.d_d[latent * d..(latent + 1) * d]);
+            d_d.copy_from_slice(&dense.d_d[latent * e..(latent + 1) * e]);
             return;
         }
         d_w.fill(0.0);
@@ -119,18 +119,18 @@ impl Backward<'_> {
         let d_out = &self.d_out[self.groups.partition_point(|&end| end <= latent)];
         let slots = self.firings.of(latent);
         for slot in slots.clone() {
-            let at = self.firings.rows[slot] as usize * d;
+            let row = self.firings.rows[slot] as usize;
             if slot + 1 < slots.end {
-                let at = self.firings.rows[slot + 1] as usize * d;
-                prefetch(&d_out[at..at + d]);
-                prefetch(&self.centred[at..at + d]);
+                let next = self.firings.rows[slot + 1] as usize;
+                prefetch(&d_out[next * e..(next + 1) * e]);
+                prefetch(&self.centred[next * d..(next + 1) * d]);
             }
             let (act, d_pre) = (self.firings.acts[slot], self.firings.d_pre[slot]);
             if act != 0.0 {
-                axpy(d_d, act, &d_out[at..at + d]);
+                axpy(d_d, act, &d_out[row * e..(row + 1) * e]);
             }
             if d_pre != 0.0 {
-                axpy(d_w, d_pre, &self.centred[at..at + d]);
+                axpy(d_w, d_pre, &self.centred[row * d..(row + 1) * d]);
             }
         }
     }
@@ -148,6 +148,14 @@ impl Backward<'_> {
         match self.dense {
             Some(dense) => dense.d_extra[extra][latent],
             None => self.firings.sum_of_extra(extra, latent),
+        }
+    }
+
+    /// Sum of the activations of `latent`.
+    pub fn sum_of_acts(&self, latent: usize) -> f32 {
+        match self.dense {
+            Some(dense) => dense.acts[latent],
+            None => self.firings.acts[self.firings.of(latent)].iter().sum(),
         }
     }
 

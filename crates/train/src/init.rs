@@ -14,11 +14,22 @@ use untangle_sae::Precision;
 pub struct DataScale {
     /// Rows are multiplied by this, so that their mean norm is sqrt(d_in); 1 without normalisation.
     pub factor: f32,
+    /// Of a crosscoder, the factors of its further parts.
+    pub further: Vec<f32>,
     /// Mean of the multiplied rows, `[d_in]`.
     pub mean: Vec<f32>,
     /// Mean of `|x_j - mean_j|` of the multiplied rows, `[d_in]`: how unequal the dimensions are, unmoved by few large rows.
     pub spread: Vec<f32>,
     /// Mean of `|x - mean|^2` of the multiplied rows: what a loss is compared with.
+    pub variance: f64,
+}
+
+/// What the rows that a transcoder predicts are multiplied by, and how much they vary then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TargetScale {
+    /// As of [`DataScale`].
+    pub factor: f32,
+    /// As of [`DataScale`].
     pub variance: f64,
 }
 
@@ -42,10 +53,27 @@ impl DataScale {
         }
         DataScale {
             factor: factor as f32,
+            further: Vec::new(),
             mean: mean.iter().map(|m| (m * factor) as f32).collect(),
             spread: spread.iter().map(|s| (s / n * factor) as f32).collect(),
             variance: variance.max(0.0) * factor * factor,
         }
+    }
+}
+
+impl DataScale {
+    /// The scale of rows beside which those of a further part lie, which has a factor of its own.
+    pub fn beside(mut self, part: DataScale) -> Self {
+        self.further.push(part.factor);
+        self.mean.extend(part.mean);
+        self.spread.extend(part.spread);
+        self.variance += part.variance;
+        self
+    }
+
+    /// The factors of all parts.
+    pub fn factors(&self) -> impl Iterator<Item = f32> + '_ {
+        std::iter::once(self.factor).chain(self.further.iter().copied())
     }
 }
 
@@ -110,7 +138,9 @@ pub fn geometric_median(rows: &[f32], d: usize, factor: f32) -> Vec<f32> {
 /// 2048 rows, learning rate 3e-3, 3 seeds) the held-out FVU is .0628 to .0631 at 1, .0605 to .0607 at 1/2 and .0608 to .0613 at 1/4.
 const ENCODER_SCALE: f32 = 0.5;
 
-/// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data.
+/// Random unit decoder rows, the encoder their multiple (tied: Gao et al. 2024, appendix A.1), `b_dec` the mean of the data,
+/// `[d_out]`. A transcoder reads and writes in different spaces, where nothing is to be tied: its encoder rows are random,
+/// too, of the same length, and its skip connection begins with zeros. Its input's centre is left to be set.
 pub fn initial(
     d_in: usize,
     d_sae: usize,
@@ -121,20 +151,31 @@ pub fn initial(
     precision: Precision,
 ) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut state = TrainState::zeros(d_in, d_sae, architecture.clone(), optimiser, precision);
-    let rows = state.w_dec.value.chunks_exact_mut(d_in).zip(state.w_enc.value.chunks_exact_mut(d_in));
+    let widths = (d_in, mean.len());
+    let mut state = TrainState::zeros(widths, d_sae, architecture.clone(), optimiser, precision);
+    let rows = state.w_dec.value.chunks_exact_mut(widths.1).zip(state.w_enc.value.chunks_exact_mut(d_in));
     for (w_dec, w_enc) in rows {
-        w_dec.iter_mut().for_each(|w| *w = normal(&mut generator));
-        let norm = w_dec.iter().map(|w| w * w).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        w_dec.iter_mut().for_each(|w| *w /= norm);
-        w_enc.iter_mut().zip(w_dec).for_each(|(enc, dec)| *enc = ENCODER_SCALE * *dec);
+        unit(w_dec, &mut generator);
+        match architecture.is_transcoder() {
+            true => unit(w_enc, &mut generator),
+            false => w_enc.copy_from_slice(w_dec),
+        }
+        w_enc.iter_mut().for_each(|w| *w *= ENCODER_SCALE);
     }
     state.b_dec.value.copy_from_slice(mean);
     if let Architecture::JumpRelu { threshold, .. } = architecture {
         state.extras[0].value.fill(*threshold as f32);
     }
     state.narrow_encoder(&vec![1.0; d_in]);
+    state.sum_norms();
     state
+}
+
+/// A random row of length 1.
+fn unit(row: &mut [f32], generator: &mut impl Rng) {
+    row.iter_mut().for_each(|w| *w = normal(generator));
+    let norm = row.iter().map(|w| w * w).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    row.iter_mut().for_each(|w| *w /= norm);
 }
 
 /// A standard normal number (Box & Muller 1958); its direction over several is uniform.

@@ -4,7 +4,8 @@
 //! Dictionaries that are trained together share what is read and nothing else. One step ([`step`]) is an encoder product, a
 //! selection, and sparse algebra on what was selected: forward ([`forward`]), gradients gathered latent by latent
 //! ([`gather`]), what revives the dead ([`aux_k`]), and Adam ([`adam`]) in the pass that gathers. What is selected and what
-//! the loss is belongs to the architecture ([`arch`]).
+//! the loss is belongs to the architecture ([`arch`]). What a batch is read from and what is predicted of it are two things
+//! ([`forward::Batch`]), and the same rows in all but transcoders.
 
 pub mod adam;
 pub mod arch;
@@ -15,6 +16,7 @@ mod average;
 pub mod calibrate;
 mod checkpoint;
 pub mod config;
+pub mod crosscoder;
 pub mod dense;
 pub mod error;
 mod feed;
@@ -26,6 +28,7 @@ pub mod init;
 pub mod log;
 mod pareto;
 mod place;
+pub mod prefixes;
 mod rehearse;
 mod report;
 mod run;
@@ -33,12 +36,15 @@ pub mod schedule;
 pub mod state;
 pub mod step;
 mod tensorboard;
+pub mod widths;
 
 pub use adam::Optimiser;
-pub use architecture::{Architecture, Kind, Penalty, PenaltyKind, Prefixes, Sparsity};
+pub use architecture::{Architecture, Kind, Penalty, PenaltyKind, Sparsity};
 pub use config::{TrainConfig, TrainPlan, Width, check_memory_of};
 pub use error::TrainError;
-pub use finish::{DataProvenance, TrainingRecord};
+pub use finish::{DataProvenance, PartOrigin, TrainingRecord};
 pub use init::Centre;
+pub use prefixes::Prefixes;
 pub use rehearse::{Rehearsal, RowsAtTheEnd, rehearse};
-pub use run::{Finished, Job, ReadRows, Run, Shown, train};
+pub use run::{CalibrationRows, Finished, Job, ReadRows, Run, Shown, train};
+pub use widths::Widths;

@@ -30,7 +30,7 @@ use crate::aux_k::aux_gradients;
 use crate::config::TrainPlan;
 use crate::error::TrainError;
 use crate::feed::Feed;
-use crate::finish::{folded, metadata, thresholds};
+use crate::finish::{Dictionary, side_by_side, thresholds};
 use crate::forward::{Activity, Scratches, forward};
 use crate::run::{Run, SAMPLE_ROWS, Trained, begin_from, step_all};
 use serde::Serialize;
@@ -149,9 +149,8 @@ pub fn rehearse(
     };
     let (mut end, mut revival) = (0.0, 0.0);
     for (run, trained) in runs.iter().zip(&mut trained) {
-        let rows = &rows.columns[run.column];
-        revival += time_revival(run, trained, rows)?;
-        end += time_end(run, trained, rows, at_the_end)?;
+        revival += time_revival(run, trained, &rows)?;
+        end += time_end(run, trained, &rows, at_the_end)?;
     }
     let steps = first.plan.schedule.steps as f64;
     let jumps = runs.iter().any(|run| matches!(run.plan.architecture, Architecture::JumpRelu { .. }));
@@ -220,7 +219,7 @@ fn settle(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<(), Train
         return Ok(());
     }
     let l0 = run.plan.aimed_l0();
-    let shift = thresholds(run, trained, &rows.columns[run.column], l0)?.shift;
+    let shift = thresholds(run, trained, &read_by(run, rows), l0)?.shift;
     trained.state.b_enc.value.iter_mut().for_each(|b| *b -= shift);
     trained.state.carried.entries = run.plan.entries();
     // In the middle of the run, where learning rate and penalty have their full size.
@@ -229,25 +228,33 @@ fn settle(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<(), Train
 }
 
 /// Seconds that the auxiliary loss of a batch takes where some latents are dead.
-fn time_revival(run: &Run, trained: &mut Trained, rows: &[f32]) -> Result<f64, TrainError> {
-    let (state, mut activity) = (&mut trained.state, Activity::default());
-    forward(state, rows, trained.scale.factor, &Scratches::default(), &mut activity)?;
+fn time_revival(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<f64, TrainError> {
+    let (batch, mut activity) = (run.batch(trained, rows), Activity::default());
+    let state = &mut trained.state;
+    forward(state, &batch, &Scratches::default(), &mut activity)?;
     let dead = (0..state.d_sae as u32).step_by(DEAD).collect();
     let began = Instant::now();
     aux_gradients(state, &activity, dead, run.plan.aux_coefficient as f32)?;
     Ok(began.elapsed().as_secs_f64())
 }
 
+/// The rows that a run reads, all parts side by side.
+fn read_by(run: &Run, rows: &RowBlock) -> Vec<f32> {
+    side_by_side(run.columns().map(|column| rows.columns[column].clone()).collect(), run.part_width())
+}
+
 /// Seconds of what comes after the last step.
-fn time_end(run: &Run, trained: &Trained, rows: &[f32], at_the_end: RowsAtTheEnd) -> Result<f64, TrainError> {
+fn time_end(run: &Run, trained: &Trained, rows: &RowBlock, at_the_end: RowsAtTheEnd) -> Result<f64, TrainError> {
     let began = Instant::now();
-    let sae = folded(&trained.state, &trained.scale, 0.0, metadata(&run.data, &run.plan.architecture))?;
+    let dictionary = Dictionary::of(run, trained, 0.0)?;
     let folding = began.elapsed().as_secs_f64();
+    let (rows, sae) = (read_by(run, rows), dictionary.sae());
     let began = Instant::now();
-    let (mut codes, mut x_hat) = (Codes::new(), vec![0f32; rows.len()]);
-    sae.encode(rows, &mut codes)?;
-    sae.decode(&codes, &mut x_hat)?;
-    let of_a_row = began.elapsed().as_secs_f64() / (rows.len() / run.plan.d_in).max(1) as f64;
+    let n = (rows.len() / run.plan.d_in).max(1);
+    let (mut codes, mut x_hat) = (Codes::new(), vec![0f32; n * sae.d_out()]);
+    sae.encode(&rows, &mut codes)?;
+    sae.reconstruct(&rows, &codes, &mut x_hat)?;
+    let of_a_row = began.elapsed().as_secs_f64() / n as f64;
     let searched = if run.plan.architecture.is_calibrated() { SEARCH * at_the_end.calibration as f64 } else { 0.0 };
     Ok(folding + of_a_row * (searched + at_the_end.report as f64))
 }

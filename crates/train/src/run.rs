@@ -9,7 +9,8 @@ use crate::config::{TrainPlan, check_memory_of, refuse};
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::finish::{self, DataProvenance};
-use crate::init::{Centre, DataScale, geometric_median, initial};
+use crate::forward::{Batch, Scaled};
+use crate::init::{Centre, DataScale, TargetScale, geometric_median, initial};
 use crate::log::{Log, Record};
 use crate::pareto;
 use crate::place::Place;
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use untangle_schema::event::Compared;
-use untangle_schema::{Event, Observer, SaeConfig, Unit};
+use untangle_schema::{Event, Observer, Unit};
 use untangle_store::{RowBlock, RowSource, StoreError};
 
 /// A dictionary to train.
@@ -31,11 +32,39 @@ pub struct Run {
     pub name: String,
     /// The column of the source that it is trained on.
     pub column: usize,
+    /// The columns that a crosscoder reads beside it.
+    pub further: Vec<usize>,
+    /// The column that a transcoder predicts; none of autoencoders.
+    pub target: Option<usize>,
     /// What decides the result.
     pub plan: TrainPlan,
     /// Where the rows came from.
     pub data: DataProvenance,
 }
+
+impl Run {
+    /// Width of what is read, of each part.
+    pub(crate) fn part_width(&self) -> usize {
+        self.plan.d_in / self.plan.architecture.parts()
+    }
+
+    /// What a step learns from, of a block of the source.
+    pub(crate) fn batch<'a>(&self, trained: &Trained, block: &'a RowBlock) -> Batch<'a> {
+        let scaled = |column: usize, factor| Scaled { rows: &block.columns[column], factor };
+        let target = self.target.zip(trained.target).map(|(column, target)| scaled(column, target.factor));
+        let inputs =
+            self.columns().zip(trained.scale.factors()).map(|(column, factor)| scaled(column, factor)).collect();
+        Batch { inputs, target }
+    }
+
+    /// The columns that are read, in order.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> + '_ {
+        std::iter::once(self.column).chain(self.further.iter().copied())
+    }
+}
+
+/// Gives the rows of columns, `[n, d]` each, the same rows of all.
+pub type CalibrationRows<'a> = dyn Fn(&[usize]) -> Result<Vec<Vec<f32>>, StoreError> + 'a;
 
 /// What is to be done.
 pub struct Job<'a> {
@@ -43,9 +72,9 @@ pub struct Job<'a> {
     pub runs: &'a [Run],
     /// The rows.
     pub source: &'a mut dyn RowSource,
-    /// Rows of a column that neither training reads nor the judge of the result will, `[n, d_in]`, for thresholds; where
+    /// Rows of columns that neither training reads nor the judge of the result will, `[n, d]` each, for thresholds; where
     /// there are none, thresholds are calibrated on rows of training.
-    pub calibration: &'a dyn Fn(usize) -> Result<Vec<f32>, StoreError>,
+    pub calibration: &'a CalibrationRows<'a>,
     /// The directory of the finished dictionary or dictionaries; work happens in `OUT.partial`.
     pub out: &'a Path,
     /// Replace a finished dictionary, and discard an unfinished run of other settings.
@@ -56,8 +85,8 @@ pub struct Job<'a> {
     pub shown: Shown<'a>,
 }
 
-/// Calls its second argument with blocks of rows of a column, `[n, d_in]` each.
-pub type ReadRows<'a> = dyn Fn(usize, &mut dyn FnMut(&[f32])) -> Result<(), StoreError> + 'a;
+/// Calls its second argument with blocks of rows of columns, `[n, d]` each, the same rows of all.
+pub type ReadRows<'a> = dyn Fn(&[usize], &mut dyn FnMut(&[Vec<f32>])) -> Result<(), StoreError> + 'a;
 
 /// What is written for people to look at. None of it changes a result.
 #[derive(Clone, Copy, Default)]
@@ -76,7 +105,7 @@ pub struct Finished {
     /// Name of its folder in the output.
     pub name: String,
     /// Its `cfg.json`.
-    pub config: SaeConfig,
+    pub config: serde_json::Value,
     /// The last step's figures.
     pub last: Record,
     /// Active features per row on the calibration rows, where thresholds were calibrated.
@@ -87,6 +116,15 @@ pub struct Finished {
 pub(crate) struct Trained {
     pub(crate) state: TrainState,
     pub(crate) scale: DataScale,
+    /// Of what a transcoder predicts.
+    pub(crate) target: Option<TargetScale>,
+}
+
+impl Trained {
+    /// Variance of what is reconstructed, in units of training.
+    fn variance(&self) -> f64 {
+        self.target.map_or(self.scale.variance, |target| target.variance)
+    }
 }
 
 /// Time between checkpoints where no number of steps is given. When checkpoints are written does not change the result.
@@ -121,9 +159,17 @@ fn check(job: &Job<'_>) -> Result<(), TrainError> {
     let Some(first) = job.runs.first() else { return refuse("--grid", "holds no dictionary".to_owned()) };
     let mut names = BTreeSet::new();
     for run in job.runs {
-        let width = job.source.widths().get(run.column).copied().unwrap_or_default();
-        if width != run.plan.d_in {
-            return refuse("--hook", format!("rows have width {width}, the plan is for {}", run.plan.d_in));
+        let width_of = |column: usize| job.source.widths().get(column).copied().unwrap_or_default();
+        let parts = run.plan.architecture.parts();
+        let planned = vec![run.plan.d_in / parts; parts];
+        let widths: Vec<usize> = run.columns().map(width_of).collect();
+        if widths != planned {
+            return refuse("--hook", format!("rows have widths {widths:?}, the plan is for {planned:?}"));
+        }
+        let width = run.target.map(width_of);
+        if width != run.plan.d_out {
+            let (width, planned) = (width.unwrap_or_default(), run.plan.d_out.unwrap_or_default());
+            return refuse("--hook-out", format!("rows have width {width}, the plan is for {planned}"));
         }
         if job.source.batch_rows() != run.plan.batch {
             let rows = job.source.batch_rows();
@@ -149,18 +195,29 @@ fn begin(runs: &[Run], source: &mut dyn RowSource) -> Result<Vec<Trained>, Train
 pub(crate) fn begin_from(runs: &[Run], sample: &[Vec<f32>]) -> Vec<Trained> {
     let start = |run: &Run| {
         let plan = &run.plan;
-        let scale = DataScale::of(&sample[run.column], plan.d_in, plan.normalise);
-        let centre = match plan.centre {
-            Centre::Mean => scale.mean.clone(),
-            Centre::GeometricMedian => geometric_median(&sample[run.column], plan.d_in, scale.factor),
+        let width = plan.d_in / plan.architecture.parts();
+        let scale_of = |column: usize| DataScale::of(&sample[column], width, plan.normalise);
+        let further = run.further.iter().map(|column| scale_of(*column));
+        let scale = further.fold(scale_of(run.column), DataScale::beside);
+        // What is reconstructed: of a transcoder something else than what is read.
+        let d_out = plan.widths().1;
+        let of_target = run.target.map(|column| DataScale::of(&sample[column], d_out, plan.normalise));
+        let DataScale { factor, mean, .. } = of_target.as_ref().unwrap_or(&scale);
+        let median = |(column, factor): (usize, f32)| geometric_median(&sample[column], width, factor);
+        let centre = match (plan.centre, run.target) {
+            (Centre::Mean, _) => mean.clone(),
+            (Centre::GeometricMedian, Some(column)) => geometric_median(&sample[column], d_out, *factor),
+            (Centre::GeometricMedian, None) => run.columns().zip(scale.factors()).flat_map(median).collect(),
         };
         let (optimiser, precision) = (plan.optimiser, plan.precision());
         let mut state = initial(plan.d_in, plan.d_sae, &plan.architecture, optimiser, plan.seed, &centre, precision);
         state.narrow_encoder(&scale.spread);
+        state.input_centre = of_target.as_ref().map(|_| scale.mean.clone());
         if plan.ema.is_some() {
             average::begin(&mut state);
         }
-        Trained { state, scale }
+        let target = of_target.map(|scale| TargetScale { factor: scale.factor, variance: scale.variance });
+        Trained { state, scale, target }
     };
     runs.iter().map(start).collect()
 }
@@ -195,7 +252,7 @@ impl Steps<'_> {
         let workspaces = Mutex::new(Vec::new());
         let nothing = StepReport::default();
         let record = |trained: &Trained, report: &StepReport, lr: f64, seconds: f64| {
-            Record::new(trained.state.step, trained.state.tokens, report, trained.scale.variance, lr, seconds)
+            Record::new(trained.state.step, trained.state.tokens, report, trained.variance(), lr, seconds)
         };
         let mut last: Vec<Record> = trained.iter().map(|t| record(t, &nothing, 0.0, 0.0)).collect();
         std::thread::scope(|scope| {
@@ -265,11 +322,12 @@ pub(crate) fn step_all(
     workspaces: &Mutex<Vec<Workspace>>,
 ) -> Result<Vec<StepReport>, TrainError> {
     let idle = || workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-    let one = |(Trained { state, scale }, run): (&mut Trained, &Run)| {
+    let one = |(trained, run): (&mut Trained, &Run)| {
         let mut workspace = idle().pop().unwrap_or_default();
+        let batch = run.batch(trained, block);
+        let state = &mut trained.state;
         let lr = run.plan.schedule.at(state.step);
-        let settings = settings(&run.plan, scale);
-        let report = step(state, &block.columns[run.column], lr, &settings, &mut workspace)?;
+        let report = step(state, &batch, lr, &settings(&run.plan), &mut workspace)?;
         if let Some(decay) = run.plan.ema {
             average::follow(state, decay);
         }
@@ -283,9 +341,8 @@ pub(crate) fn step_all(
 }
 
 /// What does not change from step to step.
-fn settings(plan: &TrainPlan, scale: &DataScale) -> StepSettings {
+fn settings(plan: &TrainPlan) -> StepSettings {
     StepSettings {
-        factor: scale.factor,
         clip_norm: plan.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
         aux_coefficient: plan.aux_coefficient as f32,
         dead_after: plan.dead_after,

@@ -1,6 +1,7 @@
 //! What training changes: weights, their moments, and the counters of silence.
 
 use crate::adam::{Adam, Optimiser};
+use crate::arch::crosscoder::norm_sum;
 use crate::architecture::Architecture;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
@@ -44,6 +45,8 @@ impl Parameter {
 pub struct TrainState {
     /// Width of the activations.
     pub d_in: usize,
+    /// Width of what is reconstructed: `d_in` but in transcoders.
+    pub d_out: usize,
     /// Number of latents.
     pub d_sae: usize,
     /// What is trained.
@@ -52,10 +55,18 @@ pub struct TrainState {
     pub w_enc: Parameter,
     /// `[d_sae]`
     pub b_enc: Parameter,
-    /// `[d_sae, d_in]`, unit rows
+    /// `[d_sae, d_out]`, unit rows
     pub w_dec: Parameter,
-    /// `[d_in]`
+    /// `[d_out]`
     pub b_dec: Parameter,
+    /// `[d_out, d_in]`, of a transcoder with a skip connection.
+    pub w_skip: Option<Parameter>,
+    /// Of a crosscoder, the sum of the norms of every decoder row's parts, `[d_sae]`; kept in step by the update. Empty of
+    /// others.
+    pub norm_sums: Vec<f32>,
+    /// What is subtracted from the input of a transcoder, `[d_in]`: its mean, which stays. None of autoencoders, which
+    /// subtract `b_dec`.
+    pub input_centre: Option<Vec<f32>>,
     /// What a latent of this architecture has besides, `[d_sae]` each, in the order of [`Architecture::extras`].
     pub extras: Vec<Parameter>,
     /// The copy of `w_enc` that the encoder product runs on, when that is not in f32; kept in step by the update.
@@ -109,7 +120,7 @@ impl Carried {
 impl TrainState {
     /// A state of zeros, with a narrow copy of the encoder where the product does not run in f32.
     pub(crate) fn zeros(
-        d_in: usize,
+        (d_in, d_out): (usize, usize),
         d_sae: usize,
         architecture: Architecture,
         optimiser: Optimiser,
@@ -117,13 +128,18 @@ impl TrainState {
     ) -> Self {
         let parameter = |len: usize| Parameter::new(Buffer::zeros(len));
         let carried = Carried::first(&architecture, d_sae);
+        let has_skip = matches!(architecture, Architecture::SkipTranscoder { .. });
         TrainState {
             d_in,
+            d_out,
             d_sae,
             w_enc: Parameter::rows(d_sae * d_in, d_in, optimiser),
             b_enc: parameter(d_sae),
-            w_dec: Parameter::rows(d_sae * d_in, d_in, optimiser),
-            b_dec: parameter(d_in),
+            w_dec: Parameter::rows(d_sae * d_out, d_out, optimiser),
+            b_dec: parameter(d_out),
+            norm_sums: vec![0.0; if architecture.parts() > 1 { d_sae } else { 0 }],
+            w_skip: has_skip.then(|| parameter(d_out * d_in)),
+            input_centre: architecture.is_transcoder().then(|| vec![0.0; d_in]),
             extras: architecture.extras().iter().map(|_| parameter(d_sae)).collect(),
             architecture,
             narrow: NarrowWeights::zeros(precision, d_sae, &vec![1.0; d_in]),
@@ -146,6 +162,12 @@ impl TrainState {
         }
     }
 
+    /// Brings the sums of norms up to date, after the decoder was set from outside.
+    pub fn sum_norms(&mut self) {
+        let (rows, parts) = (self.w_dec.value.chunks_exact(self.d_out), self.architecture.parts());
+        self.norm_sums.iter_mut().zip(rows).for_each(|(sum, row)| *sum = norm_sum(row, parts));
+    }
+
     /// The encoder as the kernels want it.
     pub fn encoder(&self) -> EncoderWeights<'_> {
         EncoderWeights {
@@ -154,6 +176,11 @@ impl TrainState {
             b_enc: &self.b_enc.value,
             d_in: self.d_in,
         }
+    }
+
+    /// What is subtracted from normalised rows before they are encoded, `[d_in]`.
+    pub fn centre(&self) -> &[f32] {
+        self.input_centre.as_deref().unwrap_or(&self.b_dec.value)
     }
 
     /// Latents that have been silent for at least `dead_after` tokens, ascending.
@@ -174,6 +201,7 @@ impl TrainState {
         let mut all =
             vec![("W_enc", &self.w_enc), ("b_enc", &self.b_enc), ("W_dec", &self.w_dec), ("b_dec", &self.b_dec)];
         all.extend(self.architecture.extras().iter().copied().zip(&self.extras));
+        all.extend(self.w_skip.as_ref().map(|w_skip| ("W_skip", w_skip)));
         all
     }
 
@@ -187,6 +215,7 @@ impl TrainState {
             ("b_dec", &mut self.b_dec),
         ];
         all.extend(names.iter().copied().zip(&mut self.extras));
+        all.extend(self.w_skip.as_mut().map(|w_skip| ("W_skip", w_skip)));
         all
     }
 }

@@ -5,8 +5,9 @@
 
 use crate::adam::Adam;
 use crate::arch;
+use crate::arch::crosscoder::{NormPenalty, norm_sum};
 use crate::aux_k::{AuxGradients, aux_gradients};
-use crate::forward::{Activity, Scratches, forward};
+use crate::forward::{Activity, Batch, Scratches, forward};
 use crate::gather::{Backward, Firings};
 use crate::state::{Parameter, TrainState};
 use rayon::prelude::*;
@@ -18,8 +19,6 @@ use untangle_sae::kernels::vector::{axpy, dispatch, dot};
 /// What does not change from step to step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSettings {
-    /// Rows are multiplied by this.
-    pub factor: f32,
     /// Gradients are scaled down to this global norm; infinite for no clipping.
     pub clip_norm: f32,
     /// Coefficient of AuxK.
@@ -53,9 +52,20 @@ pub struct Workspace {
     scratch: Scratches,
     activity: Activity,
     firings: Firings,
-    d_b: Vec<f32>,
-    d_b_dec: Vec<f32>,
-    d_extras: Vec<Vec<f32>>,
+    others: Others,
+}
+
+/// The gradients of everything but the latents' rows of the two matrices.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// Of `b_enc`, `[d_sae]`
+    pub b_enc: Vec<f32>,
+    /// Of `b_dec`, `[d_out]`
+    pub b_dec: Vec<f32>,
+    /// Of the latents' further parameters, `[d_sae]` each
+    pub extras: Vec<Vec<f32>>,
+    /// Of a transcoder's `W_skip`, `[d_out, d_in]`; empty where it has none
+    pub w_skip: Vec<f32>,
 }
 
 /// Latents that a worker takes at a time; whole panels of the narrow copy.
@@ -66,29 +76,30 @@ const NORM_STRIDE: usize = 8;
 /// Below this number of latents the norm is taken from all.
 const NORM_FROM_ALL: usize = 4096;
 
-/// Does one step on `rows`, `[n, d_in]`, at learning rate `lr`.
+/// Does one step on a batch at learning rate `lr`.
 ///
 /// # Errors
 /// When libtorch refuses a product.
 pub fn step(
     state: &mut TrainState,
-    rows: &[f32],
+    batch: &Batch<'_>,
     lr: f64,
     settings: &StepSettings,
     workspace: &mut Workspace,
 ) -> Result<StepReport, SaeError> {
-    let n = rows.len() / state.d_in;
-    let Workspace { scratch, activity, firings, d_b, d_b_dec, d_extras } = workspace;
-    let dense = forward(state, rows, settings.factor, scratch, activity)?;
+    let n = batch.n_rows(state.d_in);
+    let Workspace { scratch, activity, firings, others } = workspace;
+    let dense = forward(state, batch, scratch, activity)?;
     firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
     let dead = state.dead(settings.dead_after);
     let n_dead = dead.len();
     let aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
-    let gradients = Gradients { backward: activity.backward(firings, dense.as_ref()), aux: aux.as_ref() };
-    gradients.vectors(state, d_b, d_b_dec, d_extras);
-    let grad_norm = gradients.norm(state, d_b, d_b_dec, d_extras);
+    let (backward, norms) = (activity.backward(firings, dense.as_ref()), NormPenalty::of(state, n));
+    let gradients = Gradients { backward, aux: aux.as_ref(), norms };
+    gradients.others(state, others)?;
+    let grad_norm = gradients.norm(state, others);
     let scale = (f64::from(settings.clip_norm) / grad_norm.max(f64::MIN_POSITIVE)).min(1.0) as f32;
-    update(state, &gradients, scale, Adam::at(state.step + 1, lr), d_b, d_b_dec, d_extras);
+    update(state, &gradients, scale, Adam::at(state.step + 1, lr), others);
     let of_batch = |sparse: usize, dense: Option<u64>| dense.unwrap_or(sparse as u64) as f64 / n as f64;
     let l0 = of_batch(activity.active(), dense.as_ref().map(|d| d.active));
     let entries = of_batch(activity.entries(), dense.as_ref().map(|d| d.entries));
@@ -116,53 +127,56 @@ pub struct Gradients<'a> {
     pub backward: Backward<'a>,
     /// Of the auxiliary loss.
     pub aux: Option<&'a AuxGradients>,
+    /// Of a crosscoder's penalty on the norms of decoder rows.
+    pub norms: Option<NormPenalty>,
 }
 
 impl Gradients<'_> {
-    /// Replaces `d_w` and `d_d` by the gradients of a latent's encoder and decoder rows, `[d_in]` each; `unit_row` is the
-    /// decoder row that the batch was decoded with.
+    /// Replaces `d_w` and `d_d` by the gradients of a latent's encoder and decoder rows, `[d_in]` and
+    /// `[d_out]`; `unit_row` is the decoder row that the batch was decoded with.
     #[inline(always)]
     pub fn of(&self, latent: usize, unit_row: &[f32], d_w: &mut [f32], d_d: &mut [f32]) {
-        let d = unit_row.len();
+        let (d, e) = (d_w.len(), d_d.len());
         self.backward.gather(latent, d_w, d_d);
         if let Some((aux, place)) = self.aux.and_then(|aux| Some((aux, aux.place(latent)?))) {
             axpy(d_w, 1.0, &aux.d_w[place * d..(place + 1) * d]);
-            axpy(d_d, 1.0, &aux.d_d[place * d..(place + 1) * d]);
+            axpy(d_d, 1.0, &aux.d_d[place * e..(place + 1) * e]);
+        }
+        if let Some(norms) = &self.norms {
+            norms.add(unit_row, self.backward.sum_of_acts(latent), d_d);
         }
         // Decoder rows stay on the unit sphere, so the part of the gradient along the row is left out.
         let along = dot(d_d, unit_row);
         axpy(d_d, -along, unit_row);
     }
 
-    /// Replaces `d_b` by the gradient of `b_enc`, `d_b_dec` by that of `b_dec` and `d_extras` by those of the further
-    /// parameters: `dL/db_dec = sum_r g_r - sum_i dL/db_i w_i`, because `b_dec` is added to x_hat and subtracted from every
-    /// z.
-    pub fn vectors(
-        &self,
-        state: &TrainState,
-        d_b: &mut Vec<f32>,
-        d_b_dec: &mut Vec<f32>,
-        d_extras: &mut Vec<Vec<f32>>,
-    ) {
+    /// Replaces `others` by the gradients of this batch. An autoencoder has `dL/db_dec = sum_r g_r - sum_i dL/db_i w_i`,
+    /// because `b_dec` is added to x_hat and subtracted from every z; a transcoder has the first term alone.
+    ///
+    /// # Errors
+    /// When libtorch refuses a product.
+    pub fn others(&self, state: &TrainState, others: &mut Others) -> Result<(), SaeError> {
+        let Others { b_enc: d_b, b_dec: d_b_dec, extras: d_extras, w_skip: d_skip } = others;
         d_b.clear();
         d_b.extend((0..state.d_sae).map(|latent| self.backward.bias(latent)));
         if let Some(aux) = self.aux {
             aux.dead.iter().zip(&aux.d_b).for_each(|(&latent, g)| d_b[latent as usize] += g);
         }
-        let of_rows = sum_of_rows(&self.backward.d_out[0], state.d_in, None);
-        let of_latents = sum_of_rows(&state.w_enc.value, state.d_in, Some(d_b));
-        d_b_dec.clear();
-        d_b_dec.extend(of_rows.iter().zip(&of_latents).map(|(r, l)| r - l));
+        *d_b_dec = sum_of_rows(&self.backward.d_out[0], state.d_out, None);
+        if state.input_centre.is_none() {
+            axpy(d_b_dec, -1.0, &sum_of_rows(&state.w_enc.value, state.d_in, Some(d_b)));
+        }
         d_extras.resize_with(state.extras.len(), Vec::new);
         for (extra, gradient) in d_extras.iter_mut().enumerate() {
             gradient.clear();
             gradient.extend((0..state.d_sae).map(|latent| self.backward.extra(extra, latent)));
         }
         arch::finish_vectors(state, d_b, d_extras);
+        arch::transcoder::skip_gradient(state, self.backward.centred, &self.backward.d_out[0], d_skip)
     }
 
     /// Norm over all parameters together.
-    pub fn norm(&self, state: &TrainState, d_b: &[f32], d_b_dec: &[f32], d_extras: &[Vec<f32>]) -> f64 {
+    pub fn norm(&self, state: &TrainState, others: &Others) -> f64 {
         let stride = if state.d_sae < NORM_FROM_ALL { 1 } else { NORM_STRIDE };
         // Another eighth at every step, so that no latent is overlooked for good.
         let first = state.step as usize % stride;
@@ -170,13 +184,13 @@ impl Gradients<'_> {
         let squares: Vec<f64> = sampled
             .par_chunks(LATENT_BLOCK)
             .map(|latents| {
-                let (mut d_w, mut d_d) = (vec![0f32; state.d_in], vec![0f32; state.d_in]);
+                let (mut d_w, mut d_d) = (vec![0f32; state.d_in], vec![0f32; state.d_out]);
                 dispatch(
                     #[inline(always)]
                     || {
                         let mut sum = 0f64;
                         for &latent in latents {
-                            let unit_row = &state.w_dec.value[latent * state.d_in..(latent + 1) * state.d_in];
+                            let unit_row = &state.w_dec.value[latent * state.d_out..(latent + 1) * state.d_out];
                             self.of(latent, unit_row, &mut d_w, &mut d_d);
                             sum += f64::from(dot(&d_w, &d_w)) + f64::from(dot(&d_d, &d_d));
                         }
@@ -187,8 +201,9 @@ impl Gradients<'_> {
             .collect();
         let square = |values: &[f32]| values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
         let weight = state.d_sae as f64 / sampled.len().max(1) as f64;
-        let vectors = square(d_b) + square(d_b_dec) + d_extras.iter().map(|g| square(g)).sum::<f64>();
-        (squares.iter().sum::<f64>() * weight + vectors).sqrt()
+        let extras = others.extras.iter().map(|g| square(g)).sum::<f64>();
+        let others = square(&others.b_enc) + square(&others.b_dec) + extras + square(&others.w_skip);
+        (squares.iter().sum::<f64>() * weight + others).sqrt()
     }
 }
 
@@ -226,6 +241,8 @@ struct Block<'a> {
     enc: Rows<'a>,
     dec: Rows<'a>,
     narrow: Option<NarrowBlock<'a>>,
+    norm_sums: Option<&'a mut [f32]>,
+    parts: usize,
 }
 
 struct Rows<'a> {
@@ -259,14 +276,17 @@ impl Block<'_> {
     /// Gathers, clips, moves and normalises latent after latent.
     #[inline(always)]
     fn update(mut self, gradients: &Gradients<'_>, scale: f32, adam: Adam, d_w: &mut [f32], d_d: &mut [f32]) {
-        let d = d_w.len();
-        for place in 0..self.dec.value.len() / d {
-            let at = place * d..(place + 1) * d;
-            gradients.of(self.first + place, &self.dec.value[at.clone()], d_w, d_d);
+        let (d, e) = (d_w.len(), d_d.len());
+        for place in 0..self.dec.value.len() / e {
+            let (at, of_dec) = (place * d..(place + 1) * d, place * e..(place + 1) * e);
+            gradients.of(self.first + place, &self.dec.value[of_dec.clone()], d_w, d_d);
             d_w.iter_mut().chain(d_d.iter_mut()).for_each(|g| *g *= scale);
             self.enc.update(at.clone(), adam, d_w);
-            self.dec.update(at.clone(), adam, d_d);
-            normalise(&mut self.dec.value[at.clone()]);
+            self.dec.update(of_dec.clone(), adam, d_d);
+            normalise(&mut self.dec.value[of_dec.clone()]);
+            if let Some(norm_sums) = &mut self.norm_sums {
+                norm_sums[place] = norm_sum(&self.dec.value[of_dec], self.parts);
+            }
             if let Some(narrow) = &mut self.narrow {
                 narrow.set(place, &self.enc.value[at]);
             }
@@ -281,36 +301,29 @@ pub(crate) fn normalise(row: &mut [f32]) {
 }
 
 /// Applies the gradients, scaled by `scale`, to all parameters.
-fn update(
-    state: &mut TrainState,
-    gradients: &Gradients<'_>,
-    scale: f32,
-    adam: Adam,
-    d_b: &mut [f32],
-    d_b_dec: &mut [f32],
-    d_extras: &mut [Vec<f32>],
-) {
-    let d = state.d_in;
-    let size = LATENT_BLOCK * d;
+fn update(state: &mut TrainState, gradients: &Gradients<'_>, scale: f32, adam: Adam, others: &mut Others) {
+    let (d, e) = (state.d_in, state.d_out);
     let mut narrow = state.narrow.as_mut().map(|w| w.blocks_mut(LATENT_BLOCK, d));
-    let blocks: Vec<Block<'_>> = rows_of(&mut state.w_enc, size)
-        .zip(rows_of(&mut state.w_dec, size))
+    let (mut sums, parts) = (state.norm_sums.chunks_mut(LATENT_BLOCK), state.architecture.parts());
+    let blocks: Vec<Block<'_>> = rows_of(&mut state.w_enc, LATENT_BLOCK * d)
+        .zip(rows_of(&mut state.w_dec, LATENT_BLOCK * e))
         .enumerate()
         .map(|(i, (enc, dec))| {
             let narrow = narrow.as_mut().and_then(Iterator::next);
-            Block { first: i * LATENT_BLOCK, enc, dec, narrow }
+            Block { first: i * LATENT_BLOCK, enc, dec, narrow, norm_sums: sums.next(), parts }
         })
         .collect();
     blocks.into_par_iter().for_each(|block| {
-        let (mut d_w, mut d_d) = (vec![0f32; d], vec![0f32; d]);
+        let (mut d_w, mut d_d) = (vec![0f32; d], vec![0f32; e]);
         dispatch(
             #[inline(always)]
             || block.update(gradients, scale, adam, &mut d_w, &mut d_d),
         );
     });
-    let vectors = [(&mut state.b_enc, d_b), (&mut state.b_dec, d_b_dec)];
-    let extras = state.extras.iter_mut().zip(d_extras.iter_mut().map(|g| &mut g[..]));
-    for (parameter, gradient) in vectors.into_iter().chain(extras) {
+    let vectors = [(&mut state.b_enc, &mut others.b_enc), (&mut state.b_dec, &mut others.b_dec)];
+    let extras = state.extras.iter_mut().zip(&mut others.extras);
+    let skip = state.w_skip.as_mut().map(|w_skip| (w_skip, &mut others.w_skip));
+    for (parameter, gradient) in vectors.into_iter().chain(extras).chain(skip) {
         gradient.iter_mut().for_each(|g| *g *= scale);
         dispatch(
             #[inline(always)]

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use untangle_sae::Precision;
 use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::narrow::NarrowWeights;
+use untangle_train::forward::Batch;
 use untangle_train::init::{DataScale, initial};
 use untangle_train::state::TrainState;
 use untangle_train::step::{StepSettings, Workspace, step};
@@ -36,14 +37,14 @@ fn rows(n: usize) -> Vec<f32> {
 }
 
 fn trained(rows: &[f32], scale: &DataScale) -> TrainState {
-    let settings = StepSettings { factor: scale.factor, clip_norm: 1.0, aux_coefficient: 1.0, dead_after: 20_000 };
+    let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: 20_000 };
     let mut state =
         initial(D_IN, D_SAE, &Architecture::TopK { k: K }, Optimiser::Adam, 0, &scale.mean, Precision::Int8);
     state.narrow_encoder(&scale.spread);
     let mut workspace = Workspace::default();
     for _ in 0..15 {
         for batch in rows.chunks_exact(BATCH * D_IN) {
-            step(&mut state, batch, 5e-3, &settings, &mut workspace).expect("steps");
+            step(&mut state, &Batch::of(batch, scale.factor), 5e-3, &settings, &mut workspace).expect("steps");
         }
     }
     state

@@ -1,20 +1,25 @@
 //! Dictionaries that are trained together: each is to the bit what it is alone, and the whole continues after a stop.
 
+mod two_columns;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use two_columns::TwoColumns;
 use untangle_sae::metrics::FiringCounts;
 use untangle_sae::{Codes, Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
-use untangle_store::{MemoryRows, RowSource};
+use untangle_store::RowSource;
 use untangle_train::{
-    Centre, DataProvenance, Finished, Job, Kind, Optimiser, Prefixes, Run, Shown, TrainConfig, TrainError,
-    TrainingRecord, Width, train,
+    Centre, DataProvenance, Finished, Job, Kind, Optimiser, PartOrigin, Prefixes, Run, Shown, TrainConfig, TrainError,
+    TrainingRecord, Width, Widths, train,
 };
 
 const D_IN: usize = 24;
+/// Width of what transcoders predict, and of what crosscoders read beside.
+const D_OUT: usize = D_IN;
 const ROWS: usize = 6000;
 const BATCH: usize = 500;
 /// Rows from here on are for calibration.
@@ -31,6 +36,22 @@ fn rows() -> Vec<f32> {
         }
     }
     rows
+}
+
+/// What transcoders predict of a row.
+fn predicted(rows: &[f32]) -> Vec<f32> {
+    let row = |x: &[f32]| (0..D_OUT).map(|at| x[at].max(0.3) - x[(at + 2) % D_IN]).collect::<Vec<_>>();
+    rows.chunks_exact(D_IN).flat_map(row).collect()
+}
+
+fn widths(config: &TrainConfig) -> Widths {
+    let read = vec![D_IN; if config.kind.is_crosscoder() { 2 } else { 1 }];
+    Widths { read, predicted: config.kind.is_transcoder().then_some(D_OUT) }
+}
+
+fn origins(config: &TrainConfig) -> Vec<PartOrigin> {
+    let origin = |column: &str| PartOrigin { column: column.to_owned(), model: None };
+    if config.kind.is_crosscoder() { vec![origin("x"), origin("y")] } else { Vec::new() }
 }
 
 fn config(kind: Kind, seed: u64, d_sae: usize) -> TrainConfig {
@@ -73,16 +94,24 @@ fn members() -> Vec<(&'static str, TrainConfig)> {
         ("shared", config(Kind::BatchTopK, 0, 100)),
         ("nested", config(Kind::Matryoshka, 2, 64)),
         ("random", random),
+        ("across", config(Kind::Transcoder, 0, 64)),
+        ("skipping", config(Kind::SkipTranscoder, 1, 64)),
+        ("both", config(Kind::Crosscoder, 0, 64)),
+        ("both-l1", config(Kind::CrosscoderL1, 1, 64)),
     ]
 }
 
 fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Result<Vec<Finished>, TrainError> {
     let rows = rows();
-    let mut source = MemoryRows::new(rows[..CALIBRATION * D_IN].to_vec(), D_IN, BATCH, 4).expect("enough rows");
+    let trained = &rows[..CALIBRATION * D_IN];
+    let mut source = TwoColumns::new(trained, &predicted(trained), [D_IN, D_OUT], BATCH, 4);
     let data = DataProvenance {
         stores: vec!["planted".to_owned()],
         content: String::new(),
         column: "x".to_owned(),
+        column_out: None,
+        parts: Vec::new(),
+        unpaired: Vec::new(),
         held_out: json!(null),
         calibration: json!({"rows": ROWS - CALIBRATION}),
         keep_outliers: false,
@@ -95,14 +124,20 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
     let one = |(name, config): &(&str, TrainConfig)| Run {
         name: (*name).to_owned(),
         column: 0,
-        plan: config.plan(D_IN, source.rows_per_epoch()).expect("the settings fit"),
-        data: data.clone(),
+        further: if config.kind.is_crosscoder() { vec![1] } else { Vec::new() },
+        target: config.kind.is_transcoder().then_some(1),
+        plan: config.plan_of(&widths(config), source.rows_per_epoch()).expect("the settings fit"),
+        data: DataProvenance { parts: origins(config), ..data.clone() },
     };
     let runs: Vec<Run> = named.iter().map(one).collect();
+    let of_column = |column: &usize| match column {
+        0 => rows[CALIBRATION * D_IN..].to_vec(),
+        _ => predicted(&rows[CALIBRATION * D_IN..]),
+    };
     let job = Job {
         runs: &runs,
         source: &mut source,
-        calibration: &|_| Ok(rows[CALIBRATION * D_IN..].to_vec()),
+        calibration: &|columns| Ok(columns.iter().map(of_column).collect()),
         out,
         force: false,
         checkpoint_every: Some(7),

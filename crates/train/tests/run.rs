@@ -62,6 +62,9 @@ fn provenance(rows_per_epoch: u64) -> DataProvenance {
         stores: vec!["planted".to_owned()],
         content: String::new(),
         column: "x".to_owned(),
+        column_out: None,
+        parts: Vec::new(),
+        unpaired: Vec::new(),
         held_out: json!(null),
         calibration: json!(null),
         keep_special: true,
@@ -90,11 +93,12 @@ fn run_with(
 ) -> Result<Sae, TrainError> {
     let mut source = source(rows);
     let data = provenance(source.rows_per_epoch());
-    let runs = [Run { name: String::new(), column: 0, plan: plan(config, &source), data }];
+    let runs =
+        [Run { name: String::new(), column: 0, further: Vec::new(), target: None, plan: plan(config, &source), data }];
     let job = Job {
         runs: &runs,
         source: &mut source,
-        calibration: &|_| Ok(rows[..2000 * D_IN].to_vec()),
+        calibration: &|_| Ok(vec![rows[..2000 * D_IN].to_vec()]),
         out,
         force,
         checkpoint_every: Some(7),

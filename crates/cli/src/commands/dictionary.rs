@@ -17,6 +17,13 @@ pub(crate) struct Dictionary {
     pub(crate) sae: Sae,
     /// Name of its directory.
     pub(crate) name: String,
+    origin: Origin,
+}
+
+/// Where a dictionary of any kind comes from.
+pub(crate) struct Origin {
+    /// Name of its directory.
+    pub(crate) name: String,
     training: Option<Training>,
 }
 
@@ -107,14 +114,31 @@ pub(crate) enum Rows {
 impl Dictionary {
     /// Reads the directory.
     pub(crate) fn load(dir: &Path) -> anyhow::Result<Self> {
-        let sae = Sae::load(dir)?;
-        let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-        let name = real.file_name().map_or_else(|| "sae".to_owned(), |name| name.to_string_lossy().into_owned());
-        Ok(Dictionary { sae, name, training: Training::read(dir) })
+        let (sae, origin) = (Sae::load(dir)?, Origin::read(dir));
+        Ok(Dictionary { sae, name: origin.name.clone(), origin })
     }
 
     /// Whether it was trained on documents that begin contexts of their own.
     pub(crate) fn padded(&self) -> bool {
+        self.origin.padded()
+    }
+
+    /// Which part of `store` is meant, and what its rows are to the dictionary.
+    pub(crate) fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
+        self.origin.rows_of(store, rows)
+    }
+}
+
+impl Origin {
+    /// Reads what lies beside a dictionary.
+    pub(crate) fn read(dir: &Path) -> Self {
+        let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        let name = real.file_name().map_or_else(|| "sae".to_owned(), |name| name.to_string_lossy().into_owned());
+        Origin { name, training: Training::read(dir) }
+    }
+
+    /// See [`Dictionary::padded`].
+    fn padded(&self) -> bool {
         self.training.as_ref().and_then(|training| training.capture.as_ref()).is_some_and(|capture| capture.pad)
     }
 

@@ -1,5 +1,6 @@
 //! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
 
+use super::crosscoder;
 use super::dictionary::{Dictionary, Judges, Rows};
 use super::options::{ComputeArgs, load_model, open_store};
 use super::text::{Text, TextArgs};
@@ -29,6 +30,9 @@ pub(crate) struct EvaluateArgs {
     /// Stores or matrices; of the store that a dictionary was trained on, only the held-out part is used
     #[arg(long, value_name = "STORE", num_args = 1.., required_unless_present_any = ["text", "concepts"])]
     store: Vec<String>,
+    /// Stores of the other models whose activations a crosscoder reads beside those of --store
+    #[arg(long, value_name = "STORE", requires = "store")]
+    with: Vec<String>,
     /// Model directory, owner/name of the hub, or organism[:STAGE]: measure what the reconstruction costs the model when
     /// it is spliced in
     #[arg(long, value_name = "MODEL")]
@@ -66,6 +70,12 @@ pub(crate) struct Measured {
 }
 
 pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
+    if crosscoder::are_all(&args.sae)? {
+        return evaluate_crosscoders(args, context);
+    }
+    if !args.with.is_empty() {
+        return Err(Complaint::usage("--with belongs to crosscoders; leave it out"));
+    }
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
     let dictionaries = args.sae.iter().map(|dir| Dictionary::load(dir)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -97,6 +107,13 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
         writeln!(out, "\nbrackets: 95 % intervals")?;
         if truth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| truth::print(out, &truth)) }
     })
+}
+
+fn evaluate_crosscoders(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
+    if args.model.is_some() || args.truth.concepts.is_some() || args.store.is_empty() {
+        return Err(Complaint::usage("a crosscoder is judged on stores; leave --model, --text and --concepts out"));
+    }
+    crosscoder::evaluate(&args.sae, (&args.store, &args.with), args.rows, context)
 }
 
 /// Measures one dictionary on a store.

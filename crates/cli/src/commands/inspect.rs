@@ -1,6 +1,6 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
-use super::inspect_store;
+use super::{crosscoder, inspect_store};
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::models::NamedModel;
@@ -13,7 +13,7 @@ use untangle_interpret::Database;
 use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
-use untangle_sae::Sae;
+use untangle_sae::{Crosscoder, Sae};
 use untangle_schema::sae::files;
 use untangle_store::HeldOut;
 use untangle_train::TrainingRecord;
@@ -34,6 +34,9 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     let path = Path::new(&args.file);
     if let Some(stage) = bundled::stage_of(&args.file)? {
         return model("config.json".as_ref(), bundled::files(stage).config, None, context);
+    }
+    if Crosscoder::is_at(path) {
+        return crosscoder::inspect(path, context);
     }
     if path.join(files::CONFIG).exists() {
         return dictionary(path, context);
@@ -69,15 +72,19 @@ fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
     context.output.result(&json!({ "kind": "dictionary", "config": config, "training": training }), |out| {
         let k = config.k.map(|k| format!(", k {k}")).unwrap_or_default();
         let (architecture, features, width) = (&config.architecture, sae.d_sae(), sae.d_in());
-        writeln!(out, "{architecture} dictionary{k}: {features} features of activations of width {width}")?;
+        let predicted = config.d_out.map(|d_out| format!(", predicting width {d_out}")).unwrap_or_default();
+        writeln!(out, "{architecture} dictionary{k}: {features} features of activations of width {width}{predicted}")?;
         let unknown = || "unknown".to_owned();
         writeln!(out, "model      {}", config.metadata.model_name.clone().unwrap_or_else(unknown))?;
         writeln!(out, "hook       {}", config.metadata.hook_name.clone().unwrap_or_else(unknown))?;
+        if sae.is_transcoder() {
+            writeln!(out, "predicts   {}", config.metadata.hook_name_out.clone().unwrap_or_else(unknown))?;
+        }
         training.as_ref().map_or(Ok(()), |training| write_training(out, training))
     })
 }
 
-fn write_training(out: &mut dyn Write, training: &TrainingRecord) -> io::Result<()> {
+pub(super) fn write_training(out: &mut dyn Write, training: &TrainingRecord) -> io::Result<()> {
     let (plan, data) = (&training.plan, &training.data);
     let (rows, tokens) = (data.rows_per_epoch, plan.tokens());
     writeln!(out, "trained    on {}: {tokens} tokens from {rows} rows", data.stores.join(", "))?;

@@ -1,6 +1,6 @@
 //! `untangle train --model`: rows straight from a model, without a store between.
 
-use super::options::{Bos, ComputeArgs, Dtype, load_model_and_reference, parse_hook};
+use super::options::{Bos, ComputeArgs, Dtype, check_hook_out, load_model_and_reference, parse_hook};
 use super::text::{Text, TextArgs};
 use super::train::{TrainArgs, describe};
 use crate::context::Context;
@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
-use untangle_schema::StoreDtype;
+use untangle_schema::{HookPoint, StoreDtype};
 use untangle_store::RowSource;
-use untangle_train::{DataProvenance, Finished, Job, Run, Shown, TrainError, train};
+use untangle_train::{DataProvenance, Finished, Job, Run, Shown, TrainError, Widths, train};
 
 /// A model and a text in place of a store.
 #[derive(Debug, Args)]
@@ -97,8 +97,13 @@ pub(super) fn with_live_rows<T>(
 ) -> anyhow::Result<T> {
     let live = &args.live;
     // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
-    let hook = args.hook.as_deref().ok_or_else(|| Complaint::usage("--model needs --hook"))?;
+    if args.config().kind.is_crosscoder() {
+        return Err(Complaint::usage("a crosscoder is trained from stores; capture first, then leave --model out"));
+    }
+    let [hook] = &args.hook[..] else { return Err(Complaint::usage("--model needs one --hook")) };
+    check_hook_out(args.config().kind, args.hook_out.as_deref(), hook)?;
     let hook = parse_hook(hook)?;
+    let hook_out = args.hook_out.as_deref().map(parse_hook).transpose()?;
     NamedModel::find(model)?;
     Text::check(&live.text)?;
     let (dtype, device) = (live.model_dtype, args.machine.device);
@@ -115,12 +120,15 @@ pub(super) fn with_live_rows<T>(
         bos: live.bos.into(),
         threads: Some(context.threads),
         force: args.force,
-        ..CaptureConfig::new(vec![hook], place.token_ids.to_owned())
+        ..CaptureConfig::new([hook].into_iter().chain(hook_out).collect(), place.token_ids.to_owned())
     };
     let plan = CapturePlan::new(&config, &model)?;
     // Settings that contradict each other are refused before the text is read.
     let request = args.config();
-    request.plan(plan.hooks()[0].d_in, u64::from(u32::MAX))?;
+    let column_of = |hook| plan.hooks().iter().position(|planned| planned.hook == hook).unwrap_or_default();
+    let (column, target) = (column_of(hook), hook_out.map(column_of));
+    let width = |column: usize| plan.hooks()[column].d_in;
+    request.plan_of(&Widths { read: vec![width(column)], predicted: target.map(width) }, u64::from(u32::MAX))?;
     let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
     let order = LiveConfig {
         seed: args.order_seed(),
@@ -131,9 +139,11 @@ pub(super) fn with_live_rows<T>(
         held_out: args.held_out(),
     };
     let rows = LiveRows::new(plan, model, reference, text.corpus(), &order, &context.progress)?;
-    let data = provenance(args, &rows, &hook.to_string())?;
-    let plan = request.plan(rows.widths()[0], rows.rows_per_epoch())?;
-    let run = Run { name: String::new(), column: 0, plan, data };
+    let data = provenance(args, &rows, hook, hook_out)?;
+    let width = |column: usize| rows.widths()[column];
+    let widths = Widths { read: vec![width(column)], predicted: target.map(width) };
+    let plan = request.plan_of(&widths, rows.rows_per_epoch())?;
+    let run = Run { name: String::new(), column, further: Vec::new(), target, plan, data };
     describe(std::slice::from_ref(&run), rows.rows_per_epoch(), rows.is_exact(), context);
     work(rows, run)
 }
@@ -147,13 +157,21 @@ fn beside(out: &Path) -> PathBuf {
     name.into()
 }
 
-fn provenance(args: &TrainArgs, rows: &LiveRows<'_>, column: &str) -> anyhow::Result<DataProvenance> {
+fn provenance(
+    args: &TrainArgs,
+    rows: &LiveRows<'_>,
+    hook: HookPoint,
+    hook_out: Option<HookPoint>,
+) -> anyhow::Result<DataProvenance> {
     let manifest = rows.manifest();
     let digest = Sha256::digest(serde_json::to_string(&manifest)?);
     Ok(DataProvenance {
         stores: Vec::new(),
         content: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-        column: column.to_owned(),
+        column: hook.to_string(),
+        column_out: hook_out.map(|hook| hook.to_string()),
+        parts: Vec::new(),
+        unpaired: Vec::new(),
         held_out: serde_json::to_value(args.held_out())?,
         calibration: serde_json::Value::Null,
         keep_special: args.keep_special,

@@ -1,5 +1,6 @@
 //! One file per verb: its arguments, and what it does with them.
 
+mod crosscoder;
 mod dictionary;
 mod options;
 mod text;

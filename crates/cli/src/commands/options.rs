@@ -11,6 +11,7 @@ use tch::Kind;
 use untangle_model::{LanguageModel, LoadOptions, threads};
 use untangle_schema::{BosPolicy, HookPoint};
 use untangle_store::ActivationSet;
+use untangle_train::Kind as Architecture;
 
 /// Where and in which arithmetic a model runs.
 #[derive(Clone, Debug, Args)]
@@ -102,6 +103,47 @@ pub(crate) fn open_store(places: &[String]) -> anyhow::Result<Arc<ActivationSet>
     Ok(Arc::new(ActivationSet::open(places)?))
 }
 
+/// Opens a store and others to be read beside it; see [`ActivationSet::with_beside`].
+pub(crate) fn open_beside(places: &[String], beside: &[String]) -> anyhow::Result<Arc<ActivationSet>> {
+    let others = beside.iter().map(|place| ActivationSet::open(&[place])).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(ActivationSet::open(places)?.with_beside(others)?))
+}
+
+/// The columns that a dictionary of this architecture reads: of a crosscoder all of these names, of the store and of those
+/// beside it; of others the one that is meant.
+pub(crate) fn choose_columns(
+    store: &ActivationSet,
+    architecture: Architecture,
+    hooks: &[String],
+) -> anyhow::Result<Vec<usize>> {
+    match (architecture.is_crosscoder(), hooks) {
+        (false, [] | [_]) => Ok(vec![choose_column(store, hooks.first().map(String::as_str))?]),
+        (false, _) => {
+            let problem =
+                format!("{architecture} reads one activation, not {}: --hook {}", hooks.len(), hooks.join(" --hook "));
+            Err(Complaint::usage(format!("{problem}; --arch crosscoder reads several")))
+        }
+        (true, []) => {
+            let own = store.columns().first().map(|column| column.name.clone()).unwrap_or_default();
+            let all = store.columns_named(&own);
+            match all.len() == store.columns().len() {
+                true => Ok(all),
+                false => {
+                    Err(Complaint::usage(format!("{architecture} needs --hook, once for every activation of a model")))
+                }
+            }
+        }
+        (true, _) => {
+            let mut columns = Vec::new();
+            for hook in hooks {
+                store.column(hook).map_err(|error| Complaint::bad_input(error.to_string()))?;
+                columns.extend(store.columns_named(hook));
+            }
+            Ok(columns)
+        }
+    }
+}
+
 /// The column that is meant: the named one, else the only one.
 pub(crate) fn choose_column(store: &ActivationSet, hook: Option<&str>) -> anyhow::Result<usize> {
     match (hook, store.columns()) {
@@ -112,5 +154,32 @@ pub(crate) fn choose_column(store: &ActivationSet, hook: Option<&str>) -> anyhow
             let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
             Err(Complaint::usage(format!("{} holds {}; choose one with --hook", store.name(), names.join(", "))))
         }
+    }
+}
+
+/// The column that a dictionary of this architecture predicts from `column`: the one that is named; none of autoencoders.
+pub(crate) fn choose_target(
+    store: &ActivationSet,
+    architecture: Architecture,
+    column: usize,
+    hook_out: Option<&str>,
+) -> anyhow::Result<Option<usize>> {
+    check_hook_out(architecture, hook_out, &store.columns()[column].name)?;
+    let find = |name: &str| store.column(name).map_err(|error| Complaint::bad_input(error.to_string()));
+    hook_out.map(find).transpose()
+}
+
+/// Whether a dictionary of this architecture that reads `hook` can predict `hook_out`.
+pub(crate) fn check_hook_out(architecture: Architecture, hook_out: Option<&str>, hook: &str) -> anyhow::Result<()> {
+    let refuse = |problem: String| Err(Complaint::usage(problem));
+    match (architecture.is_transcoder(), hook_out) {
+        (true, None) => refuse(format!("{architecture} needs --hook-out, the activation that it predicts from {hook}")),
+        (false, Some(_)) => {
+            refuse(format!("--hook-out belongs to transcoder and skip-transcoder, not to {architecture}"))
+        }
+        (true, Some(out)) if out == hook => refuse(format!(
+            "--hook-out {out} is what is read as well; an autoencoder does that, such as --arch batch-topk"
+        )),
+        _ => Ok(()),
     }
 }

@@ -6,10 +6,11 @@ use super::options::open_store;
 use super::text::{Text, TextArgs};
 use crate::context::Context;
 use crate::scratch::Scratch;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use untangle_capture::CaptureConfig;
-use untangle_interpret::point::point_of;
+use untangle_interpret::point::{point_of, written_point_of};
 use untangle_model::LanguageModel;
 use untangle_schema::{BosPolicy, StoreDtype};
 use untangle_store::ActivationSet;
@@ -35,12 +36,13 @@ impl TextStore {
         let scratch = Scratch::new()?;
         let text = Text::find(text, reading, WORLD_TOKENS, model, context)?;
         let metadata = &dictionary.sae.config().metadata;
+        let points = BTreeSet::from([point_of(&dictionary.sae)?, written_point_of(&dictionary.sae)?]);
         let config = CaptureConfig {
             context: metadata.context_size,
             pad: dictionary.padded(),
             bos: if metadata.prepend_bos == Some(false) { BosPolicy::Never } else { BosPolicy::Auto },
             store: StoreDtype::F32,
-            ..CaptureConfig::new(vec![point_of(&dictionary.sae)?], scratch.path().join("text.h5"))
+            ..CaptureConfig::new(points.into_iter().collect(), scratch.path().join("text.h5"))
         };
         let captured = capture_text(&config, text.corpus(), model, None, context)?;
         let set = open_store(&[captured.path.to_string_lossy().into_owned()])?;

@@ -104,7 +104,8 @@ pub fn sae_sha256(sae: &Sae) -> String {
         Activation::Relu | Activation::TopK { .. } => [&[][..], &[]],
     };
     let mut hash = Sha256::new();
-    for tensor in [&parts.w_enc[..], &parts.b_enc, &parts.w_dec, &parts.b_dec, first, second] {
+    let skip = parts.w_skip.as_deref().unwrap_or_default();
+    for tensor in [&parts.w_enc[..], &parts.b_enc, &parts.w_dec, &parts.b_dec, first, second, skip] {
         for values in tensor.chunks(4096) {
             hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
         }

@@ -81,18 +81,19 @@ impl<'a> Steer<'a> {
         Ok(Self { sae, edits, codes: Codes::new() })
     }
 
-    /// The changes of features on every row of `rows`, `[n, d_in]`, as codes; those that change nothing are left out.
-    fn changes(&mut self, rows: &[f32]) -> Result<Vec<Vec<(usize, f32)>>, InterpretError> {
+    /// The changes of features on every row, as codes, those that change nothing left out; `read` is what the dictionary
+    /// reads at these rows, `[n, d_in]`.
+    fn changes(&mut self, read: &[f32]) -> Result<Vec<Vec<(usize, f32)>>, InterpretError> {
         let reads = self.edits.iter().any(|edit| !matches!(edit.operator, Operator::Add(_)));
         if reads {
-            self.sae.encode(rows, &mut self.codes)?;
+            self.sae.encode(read, &mut self.codes)?;
         }
         let of_row = |row: usize| {
             let f = |feature| if reads { self.codes.activation(row, feature) } else { 0.0 };
             let change = |edit: &Edit| (edit.feature, edit.operator.change(f(edit.feature)));
             self.edits.iter().map(change).filter(|(_, change)| *change != 0.0).collect()
         };
-        Ok((0..rows.len() / self.sae.d_in()).map(of_row).collect())
+        Ok((0..read.len() / self.sae.d_in()).map(of_row).collect())
     }
 
     /// Calls `step(row, decode(f') - decode(f))` on every row that the edits change, and on no other: adding 0 would
@@ -100,10 +101,11 @@ impl<'a> Steer<'a> {
     fn each_changed(
         &mut self,
         rows: &mut [f32],
+        read: Option<&[f32]>,
         mut step: impl FnMut(&mut [f32], &[f32]),
     ) -> Result<bool, InterpretError> {
-        let changes = self.changes(rows)?;
-        let d = self.sae.d_in();
+        let changes = self.changes(read.unwrap_or(rows))?;
+        let d = self.sae.d_out();
         let mut delta = vec![0.0; d];
         for (row, changes) in rows.chunks_exact_mut(d).zip(&changes).filter(|(_, changes)| !changes.is_empty()) {
             delta.fill(0.0);
@@ -118,8 +120,8 @@ impl<'a> Steer<'a> {
 }
 
 impl Rewrite for Steer<'_> {
-    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
-        self.each_changed(rows, |row, delta| row.iter_mut().zip(delta).for_each(|(x, delta)| *x += delta))
+    fn rewrite(&mut self, rows: &mut [f32], read: Option<&[f32]>) -> Result<bool, InterpretError> {
+        self.each_changed(rows, read, |row, delta| row.iter_mut().zip(delta).for_each(|(x, delta)| *x += delta))
     }
 }
 
@@ -134,7 +136,7 @@ impl<'a> OtherStep<'a> {
     /// Steps as long as those of `steer`, in a direction drawn uniformly with `seed`.
     pub fn random(steer: Steer<'a>, seed: u64) -> Self {
         let mut numbers = Numbers::new(seed);
-        let drawn: Vec<f64> = (0..steer.sae.d_in()).map(|_| numbers.normal()).collect();
+        let drawn: Vec<f64> = (0..steer.sae.d_out()).map(|_| numbers.normal()).collect();
         let norm = drawn.iter().map(|x| x * x).sum::<f64>().sqrt();
         Self { steer, direction: drawn.iter().map(|x| (x / norm) as f32).collect() }
     }
@@ -153,9 +155,9 @@ impl<'a> OtherStep<'a> {
 }
 
 impl Rewrite for OtherStep<'_> {
-    fn rewrite(&mut self, rows: &mut [f32]) -> Result<bool, InterpretError> {
+    fn rewrite(&mut self, rows: &mut [f32], read: Option<&[f32]>) -> Result<bool, InterpretError> {
         let direction = &self.direction;
-        self.steer.each_changed(rows, |row, delta| {
+        self.steer.each_changed(rows, read, |row, delta| {
             let length = delta.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
             row.iter_mut().zip(direction).for_each(|(x, u)| *x += length * u);
         })

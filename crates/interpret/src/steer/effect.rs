@@ -16,7 +16,6 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 use untangle_model::{Hook, LanguageModel, NoHook};
 use untangle_sae::Sae;
-use untangle_schema::HookPoint;
 
 /// Random directions behind the control.
 pub const CONTROLS: u64 = 8;
@@ -39,7 +38,6 @@ pub struct Effect {
 pub struct Bench<'a> {
     model: &'a LanguageModel,
     sae: &'a Sae,
-    point: HookPoint,
     tokens: Tensor,   // [1, seq]
     baseline: Tensor, // [seq, vocab], f64 log-probabilities
     raised: Tensor,   // [n], int64
@@ -54,7 +52,6 @@ impl<'a> Bench<'a> {
     pub fn new(
         model: &'a LanguageModel,
         sae: &'a Sae,
-        point: HookPoint,
         prompt: &[u32],
         raised: &[u32],
         seed: u64,
@@ -65,7 +62,7 @@ impl<'a> Bench<'a> {
         };
         let tokens = ids(prompt).unsqueeze(0);
         let baseline = log_probabilities(model, &tokens, &mut NoHook)?;
-        Ok(Self { model, sae, point, tokens, baseline, raised: ids(raised), seed })
+        Ok(Self { model, sae, tokens, baseline, raised: ids(raised), seed })
     }
 
     /// Measures the effect of `edits` and of their control.
@@ -74,12 +71,12 @@ impl<'a> Bench<'a> {
     /// When a feature does not exist, or the dictionary does not fit the model.
     pub fn measure(&self, edits: &[Edit]) -> Result<Effect, InterpretError> {
         let steer = || Steer::new(self.sae, edits);
-        let hook = |rewrite| Intervention::new(self.model, self.point, self.sae.d_in(), Scope::All, rewrite);
+        let hook = |rewrite| Intervention::of_dictionary(self.model, self.sae, Scope::All, rewrite);
         let (kl, raised) = self.compare(&mut hook(steer()?)?)?;
         let mut effect = Effect { kl, raised, ..Effect::default() };
         for at in 0..CONTROLS {
             let control = OtherStep::random(steer()?, self.seed.wrapping_add(at));
-            let mut hook = Intervention::new(self.model, self.point, self.sae.d_in(), Scope::All, control)?;
+            let mut hook = Intervention::of_dictionary(self.model, self.sae, Scope::All, control)?;
             let (kl, raised) = self.compare(&mut hook)?;
             effect.control_kl += kl / CONTROLS as f64;
             effect.control_raised += raised / CONTROLS as f64;

@@ -5,7 +5,7 @@ use super::effect::{Bench, Effect};
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Scope};
 use crate::logits::LogitLens;
-use crate::point::{check_model, point_of};
+use crate::point::{check_model, written_point_of};
 use serde::Serialize;
 use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate};
 use untangle_sae::Sae;
@@ -36,7 +36,7 @@ pub struct SteerResult {
     pub effect: Effect,
 }
 
-/// Continues `prompt` as it is and with `edits`, at the hook point of `sae`, and measures their effect on the prompt.
+/// Continues `prompt` as it is and with `edits`, where `sae` writes, and measures their effect on the prompt.
 ///
 /// # Errors
 /// When the dictionary does not belong to the model, a feature does not exist or is edited twice, or the prompt does not fit.
@@ -62,7 +62,6 @@ pub fn sweep(
     options: &SteerOptions,
 ) -> Result<Vec<SteerResult>, InterpretError> {
     check_model(sae, model)?;
-    let point = point_of(sae)?;
     let tokens = model.tokenizer()?.encode_with_bos(prompt, options.bos)?;
     let text = |hook: &mut dyn Hook| -> Result<String, InterpretError> {
         let continued = generate(model, &tokens, &options.generate, hook, &mut |_| {})?;
@@ -71,15 +70,15 @@ pub fn sweep(
         Ok(model.tokenizer()?.decode(&all)?)
     };
     let baseline = text(&mut NoHook)?;
-    let lens = LogitLens::new(sae, model, point)?;
+    let lens = LogitLens::new(sae, model, written_point_of(sae)?)?;
     let mut results = Vec::with_capacity(edits.len());
     for edits in edits {
         let rewrite = Steer::new(sae, edits)?;
-        let mut hook = Intervention::new(model, point, sae.d_in(), options.scope, rewrite)?;
+        let mut hook = Intervention::of_dictionary(model, sae, options.scope, rewrite)?;
         let steered = text(&mut hook)?;
         let features: Vec<usize> = edits.iter().map(|edit| edit.feature).collect();
         let raised = lens.raised(&features, RAISED)?;
-        let bench = Bench::new(model, sae, point, &tokens, &raised, options.generate.seed)?;
+        let bench = Bench::new(model, sae, &tokens, &raised, options.generate.seed)?;
         results.push(SteerResult { baseline: baseline.clone(), steered, effect: bench.measure(edits)? });
     }
     Ok(results)

@@ -13,14 +13,14 @@ use super::edit::{Edit, OtherStep, Steer};
 use super::effect::log_probabilities;
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Rewrite, Scope};
-use crate::point::{check_model, point_of};
+use crate::point::check_model;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::hash::Hash;
 use tch::{Kind, Tensor};
 use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate_rows};
 use untangle_sae::Sae;
-use untangle_schema::{BosPolicy, HookPoint, Share};
+use untangle_schema::{BosPolicy, Share};
 
 /// Tokens that make a repetition.
 const RUN: usize = 4;
@@ -71,7 +71,6 @@ pub struct Study {
 pub struct Studies<'a> {
     model: &'a LanguageModel,
     sae: &'a Sae,
-    point: HookPoint,
     plan: &'a StudyPlan,
     appears: &'a dyn Fn(&str) -> bool,
     baseline: Arm,
@@ -90,7 +89,7 @@ impl<'a> Studies<'a> {
     ) -> Result<Self, InterpretError> {
         check_model(sae, model)?;
         let blank = Tally::default().arm();
-        let mut studies = Studies { model, sae, point: point_of(sae)?, plan, appears, baseline: blank };
+        let mut studies = Studies { model, sae, plan, appears, baseline: blank };
         studies.baseline = studies.arm(&mut NoHook, true)?;
         Ok(studies)
     }
@@ -170,7 +169,7 @@ impl Tally {
 
 impl Studies<'_> {
     fn hook<R: Rewrite>(&self, rewrite: R) -> Result<Intervention<R>, InterpretError> {
-        Intervention::new(self.model, self.point, self.sae.d_in(), Scope::All, rewrite)
+        Intervention::of_dictionary(self.model, self.sae, Scope::All, rewrite)
     }
 
     /// Continues every prompt; where asked for, also those that name the concept, for their perplexity.

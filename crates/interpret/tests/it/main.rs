@@ -1,6 +1,7 @@
 //! Tests of the public interface: planted dictionaries, a random two-block model, files that are broken on purpose.
 
 mod belonging;
+mod crosscoders;
 mod database;
 mod evaluation;
 mod labels;
@@ -9,4 +10,5 @@ mod planted;
 mod splicing;
 mod steering;
 mod stories;
+mod transcoders;
 mod windows;

@@ -87,10 +87,23 @@ pub(crate) fn store(
     model: ModelIdentity,
     row: impl Fn(&Token) -> Vec<f32>,
 ) -> Arc<ActivationSet> {
+    store_of(path, corpus, model, &[(POINT, d, &|at| row(&corpus[at as usize]))])
+}
+
+/// A hook point, its width and its row of that number in the corpus.
+pub(crate) type Point<'a> = (HookPoint, usize, &'a dyn Fn(u64) -> Vec<f32>);
+
+/// Writes a store of `corpus` with several hook points.
+pub(crate) fn store_of(
+    path: &Path,
+    corpus: &[Token],
+    model: ModelIdentity,
+    points: &[Point<'_>],
+) -> Arc<ActivationSet> {
     let manifest = CaptureManifest {
         tool_version: "0".into(),
         model,
-        hooks: vec![HookColumn { hook: POINT, d_in: d }],
+        hooks: points.iter().map(|(hook, d_in, _)| HookColumn { hook: *hook, d_in: *d_in }).collect(),
         n_rows: corpus.len() as u64,
         n_documents: u64::from(corpus.last().map_or(0, |token| token.document + 1)),
         shard: None,
@@ -108,7 +121,8 @@ pub(crate) fn store(
     let mut writer = StoreWriter::open(Partial::claim(path, false).expect("free"), manifest).expect("opened");
     let numbers = |of: fn(&Token) -> u32| corpus.iter().map(of).collect::<Vec<u32>>();
     let flag = |token: &Token| if token.special() { row_flags::BOS | row_flags::SPECIAL } else { 0 };
-    let rows: Vec<f32> = corpus.iter().flat_map(&row).collect();
+    let rows = |(_, _, row): &Point<'_>| corpus.iter().flat_map(|token| row(token.row)).collect::<Vec<f32>>();
+    let columns: Vec<Vec<f32>> = points.iter().map(rows).collect();
     writer
         .append(&Rows {
             tokens: &numbers(|t| t.token),
@@ -116,7 +130,7 @@ pub(crate) fn store(
             positions: &numbers(|t| t.position),
             offsets: &vec![0; corpus.len()],
             flags: &corpus.iter().map(flag).collect::<Vec<u8>>(),
-            columns: &[&rows],
+            columns: &columns.iter().map(|column| &column[..]).collect::<Vec<_>>(),
         })
         .expect("appended");
     writer.finish().expect("finished");
@@ -128,6 +142,7 @@ pub(crate) fn config(d_in: usize, d_sae: usize) -> SaeConfig {
     SaeConfig {
         d_in,
         d_sae,
+        d_out: None,
         dtype: "float32".into(),
         device: "cpu".into(),
         apply_b_dec_to_input: true,
@@ -151,6 +166,7 @@ fn with_config(config: SaeConfig, w_enc: &[f32], w_dec: &[f32]) -> Sae {
         b_enc: vec![0.0; config.d_sae],
         w_dec: Buffer::copy_of(w_dec),
         b_dec: vec![0.0; config.d_in],
+        w_skip: None,
         activation: Activation::Relu,
     };
     Sae::new(config, parts).expect("shapes fit")

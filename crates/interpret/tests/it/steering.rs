@@ -35,7 +35,7 @@ fn rows() -> Vec<f32> {
 
 fn rewritten(sae: &Sae, edits: &[Edit]) -> Vec<f32> {
     let mut rows = rows();
-    Steer::new(sae, edits).expect("valid").rewrite(&mut rows).expect("rewritten");
+    Steer::new(sae, edits).expect("valid").rewrite(&mut rows, None).expect("rewritten");
     rows
 }
 
@@ -61,7 +61,7 @@ fn setting_a_feature_to_its_own_value_changes_no_bit() {
             let mut same = row.to_vec();
             // One row at a time, as in generation: the value is that of the batch.
             let own = edit(feature, Operator::Set(codes.activation(at, feature)));
-            let changed = Steer::new(&sae, &[own]).expect("valid").rewrite(&mut same).expect("rewritten");
+            let changed = Steer::new(&sae, &[own]).expect("valid").rewrite(&mut same, None).expect("rewritten");
             assert!(!changed && same == row, "feature {feature} of row {at}");
         }
     }
@@ -74,10 +74,10 @@ fn rows_beside_changed_ones_keep_every_bit() {
     let before = [-0.0_f32, -0.0, 3.0, -1.0];
     let ablated = [edit(0, Operator::Set(0.0))];
     let mut rows = before;
-    assert!(Steer::new(&sae, &ablated).expect("valid").rewrite(&mut rows).expect("rewritten"));
+    assert!(Steer::new(&sae, &ablated).expect("valid").rewrite(&mut rows, None).expect("rewritten"));
     assert_eq!((rows[0].to_bits(), rows[1].to_bits(), rows[2]), ((-0.0_f32).to_bits(), (-0.0_f32).to_bits(), 0.0));
     let mut rows = before;
-    OtherStep::random(Steer::new(&sae, &ablated).expect("valid"), 3).rewrite(&mut rows).expect("rewritten");
+    OtherStep::random(Steer::new(&sae, &ablated).expect("valid"), 3).rewrite(&mut rows, None).expect("rewritten");
     assert_eq!((rows[0].to_bits(), rows[1].to_bits()), ((-0.0_f32).to_bits(), (-0.0_f32).to_bits()));
     assert_ne!(rows[2], 3.0);
 }
@@ -156,7 +156,7 @@ fn random_steps_are_as_long_as_the_steering() {
     let sae = random_dictionary(D, 40);
     let edits = [edit(4, Operator::Set(2.0)), edit(9, Operator::Add(1.0))];
     let mut random = rows();
-    OtherStep::random(Steer::new(&sae, &edits).expect("valid"), 3).rewrite(&mut random).expect("rewritten");
+    OtherStep::random(Steer::new(&sae, &edits).expect("valid"), 3).rewrite(&mut random, None).expect("rewritten");
     let before = rows();
     let lengths = |after: &[f32]| -> Vec<f32> {
         let length = |(y, x): (&[f32], &[f32])| y.iter().zip(x).map(|(y, x)| (y - x).powi(2)).sum::<f32>().sqrt();

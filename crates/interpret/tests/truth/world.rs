@@ -37,6 +37,7 @@ pub(crate) fn biased(d_in: usize, w_enc: &[f32], b_enc: &[f32], w_dec: &[f32], h
     let config = SaeConfig {
         d_in,
         d_sae,
+        d_out: None,
         dtype: "float32".into(),
         device: "cpu".into(),
         apply_b_dec_to_input: true,
@@ -48,7 +49,8 @@ pub(crate) fn biased(d_in: usize, w_enc: &[f32], b_enc: &[f32], w_dec: &[f32], h
         metadata,
     };
     let (w_enc, w_dec) = (Buffer::copy_of(w_enc), Buffer::copy_of(w_dec));
-    let parts = Parts { w_enc, b_enc: b_enc.to_vec(), w_dec, b_dec: vec![0.0; d_in], activation: Activation::Relu };
+    let (b_enc, b_dec) = (b_enc.to_vec(), vec![0.0; d_in]);
+    let parts = Parts { w_enc, b_enc, w_dec, b_dec, w_skip: None, activation: Activation::Relu };
     Sae::new(config, parts).expect("shapes fit")
 }
 

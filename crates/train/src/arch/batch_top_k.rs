@@ -9,6 +9,8 @@
 //! A result for single rows needs a threshold instead of a batch: it is calibrated after training (see
 //! [`crate::calibrate`]) and saved as JumpReLU. Ties of the last place go to the lower row, then to the lower latent.
 //!
+//! A crosscoder ranks by `p_i c_i`, with a weight `c_i` of every latent's own (see [`super::crosscoder`]).
+//!
 //! The search is exact. It finds all pre-activations above a lower bound of the last place, which is guessed from the last
 //! batch, and lowers the bound where that were too few.
 
@@ -27,6 +29,34 @@ const LOWERED: f32 = 0.7;
 /// Lowered so often in vain, everything positive is looked at.
 const PATIENCE: usize = 5;
 
+/// What entries are ranked by: the pre-activation times the latent's weight, where there are weights.
+#[derive(Clone, Copy)]
+pub(crate) struct Ranks<'a>(pub(crate) &'a [f32]);
+
+impl Ranks<'_> {
+    #[inline(always)]
+    fn rank(self, latent: u32, p: f32) -> f32 {
+        if self.0.is_empty() { p } else { p * self.0[latent as usize] }
+    }
+
+    /// The ranks of a tile's entries.
+    pub(crate) fn of<'a>(self, tile: &'a Entries) -> impl Iterator<Item = f32> + 'a
+    where
+        Self: 'a,
+    {
+        tile.found.latents.iter().zip(&tile.found.pre_acts).map(move |(&latent, &p)| self.rank(latent, p))
+    }
+
+    /// Bounds of the pre-activations that leave nothing out that ranks above `bound`.
+    fn bounds(self, weights: &EncoderWeights<'_>, bound: f32) -> Bounds {
+        match self.0 {
+            [] => Bounds::same(weights, bound),
+            // A hair lower, because the product with the weight is rounded.
+            all => Bounds::new(weights, all.iter().map(|weight| bound / weight * (1.0 - 4.0 * f32::EPSILON)).collect()),
+        }
+    }
+}
+
 /// Chooses the `k n` largest; returns the smallest of them, zero where there are fewer than that many positive ones.
 pub(crate) fn choose(
     state: &TrainState,
@@ -34,20 +64,20 @@ pub(crate) fn choose(
     scratch: &Scratches,
     activity: &mut Activity,
 ) -> Result<f64, SaeError> {
-    let weights = state.encoder();
+    let (weights, ranks) = (state.encoder(), Ranks(&state.norm_sums));
     let wanted = k * (activity.centred.len() / state.d_in);
     let guess = match state.carried.threshold as f32 {
         threshold if threshold > 0.0 => GUESS * threshold,
         _ => first_guess(&weights, k, scratch, activity)?,
     };
-    find_at_least(&weights, wanted, guess, scratch, &activity.centred, &mut activity.tiles)?;
-    let kth = kth_largest(&activity.tiles, wanted);
+    find_at_least(&weights, ranks, wanted, guess, scratch, &activity.centred, &mut activity.tiles)?;
+    let kth = kth_largest(&activity.tiles, ranks, wanted);
     let mut ties = match kth {
-        Some(kth) => wanted - activity.tiles.iter().flat_map(|t| &t.found.pre_acts).filter(|&&p| p > kth).count(),
+        Some(kth) => wanted - activity.tiles.iter().flat_map(|t| ranks.of(t)).filter(|&rank| rank > kth).count(),
         None => 0,
     };
     let kth = kth.unwrap_or(0.0);
-    activity.tiles.iter_mut().for_each(|tile| keep(tile, kth, &mut ties));
+    activity.tiles.iter_mut().for_each(|tile| keep(tile, ranks, kth, &mut ties));
     Ok(f64::from(kth))
 }
 
@@ -72,15 +102,16 @@ fn first_guess(
 /// Fills the tiles with all entries above a bound at which they are at least `wanted`, or with all positive ones.
 pub(crate) fn find_at_least(
     weights: &EncoderWeights<'_>,
+    ranks: Ranks<'_>,
     wanted: usize,
     guess: f32,
     scratch: &Scratches,
     centred: &[f32],
     tiles: &mut [Entries],
 ) -> Result<(), SaeError> {
-    let mut bounds = Bounds::same(weights, guess.max(0.0));
     let mut bound = guess.max(0.0);
     for attempt in 1.. {
+        let bounds = ranks.bounds(weights, bound);
         centred
             .par_chunks(TILE_ROWS * weights.d_in)
             .zip(&mut *tiles)
@@ -89,15 +120,14 @@ pub(crate) fn find_at_least(
             break;
         }
         bound = if attempt < PATIENCE { bound * LOWERED } else { 0.0 };
-        bounds.set(weights, bound);
     }
     Ok(())
 }
 
-/// The `wanted`-th largest pre-activation of all tiles; none where there are no more than that many.
-pub(crate) fn kth_largest(tiles: &[Entries], wanted: usize) -> Option<f32> {
+/// The `wanted`-th largest rank of all tiles; none where there are no more than that many.
+pub(crate) fn kth_largest(tiles: &[Entries], ranks: Ranks<'_>, wanted: usize) -> Option<f32> {
     // Positive floats are ordered as their bits are.
-    let mut bits: Vec<u32> = tiles.iter().flat_map(|t| &t.found.pre_acts).map(|p| p.to_bits()).collect();
+    let mut bits: Vec<u32> = tiles.iter().flat_map(|t| ranks.of(t)).map(f32::to_bits).collect();
     if wanted == 0 || bits.len() <= wanted {
         return None;
     }
@@ -106,16 +136,17 @@ pub(crate) fn kth_largest(tiles: &[Entries], wanted: usize) -> Option<f32> {
 }
 
 /// Drops what is below `kth`, and what equals it once `ties` are used up.
-fn keep(tile: &mut Entries, kth: f32, ties: &mut usize) {
+fn keep(tile: &mut Entries, ranks: Ranks<'_>, kth: f32, ties: &mut usize) {
     let found = &mut tile.found;
     let (mut next, mut begin) = (0, 0);
     for row in 0..found.n_rows() {
         let end = found.starts[row + 1] as usize;
         for at in begin..end {
             let p = found.pre_acts[at];
-            let tied = p == kth && *ties > 0;
+            let rank = ranks.rank(found.latents[at], p);
+            let tied = rank == kth && *ties > 0;
             *ties -= usize::from(tied);
-            if p > kth || tied {
+            if rank > kth || tied {
                 (found.latents[next], found.pre_acts[next]) = (found.latents[at], p);
                 next += 1;
             }

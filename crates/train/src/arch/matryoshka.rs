@@ -12,8 +12,8 @@
 
 use super::rule::{At, Local, Rule, Totals};
 use super::top_k::Rectified;
-use crate::architecture::Prefixes;
 use crate::forward::TileMut;
+use crate::prefixes::Prefixes;
 use crate::state::TrainState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -43,13 +43,13 @@ pub fn lengths(prefixes: &Prefixes, d_sae: usize, step: u64) -> Vec<usize> {
 /// Decodes a tile from every prefix and differentiates it.
 #[inline(always)]
 pub(crate) fn decode(state: &TrainState, n: usize, ends: &[usize], mut tile: TileMut<'_>) -> Totals {
-    let (d, scale) = (state.d_in, 2.0 / n as f32);
+    let (d, scale) = (state.d_out, 2.0 / n as f32);
     let w_dec: &[f32] = &state.w_dec.value;
     let decoder_row = |latent: u32| &w_dec[latent as usize * d..(latent as usize + 1) * d];
     let mut totals = Totals::default();
     tile.entries.make_room(0);
     let (mut error, mut partial) = (vec![0f32; d], 0f64);
-    for (row, z) in tile.centred.chunks_exact(d).enumerate() {
+    for (row, z) in tile.target.chunks_exact(d).enumerate() {
         let places = tile.entries.found.row(row);
         error.iter_mut().zip(z).for_each(|(e, z)| *e = -z);
         let mut next = places.start;

@@ -9,12 +9,15 @@
 //! | [`relu`] | what is positive | L1 |
 //! | [`gated`] | what the gate opens for | L1 of the gate, the reconstruction from the gate |
 //! | [`p_anneal`] | what is positive | Lp with p falling |
+//! | [`crosscoder`] | as batch-topk, by what an entry costs in all activations together, or what is positive | none, or L1 |
+//! | [`transcoder`] | as batch-topk, of another activation than the one that is read | |
 //!
 //! Decoder rows are unit throughout, so what papers weight by `|d_i|` is weighted. The last four begin with half of all
 //! latents active; [`crate::dense`] carries them until few enough are.
 
 pub mod batch_top_k;
 pub mod controller;
+pub mod crosscoder;
 pub mod gated;
 pub mod jump_relu;
 pub mod matryoshka;
@@ -22,6 +25,7 @@ pub mod p_anneal;
 pub mod relu;
 pub mod rule;
 pub mod top_k;
+pub mod transcoder;
 
 use crate::architecture::{Architecture, Penalty, Sparsity};
 use crate::forward::{Activity, Entries, Scratches, TileMut};
@@ -54,7 +58,11 @@ pub(crate) fn groups(state: &TrainState) -> Vec<usize> {
 pub(crate) fn choose(state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
     let bounds = match state.architecture {
         Architecture::TopK { k } => return top_k::choose(state, k, scratch, activity),
-        Architecture::BatchTopK { k, .. } | Architecture::Matryoshka { k, .. } => {
+        Architecture::BatchTopK { k, .. }
+        | Architecture::Matryoshka { k, .. }
+        | Architecture::Transcoder { k, .. }
+        | Architecture::SkipTranscoder { k, .. }
+        | Architecture::Crosscoder { k, .. } => {
             state.carried.threshold = batch_top_k::choose(state, k, scratch, activity)?;
             return Ok(());
         }
@@ -62,9 +70,10 @@ pub(crate) fn choose(state: &mut TrainState, scratch: &Scratches, activity: &mut
             let bounds = jump_relu::Jump::bounds(&state.extras[0].value, bandwidth as f32);
             Bounds::new(&state.encoder(), bounds)
         }
-        Architecture::Relu { .. } | Architecture::Gated { .. } | Architecture::PAnneal { .. } => {
-            Bounds::same(&state.encoder(), 0.0)
-        }
+        Architecture::Relu { .. }
+        | Architecture::Gated { .. }
+        | Architecture::PAnneal { .. }
+        | Architecture::CrosscoderL1 { .. } => Bounds::same(&state.encoder(), 0.0),
     };
     let weights = state.encoder();
     activity
@@ -99,6 +108,7 @@ pub(crate) fn with_rule<W: WithRule>(state: &TrainState, n: usize, l0: f64, work
     let weight = (lambda / n as f64) as f32;
     match state.architecture {
         Architecture::Relu { .. } => work.with(&relu::L1 { weight }),
+        Architecture::CrosscoderL1 { .. } => work.with(&crosscoder::WeightedL1 { weight, norm_sums: &state.norm_sums }),
         Architecture::PAnneal { .. } => work.with(&p_anneal::Lp { weight, q: state.carried.exponent as f32 }),
         Architecture::Gated { .. } => {
             let scale: Vec<f32> = state.extras[gated::R_MAG].value.iter().map(|r| r.exp()).collect();

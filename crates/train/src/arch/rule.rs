@@ -86,14 +86,14 @@ impl WithRule for Decode<'_, '_> {
     #[inline(always)]
     fn with<R: Rule>(self, rule: &R) -> Totals {
         let Decode { state, n, mut tile } = self;
-        let (d, scale) = (state.d_in, 2.0 / n as f32);
+        let (d, scale) = (state.d_out, 2.0 / n as f32);
         let w_dec: &[f32] = &state.w_dec.value;
         let decoder_row = |latent: u32| &w_dec[latent as usize * d..(latent as usize + 1) * d];
         let mut totals = Totals::default();
         tile.entries.make_room(R::EXTRAS);
-        let TileMut { centred, d_out, entries } = &mut tile;
+        let TileMut { target, d_out, entries, .. } = &mut tile;
         let mut of_gate = vec![0f32; if R::GATED { d } else { 0 }];
-        for (row, (z, error)) in centred.chunks_exact(d).zip(d_out[0].chunks_exact_mut(d)).enumerate() {
+        for (row, (z, error)) in target.chunks_exact(d).zip(d_out[0].chunks_exact_mut(d)).enumerate() {
             let places = entries.found.row(row);
             error.iter_mut().zip(z).for_each(|(e, z)| *e = -z);
             of_gate.iter_mut().zip(z).for_each(|(e, z)| *e = -z);

@@ -39,17 +39,18 @@ pub(crate) struct Measured<'a> {
 
 impl<'a> Measured<'a> {
     pub(crate) fn new(sae: &'a Sae) -> Self {
-        let (fvu, firing) = (Fvu::new(sae.d_in()), FiringCounts::new(sae.d_sae()));
+        let (fvu, firing) = (Fvu::new(sae.d_out()), FiringCounts::new(sae.d_sae()));
         Measured { sae, fvu, firing, codes: Codes::new(), x_hat: Vec::new() }
     }
 
-    /// Adds rows, `[n, d_in]`.
-    pub(crate) fn add(&mut self, rows: &[f32]) -> Result<(), TrainError> {
+    /// Adds rows, `[n, d_in]`, with what is to be predicted of them, `[n, d_out]`; none where it is the rows themselves.
+    pub(crate) fn add(&mut self, rows: &[f32], target: Option<&[f32]>) -> Result<(), TrainError> {
+        let target = target.unwrap_or(rows);
         self.codes.clear();
-        self.x_hat.resize(rows.len(), 0.0);
+        self.x_hat.resize(target.len(), 0.0);
         self.sae.encode(rows, &mut self.codes)?;
-        self.sae.decode(&self.codes, &mut self.x_hat)?;
-        self.fvu.update(rows, &self.x_hat);
+        self.sae.reconstruct(rows, &self.codes, &mut self.x_hat)?;
+        self.fvu.update(target, &self.x_hat);
         self.firing.update(&self.codes);
         Ok(())
     }

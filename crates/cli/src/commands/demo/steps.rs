@@ -131,7 +131,7 @@ impl<'a> Demo<'a> {
         }
         let asked = |layer: &Layer| -> anyhow::Result<Asked> {
             let column = store.column(&layer.hook.to_string())?;
-            Ok(Asked { name: layer.name.to_owned(), column, config: config.clone() })
+            Ok(Asked { name: layer.name.to_owned(), columns: vec![column], target: None, config: config.clone() })
         };
         let request = Request {
             store: Arc::clone(store),

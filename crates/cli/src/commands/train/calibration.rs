@@ -34,28 +34,28 @@ pub(super) struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    /// Visits blocks of at most [`MOST_ROWS`] of them, evenly spread, `[n, d]`; none where nothing is held out.
-    pub(super) fn each_sampled(&self, column: usize, visit: &mut dyn FnMut(&[f32])) -> Result<(), StoreError> {
+    /// Visits blocks of at most [`MOST_ROWS`] of them, evenly spread, with these columns, `[n, d]` each; none where nothing
+    /// is held out.
+    pub(super) fn each_sampled(&self, columns: &[usize], visit: &mut dyn FnMut(&[Vec<f32>])) -> Result<(), StoreError> {
         if *self.held_out == HeldOut::None {
             return Ok(());
         }
         let mut count = 0usize;
         self.each(self.held_out, &[], |_, _| count += 1)?;
         let stride = count.div_ceil(MOST_ROWS).max(1);
-        let d = self.store.columns()[column].d;
-        let (mut at, mut rows) = (0usize, Vec::with_capacity(BLOCK_ROWS * d));
-        self.each(self.held_out, &[column], |block, row| {
+        let (mut at, mut sampled) = (0usize, Columns::new(self.store, columns));
+        self.each(self.held_out, columns, |block, row| {
             if at.is_multiple_of(stride) {
-                rows.extend_from_slice(&block.columns[0][row * d..(row + 1) * d]);
+                sampled.add(block, row);
             }
             at += 1;
-            if rows.len() == BLOCK_ROWS * d {
-                visit(&rows);
-                rows.clear();
+            if sampled.n_rows == BLOCK_ROWS {
+                visit(&sampled.rows);
+                sampled.clear();
             }
         })?;
-        if !rows.is_empty() {
-            visit(&rows);
+        if sampled.n_rows > 0 {
+            visit(&sampled.rows);
         }
         Ok(())
     }
@@ -90,24 +90,51 @@ pub(super) struct Between<'a> {
     pub(super) outer: &'a HeldOut,
 }
 
+/// Rows of some columns.
+struct Columns {
+    widths: Vec<usize>,
+    /// `[n, d]` each.
+    rows: Vec<Vec<f32>>,
+    n_rows: usize,
+}
+
+impl Columns {
+    fn new(store: &ActivationSet, columns: &[usize]) -> Self {
+        let widths: Vec<usize> = columns.iter().map(|column| store.columns()[*column].d).collect();
+        Columns { rows: vec![Vec::new(); widths.len()], widths, n_rows: 0 }
+    }
+
+    /// Adds a row of a block that was read with the same columns.
+    fn add(&mut self, block: &RowBlock, row: usize) {
+        for ((rows, read), d) in self.rows.iter_mut().zip(&block.columns).zip(&self.widths) {
+            rows.extend_from_slice(&read[row * d..(row + 1) * d]);
+        }
+        self.n_rows += 1;
+    }
+
+    fn clear(&mut self) {
+        self.rows.iter_mut().for_each(Vec::clear);
+        self.n_rows = 0;
+    }
+}
+
 impl Between<'_> {
-    /// At most [`MOST_ROWS`] of them, evenly spread, `[n, d]`.
-    pub(super) fn rows(&self, column: usize) -> Result<Vec<f32>, StoreError> {
+    /// At most [`MOST_ROWS`] of them, evenly spread, with these columns, `[n, d]` each.
+    pub(super) fn rows(&self, columns: &[usize]) -> Result<Vec<Vec<f32>>, StoreError> {
         if self.judged.held_out == self.outer {
             return Ok(Vec::new());
         }
         let mut count = 0usize;
         self.each(&[], |_, _| count += 1)?;
         let stride = count.div_ceil(MOST_ROWS).max(1);
-        let d = self.judged.store.columns()[column].d;
-        let (mut at, mut rows) = (0usize, Vec::with_capacity(count.div_ceil(stride) * d));
-        self.each(&[column], |block, row| {
+        let (mut at, mut sampled) = (0usize, Columns::new(self.judged.store, columns));
+        self.each(columns, |block, row| {
             if at.is_multiple_of(stride) {
-                rows.extend_from_slice(&block.columns[0][row * d..(row + 1) * d]);
+                sampled.add(block, row);
             }
             at += 1;
         })?;
-        Ok(rows)
+        Ok(sampled.rows)
     }
 
     fn each(&self, columns: &[usize], mut visit: impl FnMut(&RowBlock, usize)) -> Result<(), StoreError> {

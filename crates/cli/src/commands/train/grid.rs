@@ -13,7 +13,7 @@
 //! ```
 
 use super::request::Asked;
-use crate::commands::options::choose_column;
+use crate::commands::options::{choose_columns, choose_target};
 use crate::exit::Complaint;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -62,17 +62,20 @@ struct Table {
     lr: Option<Several<f64>>,
     seed: Option<Several<u64>>,
     hook: Option<Several<String>>,
+    hook_out: Option<Several<String>>,
+    /// What one crosscoder reads; no axis.
+    hooks: Option<Vec<String>>,
     batch: Option<Several<usize>>,
 }
 
 /// More dictionaries than anyone trains at once: a slip, not a wish.
 const MOST: usize = 4096;
 
-/// Reads a grid and expands it; `base` says what its tables leave open.
+/// Reads a grid and expands it; `base` and the hook points that are read and predicted say what its tables leave open.
 pub(super) fn read(
     path: &Path,
     base: &TrainConfig,
-    hook: Option<&str>,
+    (hooks_of_all, hook_out): (&[String], Option<&str>),
     store: &ActivationSet,
 ) -> anyhow::Result<Vec<Asked>> {
     let about = |problem: String| Complaint::bad_input(format!("{}: {problem}", path.display()));
@@ -80,22 +83,29 @@ pub(super) fn read(
     let grid: Grid = toml::from_str(&text).map_err(|error| about(error.to_string().trim_end().replace('\n', " ")))?;
     let mut asked = Vec::new();
     for table in &grid.sae {
-        let combinations = combinations(table, base, hook).map_err(about)?;
+        let combinations = combinations(table, base, hook_out).map_err(about)?;
         if asked.len() + combinations.len() > MOST {
             return Err(about(format!("more than {MOST} dictionaries")));
         }
-        for Combination { name, config, hook } in combinations {
-            asked.push(Asked { name, column: choose_column(store, hook.as_deref())?, config });
+        for Combination { name, config, hook, hook_out } in combinations {
+            let hooks = hook.map(|hook| vec![hook]).or_else(|| table.hooks.clone());
+            let columns = choose_columns(store, config.kind, hooks.as_deref().unwrap_or(hooks_of_all))
+                .map_err(|error| error.context(name.clone()))?;
+            let target = choose_target(store, config.kind, columns[0], hook_out.as_deref())
+                .map_err(|error| error.context(name.clone()))?;
+            asked.push(Asked { name, columns, target, config });
         }
     }
     check(&asked).map_err(about)?;
     Ok(asked)
 }
 
+#[derive(Clone)]
 struct Combination {
     name: String,
     config: TrainConfig,
     hook: Option<String>,
+    hook_out: Option<String>,
 }
 
 /// A value of an axis: what it adds to a name and how it changes a combination.
@@ -145,7 +155,7 @@ fn parsed<'a, T, E: ToString>(
 }
 
 /// Every combination of a table's lists, named by its architecture and what differs within the table.
-fn combinations(table: &Table, base: &TrainConfig, hook: Option<&str>) -> Result<Vec<Combination>, String> {
+fn combinations(table: &Table, base: &TrainConfig, hook_out: Option<&str>) -> Result<Vec<Combination>, String> {
     let axes: Vec<(bool, Axis<'_>)> = vec![
         (true, parsed("", &table.arch, str::parse::<Kind>, |c, kind| c.config.kind = kind)),
         (true, axis("k", &table.k, |c, k| c.config.k = k)),
@@ -157,17 +167,17 @@ fn combinations(table: &Table, base: &TrainConfig, hook: Option<&str>) -> Result
         (false, axis("lr", &table.lr, |c, lr| c.config.lr = Some(lr))),
         (false, axis("s", &table.seed, |c, seed| c.config.seed = seed)),
         (false, axis("", &table.hook, |c, hook: String| c.hook = Some(hook))),
+        (false, axis("", &table.hook_out, |c, hook: String| c.hook_out = Some(hook))),
         (false, axis("b", &table.batch, |c, batch| c.config.batch = batch)),
     ];
-    let hook = hook.map(str::to_owned);
-    let mut all = vec![(Vec::new(), Combination { name: String::new(), config: base.clone(), hook })];
+    let first = Combination { name: String::new(), config: base.clone(), hook: None, hook_out: None };
+    let mut all = vec![(Vec::new(), first)];
     for (always, axis) in &axes {
         let named = axis.len() > 1 || (*always && table.name.is_none());
         let mut next = Vec::new();
         for (labels, combination) in &all {
             for (label, change) in axis {
-                let Combination { name, config, hook } = combination;
-                let mut changed = Combination { name: name.clone(), config: config.clone(), hook: hook.clone() };
+                let mut changed = combination.clone();
                 change(&mut changed)?;
                 let mut labels: Vec<String> = labels.clone();
                 labels.extend(Some(label.clone()).filter(|label| named && !label.is_empty()));
@@ -185,6 +195,10 @@ fn combinations(table: &Table, base: &TrainConfig, hook: Option<&str>) -> Result
         let first = if first.is_empty() && table.arch.is_none() { arch } else { first };
         let parts = Some(first).into_iter().chain(labels).filter(|part| !part.is_empty());
         combination.name = parts.collect::<Vec<_>>().join("-");
+        // What holds for the whole grid is no word to the autoencoders in it.
+        if combination.config.kind.is_transcoder() && combination.hook_out.is_none() {
+            combination.hook_out = hook_out.map(str::to_owned);
+        }
         combination
     };
     Ok(all.into_iter().map(named).collect())
@@ -230,7 +244,12 @@ mod tests {
         let mut asked = Vec::new();
         for table in &grid.sae {
             let all = combinations(table, &TrainConfig::default(), None)?;
-            asked.extend(all.into_iter().map(|c| Asked { name: c.name, column: 0, config: c.config }));
+            asked.extend(all.into_iter().map(|c| Asked {
+                name: c.name,
+                columns: vec![0],
+                target: None,
+                config: c.config,
+            }));
         }
         check(&asked).map(|()| asked)
     }

@@ -5,9 +5,10 @@ mod grid;
 mod request;
 
 use super::live::{LiveArgs, train_live};
-use super::options::{choose_column, open_store};
+use super::options::{choose_columns, choose_target, open_beside};
 use crate::context::Context;
 use crate::device::DeviceChoice;
+use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
@@ -27,21 +28,32 @@ pub(crate) struct TrainArgs {
     /// Directory of the finished dictionary; of a grid, the directory that holds one for each
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
-    /// Column of the store, where it has several, or hook point of the model
+    /// Column of the store, where it has several, or hook point of the model; for a crosscoder, once for each
     #[arg(long, value_name = "NAME")]
-    pub(super) hook: Option<String>,
+    pub(super) hook: Vec<String>,
+    /// Store of another model, captured alike from the same text, that a crosscoder reads beside STORE, row by row the same
+    /// token; once for every further model
+    #[arg(long, value_name = "STORE", conflicts_with = "model")]
+    with: Vec<String>,
+    /// Column of the store, or hook point of the model, that a transcoder predicts from --hook (SAELens calls it
+    /// hook_name_out), such as --hook blocks.2.hook_resid_mid --hook-out blocks.2.hook_mlp_out
+    #[arg(long, value_name = "NAME")]
+    pub(super) hook_out: Option<String>,
     /// Dictionaries to train together in one pass: a TOML file of [[sae]] tables whose lists (arch, k, l0, d-sae, seed, lr,
-    /// hook, prefixes) are combined; what a table leaves out is as the other options say
+    /// hook, hook-out, prefixes) are combined (hooks = [...] is what one crosscoder reads); what a table leaves out is as the other options say
     #[arg(long, value_name = "FILE.toml", conflicts_with = "model")]
     grid: Option<PathBuf>,
-    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal
+    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
+    /// another activation than they read, see --hook-out; or crosscoder or crosscoder-l1, with features of several
+    /// activations at once, see --hook and --with
     #[arg(long, value_name = "NAME", default_value = "topk")]
     arch: Kind,
     /// Active features per row [default: --l0 where that is given, else 32]
     #[arg(long, value_name = "N")]
     k: Option<usize>,
     /// Mean number of active features per row that the result is brought to: by calibrated thresholds (batch-topk,
-    /// matryoshka, jump-relu) or by steering the sparsity coefficient (relu, gated, p-anneal) [default: k]
+    /// matryoshka, jump-relu, transcoders, crosscoder) or by steering the sparsity coefficient (relu, gated, p-anneal,
+    /// crosscoder-l1) [default: k]
     #[arg(long, value_name = "X")]
     l0: Option<f64>,
     /// Prefixes that reconstruct on their own, of matryoshka: lengths such as 128,512,2048, or random:10
@@ -230,12 +242,13 @@ fn show_one(args: &TrainArgs, run: &Run, finished: &Finished, context: &Context)
         json!({ "sae": args.out, "config": finished.config, "plan": plan, "calibrated_l0": finished.calibrated_l0 });
     context.output.result(&result, |out| {
         let (path, name, d_sae) = (args.out.display(), plan.architecture.name(), plan.d_sae);
-        let active = match (finished.config.k, finished.calibrated_l0) {
+        let active = match (finished.config["k"].as_u64(), finished.calibrated_l0) {
             (Some(k), _) => format!(", k {k}"),
             (None, Some(l0)) => format!(", l0 {l0:.2} on calibration rows"),
             (None, None) => format!(", l0 {:.2}", finished.last.l0),
         };
-        writeln!(out, "{path}: {name} dictionary of {d_sae} features{active}; SAELens loads it as it is")
+        let form = if plan.architecture.parts() > 1 { "of Untangle's own form" } else { "SAELens loads it as it is" };
+        writeln!(out, "{path}: {name} dictionary of {d_sae} features{active}; {form}")
     })
 }
 
@@ -253,17 +266,27 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
         for (run, Finished { last, .. }) in results {
             writeln!(out, "{:widest$}  {:>11.4}  {:>6.2}  {:>6}", run.name, last.fvu, last.l0, last.dead)?;
         }
-        writeln!(out, "{}: {} dictionaries; SAELens loads each as it is", args.out.display(), results.len())
+        let crosscoders = results.iter().any(|(run, _)| run.plan.architecture.parts() > 1);
+        let but = if crosscoders { ", but for crosscoders" } else { "" };
+        writeln!(out, "{}: {} dictionaries; SAELens loads each as it is{but}", args.out.display(), results.len())
     })
 }
 
 impl TrainArgs {
     /// What is asked of a store.
     pub(super) fn request(&self) -> anyhow::Result<Request<'_>> {
-        let (store, config) = (open_store(&self.store)?, self.config());
+        let (store, config) = (open_beside(&self.store, &self.with)?, self.config());
+        if self.grid.is_none() && !self.with.is_empty() && !config.kind.is_crosscoder() {
+            return Err(Complaint::usage(format!("--with belongs to crosscoders, not to {}", config.kind)));
+        }
+        let hook_out = self.hook_out.as_deref();
         let asked = match &self.grid {
-            Some(path) => grid::read(path, &config, self.hook.as_deref(), &store)?,
-            None => vec![Asked { name: String::new(), column: choose_column(&store, self.hook.as_deref())?, config }],
+            Some(path) => grid::read(path, &config, (&self.hook, hook_out), &store)?,
+            None => {
+                let columns = choose_columns(&store, config.kind, &self.hook)?;
+                let target = choose_target(&store, config.kind, columns[0], hook_out)?;
+                vec![Asked { name: String::new(), columns, target, config }]
+            }
         };
         Ok(Request {
             store,

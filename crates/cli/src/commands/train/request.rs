@@ -11,7 +11,8 @@ use std::sync::Arc;
 use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
 use untangle_train::finish::FROM_TRAINING;
 use untangle_train::{
-    DataProvenance, Finished, Job, RowsAtTheEnd, Run, Shown, TrainConfig, TrainPlan, check_memory_of, train,
+    DataProvenance, Finished, Job, PartOrigin, RowsAtTheEnd, Run, Shown, TrainConfig, TrainPlan, Widths,
+    check_memory_of, train,
 };
 
 /// A dictionary that is asked for.
@@ -19,8 +20,10 @@ use untangle_train::{
 pub(crate) struct Asked {
     /// Name of its folder in the output; empty for the only one of a run.
     pub(crate) name: String,
-    /// Column of the store.
-    pub(crate) column: usize,
+    /// Columns of the store that are read: one, but of crosscoders.
+    pub(crate) columns: Vec<usize>,
+    /// Column that a transcoder predicts.
+    pub(crate) target: Option<usize>,
     /// What was asked for.
     pub(crate) config: TrainConfig,
 }
@@ -107,7 +110,8 @@ impl Request<'_> {
 
     /// The columns that are read, in their order in the store.
     fn columns(&self) -> Vec<usize> {
-        self.asked.iter().map(|asked| asked.column).collect::<BTreeSet<_>>().into_iter().collect()
+        let of = |asked: &Asked| asked.columns.iter().copied().chain(asked.target).collect::<Vec<_>>();
+        self.asked.iter().flat_map(of).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The plans of all dictionaries over so many rows.
@@ -117,21 +121,35 @@ impl Request<'_> {
                 true => anyhow::Error::from(error),
                 false => anyhow::Error::from(error).context(asked.name.clone()),
             };
-            asked.config.plan(self.store.columns()[asked.column].d, rows).map_err(named)
+            let width = |column: usize| self.store.columns()[column].d;
+            let read = asked.columns.iter().map(|column| width(*column)).collect();
+            asked.config.plan_of(&Widths { read, predicted: asked.target.map(width) }, rows).map_err(named)
         };
         let plans = self.asked.iter().map(plan).collect::<anyhow::Result<Vec<_>>>()?;
         check_memory_of(&plans.iter().collect::<Vec<_>>())?;
         Ok(plans)
     }
 
-    /// Where the rows of a column come from.
-    fn provenance(&self, column: usize, rows_per_epoch: u64) -> anyhow::Result<DataProvenance> {
+    /// Where a column comes from that a crosscoder reads.
+    fn origin(&self, column: usize) -> PartOrigin {
+        PartOrigin { column: self.store.columns()[column].name.clone(), model: self.store.model_of(column).cloned() }
+    }
+
+    /// Where the rows of a dictionary come from.
+    fn provenance(&self, asked: &Asked, rows_per_epoch: u64) -> anyhow::Result<DataProvenance> {
         let held_out = serde_json::to_value(&self.held_out).map_err(|error| Complaint::usage(error.to_string()))?;
         let fraction = self.calibration();
+        let (parts, unpaired) = match &asked.columns[..] {
+            [_] => (Vec::new(), Vec::new()),
+            several => (several.iter().map(|column| self.origin(*column)).collect(), self.store.unpaired()),
+        };
         Ok(DataProvenance {
             stores: self.store.names(),
             content: self.store.content_identity(),
-            column: self.store.columns()[column].name.clone(),
+            column: self.store.columns()[asked.columns[0]].name.clone(),
+            column_out: asked.target.map(|column| self.store.columns()[column].name.clone()),
+            parts,
+            unpaired,
             held_out,
             calibration: if fraction > 0.0 { json!({ "fraction": fraction }) } else { Value::Null },
             keep_special: self.keep_special,
@@ -175,14 +193,17 @@ pub(crate) fn prepare(request: &Request<'_>, context: &Context) -> anyhow::Resul
     let plans = request.plans(source.rows_per_epoch())?;
     let mut runs = Vec::new();
     for (asked, plan) in request.asked.iter().zip(plans) {
-        let data = request.provenance(asked.column, source.rows_per_epoch())?;
-        let column = columns.partition_point(|&column| column < asked.column);
-        runs.push(Run { name: asked.name.clone(), column, plan, data });
+        let data = request.provenance(asked, source.rows_per_epoch())?;
+        let place = |of: usize| columns.partition_point(|&column| column < of);
+        let mut read = asked.columns.iter().map(|column| place(*column));
+        let (column, further) = (read.next().unwrap_or_default(), read.collect());
+        runs.push(Run { name: asked.name.clone(), column, further, target: asked.target.map(place), plan, data });
     }
     columns
         .iter()
         .filter_map(|column| outliers_left_out(request, *column))
         .for_each(|note| context.progress.note(&note));
+    unpaired(store).into_iter().for_each(|note| context.progress.note(&note));
     describe(&runs, source.rows_per_epoch(), source.is_exact(), context);
     Ok(Prepared { source, runs, columns, outer })
 }
@@ -197,21 +218,32 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
         keep_outliers: request.keep_outliers,
     };
     let between = Between { judged: &judged, outer: &outer };
+    let in_store = |read: &[usize]| read.iter().map(|column| columns[*column]).collect::<Vec<_>>();
     let job = Job {
         runs: &runs,
         source: &mut source,
-        calibration: &|column| between.rows(columns[column]),
+        calibration: &|read| between.rows(&in_store(read)),
         out: request.out,
         force: request.force,
         checkpoint_every: request.checkpoint_every,
         shown: Shown {
             tensorboard: request.tensorboard,
             report: request.report,
-            held_out: Some(&|column, visit| judged.each_sampled(columns[column], visit)),
+            held_out: Some(&|read, visit| judged.each_sampled(&in_store(read), visit)),
         },
     };
     let finished = train(job, &context.progress)?;
     Ok(runs.into_iter().zip(finished).collect())
+}
+
+/// What to say of rows that have no pair in a store beside.
+fn unpaired(store: &ActivationSet) -> Vec<String> {
+    let note = |[own, other]: [u64; 2]| {
+        format!(
+            "paired by document, position and token; {own} rows of the first store and {other} of the other have no pair"
+        )
+    };
+    store.unpaired().into_iter().map(note).collect()
 }
 
 /// What to say of rows that are not trained on because of their norm; nothing where there are none.
@@ -227,17 +259,32 @@ fn outliers_left_out(request: &Request<'_>, column: usize) -> Option<String> {
     })
 }
 
+/// What is read, and what is predicted of it.
+fn activations(data: &DataProvenance, plan: &TrainPlan) -> String {
+    let width = plan.d_in / plan.architecture.parts();
+    if let [_, _, ..] = data.parts[..] {
+        let model =
+            |part: &PartOrigin| part.model.as_ref().map_or_else(String::new, |model| format!(" of {}", model.name));
+        let parts = data.parts.iter().map(|part| format!("{}{}", part.column, model(part))).collect::<Vec<_>>();
+        return format!("{} (width {width} each)", parts.join(", "));
+    }
+    let read = format!("{} (width {width})", data.column);
+    match (&data.column_out, plan.d_out) {
+        (Some(out), Some(d_out)) => format!("{read} predicting {out} (width {d_out})"),
+        _ => read,
+    }
+}
+
 /// Everything that the plans decided, in a line each.
 pub(crate) fn describe(runs: &[Run], rows: u64, is_exact: bool, context: &Context) {
     let order = if is_exact { "in exactly random order" } else { "shuffled in windows" };
     for Run { name, plan, data, .. } in runs {
         let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
         context.progress.note(&format!(
-            "{name}{}, on {} (width {}): {} tokens from {rows} training rows {order}, batch {}, {} steps, learning rate \
+            "{name}{}, on {}: {} tokens from {rows} training rows {order}, batch {}, {} steps, learning rate \
              {:.2e}, encoder in {}",
             plan.summary(),
-            data.column,
-            plan.d_in,
+            activations(data, plan),
             plan.tokens(),
             plan.batch,
             plan.schedule.steps,

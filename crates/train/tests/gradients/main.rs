@@ -1,19 +1,23 @@
 //! The hand-derived gradients against libtorch's autograd in f64, and the fused step against a dense Adam in f64.
 
+mod reference;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::{Kind, Tensor};
+use reference::by_autograd;
 use untangle_sae::Precision;
-use untangle_train::arch::p_anneal;
+use untangle_train::arch::crosscoder::NormPenalty;
 use untangle_train::aux_k::aux_gradients;
-use untangle_train::forward::{Activity, Scratches, forward};
+use untangle_train::forward::{Activity, Batch, Scaled, Scratches, forward};
 use untangle_train::gather::Firings;
 use untangle_train::init::initial;
 use untangle_train::state::{Parameter, TrainState};
-use untangle_train::step::{Gradients, StepSettings, Workspace, step};
+use untangle_train::step::{Gradients, Others, StepSettings, Workspace, step};
 use untangle_train::{Architecture, Optimiser, Penalty, Prefixes, Sparsity};
 
 const D_IN: usize = 24;
+/// Width of what transcoders predict.
+const D_OUT: usize = 17;
 const D_SAE: usize = 60;
 const K: usize = 5;
 const ROWS: usize = 300;
@@ -38,6 +42,10 @@ fn architectures() -> Vec<Architecture> {
         Architecture::Relu { sparsity: SPARSITY },
         Architecture::Gated { sparsity: SPARSITY },
         Architecture::PAnneal { sparsity: SPARSITY, begin: 0, steps: 100, end: 0.2 },
+        Architecture::Transcoder { k: K, l0 },
+        Architecture::SkipTranscoder { k: K, l0 },
+        Architecture::Crosscoder { k: K, l0, parts: 3 },
+        Architecture::CrosscoderL1 { sparsity: SPARSITY, parts: 3 },
     ]
 }
 
@@ -52,6 +60,34 @@ fn jump_relu(penalty: Penalty) -> Architecture {
     Architecture::JumpRelu { penalty, sparsity: SPARSITY, bandwidth: BANDWIDTH, threshold: 0.4 }
 }
 
+/// A batch of `n` rows, with the factors of its rows.
+struct Rows {
+    /// The parts of what is read, with their factors; one but of crosscoders.
+    inputs: Vec<(Vec<f32>, f32)>,
+    target: Option<Vec<f32>>,
+    factor: f32,
+}
+
+impl Rows {
+    fn of(architecture: &Architecture, seed: u64, n: usize, factor: f32) -> Self {
+        let input = random_rows(seed, n);
+        // A function of the input, more or less, so that a skip connection has something to learn.
+        let row = |x: &[f32]| (0..D_OUT).map(|at| x[at] * x[at + 1] + 0.5 * x[at + 2] + 0.1).collect::<Vec<_>>();
+        let target = || input.chunks_exact(D_IN).flat_map(row).collect();
+        let (parts, width) = (architecture.parts(), D_IN / architecture.parts());
+        let part = |part: usize| {
+            let rows = input.chunks_exact(D_IN).flat_map(|row| &row[part * width..(part + 1) * width]);
+            (rows.copied().collect(), factor * (1.0 + 0.25 * part as f32))
+        };
+        Rows { target: architecture.is_transcoder().then(target), inputs: (0..parts).map(part).collect(), factor }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        let target = self.target.as_deref().map(|rows| Scaled { rows, factor: 1.25 * self.factor });
+        Batch { inputs: self.inputs.iter().map(|(rows, factor)| Scaled { rows, factor: *factor }).collect(), target }
+    }
+}
+
 /// A state with biases that matter, `n_dead` latents that have been silent for long, and unit decoder rows.
 fn state(architecture: &Architecture, n_dead: usize) -> TrainState {
     state_in(Precision::F32, architecture, n_dead)
@@ -59,11 +95,13 @@ fn state(architecture: &Architecture, n_dead: usize) -> TrainState {
 
 fn state_in(precision: Precision, architecture: &Architecture, n_dead: usize) -> TrainState {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
-    let mut state = initial(D_IN, D_SAE, architecture, Optimiser::Adam, 3, &[0.1; D_IN], precision);
+    let centre = vec![0.1; if architecture.is_transcoder() { D_OUT } else { D_IN }];
+    let mut state = initial(D_IN, D_SAE, architecture, Optimiser::Adam, 3, &centre, precision);
     for parameter in [&mut state.w_enc, &mut state.b_enc, &mut state.b_dec] {
         parameter.value.iter_mut().for_each(|w| *w += generator.random_range(-0.1f32..0.1));
     }
-    for parameter in &mut state.extras {
+    state.input_centre.iter_mut().flatten().for_each(|c| *c = generator.random_range(-0.2f32..0.2));
+    for parameter in state.extras.iter_mut().chain(&mut state.w_skip) {
         parameter.value.iter_mut().for_each(|w| *w += generator.random_range(-0.3f32..0.3));
     }
     state.narrow_encoder(&[1.0; D_IN]);
@@ -78,176 +116,30 @@ fn state_in(precision: Precision, architecture: &Architecture, n_dead: usize) ->
 /// Gradients of W_enc, b_enc, W_dec, b_dec and what the architecture has besides, dense, in f64.
 struct Dense(Vec<Vec<f64>>);
 
-fn by_hand(state: &TrainState, rows: &[f32], coefficient: f32, densely: bool) -> (Dense, f64) {
+fn by_hand(state: &TrainState, rows: &Rows, coefficient: f32, densely: bool) -> (Dense, f64) {
     let mut state = state.clone();
     state.carried.entries = if densely { D_SAE as f64 } else { 0.0 };
     let (mut activity, mut firings) = (Activity::default(), Firings::default());
-    let dense = forward(&mut state, rows, 1.0, &Scratches::default(), &mut activity).expect("forward");
+    let dense = forward(&mut state, &rows.batch(), &Scratches::default(), &mut activity).expect("forward");
     assert_eq!(dense.is_some(), densely && state.architecture.sparsity().is_some());
     firings.rebuild(D_SAE, &activity.tiles, state.extras.len());
     let aux = aux_gradients(&state, &activity, state.dead(DEAD_AFTER), coefficient).expect("aux");
-    let gradients = Gradients { backward: activity.backward(&firings, dense.as_ref()), aux: aux.as_ref() };
-    let (mut d_b, mut d_b_dec, mut d_extras) = Default::default();
-    gradients.vectors(&state, &mut d_b, &mut d_b_dec, &mut d_extras);
+    let (backward, norms) = (activity.backward(&firings, dense.as_ref()), NormPenalty::of(&state, ROWS));
+    let gradients = Gradients { backward, aux: aux.as_ref(), norms };
+    let mut others = Others::default();
+    gradients.others(&state, &mut others).expect("others");
     let (mut w_enc, mut w_dec) = (Vec::new(), Vec::new());
-    let (mut d_w, mut d_d) = (vec![0.0; D_IN], vec![0.0; D_IN]);
+    let (mut d_w, mut d_d) = (vec![0.0; D_IN], vec![0.0; state.d_out]);
     for latent in 0..D_SAE {
-        gradients.of(latent, &state.w_dec.value[latent * D_IN..(latent + 1) * D_IN], &mut d_w, &mut d_d);
+        gradients.of(latent, &state.w_dec.value[latent * state.d_out..(latent + 1) * state.d_out], &mut d_w, &mut d_d);
         w_enc.extend(d_w.iter().map(|&g| f64::from(g)));
         w_dec.extend(d_d.iter().map(|&g| f64::from(g)));
     }
     let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
-    let mut dense = vec![w_enc, wide(d_b), w_dec, wide(d_b_dec)];
-    dense.extend(d_extras.into_iter().map(wide));
+    let mut dense = vec![w_enc, wide(others.b_enc), w_dec, wide(others.b_dec)];
+    dense.extend(others.extras.into_iter().map(wide));
+    dense.extend(state.w_skip.is_some().then(|| wide(others.w_skip)));
     (Dense(dense), activity.loss + activity.penalty + aux.map_or(0.0, |aux| aux.loss))
-}
-
-fn tensor(values: &[f32], shape: &[i64]) -> Tensor {
-    Tensor::from_slice(values).to_kind(Kind::Double).reshape(shape).set_requires_grad(true)
-}
-
-fn top_k(values: &Tensor, k: usize, dim: i64) -> Tensor {
-    let (kept, at) = values.topk(k as i64, dim, true, false);
-    values.zeros_like().scatter(dim, &at, &kept)
-}
-
-/// The parameters of a state, as leaves of a graph in f64.
-struct Leaves {
-    w_enc: Tensor,
-    b_enc: Tensor,
-    w_dec: Tensor,
-    b_dec: Tensor,
-    extras: Vec<Tensor>,
-}
-
-impl Leaves {
-    fn of(state: &TrainState) -> Self {
-        let (d, f) = (D_IN as i64, D_SAE as i64);
-        Leaves {
-            w_enc: tensor(&state.w_enc.value, &[f, d]),
-            b_enc: tensor(&state.b_enc.value, &[f]),
-            w_dec: tensor(&state.w_dec.value, &[f, d]),
-            b_dec: tensor(&state.b_dec.value, &[d]),
-            extras: state.extras.iter().map(|extra| tensor(&extra.value, &[f])).collect(),
-        }
-    }
-
-    /// The reconstruction from the first `end` latents.
-    fn decode(&self, f: &Tensor, end: usize) -> Tensor {
-        f.narrow(1, 0, end as i64).matmul(&self.w_dec.narrow(0, 0, end as i64)) + &self.b_dec
-    }
-
-    fn gradients(&self) -> Dense {
-        // The decoder's rows live on the unit sphere: the part along the row is left out.
-        let g = self.w_dec.grad();
-        let along = (&g * self.w_dec.detach()).sum_dim_intlist(1, true, Kind::Double);
-        let w_dec = g - along * self.w_dec.detach();
-        let dense = |t: &Tensor| Vec::<f64>::try_from(t.reshape([-1])).expect("f64");
-        let mut all =
-            vec![dense(&self.w_enc.grad()), dense(&self.b_enc.grad()), dense(&w_dec), dense(&self.b_dec.grad())];
-        all.extend(self.extras.iter().map(|extra| dense(&extra.grad())));
-        Dense(all)
-    }
-}
-
-/// Features and penalty of what a penalty makes sparse. Straight-through estimators by their definition: a term whose value
-/// is zero and whose slope is the estimator's.
-fn penalised(
-    architecture: &Architecture,
-    state: &TrainState,
-    leaves: &Leaves,
-    x: &Tensor,
-    pre: &Tensor,
-) -> (Tensor, Tensor) {
-    let n = x.size()[0];
-    let lambda = SPARSITY.coefficient;
-    let total = |values: &Tensor| values.sum(Kind::Double) * (lambda / n as f64);
-    match architecture {
-        Architecture::Relu { .. } => {
-            let f = pre.relu();
-            // Weighted by the decoder's norms, which are 1 and whose slopes lie along the rows.
-            let norms = leaves.w_dec.square().sum_dim_intlist(1, false, Kind::Double).sqrt();
-            let penalty = total(&(&f * norms));
-            (f, penalty)
-        }
-        Architecture::PAnneal { .. } => {
-            let (f, q) = (pre.relu(), state.carried.exponent);
-            let floor = f64::from(p_anneal::FLOOR);
-            let tangent = floor.powf(q) + q * floor.powf(q - 1.0) * (&f - floor);
-            let phi = f.clamp_min(floor).pow_tensor_scalar(q).where_self(&f.gt(floor), &tangent);
-            let penalty = total(&(phi * f.gt(0.0)));
-            (f, penalty)
-        }
-        Architecture::Gated { .. } => {
-            let u = (x - &leaves.b_dec).matmul(&leaves.w_enc.tr());
-            let magnitude = leaves.extras[0].exp() * u + &leaves.extras[1];
-            let gate = pre.relu();
-            let of_gate = gate.matmul(&leaves.w_dec.detach()) + leaves.b_dec.detach();
-            let penalty = total(&gate) + (of_gate - x).square().sum(Kind::Double) / n;
-            (magnitude.relu() * pre.gt(0.0), penalty)
-        }
-        Architecture::JumpRelu { penalty, .. } => {
-            let theta = &leaves.extras[0];
-            let fires = pre.gt_tensor(theta).to_kind(Kind::Double).detach();
-            let window = (pre - theta).abs().lt(BANDWIDTH / 2.0).to_kind(Kind::Double).detach();
-            let moved = theta - theta.detach();
-            let f = pre * &fires - &window * (theta.detach() / BANDWIDTH) * &moved;
-            let counts = &fires - &window / BANDWIDTH * &moved;
-            let l0 = counts.sum(Kind::Double) / n as f64;
-            let penalty = match penalty {
-                Penalty::Step => l0 * lambda,
-                Penalty::Quadratic { target } => (l0 / *target - 1.0).square() * lambda,
-                Penalty::Tanh => total(&(&f * 4.0).tanh()),
-            };
-            (f, penalty)
-        }
-        other => panic!("{other:?} has no penalty"),
-    }
-}
-
-/// The loss of the papers, written with dense tensors; its gradients by autograd.
-fn by_autograd(state: &TrainState, rows: &[f32], coefficient: f64) -> (Dense, f64) {
-    let leaves = Leaves::of(state);
-    let x = Tensor::from_slice(rows).to_kind(Kind::Double).reshape([-1, D_IN as i64]);
-    let n = x.size()[0];
-    let pre = (&x - &leaves.b_dec).matmul(&leaves.w_enc.tr()) + &leaves.b_enc;
-    let error_of = |x_hat: &Tensor| (x_hat - &x).square().sum(Kind::Double) / n;
-    let by_batch = |k: usize| top_k(&pre.relu().reshape([-1]), k * n as usize, 0).reshape(pre.size());
-    let (x_hat, mut loss) = match &state.architecture {
-        Architecture::TopK { k } => {
-            let x_hat = leaves.decode(&top_k(&pre, *k, 1).relu(), D_SAE);
-            let loss = error_of(&x_hat);
-            (x_hat, loss)
-        }
-        Architecture::BatchTopK { k, .. } => {
-            let x_hat = leaves.decode(&by_batch(*k), D_SAE);
-            let loss = error_of(&x_hat);
-            (x_hat, loss)
-        }
-        Architecture::Matryoshka { k, prefixes, .. } => {
-            let f = by_batch(*k);
-            let lengths = untangle_train::arch::matryoshka::lengths(prefixes, D_SAE, state.step);
-            let loss = lengths.iter().map(|&end| error_of(&leaves.decode(&f, end))).reduce(|a, b| a + b);
-            (leaves.decode(&f, D_SAE), loss.expect("a prefix"))
-        }
-        other => {
-            let (f, penalty) = penalised(other, state, &leaves, &x, &pre);
-            let x_hat = leaves.decode(&f, D_SAE);
-            let loss = error_of(&x_hat) + penalty;
-            (x_hat, loss)
-        }
-    };
-    let dead = state.dead(DEAD_AFTER);
-    if !dead.is_empty() {
-        let at = Tensor::from_slice(&dead.iter().map(|&i| i64::from(i)).collect::<Vec<_>>());
-        let half = D_IN / 2;
-        let p = top_k(&pre.index_select(1, &at), half.min(dead.len()), 1);
-        let aux_error = (&x - &x_hat).detach() - p.matmul(&leaves.w_dec.index_select(0, &at));
-        let scale = coefficient * (dead.len() as f64 / half as f64).min(1.0);
-        loss += aux_error.square().sum(Kind::Double) * (scale / n as f64);
-    }
-    loss.backward();
-    (leaves.gradients(), loss.double_value(&[]))
 }
 
 fn largest_relative_errors(found: &Dense, expected: &Dense) -> Vec<f64> {
@@ -272,7 +164,7 @@ fn gradients_of_every_loss_term_agree_with_autograd_in_f64() {
 }
 
 fn agrees_with_autograd(architecture: &Architecture, n_dead: usize, densely: bool) {
-    let (state, rows) = (state(architecture, n_dead), random_rows(1, ROWS));
+    let (state, rows) = (state(architecture, n_dead), Rows::of(architecture, 1, ROWS, 1.0));
     assert_eq!(state.dead(DEAD_AFTER).len(), n_dead);
     let (found, loss) = by_hand(&state, &rows, 0.7, densely);
     let (expected, expected_loss) = by_autograd(&state, &rows, 0.7);
@@ -295,9 +187,9 @@ fn relative_distances(found: &Dense, expected: &Dense) -> Vec<f64> {
 
 #[test]
 fn aux_k_in_bytes_is_within_four_hundredths_of_the_exact_gradient() {
-    for architecture in [Architecture::TopK { k: K }, matryoshka()] {
+    for architecture in [Architecture::TopK { k: K }, matryoshka(), Architecture::SkipTranscoder { k: K, l0: 1.0 }] {
         for n_dead in [4, 20] {
-            let rows = random_rows(1, ROWS);
+            let rows = Rows::of(&architecture, 1, ROWS, 1.0);
             // A large coefficient, so that the auxiliary part is not lost in the main one.
             let in_bytes = state_in(Precision::Int8, &architecture, n_dead);
             let (found, loss) = by_hand(&in_bytes, &rows, 30.0, false);
@@ -319,25 +211,25 @@ fn fused_steps_follow_a_dense_adam_in_f64() {
 }
 
 fn follow_a_dense_adam(architecture: &Architecture) {
-    let settings = StepSettings { factor: 1.0, clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
+    let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
     let mut state = state(architecture, 4);
     let mut moments: Option<Vec<[Vec<f64>; 2]>> = None;
     let mut workspace = Workspace::default();
     for t in 1..=8u64 {
-        let rows = random_rows(t, ROWS);
+        let rows = Rows::of(architecture, t, ROWS, 1.0);
         let (mut gradient, _) = by_autograd(&state, &rows, 1.0);
         let norm = gradient.0.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
         assert!(norm > 1.0, "clipping takes part in this test");
         gradient.0.iter_mut().flatten().for_each(|g| *g /= norm);
         let wide = |(_, p): (&str, &Parameter)| p.value.iter().map(|&w| f64::from(w)).collect::<Vec<_>>();
         let before: Vec<_> = state.parameters().into_iter().map(wide).collect();
-        let report = step(&mut state, &rows, 0.01, &settings, &mut workspace).expect("step");
+        let report = step(&mut state, &rows.batch(), 0.01, &settings, &mut workspace).expect("step");
         assert!((report.grad_norm - norm).abs() < 1e-5 * norm);
         let moments =
             moments.get_or_insert_with(|| before.iter().map(|p| [vec![0.0; p.len()], vec![0.0; p.len()]]).collect());
         for (at, (name, parameter)) in state.parameters().into_iter().enumerate() {
             let expected = dense_adam(t, 0.01, &before[at], &gradient.0[at], &mut moments[at]);
-            let expected = if name == "W_dec" { unit_rows(expected) } else { expected };
+            let expected = if name == "W_dec" { unit_rows(expected, state.d_out) } else { expected };
             for (found, expected) in parameter.value.iter().zip(&expected) {
                 let close = (f64::from(*found) - expected).abs() < 2e-5;
                 assert!(close, "{}, step {t}, {name}: {found} against {expected}", architecture.name());
@@ -357,8 +249,8 @@ fn dense_adam(t: u64, lr: f64, p: &[f64], g: &[f64], [m, v]: &mut [Vec<f64>; 2])
         .collect()
 }
 
-fn unit_rows(mut w: Vec<f64>) -> Vec<f64> {
-    for row in w.chunks_exact_mut(D_IN) {
+fn unit_rows(mut w: Vec<f64>, width: usize) -> Vec<f64> {
+    for row in w.chunks_exact_mut(width) {
         let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
         row.iter_mut().for_each(|v| *v /= norm);
     }
@@ -370,10 +262,11 @@ fn a_step_depends_neither_on_the_number_of_threads_nor_on_what_proposes() {
     let run = |architecture: &Architecture, threads: usize, precision: Precision, n_dead: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
         pool.install(|| {
-            let settings = StepSettings { factor: 0.8, clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
+            let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
             let (mut state, mut workspace) = (state_in(precision, architecture, n_dead), Workspace::default());
             for t in 0..5 {
-                step(&mut state, &random_rows(t, 1000), 0.01, &settings, &mut workspace).expect("step");
+                step(&mut state, &Rows::of(architecture, t, 1000, 0.8).batch(), 0.01, &settings, &mut workspace)
+                    .expect("step");
             }
             let bits = |(_, p): (&str, &Parameter)| p.value.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
             state.parameters().into_iter().map(bits).collect::<Vec<_>>()

@@ -1,0 +1,123 @@
+//! What `evaluate` and `inspect` say of crosscoders.
+
+use super::dictionary::{Judges, Origin, Rows};
+use super::inspect::write_training;
+use super::options::open_beside;
+use crate::context::Context;
+use crate::exit::Complaint;
+use crate::output::table;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use untangle_interpret::{CrosscoderEvaluation, Interval, Sharing, evaluate_crosscoder, sharing};
+use untangle_sae::Crosscoder;
+use untangle_schema::sae::files;
+use untangle_train::TrainingRecord;
+
+/// Everything measured of one crosscoder.
+#[derive(Debug, Serialize)]
+struct Measured {
+    sae: String,
+    part: &'static str,
+    #[serde(flatten)]
+    evaluation: CrosscoderEvaluation,
+}
+
+/// Measures crosscoders on a store and those beside it.
+pub(crate) fn evaluate(
+    dirs: &[PathBuf],
+    (store, beside): (&[String], &[String]),
+    rows: Rows,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let store = open_beside(store, beside)?;
+    let mut measured = Vec::new();
+    for dir in dirs {
+        let (crosscoder, origin) = (Crosscoder::load(dir)?, Origin::read(dir));
+        let Judges { held_out, part, name, in_doubt } = origin.rows_of(&store, rows);
+        if in_doubt {
+            context.progress.warning(&format!(
+                "{} may have been trained on rows of {}: {name}",
+                origin.name,
+                store.name()
+            ));
+        }
+        let evaluation = evaluate_crosscoder(&crosscoder, &store, &held_out, part, &context.progress)?;
+        measured.push(Measured { sae: origin.name, part: name, evaluation });
+    }
+    context.output.result(&json!({ "crosscoders": measured }), |out| {
+        measured.iter().try_for_each(|one| write_measured(out, one))?;
+        writeln!(out, "brackets: 95 % intervals")
+    })
+}
+
+/// Whether all of these are crosscoders; none of them, where they are not.
+pub(crate) fn are_all(dirs: &[PathBuf]) -> anyhow::Result<bool> {
+    let crosscoders = dirs.iter().filter(|dir| Crosscoder::is_at(dir)).count();
+    match crosscoders {
+        0 => Ok(false),
+        all if all == dirs.len() => Ok(true),
+        _ => {
+            Err(Complaint::usage("crosscoders and other dictionaries are judged apart; name the one kind or the other"))
+        }
+    }
+}
+
+fn write_measured(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
+    let e = &measured.evaluation;
+    writeln!(out, "{}, on {} ordinary rows: {}", measured.sae, e.rows, measured.part)?;
+    let all = [bracketed(e.fvu, e.fvu_interval, 4), bracketed(e.l0, e.l0_interval, 2)];
+    writeln!(out, "FVU of all parts {}, L0 {}", all[0], all[1])?;
+    writeln!(out, "{} of {} features are dead there, {} fire on more than 10 % of rows\n", e.dead, e.d_sae, e.dense)?;
+    let head = ["part", "FVU", "features of it alone", "absent from it"].map(str::to_owned).to_vec();
+    let line = |part: &untangle_interpret::crosscoder::PartEvaluation| {
+        let name = part_name(part.model.as_deref(), &part.hook);
+        vec![name, bracketed(part.fvu, part.fvu_interval, 4), part.exclusive.to_string(), part.absent.to_string()]
+    };
+    table(out, &std::iter::once(head).chain(e.parts.iter().map(line)).collect::<Vec<_>>(), &[0])?;
+    write_sharing(out, &e.sharing)
+}
+
+fn write_sharing(out: &mut dyn Write, sharing: &Sharing) -> io::Result<()> {
+    let cosine = sharing.mean_cosine.map(|cosine| format!(" (mean cosine {cosine:.3})")).unwrap_or_default();
+    let alone: usize = sharing.exclusive.iter().sum();
+    let (shared, between) = (sharing.shared, sharing.between);
+    writeln!(out, "sharing    {shared} features shared alike{cosine}, {alone} of one part alone, {between} between\n")
+}
+
+fn part_name(model: Option<&str>, hook: &str) -> String {
+    model.map_or_else(|| hook.to_owned(), |model| format!("{hook} of {model}"))
+}
+
+fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
+    let ends = interval.map(|i| format!(" [{:.digits$}, {:.digits$}]", i.low, i.high));
+    format!("{value:.digits$}{}", ends.unwrap_or_default())
+}
+
+/// Shows what a crosscoder holds; as JSON, also the shares and cosines of every feature.
+pub(crate) fn inspect(dir: &Path, context: &Context) -> anyhow::Result<()> {
+    let crosscoder = Crosscoder::load(dir)?;
+    let text = fs::read_to_string(dir.join(files::TRAINING)).unwrap_or_default();
+    let training: Option<TrainingRecord> = serde_json::from_str(&text).ok();
+    let (config, sharing) = (crosscoder.config(), sharing(&crosscoder, |_| true));
+    let feature = |feature: usize| -> Value {
+        let cosines: Vec<_> = (1..crosscoder.parts()).map(|part| crosscoder.cosine(feature, 0, part)).collect();
+        json!({ "feature": feature, "shares": crosscoder.shares(feature), "cosines_with_the_first": cosines })
+    };
+    let features: Vec<Value> = (0..config.d_sae).map(feature).collect();
+    let value = json!({
+        "kind": "crosscoder", "config": config, "training": training, "sharing": sharing, "features": features,
+    });
+    context.output.result(&value, |out| {
+        let (f, m, d) = (config.d_sae, config.parts.len(), config.d_in);
+        writeln!(out, "crosscoder: {f} features of {m} activations of width {d}")?;
+        for part in &config.parts {
+            let name = part_name(part.model_name.as_deref(), &part.hook_name);
+            writeln!(out, "part       {name}, multiplied by {:.4} in training", part.scale)?;
+        }
+        write_sharing(out, &sharing)?;
+        training.as_ref().map_or(Ok(()), |training| write_training(out, training))
+    })
+}

@@ -1,0 +1,118 @@
+//! Crosscoders from the command line: of several hook points of one model, and of two stages of one model's training.
+
+use crate::support::{Untangle, scratch};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const USAGE: i32 = 2;
+const BAD_INPUT: i32 = 3;
+const HOOK: &str = "blocks.2.hook_resid_post";
+
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or_else(|| panic!("no number `{key}` in {value}"))
+}
+
+fn capture(model: &str, hooks: &str, tokens: usize, out: &Path) {
+    let words = format!("capture {model} --text organism --tokens {tokens} {hooks}");
+    Untangle::new(&words).option("--out", out).succeed();
+}
+
+fn train(store: &Path, words: &str, out: &Path) -> Untangle {
+    let command = Untangle::new("train --d-sae 256 --k 16 --tokens 300000 --batch 1024 --threads 2").arg(store);
+    command.words(words).option("--out", out)
+}
+
+#[test]
+fn two_stages_of_a_model_are_compared_feature_by_feature() {
+    let folder = scratch();
+    let [base, chat, out, l1] = ["base.h5", "sft.h5", "both", "l1"].map(|name| folder.path().join(name));
+    let hook = format!("--hook {HOOK}");
+    capture("organism:base", &hook, 40_000, &base);
+    // Fewer tokens: the rest of the first store has no pair.
+    capture("organism:sft", &hook, 30_000, &chat);
+    let with = |store: &Path, arch: &str, out: &Path| {
+        let command = Untangle::new("train --d-sae 256 --k 16 --tokens 300000 --batch 1024 --threads 2").arg(store);
+        command.words(&format!("--arch {arch} {hook}")).option("--with", &chat).option("--out", out)
+    };
+    let outcome = with(&base, "crosscoder", &out).run();
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let told = ["10000 rows of the first store and 0 of the other have no pair", "organism:base", "organism:sft"];
+    assert!(told.iter().all(|part| outcome.stderr.contains(part)), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("of Untangle's own form"), "{}", outcome.stdout);
+    with(&base, "crosscoder-l1", &l1).succeed();
+
+    let evaluate = Untangle::new("evaluate").arg(&out).arg(&l1).option("--store", &base).option("--with", &chat);
+    let measured = evaluate.json()["crosscoders"].clone();
+    for one in [&measured[0], &measured[1]] {
+        assert_eq!(one["part"], "held-out", "{one}");
+        assert!((0.001..0.5).contains(&number(one, "fvu")), "{one}");
+        for part in one["parts"].as_array().expect("a list") {
+            assert!((0.001..0.5).contains(&number(part, "fvu")), "{one}");
+        }
+    }
+    assert!((16.0 - number(&measured[0], "l0")).abs() < 1.0, "{measured}");
+    // The second stage grew out of the first, so that most features are in both.
+    let inspected = Untangle::new("inspect").arg(&out).json();
+    assert_eq!(inspected["config"]["parts"][1]["model_name"], "organism:sft", "{}", inspected["config"]);
+    let (sharing, features) = (&inspected["sharing"], inspected["features"].as_array().expect("a list"));
+    assert!(number(sharing, "shared") > 128.0 && number(sharing, "mean_cosine") > 0.5, "{sharing}");
+    let sums = features
+        .iter()
+        .map(|feature| feature["shares"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum::<f64>());
+    assert!(features.len() == 256 && sums.into_iter().all(|sum| (sum - 1.0).abs() < 1e-9));
+    let text = Untangle::new("inspect").arg(&out).succeed();
+    assert!(text.contains("256 features of 2 activations of width 128"), "{text}");
+
+    // No other verb takes it for an autoencoder.
+    let refused = |command: Untangle| command.run().fails_with(BAD_INPUT, &["is a crosscoder", "inspect and evaluate"]);
+    let steer = Untangle::new("steer organism --feature 1:add=1 --prompt x").option("--sae", &out);
+    refused(steer);
+    refused(Untangle::new("encode").arg(&out).arg(&base).option("--out", folder.path().join("codes.safetensors")));
+    let features = Untangle::new("features").arg(&out).option("--store", &base);
+    refused(features.option("--out", folder.path().join("features.db")));
+    let alone = Untangle::new("evaluate").arg(&out).option("--store", &base).run();
+    alone.fails_with(BAD_INPUT, &["reads blocks.2.hook_resid_post of organism:sft", "--with"]);
+    let model = Untangle::new("evaluate").arg(&out).option("--store", &base).option("--model", "organism:base").run();
+    model.fails_with(USAGE, &["a crosscoder is judged on stores"]);
+}
+
+#[test]
+fn several_hook_points_are_read_at_once_and_a_grid_gives_the_same() {
+    let folder = scratch();
+    let path = |name: &str| -> PathBuf { folder.path().join(name) };
+    let hooks = "--hook blocks.1.hook_resid_post --hook blocks.2.hook_resid_post";
+    capture("organism", &format!("{hooks} --hook blocks.2.mlp.hook_post"), 30_000, &path("store.h5"));
+    train(&path("store.h5"), &format!("--arch crosscoder {hooks}"), &path("alone")).succeed();
+    let grid = "[[sae]]\nname = 'both'\narch = 'crosscoder'\nhooks = ['blocks.1.hook_resid_post', \
+                'blocks.2.hook_resid_post']\n[[sae]]\nname = 'one'\nhook = 'blocks.2.hook_resid_post'\n";
+    fs::write(path("grid.toml"), grid).expect("written");
+    let command = train(&path("store.h5"), "--calibration 0.02", &path("grid")).option("--grid", path("grid.toml"));
+    command.succeed();
+    for file in ["sae_weights.safetensors", "cfg.json", "training.json"] {
+        let read = |dir: PathBuf| fs::read(dir.join(file)).expect("read");
+        assert!(read(path("alone")) == read(path("grid").join("both")), "{file} differs");
+    }
+    let measured = Untangle::new("evaluate").arg(path("alone")).option("--store", path("store.h5")).json();
+    assert!((0.001..0.5).contains(&number(&measured["crosscoders"][0], "fvu")), "{measured}");
+    let both = Untangle::new("evaluate").arg(path("alone")).arg(path("grid").join("one"));
+    both.option("--store", path("store.h5")).run().fails_with(USAGE, &["are judged apart"]);
+
+    let refused = |words: &str, code: i32, parts: &[&str]| {
+        train(&path("store.h5"), words, &path("no")).run().fails_with(code, parts);
+        assert!(!path("no").exists());
+    };
+    refused("--arch crosscoder", USAGE, &["crosscoder needs --hook, once for every activation"]);
+    refused("--arch crosscoder --hook blocks.1.hook_resid_post", BAD_INPUT, &["reads several activations", "--with"]);
+    let wide = "--arch crosscoder --hook blocks.2.hook_resid_post --hook blocks.2.mlp.hook_post";
+    refused(wide, BAD_INPUT, &["of one width, these have 128, 304", "a grid"]);
+    refused(&format!("--arch crosscoder {hooks} --hook blocks.0.hook_embed"), BAD_INPUT, &["blocks.0.hook_embed"]);
+    refused(hooks, USAGE, &["topk reads one activation, not 2", "--arch crosscoder"]);
+    refused(
+        &format!("--arch topk {hooks} --with {}", path("store.h5").display()),
+        USAGE,
+        &["--with belongs to crosscoders"],
+    );
+    let live = Untangle::new("train --model organism --text organism --arch crosscoder").words(hooks);
+    live.option("--out", path("no")).run().fails_with(USAGE, &["trained from stores"]);
+}
