@@ -1,7 +1,7 @@
 //! How well a crosscoder reconstructs each of its activations, and how its features are shared between them.
 //!
-//! FVU is [`crate::evaluate`]'s, of every part on its own and of all parts as the crosscoder was trained on them, equally
-//! large: `sum_m s_m^2 |x^m - x_hat^m|^2 / sum_m s_m^2 |x^m - mean(x^m)|^2`.
+//! FVU is [`evaluate`](mod@crate::evaluate)'s, of every part on its own and of all parts as the crosscoder was trained on
+//! them, equally large: `sum_m s_m^2 |x^m - x_hat^m|^2 / sum_m s_m^2 |x^m - mean(x^m)|^2`.
 
 use crate::bootstrap::Interval;
 use crate::error::InterpretError;

@@ -142,7 +142,9 @@ fn tells_shared_from_exclusive(kind: Kind) {
     crosscoder.encode(&rows, &mut codes).expect("rows fit");
     crosscoder.decode(&codes, &mut x_hat).expect("rows fit");
     fvu.update(&rows, &x_hat);
-    assert!(fvu.value() < 0.15, "{kind}: FVU {}", fvu.value());
+    // L1 shrinks what it finds.
+    let most = if kind == Kind::Crosscoder { 0.15 } else { 0.4 };
+    assert!(fvu.value() < most, "{kind}: FVU {}", fvu.value());
     for latent in 0..LATENTS {
         let norm: f32 = crosscoder.joined().decoder_row(latent).iter().map(|v| v * v).sum();
         assert!((norm - 1.0).abs() < 1e-5, "decoder row {latent} has squared norm {norm}");
