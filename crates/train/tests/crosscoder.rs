@@ -14,7 +14,7 @@ use untangle_schema::Silent;
 use untangle_store::RowSource;
 use untangle_train::init::{DataScale, initial};
 use untangle_train::{
-    Architecture, DataProvenance, Job, Kind, Optimiser, PartOrigin, Run, TrainConfig, Width, Widths, train,
+    Architecture, DataProvenance, Job, Kind, Optimiser, PartOrigin, Run, Shown, TrainConfig, Width, Widths, train,
 };
 
 const D: usize = 24;
@@ -94,8 +94,15 @@ fn run(kind: Kind, rows: &[Vec<f32>; 2], out: &Path) -> Crosscoder {
     let plan = config.plan_of(&widths, source.rows_per_epoch()).expect("the settings fit");
     let runs = [Run { name: String::new(), column: 0, further: vec![1], target: None, plan, data }];
     let calibration = |columns: &[usize]| Ok(columns.iter().map(|at| rows[*at][..4000 * D].to_vec()).collect());
-    let job =
-        Job { runs: &runs, source: &mut source, calibration: &calibration, out, force: false, checkpoint_every: None };
+    let job = Job {
+        runs: &runs,
+        source: &mut source,
+        calibration: &calibration,
+        out,
+        force: false,
+        checkpoint_every: None,
+        shown: Shown::default(),
+    };
     train(job, &Silent).expect("trains");
     Crosscoder::load(out).expect("loads")
 }

@@ -53,6 +53,9 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
         stores: vec!["<script>alert(1)</script>.h5".to_owned()],
         content: String::new(),
         column: "x & y".to_owned(),
+        column_out: None,
+        parts: Vec::new(),
+        unpaired: Vec::new(),
         held_out: json!(null),
         calibration: json!(null),
         keep_special: true,
@@ -65,18 +68,20 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
     let one = |(name, config): &(&str, TrainConfig)| Run {
         name: (*name).to_owned(),
         column: 0,
+        further: Vec::new(),
+        target: None,
         plan: config.plan(D_IN, source.rows_per_epoch()).expect("the settings fit"),
         data: data.clone(),
     };
     let runs: Vec<Run> = named.iter().map(one).collect();
-    let held_out = |_: usize, visit: &mut dyn FnMut(&[f32])| -> Result<(), StoreError> {
-        judged.chunks(700 * D_IN).for_each(visit);
+    let held_out = |_: &[usize], visit: &mut dyn FnMut(&[Vec<f32>])| -> Result<(), StoreError> {
+        judged.chunks(700 * D_IN).for_each(|rows| visit(&[rows.to_vec()]));
         Ok(())
     };
     let job = Job {
         runs: &runs,
         source: &mut source,
-        calibration: &|_| Ok(rows[..500 * D_IN].to_vec()),
+        calibration: &|_| Ok(vec![rows[..500 * D_IN].to_vec()]),
         out,
         force: false,
         checkpoint_every: Some(7),

@@ -14,7 +14,7 @@ use untangle_schema::{SaeMetadata, Silent};
 use untangle_store::RowSource;
 use untangle_train::init::{DataScale, TargetScale, initial};
 use untangle_train::{
-    Architecture, DataProvenance, Job, Kind, Optimiser, Run, TrainConfig, TrainError, Width, Widths, train,
+    Architecture, DataProvenance, Job, Kind, Optimiser, Run, Shown, TrainConfig, TrainError, Width, Widths, train,
 };
 
 const D_IN: usize = 32;
@@ -94,8 +94,15 @@ fn run(kind: Kind, x: &[f32], y: &[f32], out: &Path) -> Result<Sae, TrainError> 
     let plan = config.plan_of(&Widths { read: vec![D_IN], predicted: Some(D_OUT) }, source.rows_per_epoch())?;
     let runs = [Run { name: String::new(), column: 0, further: Vec::new(), target: Some(1), plan, data }];
     let calibration = |_: &[usize]| Ok(vec![x[..4000 * D_IN].to_vec()]);
-    let job =
-        Job { runs: &runs, source: &mut source, calibration: &calibration, out, force: false, checkpoint_every: None };
+    let job = Job {
+        runs: &runs,
+        source: &mut source,
+        calibration: &calibration,
+        out,
+        force: false,
+        checkpoint_every: None,
+        shown: Shown::default(),
+    };
     train(job, &Silent)?;
     Ok(Sae::load(out)?)
 }
