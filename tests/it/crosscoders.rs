@@ -37,7 +37,11 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     };
     let outcome = with(&base, "crosscoder", &out).run();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    let told = ["10000 rows of the first store and 0 of the other have no pair", "organism:base", "organism:sft"];
+    let told = [
+        "10000 rows of the first store and 0 of the other have no pair",
+        "resid_post of organism, ",
+        "of organism:sft (",
+    ];
     assert!(told.iter().all(|part| outcome.stderr.contains(part)), "{}", outcome.stderr);
     assert!(outcome.stdout.contains("of Untangle's own form"), "{}", outcome.stdout);
     with(&base, "crosscoder-l1", &l1).succeed();
