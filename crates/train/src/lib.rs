@@ -21,6 +21,7 @@ pub mod dense;
 pub mod error;
 mod feed;
 pub mod finish;
+pub mod fold;
 pub mod footprint;
 pub mod forward;
 pub mod gather;

@@ -171,7 +171,7 @@ fn the_dictionary_on_disk_predicts_what_the_one_in_training_did() {
     let scale =
         DataScale { factor: s, further: Vec::new(), mean: centre.clone(), spread: vec![1.0; D_IN], variance: 1.0 };
     let target = Some(TargetScale { factor: t, variance: 1.0 });
-    let sae = untangle_train::finish::folded(&state, &scale, target, theta, SaeMetadata::default()).expect("fits");
+    let sae = untangle_train::fold::folded(&state, &scale, target, theta, SaeMetadata::default()).expect("fits");
     let x: Vec<f32> = (0..N * D_IN).map(|_| generator.random_range(-3.0f32..3.0)).collect();
     let (mut codes, mut y_hat) = (Codes::new(), vec![0f32; N * D_OUT]);
     sae.encode(&x, &mut codes).expect("rows fit");

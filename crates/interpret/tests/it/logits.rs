@@ -38,7 +38,7 @@ fn directions_outside_the_stream_have_no_effects() {
     let vocabulary = Vocabulary::of(&model).expect("has a tokenizer");
     let at = |site| LogitLens::new(&sae, &model, HookPoint::block(1, site)).map(|lens| lens.effects(3, &vocabulary));
     assert!(at(Site::AttnZ).expect("as wide").expect("computed").iter().all(|effects| effects.top.is_empty()));
-    assert!(matches!(at(Site::MlpPost), Err(InterpretError::WidthDiffers { found: 64, .. })));
+    assert!(matches!(at(Site::MlpPost), Err(InterpretError::OutputWidthDiffers { found: 64, .. })));
 }
 
 #[test]

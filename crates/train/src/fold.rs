@@ -1,0 +1,210 @@
+//! What a training state is as a dictionary: in units of the raw activations, in SAELens' form or that of crosscoders.
+
+use crate::arch::gated;
+use crate::architecture::Architecture;
+use crate::crosscoder;
+use crate::error::TrainError;
+use crate::finish::DataProvenance;
+use crate::init::{DataScale, TargetScale};
+use crate::run::{Run, Trained};
+use crate::state::TrainState;
+use serde_json::{Map, Value};
+use std::path::Path;
+use untangle_sae::kernels::buffer::Buffer;
+use untangle_sae::{Activation, Crosscoder, Parts, Sae};
+use untangle_schema::{SaeConfig, SaeMetadata, TOOL_VERSION};
+
+/// The version of SAELens whose form is written.
+const SAELENS_FORM: &str = "6.0.0";
+
+/// A finished dictionary.
+pub(crate) enum Dictionary {
+    Sae(Sae),
+    Crosscoder(Crosscoder),
+}
+
+impl Dictionary {
+    /// What was trained, in units of the raw activations; `shift` is what calibration added to the thresholds.
+    pub(crate) fn of(run: &Run, trained: &Trained, shift: f32) -> Result<Self, TrainError> {
+        let Trained { state, scale, target } = trained;
+        if run.plan.architecture.parts() > 1 {
+            return crosscoder::folded(state, scale, shift, &run.data).map(Dictionary::Crosscoder);
+        }
+        folded(state, scale, *target, shift, metadata(&run.data, &run.plan.architecture)).map(Dictionary::Sae)
+    }
+
+    /// The dictionary, of a crosscoder that of its parts side by side.
+    pub(crate) fn sae(&self) -> &Sae {
+        match self {
+            Dictionary::Sae(sae) => sae,
+            Dictionary::Crosscoder(crosscoder) => crosscoder.joined(),
+        }
+    }
+
+    /// Writes it in its form; returns its `cfg.json`.
+    pub(crate) fn save(&self, dir: &Path) -> Result<Value, TrainError> {
+        let config = match self {
+            Dictionary::Sae(sae) => {
+                sae.save(dir)?;
+                serde_json::to_value(sae.config())
+            }
+            Dictionary::Crosscoder(crosscoder) => {
+                crosscoder.save(dir)?;
+                serde_json::to_value(crosscoder.config())
+            }
+        };
+        Ok(config.unwrap_or_default())
+    }
+}
+
+/// The dictionary in units of the raw activations. With rows `z = s x` in training, `f' = f / s` decodes to
+/// `x_hat = f' W_dec + b_dec / s`, and `f' = sigma(W_enc (x - b_dec / s) + b_enc / s)`: biases and thresholds are divided by
+/// `s`, the matrices stay, decoder rows stay unit. `shift` is what calibration added to the thresholds.
+///
+/// A transcoder, whose `target` is multiplied by `t` and whose input is centred by `c`, has its features in units of the
+/// target: `f' = f / t = sigma((s/t) W_enc x + (b_enc - W_enc c) / t)` and `y_hat = f' W_dec + (s/t) W_skip x + (b_dec -
+/// W_skip c) / t`.
+///
+/// # Errors
+/// When the parts do not fit together, which would be a defect of this crate.
+pub fn folded(
+    state: &TrainState,
+    scale: &DataScale,
+    target: Option<TargetScale>,
+    shift: f32,
+    metadata: SaeMetadata,
+) -> Result<Sae, TrainError> {
+    let out = target.map_or(scale.factor, |target| target.factor);
+    let divided = |values: &[f32]| values.iter().map(|v| v / out).collect::<Vec<f32>>();
+    let (name, activation) = activation_of(state, out, shift);
+    let k = if let Activation::TopK { k } = activation { Some(k) } else { None };
+    let ratio = scale.factor / out;
+    let (b_enc, b_dec) = match &state.input_centre {
+        Some(centre) => (
+            without_centre(&state.b_enc.value, Some(&state.w_enc.value), centre),
+            without_centre(&state.b_dec.value, state.w_skip.as_ref().map(|w| &w.value[..]), centre),
+        ),
+        None => (state.b_enc.value.to_vec(), state.b_dec.value.to_vec()),
+    };
+    let parts = Parts {
+        w_enc: multiplied(&state.w_enc.value, ratio),
+        b_enc: divided(&b_enc),
+        w_dec: state.w_dec.value.clone(),
+        b_dec: divided(&b_dec),
+        w_skip: state.w_skip.as_ref().map(|w_skip| multiplied(&w_skip.value, ratio)),
+        activation,
+    };
+    let config = SaeConfig {
+        d_in: state.d_in,
+        d_sae: state.d_sae,
+        d_out: target.map(|_| state.d_out),
+        dtype: "float32".to_owned(),
+        device: "cpu".to_owned(),
+        apply_b_dec_to_input: target.is_none(),
+        normalize_activations: "none".to_owned(),
+        reshape_activations: "none".to_owned(),
+        architecture: name.to_owned(),
+        k,
+        rescale_acts_by_decoder_norm: k.map(|_| false),
+        metadata,
+    };
+    Ok(Sae::new(config, parts)?)
+}
+
+/// SAELens' name of what was trained, and its non-linearity in units of rows that were multiplied by `factor`. A crosscoder
+/// has a form of its own and does not come here.
+fn activation_of(state: &TrainState, factor: f32, shift: f32) -> (&'static str, Activation) {
+    let divided = |values: &[f32]| values.iter().map(|v| v / factor).collect::<Vec<f32>>();
+    let jump_relu = |threshold: Vec<f32>| Activation::JumpRelu { threshold: divided(&threshold) };
+    let one_for_all = || jump_relu(vec![shift; state.d_sae]);
+    match state.architecture {
+        Architecture::TopK { k } => ("topk", Activation::TopK { k }),
+        Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => ("jumprelu", one_for_all()),
+        Architecture::Transcoder { .. } => ("jumprelu_transcoder", one_for_all()),
+        Architecture::SkipTranscoder { .. } => ("jumprelu_skip_transcoder", one_for_all()),
+        Architecture::JumpRelu { .. } => {
+            let thresholds = state.extras[0].value.iter().map(|theta| (theta + shift).max(0.0));
+            ("jumprelu", jump_relu(thresholds.collect()))
+        }
+        Architecture::Gated { .. } => {
+            let r_mag = state.extras[gated::R_MAG].value.to_vec();
+            ("gated", Activation::Gated { r_mag, b_mag: divided(&state.extras[gated::B_MAG].value) })
+        }
+        Architecture::Relu { .. }
+        | Architecture::PAnneal { .. }
+        | Architecture::Crosscoder { .. }
+        | Architecture::CrosscoderL1 { .. } => ("standard", Activation::Relu),
+    }
+}
+
+/// `b - W c`, summed in f64; `b` where there is no `W`.
+fn without_centre(b: &[f32], w: Option<&[f32]>, centre: &[f32]) -> Vec<f32> {
+    let Some(w) = w else { return b.to_vec() };
+    let product = |row: &[f32]| row.iter().zip(centre).map(|(w, c)| f64::from(*w) * f64::from(*c)).sum::<f64>();
+    b.iter().zip(w.chunks_exact(centre.len())).map(|(b, row)| (f64::from(*b) - product(row)) as f32).collect()
+}
+
+fn multiplied(matrix: &Buffer<f32>, factor: f32) -> Buffer<f32> {
+    let mut matrix = matrix.clone();
+    if factor != 1.0 {
+        matrix.iter_mut().for_each(|w| *w *= factor);
+    }
+    matrix
+}
+
+/// What `cfg.json` says about where the dictionary belongs.
+pub fn metadata(data: &DataProvenance, architecture: &Architecture) -> SaeMetadata {
+    let mut other = Map::new();
+    other.insert("untangle_version".to_owned(), TOOL_VERSION.into());
+    // Without a version of at least 6, SAELens takes the file for an older form and drops all metadata.
+    other.insert("sae_lens_version".to_owned(), SAELENS_FORM.into());
+    // What it was trained as, where it is saved as something else.
+    other.insert("training_architecture".to_owned(), architecture.name().into());
+    let capture = data.capture.as_ref();
+    if let Some(capture) = capture {
+        other.insert("model_weights_sha256".to_owned(), capture.model.weights_sha256.clone().into());
+        other.insert("model_class_name".to_owned(), "HookedTransformer".into());
+    }
+    SaeMetadata {
+        model_name: capture.map(|c| c.model.name.clone()),
+        hook_name: Some(data.column.clone()),
+        hook_name_out: data.column_out.clone(),
+        context_size: capture.map(|c| c.context),
+        prepend_bos: capture.map(|c| c.bos_token.is_some()),
+        other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adam::Optimiser;
+    use crate::init::initial;
+    use untangle_sae::{Codes, Precision};
+
+    #[test]
+    fn folding_the_scale_changes_units_and_nothing_else() {
+        let mut state = initial(6, 12, &Architecture::TopK { k: 3 }, Optimiser::Adam, 1, &[0.3; 6], Precision::F32);
+        state.b_enc.value.iter_mut().zip([0.2f32, -0.1, 0.05].into_iter().cycle()).for_each(|(b, v)| *b = v);
+        // A power of two, so that the two ways round alike.
+        let factor = 0.25;
+        let dictionary = |factor| {
+            let scale =
+                DataScale { factor, further: Vec::new(), mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
+            folded(&state, &scale, None, 0.0, SaeMetadata::default()).expect("the parts fit")
+        };
+        let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
+        let z: Vec<f32> = x.iter().map(|x| factor * x).collect();
+        let run = |sae: Sae, rows: &[f32]| {
+            let (mut codes, mut out) = (Codes::new(), vec![0f32; rows.len()]);
+            sae.encode(rows, &mut codes).expect("rows fit");
+            sae.decode(&codes, &mut out).expect("rows fit");
+            (codes, out)
+        };
+        let ((raw, x_hat), (normalised, z_hat)) = (run(dictionary(factor), &x), run(dictionary(1.0), &z));
+        assert_eq!(raw.features(), normalised.features());
+        assert!(raw.nnz() > 20);
+        assert!(raw.activations().iter().zip(normalised.activations()).all(|(raw, z)| raw * factor == *z));
+        assert!(x_hat.iter().zip(&z_hat).all(|(x, z)| x * factor == *z));
+    }
+}
