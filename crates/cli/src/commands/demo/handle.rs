@@ -16,7 +16,7 @@ const JOINING: [f32; 2] = [0.25, 0.5];
 /// What becomes of those others.
 const JOINED: [f32; 2] = [1.0, 0.85];
 /// Features turned up together at most.
-const MOST: usize = 3;
+const MOST: usize = 2;
 /// A feature joins where it brings more than this share of the stories.
 const BRINGS: f64 = 0.04;
 

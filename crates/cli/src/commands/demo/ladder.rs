@@ -28,7 +28,7 @@ pub(super) const TEMPERATURE: f64 = 0.8;
 /// Stories for every strength.
 const STORIES: usize = 40;
 /// Stories to choose by.
-const TRIED_STORIES: usize = 32;
+const TRIED_STORIES: usize = 24;
 /// First seed of the stories that the handle is shown on; those that it is chosen on begin at 0.
 const FRESH: u64 = 1_000_000;
 /// Random directions, each with as many stories.
