@@ -146,7 +146,7 @@ fn specified(manifest: &CaptureManifest, manifest_bytes: usize) -> Vec<Specified
     all.into_iter().map(|(name, element, shape)| Specified { name, element, shape }).collect()
 }
 
-/// Bytes that a file with this manifest takes, and at most a little less.
+/// Bytes that a file with this manifest will take, and generously its journal.
 pub fn planned_bytes(manifest: &CaptureManifest) -> u64 {
     file_bytes(manifest, serde_json::to_string(manifest).map_or(0, |json| json.len()))
 }

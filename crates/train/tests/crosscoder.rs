@@ -1,11 +1,11 @@
 //! Crosscoders: features that two models share and that one has alone are told apart, and the crosscoder on disk says what
 //! the one in training did.
 
+mod origin;
 mod two_columns;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
 use std::path::Path;
 use two_columns::TwoColumns;
 use untangle_sae::metrics::Fvu;
@@ -73,23 +73,8 @@ fn run(kind: Kind, rows: &[Vec<f32>; 2], out: &Path) -> Crosscoder {
         precision: Some(Precision::Int8),
         ..TrainConfig::default()
     };
-    let origin = |column: &str| PartOrigin { column: column.to_owned(), model: None };
-    let data = DataProvenance {
-        stores: vec!["planted".to_owned()],
-        content: String::new(),
-        column: "a".to_owned(),
-        column_out: None,
-        parts: vec![origin("a"), origin("b")],
-        unpaired: Vec::new(),
-        held_out: json!(null),
-        calibration: json!(null),
-        keep_special: true,
-        keep_outliers: true,
-        order_seed: 4,
-        shuffle_bytes: 0,
-        rows_per_epoch: source.rows_per_epoch(),
-        capture: None,
-    };
+    let part = |column: &str| PartOrigin { column: column.to_owned(), model: None };
+    let data = DataProvenance { parts: vec![part("a"), part("b")], ..origin::made_up(source.rows_per_epoch()) };
     let widths = Widths { read: vec![D, D], predicted: None };
     let plan = config.plan_of(&widths, source.rows_per_epoch()).expect("the settings fit");
     let runs = [Run { name: String::new(), column: 0, further: vec![1], target: None, plan, data }];
@@ -185,23 +170,8 @@ fn the_crosscoder_on_disk_says_what_the_one_in_training_did() {
         spread: vec![1.0; 2 * D],
         variance: 1.0,
     };
-    let origin = |column: &str| PartOrigin { column: column.to_owned(), model: None };
-    let data = DataProvenance {
-        stores: Vec::new(),
-        content: String::new(),
-        column: "a".to_owned(),
-        column_out: None,
-        parts: vec![origin("a"), origin("b")],
-        unpaired: Vec::new(),
-        held_out: json!(null),
-        calibration: json!(null),
-        keep_special: true,
-        keep_outliers: true,
-        order_seed: 4,
-        shuffle_bytes: 0,
-        rows_per_epoch: 1,
-        capture: None,
-    };
+    let part = |column: &str| PartOrigin { column: column.to_owned(), model: None };
+    let data = DataProvenance { parts: vec![part("a"), part("b")], ..origin::made_up(1) };
     let crosscoder = untangle_train::crosscoder::folded(&state, &scale, theta, &data).expect("fits");
     let x: Vec<f32> = (0..N * 2 * D).map(|_| generator.random_range(-2.0f32..2.0)).collect();
     let (mut codes, mut x_hat) = (Codes::new(), vec![0f32; x.len()]);

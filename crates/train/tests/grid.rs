@@ -1,5 +1,6 @@
 //! Dictionaries that are trained together: each is to the bit what it is alone, and the whole continues after a stop.
 
+mod origin;
 mod two_columns;
 
 use rand::{Rng, SeedableRng};
@@ -106,20 +107,9 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
     let trained = &rows[..CALIBRATION * D_IN];
     let mut source = TwoColumns::new(trained, &predicted(trained), [D_IN, D_OUT], BATCH, 4);
     let data = DataProvenance {
-        stores: vec!["planted".to_owned()],
-        content: String::new(),
-        column: "x".to_owned(),
-        column_out: None,
-        parts: Vec::new(),
-        unpaired: Vec::new(),
-        held_out: json!(null),
         calibration: json!({"rows": ROWS - CALIBRATION}),
         keep_outliers: false,
-        keep_special: true,
-        order_seed: 4,
-        shuffle_bytes: 0,
-        rows_per_epoch: source.rows_per_epoch(),
-        capture: None,
+        ..origin::made_up(source.rows_per_epoch())
     };
     let one = |(name, config): &(&str, TrainConfig)| Run {
         name: (*name).to_owned(),

@@ -1,14 +1,15 @@
 //! Whole runs: planted truth is found, interruption changes no byte, and what cannot be trained is refused.
 
+mod origin;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use untangle_sae::{Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource};
-use untangle_train::{DataProvenance, Job, Run, Shown, TrainConfig, TrainError, TrainPlan, Width, train};
+use untangle_train::{Job, Run, Shown, TrainConfig, TrainError, TrainPlan, Width, train};
 
 const D_IN: usize = 32;
 const FEATURES: usize = 64;
@@ -57,25 +58,6 @@ fn source(rows: &[f32]) -> MemoryRows {
     MemoryRows::new(rows.to_vec(), D_IN, 1000, 4).expect("enough rows")
 }
 
-fn provenance(rows_per_epoch: u64) -> DataProvenance {
-    DataProvenance {
-        stores: vec!["planted".to_owned()],
-        content: String::new(),
-        column: "x".to_owned(),
-        column_out: None,
-        parts: Vec::new(),
-        unpaired: Vec::new(),
-        held_out: json!(null),
-        calibration: json!(null),
-        keep_special: true,
-        keep_outliers: true,
-        order_seed: 4,
-        shuffle_bytes: 0,
-        rows_per_epoch,
-        capture: None,
-    }
-}
-
 fn plan(config: &TrainConfig, source: &MemoryRows) -> TrainPlan {
     config.plan(D_IN, source.rows_per_epoch()).expect("the settings fit")
 }
@@ -92,7 +74,7 @@ fn run_with(
     force: bool,
 ) -> Result<Sae, TrainError> {
     let mut source = source(rows);
-    let data = provenance(source.rows_per_epoch());
+    let data = origin::made_up(source.rows_per_epoch());
     let runs =
         [Run { name: String::new(), column: 0, further: Vec::new(), target: None, plan: plan(config, &source), data }];
     let job = Job {

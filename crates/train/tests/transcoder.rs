@@ -1,11 +1,11 @@
 //! Transcoders: a planted computation is found, a skip connection takes what is linear, and the dictionary on disk predicts
 //! what the one in training did.
 
+mod origin;
 mod two_columns;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
 use std::path::Path;
 use two_columns::TwoColumns;
 use untangle_sae::metrics::Fvu;
@@ -76,20 +76,9 @@ fn run(kind: Kind, x: &[f32], y: &[f32], out: &Path) -> Result<Sae, TrainError> 
         ..TrainConfig::default()
     };
     let data = DataProvenance {
-        stores: vec!["planted".to_owned()],
-        content: String::new(),
         column: "blocks.0.hook_resid_mid".to_owned(),
         column_out: Some("blocks.0.hook_mlp_out".to_owned()),
-        parts: Vec::new(),
-        unpaired: Vec::new(),
-        held_out: json!(null),
-        calibration: json!(null),
-        keep_special: true,
-        keep_outliers: true,
-        order_seed: 4,
-        shuffle_bytes: 0,
-        rows_per_epoch: source.rows_per_epoch(),
-        capture: None,
+        ..origin::made_up(source.rows_per_epoch())
     };
     let plan = config.plan_of(&Widths { read: vec![D_IN], predicted: Some(D_OUT) }, source.rows_per_epoch())?;
     let runs = [Run { name: String::new(), column: 0, further: Vec::new(), target: Some(1), plan, data }];

@@ -214,6 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_a_name_is_its_first_word_and_no_other() {
+        let raising = |tokens: &[(&str, f32)]| {
+            let effect =
+                |(token, effect): &(&str, f32)| LogitEffect { id: 0, token: (*token).to_owned(), effect: *effect };
+            let card = FeatureCard {
+                max_activation: 10.0,
+                top_logits: tokens.iter().map(effect).collect(),
+                ..card("\"the\"", 0.001)
+            };
+            Candidate { card, topic: Topic::of_name("Golden Gate Bridge") }
+        };
+        assert_eq!(raising(&[(" Bridge", 2.0), (" Golden", 0.5), (" sea", 3.0)]).begins(), 5.0);
+        assert_eq!(raising(&[(" Bridge", 2.0), (" Gate", 1.0)]).begins(), 0.0, "these go on with it");
+        assert_eq!(Topic::of_name("the Bridge, the bridge").text(), "\"the\" and \"bridge\"", "each once, in order");
+    }
+
+    #[test]
     fn a_name_appears_where_all_of_it_does_and_a_label_where_any_of_it_does() {
         let bridge = Topic::of_name("Golden Gate Bridge");
         assert!(bridge.appears("They saw the Golden Gate Bridge."));

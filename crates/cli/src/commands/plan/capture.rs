@@ -7,7 +7,7 @@ use crate::scratch::Scratch;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use untangle_capture::{LiveConfig, LiveRows};
-use untangle_store::{HeldOut, RowBlock, RowSource, file_bytes};
+use untangle_store::{HeldOut, RowBlock, RowSource, planned_bytes};
 
 /// Passes are timed for so long, and at least so many tokens.
 const TIMED: Duration = Duration::from_secs(3);
@@ -38,7 +38,7 @@ pub(super) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         let manifest = untangle_schema::CaptureManifest { store_dtype: args.store_dtype(), ..manifest };
         let per_token = time_a_token(&mut rows, context)?;
         let tokens = manifest.n_rows as f64;
-        let file = file_bytes(&manifest);
+        let file = planned_bytes(&manifest);
         let (token_ids, packed) = (manifest.n_rows * 8, if args.is_compressed() { file } else { 0 });
         let resources = Resources {
             memory: Parts {

@@ -83,13 +83,6 @@ impl Judged<'_> {
     }
 }
 
-/// The rows that training leaves out and that do not judge.
-pub(super) struct Between<'a> {
-    pub(super) judged: &'a Judged<'a>,
-    /// What training leaves out.
-    pub(super) outer: &'a HeldOut,
-}
-
 /// Rows of some columns.
 struct Columns {
     widths: Vec<usize>,
@@ -116,6 +109,13 @@ impl Columns {
         self.rows.iter_mut().for_each(Vec::clear);
         self.n_rows = 0;
     }
+}
+
+/// The rows that training leaves out and that do not judge.
+pub(super) struct Between<'a> {
+    pub(super) judged: &'a Judged<'a>,
+    /// What training leaves out.
+    pub(super) outer: &'a HeldOut,
 }
 
 impl Between<'_> {
