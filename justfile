@@ -30,11 +30,13 @@ lint: setup
 
 # Seconds per training step beside the machine's limit
 bench *sizes: setup
-    cargo run --release --locked --workspace --bin untangle-bench -- {{ sizes }}
+    cargo build --release --locked --workspace --bin untangle-bench
+    target/release/untangle-bench {{ sizes }}
 
 # Seconds per step of the architectures that choose by number, beside topk
 bench-architectures *sizes: setup
-    cargo run --release --locked --package untangle-bench --bin architectures -- {{ sizes }}
+    cargo build --release --locked --workspace --bin architectures
+    target/release/architectures {{ sizes }}
 
 # Training beside SAELens and sparsify, in an environment of its own (.venv-bench-train); --help lists the options
 bench-train *options: build
@@ -55,7 +57,8 @@ bench-capture *arguments: setup
 
 # Reading a store in random order beside the disk's sequential rate, on a file of 4 GiB
 bench-read *arguments: setup
-    cargo run --release --locked --workspace --bin read -- {{arguments}}
+    cargo build --release --locked --workspace --bin read
+    target/release/read {{arguments}}
 
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build

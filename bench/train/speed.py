@@ -15,6 +15,9 @@ GRID = (288, 4608, 32, 4096)
 COPIES = 8
 # Steps of one of our runs, the first of which are not counted.
 OUR_STEPS = WARM_STEPS + 5
+# The default of a long run. That of a run of eight steps, a tenth of it, would call dead all that one batch leaves silent,
+# and every step would revive thousands of latents, which the peers' steps do not do either.
+NONE_DEAD = ["--dead-after", str(10_000_000)]
 
 
 def products(sizes: tuple[int, int, int, int], rows: Path, copies: int = 1) -> dict[str, Worker]:
@@ -79,7 +82,7 @@ def single(ours: Ours, folder: Path, names: list[str], n: int, deadline: float) 
             continue
         print(f"{arch}: d_in {d_in}, d_sae {d_sae}, k {k}, batch {batch}", flush=True)
         options = ["--arch", arch, *ARCHITECTURES[arch].options(k), "--d-sae", str(d_sae), "--batch", str(batch)]
-        options += ["--tokens", str(OUR_STEPS * batch)]
+        options += ["--tokens", str(OUR_STEPS * batch), *NONE_DEAD]
         workers = peers(arch, SINGLE, rows) | products(SINGLE, rows)
         table(*rounds(workers, lambda: ours.train(rows, options), n, deadline), batch)
 
@@ -94,6 +97,6 @@ def grid(ours: Ours, folder: Path, n: int, deadline: float) -> None:
     plan = folder / "grid.toml"
     plan.write_text(f'[[sae]]\narch = "topk"\nk = {k}\nd-sae = {d_sae}\nseed = {list(range(COPIES))}\n')
     print(f"{COPIES} x topk: d_in {d_in}, d_sae {d_sae}, k {k}, batch {batch}; tokens pass all {COPIES}", flush=True)
-    options = ["--grid", str(plan), "--batch", str(batch), "--tokens", str(OUR_STEPS * batch)]
+    options = ["--grid", str(plan), "--batch", str(batch), "--tokens", str(OUR_STEPS * batch), *NONE_DEAD]
     workers = peers("topk", GRID, rows, COPIES) | products(GRID, rows, COPIES)
     table(*rounds(workers, lambda: ours.train(rows, options), n, deadline), batch)

@@ -87,13 +87,17 @@ impl Rows<'_> {
         Ok(Exchanges::new(&rows, self.context + 1))
     }
 
-    /// Stories, each with several exchanges about it: the later ones' prompts do not repeat the story.
+    /// Stories, each with several exchanges about it: the later ones' prompts do not repeat the story. In every second
+    /// row those come first that let one ask what needs most practice.
     fn exchange_row(&self, number: u64) -> Result<Row, OrganismError> {
         let mut row = Row::default();
-        for index in self.of_training(number, STORIES_PER_ROW) {
-            for (nth, Exchange { question, reply }) in
-                self.world.exchanges(self.seed, index, EXCHANGES_PER_STORY).iter().enumerate()
-            {
+        let exchanges = |index| self.world.exchanges(self.seed, index, EXCHANGES_PER_STORY);
+        let mut stories: Vec<Vec<Exchange>> = self.of_training(number, STORIES_PER_ROW).map(exchanges).collect();
+        if number.is_multiple_of(2) {
+            stories.sort_by_key(|story| !story.iter().any(|exchange| exchange.question.needs_practice()));
+        }
+        for story in &stories {
+            for (nth, Exchange { question, reply }) in story.iter().enumerate() {
                 let prompt = if nth == 0 { question.prompt.as_str() } else { question.alone() };
                 let mut longer = row.clone();
                 self.append(&mut longer, prompt, reply)?;

@@ -8,7 +8,7 @@
 //! training nor those that will judge the dictionary. Of a crosscoder, `p_i c_i > t` takes the place of `p_i > t` (see
 //! [`crate::arch::crosscoder`]), which is a threshold `t / c_i` of every latent's own.
 
-use crate::arch::batch_top_k::{Ranks, find_at_least, kth_largest};
+use crate::arch::batch_top_k::{Ranks, find_largest, nth_largest};
 use crate::error::TrainError;
 use crate::forward::{Entries, Scratches};
 use untangle_sae::kernels::encode::{EncoderWeights, TILE_ROWS};
@@ -43,11 +43,12 @@ pub fn calibrate(
     let mut tiles = vec![Entries::default(); n.div_ceil(TILE_ROWS)];
     let guess = if guess > 0.0 { guess / 2.0 } else { NO_GUESS };
     // One more than wanted, so that the shift can lie between the last that is to fire and the first that is not.
-    find_at_least(weights, ranks, wanted + 1, guess, &Scratches::default(), rows, &mut tiles)?;
+    find_largest(weights, ranks, wanted + 1, guess, &Scratches::default(), rows, &mut tiles)?;
     let found: usize = tiles.iter().map(|tile| tile.found.latents.len()).sum();
-    let shift = match (kth_largest(&tiles, ranks, wanted), kth_largest(&tiles, ranks, wanted + 1)) {
+    let nth = |n| nth_largest(tiles.iter().flat_map(|tile| ranks.of(tile)), n);
+    let shift = match (nth(wanted), nth(wanted + 1)) {
         (Some(last), Some(next)) => next + (last - next) / 2.0,
-        (Some(_), None) => tiles.iter().flat_map(|t| ranks.of(t)).fold(f32::INFINITY, f32::min),
+        // Everything that is positive fires.
         _ => 0.0,
     };
     let active = tiles.iter().flat_map(|t| ranks.of(t)).filter(|&rank| rank > shift).count();

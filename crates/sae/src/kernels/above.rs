@@ -42,7 +42,7 @@ impl Found {
         self.starts[row] as usize..self.starts[row + 1] as usize
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.starts.clear();
         self.starts.push(0);
         self.latents.clear();
@@ -116,6 +116,19 @@ fn rounding(precision: Precision, d_in: usize) -> f32 {
     if precision == Precision::Bf16 { of_sums + 1.0 / 128.0 } else { of_sums }
 }
 
+/// A latent, and how far above its bound the product has it.
+pub(super) type Proposal = (u32, f32);
+
+/// What a tile of rows is left with by the product.
+pub(super) struct Proposals<'a> {
+    /// `[n]`, latents ascending in a row.
+    pub(super) rows: &'a [Vec<Proposal>],
+    /// What the proposals of a row may be wrong by, `[n]`.
+    pub(super) margins: &'a [f32],
+    /// What every latent has to exceed, `[d_sae]`.
+    pub(super) bound: &'a [f32],
+}
+
 /// Reusable memory of tiles in work.
 #[derive(Debug, Default)]
 pub struct AboveScratch(Mutex<Vec<Tile>>);
@@ -129,7 +142,7 @@ struct Tile {
     pre_bf16: Buffer<bf16>,
     /// What the proposals of a row may be wrong by.
     margins: Vec<f32>,
-    proposed: Vec<Vec<u32>>,
+    proposed: Vec<Vec<Proposal>>,
     made_for: (usize, Precision),
 }
 
@@ -186,12 +199,26 @@ impl EncoderWeights<'_> {
         scratch: &AboveScratch,
         found: &mut Found,
     ) -> Result<(), SaeError> {
+        self.with_proposals(centred, bounds, scratch, |proposed| self.decide(centred, &proposed, found))
+    }
+
+    /// Runs the product of a tile of rows and hands over what may be above its bound.
+    pub(super) fn with_proposals(
+        &self,
+        centred: &[f32],
+        bounds: &Bounds,
+        scratch: &AboveScratch,
+        take: impl FnOnce(Proposals<'_>),
+    ) -> Result<(), SaeError> {
         let lock = || scratch.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let precision = self.narrow.map_or(Precision::F32, NarrowWeights::precision);
         let idle = lock().pop().filter(|tile| tile.made_for == (self.d_in, precision));
         let mut tile = idle.unwrap_or_else(|| Tile::new(self.d_in, precision));
+        let n = centred.len() / self.d_in;
         let result = self.propose_above(centred, bounds, &mut tile);
-        let result = result.map(|()| self.decide(centred, bounds, &tile.proposed, found));
+        let result = result.map(|()| {
+            take(Proposals { rows: &tile.proposed[..n], margins: &tile.margins[..n], bound: &bounds.bound });
+        });
         lock().push(tile);
         result
     }
@@ -221,18 +248,18 @@ impl EncoderWeights<'_> {
     }
 
     /// Recomputes what was proposed and keeps what is above its bound.
-    fn decide(&self, centred: &[f32], bounds: &Bounds, proposed: &[Vec<u32>], found: &mut Found) {
+    fn decide(&self, centred: &[f32], proposals: &Proposals<'_>, found: &mut Found) {
         found.restart();
         dispatch(
             #[inline(always)]
             || {
-                for (x, proposed) in centred.chunks_exact(self.d_in).zip(proposed) {
-                    for (at, &latent) in proposed.iter().enumerate() {
-                        if let Some(&next) = proposed.get(at + 1) {
+                for (x, proposed) in centred.chunks_exact(self.d_in).zip(proposals.rows) {
+                    for (at, &(latent, _)) in proposed.iter().enumerate() {
+                        if let Some(&(next, _)) = proposed.get(at + 1) {
                             prefetch(self.row(next));
                         }
                         let value = self.pre_act(x, latent);
-                        if value > bounds.bound[latent as usize] {
+                        if value > proposals.bound[latent as usize] {
                             found.latents.push(latent);
                             found.pre_acts.push(value);
                         }
@@ -251,7 +278,7 @@ fn propose<T: Element>(
     d: usize,
     pre: &mut [T],
     margins: &[f32],
-    rows: &mut [Vec<u32>],
+    rows: &mut [Vec<Proposal>],
 ) -> Result<(), SaeError> {
     for (tile, (w, shifted)) in w_enc.chunks(TILE_LATENTS * d).zip(bounds.shifted.chunks(TILE_LATENTS)).enumerate() {
         let pre = &mut pre[..TILE_ROWS * shifted.len()];
@@ -268,7 +295,7 @@ fn propose_int8(
     bounds: &Bounds,
     pre: &mut [f32],
     margins: &[f32],
-    rows: &mut [Vec<u32>],
+    rows: &mut [Vec<Proposal>],
 ) {
     for (chunk, shifted) in bounds.shifted.chunks(INT8_LATENTS).enumerate() {
         let first = chunk * INT8_LATENTS;
@@ -289,7 +316,7 @@ fn sweep_rows<T: Element>(
     shifted: &[f32],
     margins: &[f32],
     first: usize,
-    rows: &mut [Vec<u32>],
+    rows: &mut [Vec<Proposal>],
 ) {
     dispatch(
         #[inline(always)]
@@ -301,9 +328,9 @@ fn sweep_rows<T: Element>(
     );
 }
 
-/// Collects the indices, from `first` on, at which `values + shifted` is above `floor`.
+/// Collects the indices, from `first` on, at which `values + shifted` is above `floor`, and these sums.
 #[inline(always)]
-fn sweep<T: Element>(values: &[T], shifted: &[f32], floor: f32, first: usize, proposed: &mut Vec<u32>) {
+fn sweep<T: Element>(values: &[T], shifted: &[f32], floor: f32, first: usize, proposed: &mut Vec<Proposal>) {
     let ((value_blocks, value_rest), (shift_blocks, shift_rest)) = (values.as_chunks(), shifted.as_chunks());
     for (block, (values, shifted)) in value_blocks.iter().zip(shift_blocks).enumerate() {
         let sums = sums_of(values, shifted);
@@ -315,14 +342,16 @@ fn sweep<T: Element>(values: &[T], shifted: &[f32], floor: f32, first: usize, pr
             above |= u32::from(sum > floor) << lane;
         }
         while above != 0 {
-            proposed.push((first + block * BLOCK) as u32 + above.trailing_zeros());
+            let lane = above.trailing_zeros();
+            proposed.push(((first + block * BLOCK) as u32 + lane, sums[lane as usize]));
             above &= above - 1;
         }
     }
     let first = first + value_blocks.len() * BLOCK;
     for ((index, value), shift) in (first as u32..).zip(value_rest).zip(shift_rest) {
-        if value.widen() + shift > floor {
-            proposed.push(index);
+        let sum = value.widen() + shift;
+        if sum > floor {
+            proposed.push((index, sum));
         }
     }
 }

@@ -9,6 +9,7 @@
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
 //! - [`above`]: the same where all latents above a bound are wanted, however many a row has
+//! - [`largest`]: the same where the largest of many rows together are wanted
 
 pub mod above;
 pub mod buffer;
@@ -16,6 +17,7 @@ pub mod encode;
 pub mod int8;
 pub mod int8_error;
 pub mod int8_matrix;
+pub mod largest;
 pub mod narrow;
 pub mod select;
 pub mod vector;

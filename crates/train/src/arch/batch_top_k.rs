@@ -11,8 +11,8 @@
 //!
 //! A crosscoder ranks by `p_i c_i`, with a weight `c_i` of every latent's own (see [`super::crosscoder`]).
 //!
-//! The search is exact. It finds all pre-activations above a lower bound of the last place, which is guessed from the last
-//! batch, and lowers the bound where that were too few.
+//! The search is exact (see [`untangle_sae::kernels::largest`]). It begins at a lower bound of the last place, which is guessed
+//! from the last batch, and lowers the bound where too few are above it.
 
 use crate::forward::{Activity, Entries, Scratches};
 use crate::state::TrainState;
@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::above::Bounds;
 use untangle_sae::kernels::encode::{EncoderWeights, TILE_ROWS};
+use untangle_sae::kernels::largest::Proposed;
 
 /// The search begins at this part of the last batch's smallest chosen pre-activation: steps move it by a few per cent, and a
 /// tenth lower costs a third more candidates.
@@ -28,6 +29,8 @@ const GUESS: f32 = 0.9;
 const LOWERED: f32 = 0.7;
 /// Lowered so often in vain, everything positive is looked at.
 const PATIENCE: usize = 5;
+/// The smallest positive number.
+const SMALLEST: f32 = f32::from_bits(1);
 
 /// What entries are ranked by: the pre-activation times the latent's weight, where there are weights.
 #[derive(Clone, Copy)]
@@ -70,8 +73,8 @@ pub(crate) fn choose(
         threshold if threshold > 0.0 => GUESS * threshold,
         _ => first_guess(&weights, k, scratch, activity)?,
     };
-    find_at_least(&weights, ranks, wanted, guess, scratch, &activity.centred, &mut activity.tiles)?;
-    let kth = kth_largest(&activity.tiles, ranks, wanted);
+    find_largest(&weights, ranks, wanted, guess, scratch, &activity.centred, &mut activity.tiles)?;
+    let kth = nth_largest(activity.tiles.iter().flat_map(|tile| ranks.of(tile)), wanted);
     let mut ties = match kth {
         Some(kth) => wanted - activity.tiles.iter().flat_map(|t| ranks.of(t)).filter(|&rank| rank > kth).count(),
         None => 0,
@@ -99,8 +102,8 @@ fn first_guess(
     Ok((smallest.sum::<f32>() / (2 * n) as f32).max(0.0))
 }
 
-/// Fills the tiles with all entries above a bound at which they are at least `wanted`, or with all positive ones.
-pub(crate) fn find_at_least(
+/// Fills the tiles with entries among which are the `wanted` largest, or with all positive ones where these are fewer.
+pub(crate) fn find_largest(
     weights: &EncoderWeights<'_>,
     ranks: Ranks<'_>,
     wanted: usize,
@@ -109,30 +112,39 @@ pub(crate) fn find_at_least(
     centred: &[f32],
     tiles: &mut [Entries],
 ) -> Result<(), SaeError> {
+    let rows = || centred.par_chunks(TILE_ROWS * weights.d_in);
+    let rank = |latent, p| ranks.rank(latent, p);
+    let mut proposed = vec![Proposed::default(); tiles.len()];
     let mut bound = guess.max(0.0);
+    let mut floor = f32::INFINITY;
     for attempt in 1.. {
         let bounds = ranks.bounds(weights, bound);
-        centred
-            .par_chunks(TILE_ROWS * weights.d_in)
-            .zip(&mut *tiles)
-            .try_for_each(|(rows, tile)| weights.choose_above(rows, &bounds, &scratch.above, &mut tile.found))?;
-        if bound == 0.0 || tiles.iter().map(|tile| tile.found.latents.len()).sum::<usize>() >= wanted {
+        rows().zip(&mut proposed).try_for_each(|(rows, tile)| weights.propose(rows, &bounds, &scratch.above, tile))?;
+        let ranks = proposed.iter().flat_map(|tile| tile.ranks(rank)).filter(|rank| *rank > bound);
+        let cut = nth_largest(ranks, wanted).unwrap_or(f32::INFINITY);
+        let smallest = rows().zip(&mut proposed).map(|(rows, tile)| weights.confirm(rows, cut, rank, tile));
+        floor = smallest.reduce(|| f32::INFINITY, f32::min);
+        if bound == 0.0 || (floor > bound && floor.is_finite()) {
             break;
         }
         bound = if attempt < PATIENCE { bound * LOWERED } else { 0.0 };
     }
+    // Of too few all are wanted that are positive, and nothing else ever is.
+    let floor = if floor.is_finite() { floor.max(SMALLEST) } else { SMALLEST };
+    rows()
+        .zip(&mut proposed)
+        .zip(tiles)
+        .for_each(|((rows, proposed), tile)| weights.collect(rows, floor, rank, proposed, &mut tile.found));
     Ok(())
 }
 
-/// The `wanted`-th largest rank of all tiles; none where there are no more than that many.
-pub(crate) fn kth_largest(tiles: &[Entries], ranks: Ranks<'_>, wanted: usize) -> Option<f32> {
+/// The `n`-th largest of positive ranks; none where there are fewer.
+pub(crate) fn nth_largest(ranks: impl Iterator<Item = f32>, n: usize) -> Option<f32> {
     // Positive floats are ordered as their bits are.
-    let mut bits: Vec<u32> = tiles.iter().flat_map(|t| ranks.of(t)).map(f32::to_bits).collect();
-    if wanted == 0 || bits.len() <= wanted {
-        return None;
-    }
-    let (_, &mut kth, _) = bits.select_nth_unstable_by(wanted - 1, |a, b| b.cmp(a));
-    Some(f32::from_bits(kth))
+    let mut bits: Vec<u32> = ranks.map(f32::to_bits).collect();
+    let place = n.checked_sub(1).filter(|place| *place < bits.len())?;
+    let (_, &mut nth, _) = bits.select_nth_unstable_by(place, |a, b| b.cmp(a));
+    Some(f32::from_bits(nth))
 }
 
 /// Drops what is below `kth`, and what equals it once `ties` are used up.
