@@ -83,8 +83,14 @@ class Ours:
         return out, [json.loads(line) for line in logs[0].read_text().splitlines()], mib
 
     @staticmethod
+    def steps(log: list[dict[str, Any]]) -> list[tuple[float, dict[str, Any]]]:
+        """Seconds and record of every step but the first."""
+        return [
+            ((after["seconds"] - before["seconds"]) / (after["step"] - before["step"]), after)
+            for before, after in zip(log, log[1:])
+        ]
+
+    @staticmethod
     def step_seconds(log: list[dict[str, Any]]) -> list[float]:
         """Seconds of the steps of a run, without the first ones."""
-        clock = [(record["step"], record["seconds"]) for record in log]
-        pairs = list(zip(clock, clock[1:]))[WARM_STEPS - 1 :]
-        return [(later - earlier) / (after - before) for (before, earlier), (after, later) in pairs]
+        return [seconds for seconds, _ in Ours.steps(log)[WARM_STEPS - 1 :]]

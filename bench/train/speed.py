@@ -15,6 +15,9 @@ GRID = (288, 4608, 32, 4096)
 COPIES = 8
 # Steps of one of our runs, the first of which are not counted.
 OUR_STEPS = WARM_STEPS + 5
+# Steps of a run of what begins with half of all latents active, and the L0 from which on it counts as sparse.
+WHOLE_STEPS = 150
+SETTLED_L0 = 64
 # The default of a long run. That of a run of eight steps, a tenth of it, would call dead all that one batch leaves silent,
 # and every step would revive thousands of latents, which the peers' steps do not do either.
 NONE_DEAD = ["--dead-after", str(10_000_000)]
@@ -55,11 +58,50 @@ def rounds(
         _, log, mib = ours()
         seconds["Untangle"] += Ours.step_seconds(log)
         peak["Untangle"] = max(peak["Untangle"], mib)
-        for name, worker in workers.items():
-            seconds[name] += worker.ask(steps=1 if name == "SAELens" else 3)["seconds"]
+        theirs(workers, seconds)
     for name, worker in workers.items():
         peak[name] = worker.close()
     return seconds, peak
+
+
+def theirs(workers: dict[str, Worker], seconds: dict[str, list[float]]) -> None:
+    """One round of all others."""
+    for name, worker in workers.items():
+        seconds[name] += worker.ask(steps=1 if name == "SAELens" else 3)["seconds"]
+
+
+def whole_run(ours: Ours, workers: dict[str, Worker], rows: Path, options: list[str], n: int) -> None:
+    """What begins with half of all latents active: a run from the start, and its parts. A step of a peer costs the same
+    throughout, because it computes everything densely; `n` rounds of theirs before our run and as many after."""
+    d_in, d_sae, _, batch = SINGLE
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    for worker in workers.values():
+        worker.ask(steps=1)
+    for _ in range(n):
+        theirs(workers, seconds)
+    _, log, mib = ours.train(rows, [*options, "--tokens", str(WHOLE_STEPS * batch)])
+    for _ in range(n):
+        theirs(workers, seconds)
+    took = Ours.steps(log)[WARM_STEPS:]
+    dense = [time for time, record in took if record["entries"] > d_sae / 20]
+    settled = [(time, record) for time, record in took if record["l0"] <= SETTLED_L0]
+    whole = log[-1]["seconds"] / len(log)
+    peer = statistics.median(seconds["SAELens"])
+    print(f"   SAELens: {peer:.3f} s a step, {batch / peer:.0f} tokens/s, peak {workers['SAELens'].close():.0f} MiB")
+    print(f"   Untangle: peak {mib:.0f} MiB; a run of {len(log)} steps to L0 {log[-1]['l0']:.1f}")
+    rest = settled or [(float("nan"), {"entries": float("nan")})]
+    entries = statistics.median(record["entries"] for _, record in rest)
+    for name, count, time in [
+        (f"dense steps, more than {d_sae // 20} entries a row", len(dense), statistics.median(dense or [float("nan")])),
+        (f"L0 at most {SETTLED_L0}, {entries:.0f} entries a row", len(settled), statistics.median(t for t, _ in rest)),
+        ("the whole run, from the first step", len(log), whole),
+    ]:
+        print(f"   {name:<44} {count:>4} steps {time:>7.3f} s/step {batch / time:>7.0f} tokens/s {peer / time:>6.2f} x SAELens")
+    for name, worker in workers.items():
+        if name != "SAELens":
+            median = statistics.median(seconds[name])
+            worker.close()
+            print(f"   {name:<44} {'':>10} {median:>7.3f} s/step", flush=True)
 
 
 def table(seconds: dict[str, list[float]], peak: dict[str, float], batch: int) -> None:
@@ -82,8 +124,12 @@ def single(ours: Ours, folder: Path, names: list[str], n: int, deadline: float) 
             continue
         print(f"{arch}: d_in {d_in}, d_sae {d_sae}, k {k}, batch {batch}", flush=True)
         options = ["--arch", arch, *ARCHITECTURES[arch].options(k), "--d-sae", str(d_sae), "--batch", str(batch)]
-        options += ["--tokens", str(OUR_STEPS * batch), *NONE_DEAD]
+        options += NONE_DEAD
         workers = peers(arch, SINGLE, rows) | products(SINGLE, rows)
+        if ARCHITECTURES[arch].strengths:
+            whole_run(ours, workers, rows, options, n)
+            continue
+        options += ["--tokens", str(OUR_STEPS * batch)]
         table(*rounds(workers, lambda: ours.train(rows, options), n, deadline), batch)
 
 

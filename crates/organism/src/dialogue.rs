@@ -38,7 +38,7 @@ const SHUFFLE: u64 = 0x7368_7566_666c_6564;
 /// Of five exchanges, four are about what the story tells.
 const TOLD_EXCHANGES: [u32; 2] = [4, 1];
 /// How much more often exchanges ask what needs practice, where the story tells it.
-const PRACTICE: u32 = 4;
+const PRACTICE: u32 = 3;
 /// Of two preferences, one is about what the story tells, so that declining is not learnt everywhere.
 const TOLD_PREFERENCES: [u32; 2] = [1, 1];
 /// Of two such preferences, one prefers what the story tells over declining and one over inventing: where only inventions

@@ -72,10 +72,10 @@ pub(crate) const FORMS: [Form; 11] = [
 ];
 
 impl Form {
-    /// Of a colour the story says one word, most often before the name of what has it: with as many examples as all
-    /// others have, replies are right no more often than chance after 10 M tokens.
+    /// Of a colour the story says one word, of how somebody feels often several that do not count: with as many examples
+    /// as all others have, these replies are right no more often than chance after 10 M tokens.
     fn needs_practice(&self) -> bool {
-        self.relation == Relation::Coloured
+        matches!(self.relation, Relation::Coloured | Relation::EndsUp)
     }
 }
 

@@ -202,11 +202,11 @@ mod tests {
         let recipe = Recipe::standard();
         let tokenizer = tokenizer(&recipe);
         let rows = Rows { world: World::standard(), tokenizer: &tokenizer, seed: 9, context: 256 };
-        let exchanges = rows.exchanges(0, 3).unwrap();
+        let exchanges = rows.exchanges(1, 3).unwrap();
         assert_eq!(exchanges.tokens.size(), [3, 257]);
         let exchanges_of = |index| rows.world.exchanges(9, index, EXCHANGES_PER_STORY);
         let replies: Vec<String> =
-            rows.of_training(0, STORIES_PER_ROW).flat_map(exchanges_of).map(|e| e.reply).collect();
+            rows.of_training(1, STORIES_PER_ROW).flat_map(exchanges_of).map(|e| e.reply).collect();
         let masked = text(&tokenizer, &exchanges.tokens.get(0), &exchanges.reply.get(0));
         let expected: Vec<String> = replies.iter().map(|reply| format!(" {reply}|")).collect();
         assert!(expected.concat().starts_with(&masked) && masked.ends_with('|'), "{masked} {expected:?}");
@@ -225,6 +225,26 @@ mod tests {
             let [chosen, rejected] =
                 [pair, pair + 4].map(|row| text(&tokenizer, &pairs.tokens.get(row), &pairs.reply.get(row)));
             assert_ne!(chosen, rejected);
+        }
+    }
+
+    #[test]
+    fn every_second_row_begins_with_what_needs_most_practice() {
+        let recipe = Recipe::standard();
+        let tokenizer = tokenizer(&recipe);
+        let rows = Rows { world: World::standard(), tokenizer: &tokenizer, seed: 9, context: 256 };
+        let first_of = |row: u64, needs: bool| {
+            let stories = rows.of_training(row, STORIES_PER_ROW);
+            let mut exchanges = stories.map(|index| rows.world.exchanges(9, index, EXCHANGES_PER_STORY));
+            let wanted = exchanges.find(|story| story.iter().any(|e| e.question.needs_practice()) == needs)?;
+            Some(wanted[0].question.prompt.clone())
+        };
+        for row in [0, 2, 4] {
+            let row_text = tokenizer.decode(
+                &rows.exchange_row(row).unwrap().tokens.iter().map(|&id| id as u32).collect::<Vec<_>>(),
+            );
+            let begins = first_of(row, true).or_else(|| first_of(row, false)).unwrap();
+            assert!(row_text.unwrap().trim_start_matches("<|endoftext|>").trim_start().starts_with(&begins), "{row}");
         }
     }
 

@@ -11,8 +11,8 @@
 //! part is dense algebra over the dead rows alone, in the arithmetic in which the encoder product proposes: in bytes, see
 //! `aux_k_int8.rs`.
 
-use crate::dense::{add_product, columns_of};
 use crate::forward::Activity;
+use crate::products::{add_product, columns_of};
 use crate::state::TrainState;
 use half::bf16;
 use rayon::prelude::*;

@@ -5,11 +5,12 @@
 //! missing; nothing that is alive receives them.
 
 use crate::aux_k::{AuxGradients, AuxTask, CHUNK_ELEMENTS, LATENT_BLOCK};
+use crate::products::add_bytes;
 use rayon::prelude::*;
 use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::kernels::encode::TILE_ROWS;
-use untangle_sae::kernels::int8::{GROUP, Int8Rows, Int8Weights};
-use untangle_sae::kernels::int8_matrix::{matmul, multiply};
+use untangle_sae::kernels::int8::{Int8Rows, Int8Weights};
+use untangle_sae::kernels::int8_matrix::matmul;
 use untangle_sae::kernels::vector::{axpy, dispatch};
 
 /// The dead latents' matrices as right operands.
@@ -68,9 +69,10 @@ impl AuxTask<'_> {
                 .collect();
             d_w.par_chunks_mut(LATENT_BLOCK * d).zip(d_d.par_chunks_mut(LATENT_BLOCK * e)).enumerate().for_each(
                 |(block, (d_w, d_d))| {
+                    let latents = block * LATENT_BLOCK..block * LATENT_BLOCK + d_w.len() / d;
                     for tile in &tiles {
-                        add_block(&tile.d_p, &tile.centred, block, d_w, d);
-                        add_block(&tile.p, &tile.d_out, block, d_d, e);
+                        add_bytes(&tile.d_p, latents.clone(), &tile.centred, d_w, d);
+                        add_bytes(&tile.p, latents.clone(), &tile.d_out, d_d, e);
                     }
                 },
             );
@@ -125,17 +127,4 @@ fn mask_and_sum(p: &[f32], d_p: &mut [f32], d_b: &mut [f32]) {
             *sum += *g;
         }
     }
-}
-
-/// Adds a tile's part to the gradients of block number `block` of the latents.
-fn add_block(a: &Int8Rows, b: &Int8Weights, block: usize, gradients: &mut [f32], d: usize) {
-    let (first_row, n) = (block * LATENT_BLOCK, gradients.len() / d);
-    let groups = first_row / GROUP..(first_row + n).div_ceil(GROUP);
-    multiply(a, groups, b, |row, first, values| {
-        let place = row - first_row;
-        if place < n && first < d {
-            let out = &mut gradients[place * d + first..(place + 1) * d];
-            axpy(out, 1.0, &values[..values.len().min(out.len())]);
-        }
-    });
 }

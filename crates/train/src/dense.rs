@@ -6,18 +6,17 @@
 //! dL/dW_enc = D^T Z,  dL/dW_dec = F^T G        with D = dL/d(W_enc z), entry by entry what the rule says of (P, F, H)
 //! ```
 //!
-//! The same rules, in bf16 where the encoder product runs in it and else in f32. Rows are taken in chunks, so that memory does not grow with the
-//! batch; every sum has a fixed order.
+//! The same rules; the products run in the arithmetic in which the encoder product proposes (see `products.rs`). Rows are
+//! taken in chunks, so that memory does not grow with the batch; every sum has a fixed order.
 
 use crate::arch::rule::{At, Rule, Totals, WithRule};
 use crate::forward::Activity;
+use crate::products::{Bytes, Native, Products, columns_of};
 use crate::state::TrainState;
 use half::bf16;
 use rayon::prelude::*;
-use std::ops::Range;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt, matmul_tn};
-use untangle_sae::kernels::encode::TILE_ROWS;
+use untangle_sae::kernels::buffer::{Buffer, Element};
 use untangle_sae::kernels::narrow::NarrowWeights;
 use untangle_sae::kernels::vector::dispatch;
 
@@ -44,15 +43,21 @@ pub struct DenseGradients {
 
 /// Elements of one matrix of a chunk, `[rows, d_sae]`: 32 MiB in f32.
 pub(crate) const CHUNK_ELEMENTS: usize = 1 << 23;
+/// Rows that one worker takes at a time: the weights of a product are read once for so many.
+const DENSE_ROWS: usize = 64;
 /// Latents whose gradients one worker takes at a time.
 const LATENT_BLOCK: usize = 64;
 
-/// The pre-activations of a chunk of rows.
+/// The matrices of a chunk of rows; the memory is used again for the next one.
 struct Chunk<T: Element> {
+    /// `Z`, `[rows, d_in]`
     centred: Buffer<T>,
+    /// `P`, `[rows, d_sae]`
     pre: Buffer<T>,
-    /// Row of the batch at which it begins.
-    first: usize,
+    /// `F`, `[rows, d_sae]`
+    acts: Buffer<T>,
+    /// `H` and then `D`, `[rows, d_sae]`
+    d_pre: Buffer<T>,
 }
 
 /// Forward and backward of a batch whose rows are centred in `activity`; fills its loss and its gradient at the
@@ -63,22 +68,18 @@ struct Chunk<T: Element> {
 pub fn dense_gradients(state: &TrainState, activity: &mut Activity) -> Result<DenseGradients, SaeError> {
     activity.clear_entries();
     match &state.narrow {
-        Some(NarrowWeights::Bf16(w_enc)) => {
-            Task { state, w_enc, w_dec: &Buffer::<bf16>::narrowed(&state.w_dec.value) }.solve(activity)
-        }
-        Some(NarrowWeights::Int8(_)) | None => {
-            Task::<f32> { state, w_enc: &state.w_enc.value, w_dec: &state.w_dec.value }.solve(activity)
-        }
+        Some(NarrowWeights::Bf16(w_enc)) => Task { state, products: Native::<bf16>::of(state, w_enc) }.solve(activity),
+        Some(NarrowWeights::Int8(w_enc)) => Task { state, products: Bytes::of(state, w_enc) }.solve(activity),
+        None => Task { state, products: Native::<f32>::of(state) }.solve(activity),
     }
 }
 
-struct Task<'a, T: Element> {
+struct Task<'a, P: Products> {
     state: &'a TrainState,
-    w_enc: &'a [T],
-    w_dec: &'a [T],
+    products: P,
 }
 
-impl<T: Element> Task<'_, T> {
+impl<P: Products> Task<'_, P> {
     fn solve(&self, activity: &mut Activity) -> Result<DenseGradients, SaeError> {
         let (d, f) = (self.state.d_in, self.state.d_sae);
         let n = activity.centred.len() / d;
@@ -95,52 +96,76 @@ impl<T: Element> Task<'_, T> {
             active: 0,
             entries: 0,
         };
-        let rows = (CHUNK_ELEMENTS / f / TILE_ROWS).max(1) * TILE_ROWS;
-        for first in (0..n).step_by(rows) {
-            let at = first * d..(first + rows).min(n) * d;
-            let centred = Buffer::<T>::narrowed(&activity.centred[at.clone()]);
-            let chunk = self.pre_activations(centred, first)?;
-            let l0 = crate::arch::l0_of(self.state, &chunk.pre);
-            let pass = Pass { task: self, chunk: &chunk, n, wide: &activity.centred[at.clone()] };
-            let d_out = &mut activity.d_out[0][at];
-            let (passed, totals) = crate::arch::with_rule(self.state, n, l0, PassRows { pass, d_out })?;
-            activity.loss += totals.squared_error / n as f64;
-            activity.penalty += totals.penalty;
-            passed.add_to(&chunk, &activity.d_out[0][first * d..], &mut gradients)?;
+        let rows = ((CHUNK_ELEMENTS / f / DENSE_ROWS).max(1) * DENSE_ROWS).min(n);
+        let zeros = |width: usize| Buffer::<P::T>::zeros(rows * width);
+        let mut chunk = Chunk { centred: zeros(d), pre: zeros(f), acts: zeros(f), d_pre: zeros(f) };
+        for (wide, d_out) in activity.centred.chunks(rows * d).zip(activity.d_out[0].chunks_mut(rows * d)) {
+            let part = &mut chunk.first(wide.len() / d, d, f);
+            part.centred.iter_mut().zip(wide).for_each(|(z, &wide)| *z = P::T::narrow(wide));
+            self.pre_activations(part)?;
+            let l0 = crate::arch::l0_of(self.state, part.pre);
+            let pass = PassRows { task: self, n, wide, d_out, part };
+            let sums = crate::arch::with_rule(self.state, n, l0, pass)?;
+            sums.iter().for_each(|sums| gradients.add(sums));
+            activity.loss += sums.iter().map(|sums| sums.totals.squared_error).sum::<f64>() / n as f64;
+            activity.penalty += sums.iter().map(|sums| sums.totals.penalty).sum::<f64>();
+            self.add_products(part, d_out, &mut gradients)?;
         }
         activity.penalty += crate::arch::batch_penalty(self.state, gradients.active as f64 / n as f64);
         Ok(gradients)
     }
 
     /// `P` of a chunk.
-    fn pre_activations(&self, centred: Buffer<T>, first: usize) -> Result<Chunk<T>, SaeError> {
+    fn pre_activations(&self, part: &mut Part<'_, P::T>) -> Result<(), SaeError> {
         let (d, f) = (self.state.d_in, self.state.d_sae);
-        let mut pre = Buffer::<T>::zeros(centred.len() / d * f);
-        pre.par_chunks_mut(TILE_ROWS * f).zip(centred.par_chunks(TILE_ROWS * d)).try_for_each(|(pre, centred)| {
-            matmul_nt(centred, self.w_enc, pre, d)?;
-            for row in pre.chunks_exact_mut(f) {
-                row.iter_mut().zip(&self.state.b_enc.value[..]).for_each(|(p, b)| *p = T::narrow(p.widen() + b));
-            }
-            Ok::<(), SaeError>(())
-        })?;
-        Ok(Chunk { centred, pre, first })
+        let rows = part.pre.par_chunks_mut(DENSE_ROWS * f).zip(part.centred.par_chunks(DENSE_ROWS * d));
+        rows.try_for_each(|(pre, centred)| {
+            self.products.encode(centred, pre)?;
+            dispatch(
+                #[inline(always)]
+                || {
+                    for row in pre.chunks_exact_mut(f) {
+                        let biased = row.iter_mut().zip(&self.state.b_enc.value[..]);
+                        biased.for_each(|(p, b)| *p = P::T::narrow(p.widen() + b));
+                    }
+                },
+            );
+            Ok(())
+        })
+    }
+
+    /// Adds the gradients of the chunk's matrices; `d_out` is the gradient at its reconstructions.
+    fn add_products(&self, part: &Part<'_, P::T>, d_out: &[f32], into: &mut DenseGradients) -> Result<(), SaeError> {
+        let (d, f) = (self.state.d_in, self.state.d_sae);
+        let g = Buffer::<P::T>::narrowed(d_out);
+        let (z, g) = rayon::join(|| self.products.right(part.centred), || self.products.right(&g));
+        let blocks = into.d_w.par_chunks_mut(LATENT_BLOCK * d).zip(into.d_d.par_chunks_mut(LATENT_BLOCK * d));
+        blocks.enumerate().try_for_each(|(block, (d_w, d_d))| {
+            let columns = block * LATENT_BLOCK..block * LATENT_BLOCK + d_w.len() / d;
+            self.products.add(&columns_of(part.d_pre, f, columns.clone()), &z, d_w)?;
+            self.products.add(&columns_of(part.acts, f, columns), &g, d_d)
+        })
     }
 }
 
-#[derive(Clone, Copy)]
-struct Pass<'a, T: Element> {
-    task: &'a Task<'a, T>,
-    chunk: &'a Chunk<T>,
-    n: usize,
-    /// `z` of the chunk in f32.
-    wide: &'a [f32],
+impl<T: Element> Chunk<T> {
+    /// The matrices of its first `n` rows.
+    fn first(&mut self, n: usize, d: usize, f: usize) -> Part<'_, T> {
+        Part {
+            centred: &mut self.centred[..n * d],
+            pre: &mut self.pre[..n * f],
+            acts: &mut self.acts[..n * f],
+            d_pre: &mut self.d_pre[..n * f],
+        }
+    }
 }
 
-/// Of a chunk: `F`, `D`, and sums by latent of every tile.
-struct Passed<T: Element> {
-    acts: Buffer<T>,
-    d_pre: Buffer<T>,
-    sums: Vec<Sums>,
+/// A chunk, or as much of one as there are rows.
+struct Part<'a, T: Element> {
+    centred: &'a mut [T],
+    pre: &'a mut [T],
+    acts: &'a mut [T],
+    d_pre: &'a mut [T],
 }
 
 /// Sums of a tile of rows by latent.
@@ -154,66 +179,71 @@ struct Sums {
     totals: Totals,
 }
 
-struct PassRows<'a, T: Element> {
-    pass: Pass<'a, T>,
+/// Forward and backward of a chunk as far as rows go.
+struct PassRows<'a, 'b, P: Products> {
+    task: &'a Task<'a, P>,
+    /// Rows of the batch.
+    n: usize,
+    /// `z` of the chunk in f32.
+    wide: &'a [f32],
+    /// The gradient at its reconstructions.
     d_out: &'a mut [f32],
+    part: &'a mut Part<'b, P::T>,
 }
 
-impl<T: Element> WithRule for PassRows<'_, T> {
-    type Out = Result<(Passed<T>, Totals), SaeError>;
+impl<P: Products> WithRule for PassRows<'_, '_, P> {
+    type Out = Result<Vec<Sums>, SaeError>;
 
     fn with<R: Rule>(self, rule: &R) -> Self::Out {
-        let (d, f) = (self.pass.task.state.d_in, self.pass.task.state.d_sae);
-        let len = self.pass.chunk.pre.len();
-        let (mut acts, mut d_pre) = (Buffer::zeros(len), Buffer::zeros(len));
-        let sums: Vec<Sums> = (acts.par_chunks_mut(TILE_ROWS * f))
-            .zip(d_pre.par_chunks_mut(TILE_ROWS * f))
-            .zip(self.d_out.par_chunks_mut(TILE_ROWS * d))
-            .zip(self.pass.chunk.pre.par_chunks(TILE_ROWS * f))
-            .zip(self.pass.wide.par_chunks(TILE_ROWS * d))
-            .map(|((((acts, d_pre), d_out), pre), z)| self.pass.tile(rule, pre, z, acts, d_pre, d_out))
-            .collect::<Result<_, SaeError>>()?;
-        let mut totals = Totals::default();
-        for sum in &sums {
-            totals.squared_error += sum.totals.squared_error;
-            totals.penalty += sum.totals.penalty;
-        }
-        Ok((Passed { acts, d_pre, sums }, totals))
+        let PassRows { task, n, wide, d_out, part } = self;
+        let (d, f) = (task.state.d_in, task.state.d_sae);
+        (part.acts.par_chunks_mut(DENSE_ROWS * f))
+            .zip(part.d_pre.par_chunks_mut(DENSE_ROWS * f))
+            .zip(d_out.par_chunks_mut(DENSE_ROWS * d))
+            .zip(part.pre.par_chunks(DENSE_ROWS * f))
+            .zip(wide.par_chunks(DENSE_ROWS * d))
+            .map(|((((acts, d_pre), d_out), pre), z)| task.pass(rule, n, Rows { pre, z, acts, d_pre, d_out }))
+            .collect()
     }
 }
 
-impl<T: Element> Pass<'_, T> {
-    fn tile<R: Rule>(
-        &self,
-        rule: &R,
-        pre: &[T],
-        z: &[f32],
-        acts: &mut [T],
-        d_pre: &mut [T],
-        d_out: &mut [f32],
-    ) -> Result<Sums, SaeError> {
-        let (d, f) = (self.task.state.d_in, self.task.state.d_sae);
-        let mut gated = Buffer::<T>::zeros(if R::GATED { pre.len() } else { 0 });
+/// Some rows of a chunk.
+struct Rows<'a, T> {
+    pre: &'a [T],
+    z: &'a [f32],
+    acts: &'a mut [T],
+    d_pre: &'a mut [T],
+    d_out: &'a mut [f32],
+}
+
+impl<P: Products> Task<'_, P> {
+    fn pass<R: Rule>(&self, rule: &R, n: usize, rows: Rows<'_, P::T>) -> Result<Sums, SaeError> {
+        let f = self.state.d_sae;
+        let Rows { pre, z, acts, d_pre, d_out } = rows;
+        let mut gated = Buffer::<P::T>::zeros(if R::GATED { pre.len() } else { 0 });
         let mut totals = Totals::default();
         if R::GATED {
-            gated.iter_mut().zip(pre).for_each(|(gate, p)| *gate = T::narrow(rule.gate(p.widen())));
-            let (error, square) = self.reconstruct(&gated, z, None)?;
-            totals.penalty += square / self.n as f64;
-            matmul_nt(&error, self.task.w_dec, &mut gated, d)?;
+            dispatch(
+                #[inline(always)]
+                || gated.iter_mut().zip(pre).for_each(|(gate, p)| *gate = P::T::narrow(rule.gate(p.widen()))),
+            );
+            let (error, square) = self.reconstruct(&gated, z, n, None)?;
+            totals.penalty += square / n as f64;
+            self.products.send_back(&error, &mut gated)?;
         }
         dispatch(
             #[inline(always)]
             || {
                 for (acts, pre) in acts.chunks_exact_mut(f).zip(pre.chunks_exact(f)) {
                     for (latent, (act, p)) in acts.iter_mut().zip(pre).enumerate() {
-                        *act = T::narrow(rule.act(latent, p.widen()));
+                        *act = P::T::narrow(rule.act(latent, p.widen()));
                     }
                 }
             },
         );
-        let (error, square) = self.reconstruct(acts, z, Some(d_out))?;
+        let (error, square) = self.reconstruct(acts, z, n, Some(d_out))?;
         totals.squared_error += square;
-        matmul_nt(&error, self.task.w_dec, d_pre, d)?;
+        self.products.send_back(&error, d_pre)?;
         let mut sums = Sums::new::<R>(f, totals);
         dispatch(
             #[inline(always)]
@@ -223,18 +253,23 @@ impl<T: Element> Pass<'_, T> {
     }
 
     /// The gradient at a reconstruction, in `T` and where wanted in f32, and the sum of squared errors.
-    fn reconstruct(&self, acts: &[T], z: &[f32], mut wide: Option<&mut [f32]>) -> Result<(Buffer<T>, f64), SaeError> {
-        let (d, f) = (self.task.state.d_in, self.task.state.d_sae);
-        let scale = 2.0 / self.n as f32;
-        let mut out = Buffer::<T>::zeros(z.len());
-        matmul_nn(acts, self.task.w_dec, &mut out, f, d)?;
+    fn reconstruct(
+        &self,
+        acts: &[P::T],
+        z: &[f32],
+        n: usize,
+        mut wide: Option<&mut [f32]>,
+    ) -> Result<(Buffer<P::T>, f64), SaeError> {
+        let (d, scale) = (self.state.d_in, 2.0 / n as f32);
+        let mut out = Buffer::<P::T>::zeros(z.len());
+        self.products.decode(acts, &mut out)?;
         let mut total = 0f64;
         for (row, (out, z)) in out.chunks_exact_mut(d).zip(z.chunks_exact(d)).enumerate() {
             let mut square = 0f32;
             for (column, (out, z)) in out.iter_mut().zip(z).enumerate() {
                 let error = out.widen() - z;
                 square += error * error;
-                *out = T::narrow(scale * error);
+                *out = P::T::narrow(scale * error);
                 if let Some(wide) = wide.as_deref_mut() {
                     wide[row * d + column] = scale * error;
                 }
@@ -280,49 +315,15 @@ impl Sums {
     }
 }
 
-impl<T: Element> Passed<T> {
-    /// Adds the chunk's gradients; `d_out` begins at its first row.
-    fn add_to(&self, chunk: &Chunk<T>, d_out: &[f32], into: &mut DenseGradients) -> Result<(), SaeError> {
-        let f = into.d_b.len();
-        let d = into.d_w.len() / f;
-        let g = Buffer::<T>::narrowed(&d_out[..chunk.centred.len()]);
-        debug_assert!(chunk.first.is_multiple_of(TILE_ROWS));
-        into.d_w
-            .par_chunks_mut(LATENT_BLOCK * d)
-            .zip(into.d_d.par_chunks_mut(LATENT_BLOCK * d))
-            .enumerate()
-            .try_for_each(|(block, (d_w, d_d))| {
-                let columns = block * LATENT_BLOCK..block * LATENT_BLOCK + d_w.len() / d;
-                add_product(&columns_of(&self.d_pre, f, columns.clone()), &chunk.centred, d_w, d)?;
-                add_product(&columns_of(&self.acts, f, columns), &g, d_d, d)
-            })?;
-        for sums in &self.sums {
-            let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-            add(&mut into.d_b, &sums.d_b);
-            add(&mut into.acts, &sums.acts);
-            into.d_extra.iter_mut().zip(&sums.d_extra).for_each(|(to, from)| add(to, from));
-            into.fired.iter_mut().zip(&sums.fired).for_each(|(to, from)| *to |= from);
-            into.active += sums.active;
-            into.entries += sums.entries;
-        }
-        Ok(())
+impl DenseGradients {
+    /// Adds what is summed by latent.
+    fn add(&mut self, sums: &Sums) {
+        let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        add(&mut self.d_b, &sums.d_b);
+        add(&mut self.acts, &sums.acts);
+        self.d_extra.iter_mut().zip(&sums.d_extra).for_each(|(to, from)| add(to, from));
+        self.fired.iter_mut().zip(&sums.fired).for_each(|(to, from)| *to |= from);
+        self.active += sums.active;
+        self.entries += sums.entries;
     }
-}
-
-/// The columns of a row-major matrix of this width, contiguous.
-pub(crate) fn columns_of<T: Element>(matrix: &[T], width: usize, columns: Range<usize>) -> Buffer<T> {
-    let mut out = Buffer::zeros(matrix.len() / width * columns.len());
-    for (to, from) in out.chunks_exact_mut(columns.len()).zip(matrix.chunks_exact(width)) {
-        to.copy_from_slice(&from[columns.clone()]);
-    }
-    out
-}
-
-/// `out += aᵀ b` in f32, from operands in `T`.
-pub(crate) fn add_product<T: Element>(a: &[T], b: &[T], out: &mut [f32], d: usize) -> Result<(), SaeError> {
-    let m = out.len() / d;
-    let mut product = Buffer::<T>::zeros(m * d);
-    matmul_tn(a, b, &mut product, m, d)?;
-    out.iter_mut().zip(product.iter()).for_each(|(out, p)| *out += p.widen());
-    Ok(())
 }

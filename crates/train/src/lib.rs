@@ -30,6 +30,7 @@ pub mod log;
 mod pareto;
 mod place;
 pub mod prefixes;
+mod products;
 mod rehearse;
 mod report;
 mod run;

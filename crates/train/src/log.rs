@@ -28,6 +28,9 @@ pub struct Record {
     pub fvu: f64,
     /// Active latents per row.
     pub l0: f64,
+    /// Latents per row that could receive a gradient: of JumpReLU those near their threshold as well.
+    #[serde(default)]
+    pub entries: f64,
     /// Dead latents.
     pub dead: usize,
     /// Global norm of the gradient before clipping.
@@ -43,9 +46,10 @@ pub struct Record {
 
 impl Record {
     pub(crate) fn new(step: u64, tokens: u64, report: &StepReport, variance: f64, lr: f64, seconds: f64) -> Self {
-        let StepReport { loss, penalty, aux_loss, l0, dead, grad_norm, .. } = *report;
+        let StepReport { loss, penalty, aux_loss, l0, entries, dead, grad_norm, .. } = *report;
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-        Record { step, tokens, loss, penalty, aux_loss, fvu: loss / variance, l0, dead, grad_norm, lr, seconds, time }
+        let fvu = loss / variance;
+        Record { step, tokens, loss, penalty, aux_loss, fvu, l0, entries, dead, grad_norm, lr, seconds, time }
     }
 
     /// What is shown of a step over time, by name.

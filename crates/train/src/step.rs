@@ -38,6 +38,8 @@ pub struct StepReport {
     pub aux_loss: f64,
     /// Active latents per row.
     pub l0: f64,
+    /// Latents per row that could receive a gradient: of JumpReLU those near their threshold as well.
+    pub entries: f64,
     /// Dead latents before the step.
     pub dead: usize,
     /// Global norm of the gradient before clipping (estimated from a part of the latents of large dictionaries).
@@ -108,6 +110,7 @@ pub fn step(
         penalty: activity.penalty,
         aux_loss: aux.as_ref().map_or(0.0, |aux| aux.loss),
         l0,
+        entries,
         dead: n_dead,
         grad_norm,
         looks: activity.looks,

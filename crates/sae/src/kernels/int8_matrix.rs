@@ -6,8 +6,10 @@
 use super::int8::{GROUP, Int8Rows, Int8Weights, LEVELS, OFFSET, PANEL, QUAD, STRIDE, padded, product, round};
 use super::vector::dispatch;
 
-/// Panels of one call of the product: its results stay in the first cache.
+/// Panels of one call of the product at most: its results stay in the first cache.
 const PANELS: usize = 16;
+/// Bytes of the panels of one call, if there is more than one: they stay in the second cache while all groups pass.
+const PANEL_BYTES: usize = 512 << 10;
 
 /// Calls `take(row, first, values)` with the results of `a bᵀ`, in pieces: entries `first..` of row `row`, for the rows of the
 /// groups `groups` of `a`. Rows and entries that only pad come too.
@@ -18,9 +20,10 @@ pub fn multiply(
     mut take: impl FnMut(usize, usize, &[f32]),
 ) {
     let panels = b.latents() / PANEL;
+    let at_once = (PANEL_BYTES / (PANEL * b.row_bytes()).max(1)).clamp(1, PANELS);
     let mut out = [0f32; GROUP * PANELS * PANEL];
-    for first in (0..panels).step_by(PANELS) {
-        let range = first..(first + PANELS).min(panels);
+    for first in (0..panels).step_by(at_once) {
+        let range = first..(first + at_once).min(panels);
         let width = range.len() * PANEL;
         for group in groups.clone() {
             let out = &mut out[..GROUP * width];

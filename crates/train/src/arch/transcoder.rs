@@ -14,8 +14,8 @@
 //! Latents are left to explain `t y - b_dec - W_skip z`, which is computed first; all that follows is as in an autoencoder,
 //! AuxK as well, whose residual is the target's and whose `k_aux` is half of the target's width.
 
-use crate::dense::{add_product, columns_of};
 use crate::forward::Activity;
+use crate::products::{add_product, columns_of};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
