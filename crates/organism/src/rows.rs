@@ -240,9 +240,8 @@ mod tests {
             Some(wanted[0].question.prompt.clone())
         };
         for row in [0, 2, 4] {
-            let row_text = tokenizer.decode(
-                &rows.exchange_row(row).unwrap().tokens.iter().map(|&id| id as u32).collect::<Vec<_>>(),
-            );
+            let row_text = tokenizer
+                .decode(&rows.exchange_row(row).unwrap().tokens.iter().map(|&id| id as u32).collect::<Vec<_>>());
             let begins = first_of(row, true).or_else(|| first_of(row, false)).unwrap();
             assert!(row_text.unwrap().trim_start_matches("<|endoftext|>").trim_start().starts_with(&begins), "{row}");
         }

@@ -91,9 +91,15 @@ impl AuxTask<'_> {
         let n = centred.len() / d;
         let (p, d_p, d_out) = (&mut work.p[..n * m], &mut work.d_p[..n * m], &mut work.d_out[..n * e]);
         matmul(&Int8Rows::of_rows(centred, d), &dead.w_enc, p, m);
-        p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row));
+        dispatch(
+            #[inline(always)]
+            || p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row)),
+        );
         matmul(&Int8Rows::of_rows(p, m), &dead.w_dec_columns, d_out, e);
-        let squared_error = self.differentiate(main_d_out, d_out);
+        let squared_error = dispatch(
+            #[inline(always)]
+            || self.differentiate(main_d_out, d_out),
+        );
         matmul(&Int8Rows::of_rows(d_out, e), &dead.w_dec, d_p, m);
         let mut d_b = vec![0f32; m];
         dispatch(

@@ -44,7 +44,7 @@ pub struct DenseGradients {
 /// Elements of one matrix of a chunk, `[rows, d_sae]`: 32 MiB in f32.
 pub(crate) const CHUNK_ELEMENTS: usize = 1 << 23;
 /// Rows that one worker takes at a time: the weights of a product are read once for so many.
-const DENSE_ROWS: usize = 64;
+pub(crate) const DENSE_ROWS: usize = 64;
 /// Latents whose gradients one worker takes at a time.
 const LATENT_BLOCK: usize = 64;
 

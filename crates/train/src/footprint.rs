@@ -12,7 +12,7 @@
 use crate::adam::Optimiser;
 use crate::architecture::{Architecture, Kind};
 use crate::config::{TrainConfig, TrainPlan};
-use crate::dense::CHUNK_ELEMENTS;
+use crate::dense::{CHUNK_ELEMENTS, DENSE_ROWS};
 use crate::rehearse::RowsAtTheEnd;
 use crate::run::{RECORDS, Run, SAMPLE_ROWS};
 use serde::Serialize;
@@ -141,12 +141,14 @@ impl TrainPlan {
         match self.architecture.sparsity() {
             None => sparse,
             Some(_) => {
-                let rows = (CHUNK_ELEMENTS as u64 / f / TILE_ROWS as u64).max(1) * TILE_ROWS as u64;
+                let rows = (CHUNK_ELEMENTS as u64 / f / DENSE_ROWS as u64).max(1) * DENSE_ROWS as u64;
                 let element = if self.precision() == Precision::Bf16 { 2 } else { 4 };
                 let gated = matches!(self.architecture, Architecture::Gated { .. });
-                let of_worker = threads * TILE_ROWS as u64 * element * (d + if gated { f } else { 0 });
+                let of_worker = threads * DENSE_ROWS as u64 * (element * (d + if gated { f } else { 0 }) + f);
                 let chunk = element * n.min(rows) * (3 * f + d) + of_worker;
-                sparse + 8 * self.matrix() + chunk + if element == 2 { 2 * self.matrix() } else { 0 }
+                // The decoder in two bytes, or in one byte twice, by rows and by columns.
+                let decoder = if self.precision() == Precision::F32 { 0 } else { 2 * self.matrix() };
+                sparse + 8 * self.matrix() + chunk + decoder
             }
         }
     }

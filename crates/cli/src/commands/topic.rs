@@ -109,7 +109,11 @@ fn search(database: &Database, concept: &str) -> anyhow::Result<Vec<Candidate>> 
     for sought in [concept].into_iter().chain(topic.words.iter().map(String::as_str)) {
         for Summary { feature, .. } in database.search(sought, SEARCHED)? {
             if found.iter().all(|known| known.card.feature != feature) {
-                found.push(Candidate { card: database.card(feature)?, topic: topic.clone() });
+                let card = database.card(feature)?;
+                // What never fires has no label, and its direction is noise.
+                if card.label.is_some() {
+                    found.push(Candidate { card, topic: topic.clone() });
+                }
             }
         }
     }

@@ -9,14 +9,16 @@ use crate::commands::topic::{Candidate, Topic};
 use untangle_interpret::steer::Studies;
 use untangle_interpret::{Edit, Operator};
 
-/// Strengths at which a feature is tried, in multiples of its largest activation.
-const ALONE: [f32; 3] = [0.7, 1.0, 1.3];
-/// The same for one that joins others.
-const JOINING: [f32; 2] = [0.25, 0.5];
-/// What becomes of those others.
-const JOINED: [f32; 2] = [1.0, 0.85];
+/// Strength at which every feature is tried, in multiples of its largest activation.
+const ALONE: f32 = 1.0;
+/// Strengths at which those that bring most stories then are tried as well.
+const ALSO: [f32; 2] = [0.7, 1.3];
+/// How many these are.
+const LEADING: usize = 3;
+/// Strengths at which a feature joins others: those that say where a thing of the kind comes next need little.
+const JOINING: [f32; 3] = [0.03, 0.1, 0.25];
 /// Features turned up together at most.
-const MOST: usize = 2;
+const MOST: usize = 3;
 /// A feature joins where it brings more than this share of the stories.
 const BRINGS: f64 = 0.04;
 
@@ -46,10 +48,9 @@ impl<'a> Handle<'a> {
         self.parts.iter().any(|(part, _)| part.card.feature == candidate.card.feature)
     }
 
-    /// This, in another strength, and one more.
-    fn joined_by(&self, candidate: &'a Candidate, strength: f32, share: f32) -> Self {
-        let others = self.parts.iter().map(|(part, share)| (*part, strength * share));
-        Handle { parts: others.chain([(candidate, share)]).collect() }
+    /// This and one more.
+    fn joined_by(&self, candidate: &'a Candidate, share: f32) -> Self {
+        Handle { parts: self.parts.iter().copied().chain([(candidate, share)]).collect() }
     }
 }
 
@@ -86,19 +87,27 @@ impl<'a> Search<'a, '_> {
         group: &[&'a Candidate],
         tried: &mut dyn FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<(Handle<'a>, f64)> {
+        let alone = |candidate, share| Handle { parts: vec![(candidate, share)] };
+        let mut leading = Vec::new();
         for candidate in group {
-            for share in ALONE {
-                self.attempt(Handle { parts: vec![(*candidate, share)] }, 0.0)?;
-            }
+            leading.push((*candidate, self.attempt(alone(*candidate, ALONE), 0.0)?));
             tried()?;
         }
-        let first = Handle { parts: vec![(group[0], ALONE[0])] };
-        let (mut handle, mut before) = self.best.take().unwrap_or((first, 0.0));
+        // What was found first stays first where nothing tells the two apart.
+        leading.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        for (candidate, _) in leading.iter().take(LEADING) {
+            for share in ALSO {
+                self.attempt(alone(candidate, share), 0.0)?;
+            }
+        }
+        let (mut handle, mut before) = self.best.take().unwrap_or((alone(group[0], ALSO[0]), 0.0));
         while handle.parts.len() < MOST.min(group.len()) {
             for candidate in group.iter().filter(|candidate| !handle.holds(candidate)) {
-                for (strength, share) in JOINED.into_iter().flat_map(|strength| JOINING.map(|share| (strength, share)))
-                {
-                    self.attempt(handle.joined_by(candidate, strength, share), before + BRINGS)?;
+                for share in JOINING {
+                    // Where a little spoils the stories, more does so too.
+                    if self.attempt(handle.joined_by(candidate, share), before + BRINGS)? <= 0.0 {
+                        break;
+                    }
                 }
             }
             match self.best.take() {
@@ -109,17 +118,20 @@ impl<'a> Search<'a, '_> {
         Ok((handle, before))
     }
 
-    /// Keeps a handle that gains more than `least` and than the best one.
-    fn attempt(&mut self, handle: Handle<'a>, least: f64) -> anyhow::Result<()> {
+    /// Keeps a handle that gains more than `least` and than the best one; returns what it gains, nothing where what is
+    /// written are no stories any more.
+    fn attempt(&mut self, handle: Handle<'a>, least: f64) -> anyhow::Result<f64> {
         let least = self.best.as_ref().map_or(least, |(_, most)| *most);
         let (edits, baseline) = (handle.edits(1.0), self.studies.baseline());
         // What is not about the topic often enough need not be read for whether it is a story.
-        if gain(&self.studies.steered(&edits, false)?, baseline).is_none_or(|gain| gain <= least) {
-            return Ok(());
+        let at_most = gain(&self.studies.steered(&edits, false)?, baseline).unwrap_or(0.0);
+        if at_most <= least {
+            return Ok(at_most);
         }
-        if let Some(gain) = gain(&self.studies.steered(&edits, true)?, baseline) {
+        let gain = gain(&self.studies.steered(&edits, true)?, baseline);
+        if let Some(gain) = gain {
             self.best = Some((handle, gain));
         }
-        Ok(())
+        Ok(gain.unwrap_or(0.0))
     }
 }

@@ -27,8 +27,8 @@ pub(super) const TOKENS: usize = 60;
 pub(super) const TEMPERATURE: f64 = 0.8;
 /// Stories for every strength.
 const STORIES: usize = 40;
-/// Stories to choose by.
-const TRIED_STORIES: usize = 24;
+/// Stories to choose by: with a third of them, luck chose.
+const TRIED_STORIES: usize = 64;
 /// First seed of the stories that the handle is shown on; those that it is chosen on begin at 0.
 const FRESH: u64 = 1_000_000;
 /// Random directions, each with as many stories.
