@@ -37,6 +37,7 @@ def machine() -> str:
 
 
 def main() -> None:
+    os.environ.setdefault("TQDM_DISABLE", "1")  # The generator of planted features draws bars.
     asked, began = arguments(), time.time()
     print(f"machine: {machine()}; load before {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="untangle-bench-train-") as name:

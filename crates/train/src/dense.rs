@@ -173,7 +173,6 @@ struct Sums {
     d_b: Vec<f32>,
     d_extra: [Vec<f32>; 2],
     acts: Vec<f32>,
-    fired: Vec<bool>,
     active: u64,
     entries: u64,
     totals: Totals,
@@ -284,33 +283,37 @@ impl Sums {
     fn new<R: Rule>(f: usize, totals: Totals) -> Self {
         let extra = |at: usize| vec![0f32; if at < R::EXTRAS { f } else { 0 }];
         let d_extra = [extra(0), extra(1)];
-        Sums { d_b: vec![0.0; f], d_extra, acts: vec![0.0; f], fired: vec![false; f], active: 0, entries: 0, totals }
+        Sums { d_b: vec![0.0; f], d_extra, acts: vec![0.0; f], active: 0, entries: 0, totals }
     }
 
     /// Turns `H` in `d_pre` into `D`, row after row.
     #[inline(always)]
     fn differentiate<R: Rule, T: Element>(&mut self, rule: &R, pre: &[T], acts: &[T], gated: &[T], d_pre: &mut [T]) {
         let f = self.d_b.len();
+        let Sums { d_b, d_extra, acts: sums, active, entries, totals } = self;
+        let (d_b, sums) = (&mut d_b[..f], &mut sums[..f]);
         for (row, (d_pre, (pre, acts))) in
             d_pre.chunks_exact_mut(f).zip(pre.chunks_exact(f).zip(acts.chunks_exact(f))).enumerate()
         {
-            let mut penalty = 0f32;
+            let (mut penalty, mut fire, mut matter) = (0f32, 0u32, 0u32);
             for latent in 0..f {
                 let h_gate = if R::GATED { gated[row * f + latent].widen() } else { 0.0 };
                 let (p, act, h) = (pre[latent].widen(), acts[latent].widen(), d_pre[latent].widen());
                 let local = rule.back(At { latent, p, f: act, h, h_gate });
                 d_pre[latent] = T::narrow(local.d_pre);
                 penalty += local.penalty;
-                self.d_b[latent] += local.d_pre;
-                self.acts[latent] += act;
-                for extra in 0..R::EXTRAS {
-                    self.d_extra[extra][latent] += local.d_extra[extra];
+                d_b[latent] += local.d_pre;
+                sums[latent] += act;
+                for (extra, gradient) in d_extra.iter_mut().zip(local.d_extra).take(R::EXTRAS) {
+                    extra[latent] += gradient;
                 }
-                self.fired[latent] |= act > 0.0;
-                self.active += u64::from(act > 0.0);
-                self.entries += u64::from(act > 0.0 || local.d_pre != 0.0 || local.d_extra[0] != 0.0);
+                // Without a branch, so that it vectorises.
+                fire += u32::from(act > 0.0);
+                matter += u32::from((act > 0.0) | (local.d_pre != 0.0) | (local.d_extra[0] != 0.0));
             }
-            self.totals.penalty += f64::from(penalty);
+            totals.penalty += f64::from(penalty);
+            *active += u64::from(fire);
+            *entries += u64::from(matter);
         }
     }
 }
@@ -322,7 +325,8 @@ impl DenseGradients {
         add(&mut self.d_b, &sums.d_b);
         add(&mut self.acts, &sums.acts);
         self.d_extra.iter_mut().zip(&sums.d_extra).for_each(|(to, from)| add(to, from));
-        self.fired.iter_mut().zip(&sums.fired).for_each(|(to, from)| *to |= from);
+        // Activations are not negative.
+        self.fired.iter_mut().zip(&sums.acts).for_each(|(fired, sum)| *fired |= *sum > 0.0);
         self.active += sums.active;
         self.entries += sums.entries;
     }
