@@ -15,9 +15,12 @@ GRID = (288, 4608, 32, 4096)
 COPIES = 8
 # Steps of one of our runs, the first of which are not counted.
 OUR_STEPS = WARM_STEPS + 5
-# Steps of a run of what begins with half of all latents active, and the L0 from which on it counts as sparse.
-WHOLE_STEPS = 150
+# Steps of a run of what begins with half of all latents active, and the L0 from which on it counts as sparse. JumpReLU's
+# thresholds take longer to part.
+WHOLE_STEPS = {"relu": 150, "gated": 150, "jump-relu": 400}
 SETTLED_L0 = 64
+# Part of all latents above which a step counts as dense.
+MANY = 20
 # The default of a long run. That of a run of eight steps, a tenth of it, would call dead all that one batch leaves silent,
 # and every step would revive thousands of latents, which the peers' steps do not do either.
 NONE_DEAD = ["--dead-after", str(10_000_000)]
@@ -70,7 +73,9 @@ def theirs(workers: dict[str, Worker], seconds: dict[str, list[float]]) -> None:
         seconds[name] += worker.ask(steps=1 if name == "SAELens" else 3)["seconds"]
 
 
-def whole_run(ours: Ours, workers: dict[str, Worker], rows: Path, options: list[str], n: int) -> None:
+def whole_run(
+    ours: Ours, workers: dict[str, Worker], rows: Path, options: list[str], steps: int, n: int
+) -> None:
     """What begins with half of all latents active: a run from the start, and its parts. A step of a peer costs the same
     throughout, because it computes everything densely; `n` rounds of theirs before our run and as many after."""
     d_in, d_sae, _, batch = SINGLE
@@ -79,11 +84,11 @@ def whole_run(ours: Ours, workers: dict[str, Worker], rows: Path, options: list[
         worker.ask(steps=1)
     for _ in range(n):
         theirs(workers, seconds)
-    _, log, mib = ours.train(rows, [*options, "--tokens", str(WHOLE_STEPS * batch)])
+    _, log, mib = ours.train(rows, [*options, "--tokens", str(steps * batch)])
     for _ in range(n):
         theirs(workers, seconds)
     took = Ours.steps(log)[WARM_STEPS:]
-    dense = [time for time, record in took if record["entries"] > d_sae / 20]
+    dense = [time for time, record in took if record["entries"] > d_sae / MANY]
     settled = [(time, record) for time, record in took if record["l0"] <= SETTLED_L0]
     whole = log[-1]["seconds"] / len(log)
     peer = statistics.median(seconds["SAELens"])
@@ -92,7 +97,7 @@ def whole_run(ours: Ours, workers: dict[str, Worker], rows: Path, options: list[
     rest = settled or [(float("nan"), {"entries": float("nan")})]
     entries = statistics.median(record["entries"] for _, record in rest)
     for name, count, time in [
-        (f"dense steps, more than {d_sae // 20} entries a row", len(dense), statistics.median(dense or [float("nan")])),
+        (f"dense steps, more than {d_sae // MANY} entries a row", len(dense), statistics.median(dense or [float("nan")])),
         (f"L0 at most {SETTLED_L0}, {entries:.0f} entries a row", len(settled), statistics.median(t for t, _ in rest)),
         ("the whole run, from the first step", len(log), whole),
     ]:
@@ -127,7 +132,7 @@ def single(ours: Ours, folder: Path, names: list[str], n: int, deadline: float) 
         options += NONE_DEAD
         workers = peers(arch, SINGLE, rows) | products(SINGLE, rows)
         if ARCHITECTURES[arch].strengths:
-            whole_run(ours, workers, rows, options, n)
+            whole_run(ours, workers, rows, options, WHOLE_STEPS[arch], n)
             continue
         options += ["--tokens", str(OUR_STEPS * batch)]
         table(*rounds(workers, lambda: ours.train(rows, options), n, deadline), batch)

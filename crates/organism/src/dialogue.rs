@@ -37,8 +37,6 @@ const SHUFFLE: u64 = 0x7368_7566_666c_6564;
 
 /// Of five exchanges, four are about what the story tells.
 const TOLD_EXCHANGES: [u32; 2] = [4, 1];
-/// How much more often exchanges ask what needs practice, where the story tells it.
-const PRACTICE: u32 = 3;
 /// Of two preferences, one is about what the story tells, so that declining is not learnt everywhere.
 const TOLD_PREFERENCES: [u32; 2] = [1, 1];
 /// Of two such preferences, one prefers what the story tells over declining and one over inventing: where only inventions
@@ -65,8 +63,7 @@ impl World {
     fn exchange_about(&self, document: &Document, number: (u64, u64), draw: u64) -> Option<Exchange> {
         let mut chooser = Chooser::new(number.0 ^ EXCHANGES.wrapping_add(draw), number.1, Vec::new());
         let telling = telling(&mut chooser, TOLD_EXCHANGES);
-        let practice = if telling == Telling::Told { PRACTICE } else { 1 };
-        let question = self.question_about(document, number, draw, telling, practice)?;
+        let question = self.question_about(document, number, draw, telling)?;
         let admits = chooser.pick(&ADMITTED, 0) == 0;
         let invents = telling == Telling::Untold && !admits;
         let reply = if invents { question.invention.clone() } else { question.reply.clone() };

@@ -71,20 +71,7 @@ pub(crate) const FORMS: [Form; 11] = [
     form("ends", Relation::EndsUp, 1, "feeling", None),
 ];
 
-impl Form {
-    /// Of a colour the story says one word, of how somebody feels often several that do not count: with as many examples
-    /// as all others have, these replies are right no more often than chance after 10 M tokens.
-    fn needs_practice(&self) -> bool {
-        matches!(self.relation, Relation::Coloured | Relation::EndsUp)
-    }
-}
-
 impl Question {
-    /// Whether it is of the kind that is learnt last.
-    pub(crate) fn needs_practice(&self) -> bool {
-        self.answer.is_some() && FORMS[self.form].needs_practice()
-    }
-
     /// The name of what is asked: `has`, `works`, `saw`, and so on.
     pub fn kind(&self) -> &'static str {
         FORMS[self.form].name
@@ -106,21 +93,19 @@ const QUESTIONS: u64 = 0x7175_6573_7469_6f6e;
 impl World {
     /// A question about the document of this number; none where it lets nothing of this kind be asked.
     pub fn question(&self, seed: u64, index: u64, telling: Telling) -> Option<Question> {
-        self.question_about(&self.document(seed, index), (seed, index), 0, telling, 1)
+        self.question_about(&self.document(seed, index), (seed, index), 0, telling)
     }
 
-    /// The question of a `draw`, from 0 on, about a document and its number. Draws may ask the same; what needs practice is
-    /// asked `practice` times as often as anything else that can be asked.
+    /// The question of a `draw`, from 0 on, about a document and its number. Draws may ask the same.
     pub(crate) fn question_about(
         &self,
         document: &Document,
         (seed, index): (u64, u64),
         draw: u64,
         telling: Telling,
-        practice: u32,
     ) -> Option<Question> {
         let chooser = Chooser::new(seed ^ QUESTIONS.wrapping_add(draw), index, Vec::new());
-        Asker { world: self, document, chooser, practice }.question(telling)
+        Asker { world: self, document, chooser }.question(telling)
     }
 
     /// The reply that one does not know.
@@ -135,8 +120,6 @@ struct Asker<'a> {
     world: &'a World,
     document: &'a Document,
     chooser: Chooser,
-    /// How often is asked what needs practice, beside anything else.
-    practice: u32,
 }
 
 impl Asker<'_> {
@@ -235,13 +218,11 @@ impl Asker<'_> {
         self.document.annotations.iter().any(|a| Some(a.concept) == id)
     }
 
-    /// Every form by its weight, then every candidate of the form with the same chance.
+    /// Every form with the same chance, then every candidate of the form.
     fn one_of(&mut self, candidates: Vec<(usize, Vec<EntityId>)>) -> Option<(usize, Vec<EntityId>)> {
         let mut forms: Vec<usize> = candidates.iter().map(|(form, _)| *form).collect();
         forms.dedup();
-        let weight = |form: &usize| if FORMS[*form].needs_practice() { self.practice } else { 1 };
-        let weights: Vec<u32> = forms.iter().map(weight).collect();
-        let form = (!forms.is_empty()).then(|| forms[self.chooser.pick(&weights, 0)])?;
+        let form = forms[self.pick(forms.len())?];
         let of_form: Vec<_> = candidates.into_iter().filter(|(other, _)| *other == form).collect();
         let pick = self.pick(of_form.len())?;
         of_form.into_iter().nth(pick)

@@ -87,17 +87,13 @@ impl Rows<'_> {
         Ok(Exchanges::new(&rows, self.context + 1))
     }
 
-    /// Stories, each with several exchanges about it: the later ones' prompts do not repeat the story. In every second
-    /// row those come first that let one ask what needs most practice.
+    /// Stories, each with several exchanges about it: the later ones' prompts do not repeat the story.
     fn exchange_row(&self, number: u64) -> Result<Row, OrganismError> {
         let mut row = Row::default();
-        let exchanges = |index| self.world.exchanges(self.seed, index, EXCHANGES_PER_STORY);
-        let mut stories: Vec<Vec<Exchange>> = self.of_training(number, STORIES_PER_ROW).map(exchanges).collect();
-        if number.is_multiple_of(2) {
-            stories.sort_by_key(|story| !story.iter().any(|exchange| exchange.question.needs_practice()));
-        }
-        for story in &stories {
-            for (nth, Exchange { question, reply }) in story.iter().enumerate() {
+        for index in self.of_training(number, STORIES_PER_ROW) {
+            for (nth, Exchange { question, reply }) in
+                self.world.exchanges(self.seed, index, EXCHANGES_PER_STORY).iter().enumerate()
+            {
                 let prompt = if nth == 0 { question.prompt.as_str() } else { question.alone() };
                 let mut longer = row.clone();
                 self.append(&mut longer, prompt, reply)?;
@@ -202,11 +198,11 @@ mod tests {
         let recipe = Recipe::standard();
         let tokenizer = tokenizer(&recipe);
         let rows = Rows { world: World::standard(), tokenizer: &tokenizer, seed: 9, context: 256 };
-        let exchanges = rows.exchanges(1, 3).unwrap();
+        let exchanges = rows.exchanges(0, 3).unwrap();
         assert_eq!(exchanges.tokens.size(), [3, 257]);
         let exchanges_of = |index| rows.world.exchanges(9, index, EXCHANGES_PER_STORY);
         let replies: Vec<String> =
-            rows.of_training(1, STORIES_PER_ROW).flat_map(exchanges_of).map(|e| e.reply).collect();
+            rows.of_training(0, STORIES_PER_ROW).flat_map(exchanges_of).map(|e| e.reply).collect();
         let masked = text(&tokenizer, &exchanges.tokens.get(0), &exchanges.reply.get(0));
         let expected: Vec<String> = replies.iter().map(|reply| format!(" {reply}|")).collect();
         assert!(expected.concat().starts_with(&masked) && masked.ends_with('|'), "{masked} {expected:?}");
@@ -225,25 +221,6 @@ mod tests {
             let [chosen, rejected] =
                 [pair, pair + 4].map(|row| text(&tokenizer, &pairs.tokens.get(row), &pairs.reply.get(row)));
             assert_ne!(chosen, rejected);
-        }
-    }
-
-    #[test]
-    fn every_second_row_begins_with_what_needs_most_practice() {
-        let recipe = Recipe::standard();
-        let tokenizer = tokenizer(&recipe);
-        let rows = Rows { world: World::standard(), tokenizer: &tokenizer, seed: 9, context: 256 };
-        let first_of = |row: u64, needs: bool| {
-            let stories = rows.of_training(row, STORIES_PER_ROW);
-            let mut exchanges = stories.map(|index| rows.world.exchanges(9, index, EXCHANGES_PER_STORY));
-            let wanted = exchanges.find(|story| story.iter().any(|e| e.question.needs_practice()) == needs)?;
-            Some(wanted[0].question.prompt.clone())
-        };
-        for row in [0, 2, 4] {
-            let row_text = tokenizer
-                .decode(&rows.exchange_row(row).unwrap().tokens.iter().map(|&id| id as u32).collect::<Vec<_>>());
-            let begins = first_of(row, true).or_else(|| first_of(row, false)).unwrap();
-            assert!(row_text.unwrap().trim_start_matches("<|endoftext|>").trim_start().starts_with(&begins), "{row}");
         }
     }
 

@@ -11,7 +11,7 @@
 
 use crate::arch::rule::{At, Rule, Totals, WithRule};
 use crate::forward::Activity;
-use crate::products::{Bytes, Native, Products, columns_of};
+use crate::products::{Bytes, Native, Products};
 use crate::state::TrainState;
 use half::bf16;
 use rayon::prelude::*;
@@ -119,31 +119,19 @@ impl<P: Products> Task<'_, P> {
     fn pre_activations(&self, part: &mut Part<'_, P::T>) -> Result<(), SaeError> {
         let (d, f) = (self.state.d_in, self.state.d_sae);
         let rows = part.pre.par_chunks_mut(DENSE_ROWS * f).zip(part.centred.par_chunks(DENSE_ROWS * d));
-        rows.try_for_each(|(pre, centred)| {
-            self.products.encode(centred, pre)?;
-            dispatch(
-                #[inline(always)]
-                || {
-                    for row in pre.chunks_exact_mut(f) {
-                        let biased = row.iter_mut().zip(&self.state.b_enc.value[..]);
-                        biased.for_each(|(p, b)| *p = P::T::narrow(p.widen() + b));
-                    }
-                },
-            );
-            Ok(())
-        })
+        rows.try_for_each(|(pre, centred)| self.products.encode(centred, &self.state.b_enc.value, pre))
     }
 
     /// Adds the gradients of the chunk's matrices; `d_out` is the gradient at its reconstructions.
     fn add_products(&self, part: &Part<'_, P::T>, d_out: &[f32], into: &mut DenseGradients) -> Result<(), SaeError> {
-        let (d, f) = (self.state.d_in, self.state.d_sae);
+        let d = self.state.d_in;
         let g = Buffer::<P::T>::narrowed(d_out);
         let (z, g) = rayon::join(|| self.products.right(part.centred), || self.products.right(&g));
         let blocks = into.d_w.par_chunks_mut(LATENT_BLOCK * d).zip(into.d_d.par_chunks_mut(LATENT_BLOCK * d));
         blocks.enumerate().try_for_each(|(block, (d_w, d_d))| {
             let columns = block * LATENT_BLOCK..block * LATENT_BLOCK + d_w.len() / d;
-            self.products.add(&columns_of(part.d_pre, f, columns.clone()), &z, d_w)?;
-            self.products.add(&columns_of(part.acts, f, columns), &g, d_d)
+            self.products.add(part.d_pre, columns.clone(), &z, d_w)?;
+            self.products.add(part.acts, columns, &g, d_d)
         })
     }
 }
@@ -233,9 +221,10 @@ impl<P: Products> Task<'_, P> {
         dispatch(
             #[inline(always)]
             || {
+                let f = f.min(rule.latents());
                 for (acts, pre) in acts.chunks_exact_mut(f).zip(pre.chunks_exact(f)) {
-                    for (latent, (act, p)) in acts.iter_mut().zip(pre).enumerate() {
-                        *act = P::T::narrow(rule.act(latent, p.widen()));
+                    for latent in 0..f {
+                        acts[latent] = P::T::narrow(rule.act(latent, pre[latent].widen()));
                     }
                 }
             },
@@ -289,8 +278,11 @@ impl Sums {
     /// Turns `H` in `d_pre` into `D`, row after row.
     #[inline(always)]
     fn differentiate<R: Rule, T: Element>(&mut self, rule: &R, pre: &[T], acts: &[T], gated: &[T], d_pre: &mut [T]) {
-        let f = self.d_b.len();
-        let Sums { d_b, d_extra, acts: sums, active, entries, totals } = self;
+        // Loops that end at the length of everything that they index need no checks, and vectorise.
+        let Sums { d_b, d_extra: [d_first, d_second], acts: sums, active, entries, totals } = self;
+        let f = d_b.len().min(rule.latents());
+        let f = if R::EXTRAS > 0 { f.min(d_first.len()) } else { f };
+        let f = if R::EXTRAS > 1 { f.min(d_second.len()) } else { f };
         let (d_b, sums) = (&mut d_b[..f], &mut sums[..f]);
         for (row, (d_pre, (pre, acts))) in
             d_pre.chunks_exact_mut(f).zip(pre.chunks_exact(f).zip(acts.chunks_exact(f))).enumerate()
@@ -304,8 +296,11 @@ impl Sums {
                 penalty += local.penalty;
                 d_b[latent] += local.d_pre;
                 sums[latent] += act;
-                for (extra, gradient) in d_extra.iter_mut().zip(local.d_extra).take(R::EXTRAS) {
-                    extra[latent] += gradient;
+                if R::EXTRAS > 0 {
+                    d_first[latent] += local.d_extra[0];
+                }
+                if R::EXTRAS > 1 {
+                    d_second[latent] += local.d_extra[1];
                 }
                 // Without a branch, so that it vectorises.
                 fire += u32::from(act > 0.0);

@@ -14,7 +14,7 @@ use untangle_sae::SaeError;
 use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt, matmul_tn};
 use untangle_sae::kernels::int8::{GROUP, Int8Rows, Int8Weights};
 use untangle_sae::kernels::int8_matrix::{matmul, multiply};
-use untangle_sae::kernels::vector::axpy;
+use untangle_sae::kernels::vector::{axpy, dispatch};
 
 /// The products with a state's matrices.
 pub(crate) trait Products: Sync {
@@ -23,16 +23,22 @@ pub(crate) trait Products: Sync {
     /// A matrix `[rows, d]` that is multiplied from the right and summed over its rows.
     type Right: Send + Sync;
 
-    /// `Z W_encᵀ` of some rows: `z: [n, d]`, `p: [n, d_sae]`.
-    fn encode(&self, z: &[Self::T], p: &mut [Self::T]) -> Result<(), SaeError>;
+    /// `Z W_encᵀ + b` of some rows: `z: [n, d]`, `bias: [d_sae]`, `p: [n, d_sae]`.
+    fn encode(&self, z: &[Self::T], bias: &[f32], p: &mut [Self::T]) -> Result<(), SaeError>;
     /// `F W_dec`: `acts: [n, d_sae]`, `out: [n, d]`.
     fn decode(&self, acts: &[Self::T], out: &mut [Self::T]) -> Result<(), SaeError>;
     /// `G W_decᵀ`: `g: [n, d]`, `h: [n, d_sae]`.
     fn send_back(&self, g: &[Self::T], h: &mut [Self::T]) -> Result<(), SaeError>;
     /// Makes a right operand ready.
     fn right(&self, matrix: &[Self::T]) -> Self::Right;
-    /// Adds `leftᵀ right` to `out`, `[m, d]`; `left: [rows, m]`.
-    fn add(&self, left: &[Self::T], right: &Self::Right, out: &mut [f32]) -> Result<(), SaeError>;
+    /// Adds `leftᵀ right` to `out`, `[columns, d]`, where `left` are these columns of a matrix `[rows, d_sae]`.
+    fn add(
+        &self,
+        matrix: &[Self::T],
+        columns: Range<usize>,
+        right: &Self::Right,
+        out: &mut [f32],
+    ) -> Result<(), SaeError>;
 }
 
 /// By libtorch.
@@ -61,8 +67,17 @@ impl<T: Element> Products for Native<'_, T> {
     type T = T;
     type Right = Buffer<T>;
 
-    fn encode(&self, z: &[T], p: &mut [T]) -> Result<(), SaeError> {
-        matmul_nt(z, self.w_enc, p, self.d)
+    fn encode(&self, z: &[T], bias: &[f32], p: &mut [T]) -> Result<(), SaeError> {
+        matmul_nt(z, self.w_enc, p, self.d)?;
+        dispatch(
+            #[inline(always)]
+            || {
+                for row in p.chunks_exact_mut(bias.len()) {
+                    row.iter_mut().zip(bias).for_each(|(p, b)| *p = T::narrow(p.widen() + b));
+                }
+            },
+        );
+        Ok(())
     }
 
     fn decode(&self, acts: &[T], out: &mut [T]) -> Result<(), SaeError> {
@@ -77,8 +92,8 @@ impl<T: Element> Products for Native<'_, T> {
         Buffer::copy_of(matrix)
     }
 
-    fn add(&self, left: &[T], right: &Buffer<T>, out: &mut [f32]) -> Result<(), SaeError> {
-        add_product(left, right, out, self.d)
+    fn add(&self, matrix: &[T], columns: Range<usize>, right: &Buffer<T>, out: &mut [f32]) -> Result<(), SaeError> {
+        add_product(&columns_of(matrix, self.d_sae, columns), right, out, self.d)
     }
 }
 
@@ -106,10 +121,16 @@ impl Products for Bytes<'_> {
     type T = f32;
     type Right = Int8Weights;
 
-    fn encode(&self, z: &[f32], p: &mut [f32]) -> Result<(), SaeError> {
-        let mut rows = Int8Rows::new(z.len() / self.d, self.d);
+    fn encode(&self, z: &[f32], bias: &[f32], p: &mut [f32]) -> Result<(), SaeError> {
+        let (n, f) = (z.len() / self.d, self.d_sae);
+        let mut rows = Int8Rows::new(n, self.d);
         rows.fill(z, self.w_enc);
-        matmul(&rows, self.w_enc, p, self.d_sae);
+        multiply(&rows, 0..n.div_ceil(GROUP), self.w_enc, |row, first, values| {
+            if row < n && first < f {
+                let sums = values.iter().zip(&bias[first..]);
+                p[row * f + first..(row + 1) * f].iter_mut().zip(sums).for_each(|(p, (v, b))| *p = v + b);
+            }
+        });
         Ok(())
     }
 
@@ -127,9 +148,9 @@ impl Products for Bytes<'_> {
         Int8Weights::of_columns(matrix, self.d)
     }
 
-    fn add(&self, left: &[f32], right: &Int8Weights, out: &mut [f32]) -> Result<(), SaeError> {
-        let m = out.len() / self.d;
-        add_bytes(&Int8Rows::of_columns(left, m), 0..m, right, out, self.d);
+    fn add(&self, matrix: &[f32], columns: Range<usize>, right: &Int8Weights, out: &mut [f32]) -> Result<(), SaeError> {
+        let m = columns.len();
+        add_bytes(&Int8Rows::of_some_columns(matrix, self.d_sae, columns), 0..m, right, out, self.d);
         Ok(())
     }
 }

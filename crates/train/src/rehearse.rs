@@ -272,7 +272,7 @@ fn dense_steps(runs: &[Run]) -> f64 {
 fn dense_steps_of(plan: &TrainPlan) -> f64 {
     let jump = if matches!(plan.architecture, Architecture::JumpRelu { .. }) { JUMP } else { 1.0 };
     let steps = plan.schedule.steps as f64;
-    if jump > 1.0 && plan.entries() > NEVER_SPARSE * arch::DENSE_ABOVE * plan.d_sae as f64 {
+    if jump > 1.0 && plan.entries() > NEVER_SPARSE * arch::dense_above(plan.precision()) * plan.d_sae as f64 {
         return steps;
     }
     let moved = jump * MOVED * (MOVED_AT / plan.d_in as f64).powf(MOVED_FALLS);

@@ -25,10 +25,16 @@ pub(super) const TILE_LATENTS: usize = 4096;
 /// The same in bytes: the weights, 512 x 768 bytes, stay in the second cache while all rows of the tile pass.
 pub(super) const INT8_LATENTS: usize = 512;
 /// Candidates recomputed at once beyond k. Plain bf16 selection is wrong in 4 to 8 % of the rows of a trained
-/// dictionary; eight more candidates leave few rows in doubt.
-const EXTRA: usize = 8;
-/// Candidates kept beyond k for the rows that are still in doubt.
-const SPARE: usize = 32;
+/// dictionary; a quarter more candidates leave few rows in doubt.
+fn extra(k: usize) -> usize {
+    (k / 4).max(8)
+}
+
+/// Candidates kept beyond k for the rows that are still in doubt: about the k-th place pre-activations lie the denser the
+/// larger k is.
+fn spare(k: usize) -> usize {
+    k.max(32)
+}
 
 /// Encoder weights as the kernels want them: a row per latent.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +158,7 @@ impl EncoderWeights<'_> {
     /// # Errors
     /// When libtorch refuses the product.
     pub fn choose(&self, centred: &[f32], k: usize, scratch: &Scratch, chosen: Chosen<'_>) -> Result<Looks, SaeError> {
-        let keep = (k + SPARE).min(self.d_sae());
+        let keep = (k + spare(k)).min(self.d_sae());
         let precision = self.narrow.map_or(Precision::F32, NarrowWeights::precision);
         scratch.with((self.d_in, keep, precision), |tile| {
             let rows = centred.len() / self.d_in;
@@ -235,7 +241,7 @@ fn settle_rows(
         looks += Looks {
             rows: 1,
             recomputed,
-            widened: usize::from(recomputed > (k + EXTRA).min(proposed.len())),
+            widened: usize::from(recomputed > (k + extra(k)).min(proposed.len())),
             exhausted: usize::from(recomputed > proposed.len()),
         };
         exact.sort_unstable_by_key(|c| c.index());
@@ -258,7 +264,7 @@ fn settle(
 ) -> usize {
     exact.clear();
     let mut worst_error = 0f32;
-    for (at, proposal) in proposed[..(k + EXTRA).min(proposed.len())].iter().enumerate() {
+    for (at, proposal) in proposed[..(k + extra(k)).min(proposed.len())].iter().enumerate() {
         if let Some(next) = proposed.get(at + 1) {
             prefetch(weights.row(next.index()));
         }

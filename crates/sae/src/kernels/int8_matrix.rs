@@ -5,6 +5,7 @@
 
 use super::int8::{GROUP, Int8Rows, Int8Weights, LEVELS, OFFSET, PANEL, QUAD, STRIDE, padded, product, round};
 use super::vector::dispatch;
+use std::ops::Range;
 
 /// Panels of one call of the product at most: its results stay in the first cache.
 const PANELS: usize = 16;
@@ -13,12 +14,7 @@ const PANEL_BYTES: usize = 512 << 10;
 
 /// Calls `take(row, first, values)` with the results of `a bᵀ`, in pieces: entries `first..` of row `row`, for the rows of the
 /// groups `groups` of `a`. Rows and entries that only pad come too.
-pub fn multiply(
-    a: &Int8Rows,
-    groups: std::ops::Range<usize>,
-    b: &Int8Weights,
-    mut take: impl FnMut(usize, usize, &[f32]),
-) {
+pub fn multiply(a: &Int8Rows, groups: Range<usize>, b: &Int8Weights, mut take: impl FnMut(usize, usize, &[f32])) {
     let panels = b.latents() / PANEL;
     let at_once = (PANEL_BYTES / (PANEL * b.row_bytes()).max(1)).clamp(1, PANELS);
     let mut out = [0f32; GROUP * PANELS * PANEL];
@@ -48,9 +44,9 @@ pub fn matmul(a: &Int8Rows, b: &Int8Weights, out: &mut [f32], width: usize) {
 
 /// Largest magnitude of every column, and what it is multiplied by to be rounded.
 #[inline(always)]
-fn column_scales(matrix: &[f32], width: usize, scales: &mut [f32], inverses: &mut [f32]) {
+fn column_scales<'a>(rows: impl Iterator<Item = &'a [f32]>, scales: &mut [f32], inverses: &mut [f32]) {
     scales.fill(0.0);
-    for row in matrix.chunks_exact(width) {
+    for row in rows {
         for (largest, v) in scales.iter_mut().zip(row) {
             *largest = if v.abs() > *largest { v.abs() } else { *largest };
         }
@@ -86,7 +82,7 @@ impl Int8Weights {
         dispatch(
             #[inline(always)]
             || {
-                column_scales(matrix, latents, &mut weights.scales[..latents], &mut inverses);
+                column_scales(matrix.chunks_exact(latents), &mut weights.scales[..latents], &mut inverses);
                 for (panel, packed) in weights.packed.chunks_exact_mut(PANEL * bytes).enumerate() {
                     let columns = panel * PANEL..latents.min((panel + 1) * PANEL);
                     for (quad, rows) in packed.chunks_exact_mut(STRIDE).zip(matrix.chunks(QUAD * latents)) {
@@ -114,17 +110,23 @@ impl Int8Rows {
 
     /// The columns of `matrix`, `[d, n]`.
     pub fn of_columns(matrix: &[f32], n: usize) -> Self {
+        Self::of_some_columns(matrix, n, 0..n)
+    }
+
+    /// These columns of `matrix`, `[d, width]`.
+    pub fn of_some_columns(matrix: &[f32], width: usize, columns: Range<usize>) -> Self {
         /// Columns that are turned together: a cache line of floats.
         const TURNED: usize = 16;
-        let d = matrix.len() / n;
+        let (d, n) = (matrix.len() / width, columns.len());
         let (mut rows, bytes, mut inverses) = (Int8Rows::new(n, d), padded(d), vec![0f32; n]);
+        let parts = || matrix.chunks_exact(width).map(|row| &row[columns.clone()]);
         dispatch(
             #[inline(always)]
             || {
-                column_scales(matrix, n, &mut rows.scales[..n], &mut inverses);
+                column_scales(parts(), &mut rows.scales[..n], &mut inverses);
                 for (at, turned) in rows.values.chunks_mut(TURNED * bytes).enumerate() {
                     let columns = (at * TURNED).min(n)..n.min((at + 1) * TURNED);
-                    for (place, row) in matrix.chunks_exact(n).enumerate() {
+                    for (place, row) in parts().enumerate() {
                         let values = row[columns.clone()].iter().zip(&inverses[columns.clone()]);
                         for (column, (v, inverse)) in values.enumerate() {
                             turned[column * bytes + place] = round(v * inverse);

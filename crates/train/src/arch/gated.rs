@@ -37,6 +37,11 @@ impl Rule for Gate<'_> {
     const GATED: bool = true;
 
     #[inline(always)]
+    fn latents(&self) -> usize {
+        self.b_gate.len().min(self.scale.len()).min(self.b_mag.len())
+    }
+
+    #[inline(always)]
     fn act(&self, latent: usize, p: f32) -> f32 {
         let magnitude = self.scale[latent].mul_add(p - self.b_gate[latent], self.b_mag[latent]);
         if p > 0.0 { magnitude.max(0.0) } else { 0.0 }

@@ -19,9 +19,9 @@ use super::rule::{At, Local, Rule};
 /// `c`, from the published recipe.
 pub const TANH_SCALE: f32 = 4.0;
 
-/// The rule of one step.
+/// The rule of one step. Whether the penalty is tanh is part of the type: without it, loops over latents vectorise.
 #[derive(Clone, Copy, Debug)]
-pub struct Jump<'a> {
+pub struct Jump<'a, const TANH: bool> {
     /// `theta`, `[d_sae]`
     pub theta: &'a [f32],
     /// `eps`
@@ -34,16 +34,19 @@ pub struct Jump<'a> {
     pub tanh: f32,
 }
 
-impl Jump<'_> {
-    /// What a pre-activation has to exceed in order to matter.
-    pub(crate) fn bounds(theta: &[f32], bandwidth: f32) -> Vec<f32> {
-        theta.iter().map(|theta| theta - bandwidth / 2.0).collect()
-    }
+/// What a pre-activation has to exceed in order to matter.
+pub(crate) fn bounds(theta: &[f32], bandwidth: f32) -> Vec<f32> {
+    theta.iter().map(|theta| theta - bandwidth / 2.0).collect()
 }
 
-impl Rule for Jump<'_> {
+impl<const TANH: bool> Rule for Jump<'_, TANH> {
     const EXTRAS: usize = 1;
     const SILENT_LEARN: bool = true;
+
+    #[inline(always)]
+    fn latents(&self) -> usize {
+        self.theta.len()
+    }
 
     #[inline(always)]
     fn act(&self, latent: usize, p: f32) -> f32 {
@@ -54,15 +57,13 @@ impl Rule for Jump<'_> {
     fn back(&self, at: At) -> Local {
         let theta = self.theta[at.latent];
         let (mut d_f, mut penalty) = (at.h, 0.0);
-        if self.tanh != 0.0 {
+        if TANH {
             let t = (TANH_SCALE * at.f).tanh();
             d_f += self.tanh * TANH_SCALE * (1.0 - t * t);
             penalty = self.tanh * t;
         }
         let fires = at.p > theta;
-        if fires && self.counts {
-            penalty += self.per_entry;
-        }
+        penalty += if fires & self.counts { self.per_entry } else { 0.0 };
         let in_window = (at.p - theta).abs() < self.bandwidth / 2.0;
         let d_theta = if in_window { -(theta * d_f + self.per_entry) / self.bandwidth } else { 0.0 };
         Local { d_pre: if fires { d_f } else { 0.0 }, d_extra: [d_theta, 0.0], penalty }

@@ -41,6 +41,12 @@ pub trait Rule: Sync {
     /// Whether the gate reconstructs as well.
     const GATED: bool = false;
 
+    /// How many latents it has parameters of. A loop that ends there needs no check in its body, and vectorises.
+    #[inline(always)]
+    fn latents(&self) -> usize {
+        usize::MAX
+    }
+
     /// `f` of a latent's pre-activation.
     fn act(&self, latent: usize, p: f32) -> f32;
 
