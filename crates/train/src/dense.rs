@@ -6,19 +6,21 @@
 //! dL/dW_enc = D^T Z,  dL/dW_dec = F^T G        with D = dL/d(W_enc z), entry by entry what the rule says of (P, F, H)
 //! ```
 //!
-//! The same rules; the products run in the arithmetic in which the encoder product proposes (see `products.rs`). Rows are
+//! The same rules; the products run in the arithmetic in which the encoder product proposes, bytes in the first half
+//! of a run only (see `products.rs`). Rows are
 //! taken in chunks, so that memory does not grow with the batch; every sum has a fixed order.
 
+use crate::arch;
 use crate::arch::rule::{At, Rule, Totals, WithRule};
 use crate::forward::Activity;
 use crate::products::{Bytes, Native, Products};
 use crate::state::TrainState;
 use half::bf16;
 use rayon::prelude::*;
-use untangle_sae::SaeError;
 use untangle_sae::kernels::buffer::{Buffer, Element};
 use untangle_sae::kernels::narrow::NarrowWeights;
 use untangle_sae::kernels::vector::dispatch;
+use untangle_sae::{Precision, SaeError};
 
 /// Gradients of a batch, dense.
 #[derive(Debug)]
@@ -61,16 +63,22 @@ struct Chunk<T: Element> {
 }
 
 /// Forward and backward of a batch whose rows are centred in `activity`; fills its loss and its gradient at the
-/// reconstruction.
+/// reconstruction. The products run in `precision` where the state has its weights in it, else in f32.
 ///
 /// # Errors
 /// When libtorch refuses a product.
-pub fn dense_gradients(state: &TrainState, activity: &mut Activity) -> Result<DenseGradients, SaeError> {
+pub fn dense_gradients(
+    state: &TrainState,
+    activity: &mut Activity,
+    precision: Precision,
+) -> Result<DenseGradients, SaeError> {
     activity.clear_entries();
     match &state.narrow {
         Some(NarrowWeights::Bf16(w_enc)) => Task { state, products: Native::<bf16>::of(state, w_enc) }.solve(activity),
-        Some(NarrowWeights::Int8(w_enc)) => Task { state, products: Bytes::of(state, w_enc) }.solve(activity),
-        None => Task { state, products: Native::<f32>::of(state) }.solve(activity),
+        Some(NarrowWeights::Int8(w_enc)) if precision == Precision::Int8 => {
+            Task { state, products: Bytes::of(state, w_enc) }.solve(activity)
+        }
+        _ => Task { state, products: Native::<f32>::of(state) }.solve(activity),
     }
 }
 
@@ -103,15 +111,15 @@ impl<P: Products> Task<'_, P> {
             let part = &mut chunk.first(wide.len() / d, d, f);
             part.centred.iter_mut().zip(wide).for_each(|(z, &wide)| *z = P::T::narrow(wide));
             self.pre_activations(part)?;
-            let l0 = crate::arch::l0_of(self.state, part.pre);
+            let l0 = arch::l0_of(self.state, part.pre);
             let pass = PassRows { task: self, n, wide, d_out, part };
-            let sums = crate::arch::with_rule(self.state, n, l0, pass)?;
+            let sums = arch::with_rule(self.state, n, l0, pass)?;
             sums.iter().for_each(|sums| gradients.add(sums));
             activity.loss += sums.iter().map(|sums| sums.totals.squared_error).sum::<f64>() / n as f64;
             activity.penalty += sums.iter().map(|sums| sums.totals.penalty).sum::<f64>();
             self.add_products(part, d_out, &mut gradients)?;
         }
-        activity.penalty += crate::arch::batch_penalty(self.state, gradients.active as f64 / n as f64);
+        activity.penalty += arch::batch_penalty(self.state, gradients.active as f64 / n as f64);
         Ok(gradients)
     }
 

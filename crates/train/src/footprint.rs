@@ -10,6 +10,7 @@
 //! the rows that scale and mean are taken from are there; in a step; or at the end, when the weights are written.
 
 use crate::adam::Optimiser;
+use crate::arch;
 use crate::architecture::{Architecture, Kind};
 use crate::config::{TrainConfig, TrainPlan};
 use crate::dense::{CHUNK_ELEMENTS, DENSE_ROWS};
@@ -134,10 +135,10 @@ impl TrainPlan {
     /// Bytes of what a step computes on the way, dense where the architecture begins so.
     fn step_bytes(&self, threads: u64) -> u64 {
         let (n, f, d) = (self.batch as u64, self.d_sae as u64, self.d_in as u64);
-        let entries = (ENTRY_BYTES as f64 * n as f64 * self.entries()) as u64;
+        let bytes_of = |entries: f64| (ENTRY_BYTES as f64 * n as f64 * entries) as u64;
         let tiles =
             threads * TILE_ROWS as u64 * (4 * d + if self.precision() == Precision::F32 { 4 * f.min(4096) } else { 0 });
-        let sparse = 4 * n * d * (1 + self.groups()) + entries + tiles + 4 * 4 * f;
+        let sparse = 4 * n * d * (1 + self.groups()) + bytes_of(self.entries()) + tiles + 4 * 4 * f;
         match self.architecture.sparsity() {
             None => sparse,
             Some(_) => {
@@ -148,7 +149,9 @@ impl TrainPlan {
                 let chunk = element * n.min(rows) * (3 * f + d) + of_worker;
                 // The decoder in two bytes, or in one byte twice, by rows and by columns.
                 let decoder = if self.precision() == Precision::F32 { 0 } else { 2 * self.matrix() };
-                sparse + 8 * self.matrix() + chunk + decoder
+                // On the way down, as many entries as are not yet done densely.
+                let most = arch::dense_above(Precision::F32, self.d_in) * f as f64;
+                sparse + (8 * self.matrix() + chunk + decoder).max(bytes_of(most))
             }
         }
     }

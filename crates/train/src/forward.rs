@@ -119,7 +119,7 @@ pub fn forward(
     arch::transcoder::subtract_skip(state, activity)?;
     activity.groups = arch::groups(state);
     if arch::is_dense(state) {
-        return dense_gradients(state, activity).map(Some);
+        return dense_gradients(state, activity, arch::dense_precision(state)).map(Some);
     }
     arch::choose(state, scratch, activity)?;
     let n = activity.centred.len() / state.d_in;
