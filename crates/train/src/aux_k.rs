@@ -193,7 +193,8 @@ impl<'a> AuxTask<'a> {
         if self.k_aux == row.len() {
             return;
         }
-        let threshold = nth_largest(row, self.k_aux);
+        let mut sorted: Vec<f32> = row.iter().map(|p| p.widen()).collect();
+        let (_, &mut threshold, _) = sorted.select_nth_unstable_by(self.k_aux - 1, |a, b| b.total_cmp(a));
         let mut ties = self.k_aux - row.iter().filter(|p| p.widen() > threshold).count();
         for p in row {
             let value = p.widen();
@@ -223,48 +224,5 @@ impl<'a> AuxTask<'a> {
             squared_error += f64::from(row_error);
         }
         squared_error
-    }
-}
-
-/// The `n`-th largest of a row's values. A sample says where about it is; only what lies there is looked at closely.
-#[inline(always)]
-fn nth_largest<T: Element>(row: &[T], n: usize) -> f32 {
-    /// One in so many values is sampled.
-    const STRIDE: usize = 8;
-    /// Places of the sample on either side of the one that is sought: two to three standard deviations of a quantile.
-    const BAND: f32 = 1.25;
-    let descending = |a: &f32, b: &f32| b.total_cmp(a);
-    let mut sample: Vec<f32> = row.iter().step_by(STRIDE).map(|v| v.widen()).collect();
-    let (about, band) = (n / STRIDE, (BAND * (sample.len() as f32).sqrt()) as usize + 1);
-    if about > band && about + band < sample.len() {
-        let (above, &mut low, _) = sample.select_nth_unstable_by(about + band, descending);
-        let (_, &mut high, _) = above.select_nth_unstable_by(about - band, descending);
-        let larger = row.iter().filter(|v| v.widen() > high).count();
-        let mut within: Vec<f32> = row.iter().map(|v| v.widen()).filter(|v| (low..=high).contains(v)).collect();
-        if larger < n && n <= larger + within.len() {
-            return *within.select_nth_unstable_by(n - larger - 1, descending).1;
-        }
-    }
-    let mut all: Vec<f32> = row.iter().map(|v| v.widen()).collect();
-    *all.select_nth_unstable_by(n - 1, descending).1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn the_nth_largest_is_that_of_a_sort(
-            values in proptest::collection::vec(-3f32..3.0, 1..40), len in 1usize..3000, at in 0f64..1.0, step in 1usize..97,
-        ) {
-            // Rows of few distinct values, in an order that repeats, and of many.
-            let row: Vec<f32> = (0..len).map(|i| values[i * step % values.len()] + (i % step) as f32 * 1e-3).collect();
-            let n = 1 + (at * (len - 1) as f64) as usize;
-            let mut sorted = row.clone();
-            sorted.sort_by(|a, b| b.total_cmp(a));
-            prop_assert_eq!(nth_largest(&row, n), sorted[n - 1]);
-        }
     }
 }

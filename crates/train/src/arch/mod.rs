@@ -243,3 +243,25 @@ impl Entries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Optimiser;
+    use crate::init::initial;
+
+    #[test]
+    fn bytes_are_for_the_first_half_of_a_run_and_for_wide_rows() {
+        let sparsity = Sparsity { coefficient: 1.0, l0: None, warm_up: 0, steps: 100 };
+        let at = |d: usize, step: u64, proposing: Precision| {
+            let architecture = Architecture::Relu { sparsity };
+            let mut state = initial(d, 64, &architecture, Optimiser::Adam, 0, &vec![0.0; d], proposing);
+            state.step = step;
+            dense_precision(&state)
+        };
+        assert_eq!([0, 49, 50].map(|step| at(128, step, Precision::Int8).name()), ["int8", "int8", "f32"]);
+        assert_eq!(at(127, 0, Precision::Int8), Precision::F32);
+        assert_eq!([0, 99].map(|step| at(8, step, Precision::Bf16).name()), ["bf16", "bf16"]);
+        assert_eq!(at(128, 0, Precision::F32), Precision::F32);
+    }
+}
