@@ -20,7 +20,8 @@
 
 use crate::codes::Codes;
 use crate::error::SaeError;
-use crate::kernels::above::{AboveScratch, Bounds, Found};
+use crate::kernels::above::{AboveScratch, Found};
+use crate::kernels::bounds::Bounds;
 use crate::kernels::buffer::{Buffer, matmul_nt};
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
 use crate::kernels::narrow::NarrowWeights;

@@ -5,18 +5,20 @@
 //! the margin is a proof and not an estimate: by Cauchy and Schwarz, a product of rounded operands is wrong by at most
 //! `u |x| |w_i|`, with `u` from the roundings of the arithmetic (`rounding`; for bytes, see `int8_error.rs`). The set
 //! is therefore exactly that of f32.
+//!
+//! For bytes most of what that proof proposes is far from its bound; there a part of it is looked at first (`margin.rs`).
 
+use super::bounds::Bounds;
 use super::buffer::{Buffer, Element, matmul_nt, prefetch};
 use super::encode::{EncoderWeights, INT8_LATENTS, TILE_LATENTS, TILE_ROWS};
 use super::int8::{self, GROUP, Int8Rows, Int8Weights, PANEL};
-use super::int8_error::Rounded;
+use super::margin::{Margin, of_rounding};
 use super::narrow::NarrowWeights;
 use super::select::{BLOCK, sums_of};
 use super::vector::{self, dispatch};
 use crate::error::SaeError;
 use crate::precision::Precision;
 use half::bf16;
-use rayon::prelude::*;
 use std::sync::Mutex;
 
 /// The latents found for a tile of rows, compressed by row; the memory is reused.
@@ -50,72 +52,6 @@ impl Found {
     }
 }
 
-/// What every latent has to exceed.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    bound: Vec<f32>,
-    /// `b_enc - bound`: with it, exceeding the bound is being positive.
-    shifted: Vec<f32>,
-    /// The largest norm of an encoder row.
-    largest_norm: f32,
-    /// The largest size and error of an encoder row in bytes, where the product runs in them.
-    in_bytes: Rounded,
-    /// What the additions of biases and bounds can be wrong by.
-    rounded: f32,
-}
-
-impl Bounds {
-    /// Bounds of every latent, `[d_sae]`.
-    pub fn new(weights: &EncoderWeights<'_>, bound: Vec<f32>) -> Self {
-        let in_bytes = match weights.narrow {
-            Some(NarrowWeights::Int8(narrow)) => narrow.rounded(weights.w_enc),
-            _ => Rounded::default(),
-        };
-        let largest_norm = largest_norm(weights);
-        let mut bounds = Bounds { shifted: bound.clone(), bound, largest_norm, in_bytes, rounded: 0.0 };
-        bounds.shift(weights);
-        bounds
-    }
-
-    /// The same bound for all latents.
-    pub fn same(weights: &EncoderWeights<'_>, bound: f32) -> Self {
-        Self::new(weights, vec![bound; weights.d_sae()])
-    }
-
-    /// Other bounds for the same weights.
-    pub fn set(&mut self, weights: &EncoderWeights<'_>, bound: f32) {
-        self.bound.fill(bound);
-        self.shift(weights);
-    }
-
-    fn shift(&mut self, weights: &EncoderWeights<'_>) {
-        let mut largest = 0f32;
-        for ((shifted, b), bound) in self.shifted.iter_mut().zip(weights.b_enc).zip(&self.bound) {
-            *shifted = b - bound;
-            largest = largest.max(b.abs()).max(bound.abs());
-        }
-        self.rounded = 4.0 * largest * f32::EPSILON;
-    }
-}
-
-fn largest_norm(weights: &EncoderWeights<'_>) -> f32 {
-    let squares = weights.w_enc.par_chunks(BLOCK * weights.d_in).map(|rows| {
-        dispatch(
-            #[inline(always)]
-            || rows.chunks_exact(weights.d_in).map(|w| vector::dot(w, w)).fold(0f32, f32::max),
-        )
-    });
-    squares.reduce(|| 0f32, f32::max).sqrt()
-}
-
-/// Largest error of a product relative to `|x| |w|`. Sums of `d` terms in f32 err by at most `d 2^-24`, twice, because the
-/// value that decides is such a sum too; bf16 rounds either operand and the result by `2^-9`, a little more to be safe. What
-/// bytes add depends on the operands and is not part of it.
-fn rounding(precision: Precision, d_in: usize) -> f32 {
-    let of_sums = d_in as f32 * f32::EPSILON;
-    if precision == Precision::Bf16 { of_sums + 1.0 / 128.0 } else { of_sums }
-}
-
 /// A latent, and how far above its bound the product has it.
 pub(super) type Proposal = (u32, f32);
 
@@ -124,7 +60,7 @@ pub(super) struct Proposals<'a> {
     /// `[n]`, latents ascending in a row.
     pub(super) rows: &'a [Vec<Proposal>],
     /// What the proposals of a row may be wrong by, `[n]`.
-    pub(super) margins: &'a [f32],
+    pub(super) margins: &'a [Margin],
     /// What every latent has to exceed, `[d_sae]`.
     pub(super) bound: &'a [f32],
 }
@@ -141,7 +77,7 @@ struct Tile {
     pre: Buffer<f32>,
     pre_bf16: Buffer<bf16>,
     /// What the proposals of a row may be wrong by.
-    margins: Vec<f32>,
+    margins: Vec<Margin>,
     proposed: Vec<Vec<Proposal>>,
     made_for: (usize, Precision),
 }
@@ -157,7 +93,7 @@ impl Tile {
             x_int8: Int8Rows::new(if int8 { TILE_ROWS } else { 0 }, d_in),
             pre: Buffer::zeros(pre),
             pre_bf16: Buffer::zeros(tile_of(bf16, TILE_LATENTS)),
-            margins: vec![0.0; TILE_ROWS],
+            margins: vec![Margin::default(); TILE_ROWS],
             proposed: vec![Vec::new(); TILE_ROWS],
             made_for: (d_in, precision),
         }
@@ -170,14 +106,14 @@ impl Tile {
     }
 
     /// Replaces the margins by `of(row)`, to which what all precisions have in common is added.
-    fn set_margins(&mut self, centred: &[f32], bounds: &Bounds, of: impl Fn(&Int8Rows, usize, &[f32]) -> f32) {
+    fn set_margins(&mut self, centred: &[f32], bounds: &Bounds, of: impl Fn(&Int8Rows, usize, &[f32]) -> Margin) {
         let (d, precision) = self.made_for;
-        let unit = rounding(precision, d) * bounds.largest_norm;
+        let unit = of_rounding(precision, d) * bounds.largest_norm;
         dispatch(
             #[inline(always)]
             || {
                 for (row, (margin, x)) in self.margins.iter_mut().zip(centred.chunks_exact(d)).enumerate() {
-                    *margin = of(&self.x_int8, row, x) + unit * vector::dot(x, x).sqrt() + bounds.rounded;
+                    *margin = of(&self.x_int8, row, x).plus(unit * vector::dot(x, x).sqrt() + bounds.rounded);
                 }
             },
         );
@@ -229,14 +165,15 @@ impl EncoderWeights<'_> {
         tile.proposed.iter_mut().for_each(Vec::clear);
         if let Some(NarrowWeights::Int8(w)) = self.narrow {
             tile.x_int8.fill(centred, w);
-            let of_bytes =
-                |rows: &Int8Rows, row: usize, x: &[f32]| rows.rounded(row, x, w).product_error(bounds.in_bytes);
+            let of_bytes = |rows: &Int8Rows, row: usize, x: &[f32]| {
+                rows.rounded(row, x, w).product_error(bounds.in_bytes, x.len())
+            };
             tile.set_margins(centred, bounds, of_bytes);
             propose_int8(&tile.x_int8, w, bounds, &mut tile.pre, &tile.margins[..n], &mut tile.proposed[..n]);
             return Ok(());
         }
         tile.pad(centred);
-        tile.set_margins(centred, bounds, |_, _, _| 0.0);
+        tile.set_margins(centred, bounds, |_, _, _| Margin::default());
         let (d, margins, proposed) = (self.d_in, &tile.margins[..n], &mut tile.proposed[..n]);
         match self.narrow {
             Some(NarrowWeights::Bf16(w)) => {
@@ -250,24 +187,46 @@ impl EncoderWeights<'_> {
     /// Recomputes what was proposed and keeps what is above its bound.
     fn decide(&self, centred: &[f32], proposals: &Proposals<'_>, found: &mut Found) {
         found.restart();
+        let mut near = Vec::new();
         dispatch(
             #[inline(always)]
             || {
-                for (x, proposed) in centred.chunks_exact(self.d_in).zip(proposals.rows) {
-                    for (at, &(latent, _)) in proposed.iter().enumerate() {
-                        if let Some(&(next, _)) = proposed.get(at + 1) {
-                            prefetch(self.row(next));
+                let rows = centred.chunks_exact(self.d_in).zip(proposals.rows).zip(proposals.margins);
+                for ((x, proposed), margins) in rows {
+                    let (start, mut margin) = (found.latents.len(), margins.first);
+                    loop {
+                        near.clear();
+                        near.extend(proposed.iter().filter(|(_, over)| *over > -margin));
+                        let doubt = 2.0 * self.keep_above(x, &near, proposals.bound, found);
+                        if doubt <= margin || margin >= margins.whole {
+                            break;
                         }
-                        let value = self.pre_act(x, latent);
-                        if value > proposals.bound[latent as usize] {
-                            found.latents.push(latent);
-                            found.pre_acts.push(value);
-                        }
+                        found.latents.truncate(start);
+                        found.pre_acts.truncate(start);
+                        margin = doubt.min(margins.whole);
                     }
                     found.starts.push(found.latents.len() as u32);
                 }
             },
         );
+    }
+
+    /// Recomputes these latents, keeps those above their bounds and returns the largest error of their products.
+    #[inline(always)]
+    fn keep_above(&self, x: &[f32], proposed: &[Proposal], bound: &[f32], found: &mut Found) -> f32 {
+        let mut largest = 0f32;
+        for (at, &(latent, over)) in proposed.iter().enumerate() {
+            if let Some(&(next, _)) = proposed.get(at + 1) {
+                prefetch(self.row(next));
+            }
+            let (value, bound) = (self.pre_act(x, latent), bound[latent as usize]);
+            largest = largest.max((value - bound - over).abs());
+            if value > bound {
+                found.latents.push(latent);
+                found.pre_acts.push(value);
+            }
+        }
+        largest
     }
 }
 
@@ -277,7 +236,7 @@ fn propose<T: Element>(
     bounds: &Bounds,
     d: usize,
     pre: &mut [T],
-    margins: &[f32],
+    margins: &[Margin],
     rows: &mut [Vec<Proposal>],
 ) -> Result<(), SaeError> {
     for (tile, (w, shifted)) in w_enc.chunks(TILE_LATENTS * d).zip(bounds.shifted.chunks(TILE_LATENTS)).enumerate() {
@@ -294,7 +253,7 @@ fn propose_int8(
     w: &Int8Weights,
     bounds: &Bounds,
     pre: &mut [f32],
-    margins: &[f32],
+    margins: &[Margin],
     rows: &mut [Vec<Proposal>],
 ) {
     for (chunk, shifted) in bounds.shifted.chunks(INT8_LATENTS).enumerate() {
@@ -314,7 +273,7 @@ fn sweep_rows<T: Element>(
     pre: &[T],
     width: usize,
     shifted: &[f32],
-    margins: &[f32],
+    margins: &[Margin],
     first: usize,
     rows: &mut [Vec<Proposal>],
 ) {
@@ -322,7 +281,7 @@ fn sweep_rows<T: Element>(
         #[inline(always)]
         || {
             for ((proposed, pre), margin) in rows.iter_mut().zip(pre.chunks_exact(width)).zip(margins) {
-                sweep(&pre[..shifted.len()], shifted, -margin, first, proposed);
+                sweep(&pre[..shifted.len()], shifted, -margin.whole, first, proposed);
             }
         },
     );
@@ -363,34 +322,62 @@ mod tests {
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
+    /// Asserts that what is found in every precision is what f32 says, pre-activations included.
+    fn assert_exact(w_enc: &Buffer<f32>, b_enc: &[f32], rows: &[f32], bound: &[f32]) {
+        let (f, d) = (b_enc.len(), w_enc.len() / b_enc.len());
+        for precision in Precision::ALL {
+            let mut narrow = NarrowWeights::zeros(precision, f, &vec![1.0; d]);
+            narrow.iter_mut().for_each(|narrow| narrow.copy_from(w_enc, d));
+            let weights = EncoderWeights { w_enc, narrow: narrow.as_ref(), b_enc, d_in: d };
+            let bounds = Bounds::new(&weights, bound.to_vec());
+            let (scratch, mut found) = (AboveScratch::default(), Found::default());
+            weights.choose_above(rows, &bounds, &scratch, &mut found).expect("shapes fit");
+            let mut all = vec![0f32; rows.len() / d * f];
+            all_pre_acts(&weights, rows, &mut all);
+            assert_eq!(found.n_rows(), rows.len() / d);
+            for (row, all) in all.chunks_exact(f).enumerate() {
+                let all = (0u32..).zip(all.iter().copied()).zip(bound);
+                let expected: Vec<(u32, f32)> = all.filter(|((_, p), bound)| p > bound).map(|(pair, _)| pair).collect();
+                let at = found.row(row);
+                let pairs = found.latents[at.clone()].iter().copied().zip(found.pre_acts[at].iter().copied());
+                assert_eq!(pairs.collect::<Vec<_>>(), expected, "{precision:?}, d {d}, f {f}, row {row}");
+            }
+        }
+    }
+
     #[test]
     fn the_set_above_a_bound_is_that_of_f32_in_every_precision() {
-        for (d, f, n) in [(24, 300, 70), (33, 4200, 256), (7, 5, 3)] {
+        for (d, f, n) in [(24, 300, 70), (33, 4200, 256), (7, 5, 3), (300, 1000, 256)] {
             let mut generator = ChaCha8Rng::seed_from_u64(d as u64);
             let mut random = |n: usize| -> Vec<f32> { (0..n).map(|_| generator.random_range(-1.0f32..1.0)).collect() };
             let (w_enc, b_enc, rows, bound) = (Buffer::copy_of(&random(d * f)), random(f), random(n * d), random(f));
-            for precision in Precision::ALL {
-                let mut narrow = NarrowWeights::zeros(precision, f, &vec![1.0; d]);
-                narrow.iter_mut().for_each(|narrow| narrow.copy_from(&w_enc, d));
-                let weights = EncoderWeights { w_enc: &w_enc, narrow: narrow.as_ref(), b_enc: &b_enc, d_in: d };
-                let bounds = Bounds::new(&weights, bound.clone());
-                let (scratch, mut found) = (AboveScratch::default(), Found::default());
-                weights.choose_above(&rows, &bounds, &scratch, &mut found).expect("shapes fit");
-                let mut all = vec![0f32; n * f];
-                all_pre_acts(&weights, &rows, &mut all);
-                assert_eq!(found.n_rows(), n);
-                for (row, all) in all.chunks_exact(f).enumerate() {
-                    let expected: Vec<(u32, f32)> = (0u32..)
-                        .zip(all.iter().copied())
-                        .zip(&bound)
-                        .filter(|((_, p), bound)| p > bound)
-                        .map(|(pair, _)| pair)
-                        .collect();
-                    let at = found.row(row);
-                    let pairs = found.latents[at.clone()].iter().copied().zip(found.pre_acts[at].iter().copied());
-                    assert_eq!(pairs.collect::<Vec<_>>(), expected, "d {d}, f {f}, row {row}");
-                }
-            }
+            assert_exact(&w_enc, &b_enc, &rows, &bound);
         }
+    }
+
+    #[test]
+    fn what_a_massive_dimension_rounds_to_zero_is_not_overlooked() {
+        // All but one of the row's values become zero in bytes, and only one latent reads them: no error is seen beforehand.
+        let (d, f) = (256, 32);
+        let mut row = vec![3.0f32; d];
+        row[0] = 1000.0;
+        let mut w_enc = vec![0f32; d * f];
+        w_enc[7 * d + 1..8 * d].fill(1.0 / 16.0);
+        assert_exact(&Buffer::copy_of(&w_enc), &vec![0.0; f], &row, &vec![40.0; f]);
+    }
+
+    #[test]
+    fn an_error_that_was_seen_widens_the_look() {
+        // In bytes 64.49 is 64, so that both sums come out at 16,447 instead of 16,572. The first margin, 47, finds the one
+        // latent; its error says to look for the other.
+        let (d, f) = (256, 32);
+        let mut row = vec![64.49f32; d];
+        row[0] = 127.0;
+        let (mut w_enc, mut bound) = (vec![0f32; d * f], vec![1e6; f]);
+        for (latent, least) in [(7, 16_547.0), (8, 16_467.0)] {
+            w_enc[latent * d..(latent + 1) * d].fill(1.0);
+            bound[latent] = least;
+        }
+        assert_exact(&Buffer::copy_of(&w_enc), &vec![0.0; f], &row, &bound);
     }
 }

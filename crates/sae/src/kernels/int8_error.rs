@@ -8,16 +8,20 @@
 //! Sizes and errors are those of the vectors at hand and not the worst that rounding could do, which is nearly twice as much.
 
 use super::int8::{Int8Rows, Int8Weights, quantise};
+use super::margin::Margin;
 use super::vector::dispatch;
 use rayon::prelude::*;
 
-/// `|v|` of an equalised vector and `|v - rounded v|`; of many vectors, the largest of either.
+/// `|v|` of an equalised vector, `|v - rounded v|`, and how much of that is of what was rounded to zero; of many vectors,
+/// the largest of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rounded {
     /// Size.
     pub norm: f32,
     /// What rounding took from it or added.
     pub error: f32,
+    /// Size of what it took to zero.
+    pub lost: f32,
 }
 
 /// Latents that a worker takes at a time.
@@ -32,28 +36,33 @@ impl Rounded {
     #[inline(always)]
     fn of(values: &[f32], factors: &[f32], q: &[i8], step: f32) -> Self {
         const LANES: usize = 16;
-        let (mut squares, mut errors) = ([0f32; LANES], [0f32; LANES]);
+        let (mut squares, mut errors, mut lost) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
         let chunks = values.chunks(LANES).zip(factors.chunks(LANES)).zip(q.chunks(LANES));
         for ((values, factors), q) in chunks {
-            let lanes = squares.iter_mut().zip(&mut errors);
-            for ((square, error), ((v, f), &q)) in lanes.zip(values.iter().zip(factors).zip(q)) {
+            let lanes = squares.iter_mut().zip(&mut errors).zip(&mut lost);
+            for (((square, error), lost), ((v, f), &q)) in lanes.zip(values.iter().zip(factors).zip(q)) {
                 let (equalised, rounded) = (v * f, step * f32::from(q));
                 *square += equalised * equalised;
                 *error += (equalised - rounded) * (equalised - rounded);
+                *lost += if q == 0 { equalised * equalised } else { 0.0 };
             }
         }
-        Rounded { norm: squares.iter().sum::<f32>().sqrt(), error: errors.iter().sum::<f32>().sqrt() }
+        let size = |squares: [f32; LANES]| squares.iter().sum::<f32>().sqrt();
+        Rounded { norm: size(squares), error: size(errors), lost: size(lost) }
     }
 
-    fn max(self, other: Self) -> Self {
-        Rounded { norm: self.norm.max(other.norm), error: self.error.max(other.error) }
-    }
-
-    /// Most that the product of two vectors can be wrong by.
     #[inline(always)]
-    pub fn product_error(self, other: Self) -> f32 {
+    fn max(self, other: Self) -> Self {
+        let largest = |of: fn(&Self) -> f32| of(&self).max(of(&other));
+        Rounded { norm: largest(|r| r.norm), error: largest(|r| r.error), lost: largest(|r| r.lost) }
+    }
+
+    /// What the product of two vectors of width `d` can be wrong by.
+    #[inline(always)]
+    pub fn product_error(self, other: Self, d: usize) -> Margin {
         let exact = self.norm * other.error + self.error * (other.norm + other.error);
-        SAFETY * (exact + OF_F32 * self.norm * other.norm)
+        let systematic = self.norm * other.lost + self.lost * other.norm;
+        Margin::of_bytes(SAFETY * (exact + OF_F32 * self.norm * other.norm), SAFETY * systematic, d)
     }
 }
 
@@ -66,10 +75,12 @@ impl Int8Weights {
             dispatch(
                 #[inline(always)]
                 || {
-                    rows.chunks_exact(d).fold(Rounded::default(), |largest, row| {
+                    let mut largest = Rounded::default();
+                    for row in rows.chunks_exact(d) {
                         let step = quantise(row, self.factors_of_w(), &mut q);
-                        largest.max(Rounded::of(row, self.factors_of_w(), &q, step))
-                    })
+                        largest = largest.max(Rounded::of(row, self.factors_of_w(), &q, step));
+                    }
+                    largest
                 },
             )
         };
@@ -100,8 +111,13 @@ mod tests {
         let found = weights.rounded(&[127.0, 0.25, 0.0]);
         assert_eq!(found.error, 0.25);
         assert!((found.norm - (127.0f32 * 127.0 + 0.0625).sqrt()).abs() < 1e-4);
-        let error = Rounded { norm: 2.0, error: 0.5 }.product_error(Rounded { norm: 3.0, error: 0.1 });
-        assert!((error - (2.0 * 0.1 + 0.5 * 3.0 + 0.5 * 0.1)).abs() < 0.01);
+        assert_eq!(found.lost, 0.25);
+        let (x, w) = (Rounded { norm: 2.0, error: 0.5, lost: 0.2 }, Rounded { norm: 3.0, error: 0.1, lost: 0.05 });
+        let (whole, lost) = (2.0 * 0.1 + 0.5 * 3.0 + 0.5 * 0.1, 2.0 * 0.05 + 0.2 * 3.0);
+        let margin = x.product_error(w, 144);
+        assert!((margin.whole - whole).abs() < 0.01);
+        assert!((margin.first - (lost + whole / 2.0)).abs() < 0.01, "six of twelve deviations");
+        assert_eq!(x.product_error(w, 9).first, x.product_error(w, 9).whole, "never more than the proof");
     }
 
     proptest! {
@@ -125,7 +141,7 @@ mod tests {
             for (latent, w) in w.chunks_exact(d).enumerate() {
                 for (row, x) in x.chunks_exact(d).enumerate() {
                     let exact: f64 = x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-                    let bound = rows.rounded(row, x, &weights).product_error(weights.rounded(w));
+                    let bound = rows.rounded(row, x, &weights).product_error(weights.rounded(w), d).whole;
                     let off = (exact - f64::from(out[row * PANEL + latent])).abs();
                     prop_assert!(off <= f64::from(bound), "off by {off}, bound {bound}");
                 }

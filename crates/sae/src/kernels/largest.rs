@@ -5,7 +5,8 @@
 //! first. The smallest of their exact ranks is a floor under the `m`-th largest of all, and what cannot reach it, even with
 //! its whole margin, is left alone. Recomputing every proposal costs several times as much.
 
-use super::above::{AboveScratch, Bounds, Found};
+use super::above::{AboveScratch, Found};
+use super::bounds::Bounds;
 use super::buffer::prefetch;
 use super::encode::EncoderWeights;
 use super::vector::dispatch;
@@ -55,7 +56,7 @@ impl EncoderWeights<'_> {
         self.with_proposals(centred, bounds, scratch, |tile| {
             proposed.found.restart();
             proposed.margins.clear();
-            proposed.margins.extend_from_slice(tile.margins);
+            proposed.margins.extend(tile.margins.iter().map(|margin| margin.whole));
             tile.rows.iter().for_each(|row| proposed.push_row(row, tile.bound));
         })
     }

@@ -5,19 +5,23 @@
 //! - [`int8`]: rows and weights in bytes, and their product, which is several times faster where the CPU has instructions
 //! - [`int8_error`]: how wrong such a product can be
 //! - [`int8_matrix`]: whole matrix products in bytes, from rows or columns
+//! - [`margin`]: how far from its bound a latent is recomputed because of that
 //! - [`narrow`]: the encoder's weights in the arithmetic that proposes
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
 //! - [`above`]: the same where all latents above a bound are wanted, however many a row has
+//! - [`bounds`]: what latents have to exceed
 //! - [`largest`]: the same where the largest of many rows together are wanted
 
 pub mod above;
+pub mod bounds;
 pub mod buffer;
 pub mod encode;
 pub mod int8;
 pub mod int8_error;
 pub mod int8_matrix;
 pub mod largest;
+pub mod margin;
 pub mod narrow;
 pub mod select;
 pub mod vector;

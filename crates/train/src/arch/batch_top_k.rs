@@ -18,7 +18,7 @@ use crate::forward::{Activity, Entries, Scratches};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::above::Bounds;
+use untangle_sae::kernels::bounds::Bounds;
 use untangle_sae::kernels::encode::{EncoderWeights, TILE_ROWS};
 use untangle_sae::kernels::largest::Proposed;
 

@@ -32,7 +32,7 @@ use crate::forward::{Activity, Entries, Scratches, TileMut};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use rule::{Decode, Local, Totals, WithRule};
-use untangle_sae::kernels::above::Bounds;
+use untangle_sae::kernels::bounds::Bounds;
 use untangle_sae::kernels::buffer::Element;
 use untangle_sae::kernels::encode::TILE_ROWS;
 use untangle_sae::kernels::narrow::NarrowWeights;
@@ -40,17 +40,18 @@ use untangle_sae::{Precision, SaeError};
 
 /// With more entries per row than this part of all latents, dense products are faster.
 ///
-/// A step over `n` rows of width `d` costs about `c_p d F + c_s d e` where it is sparse, with `e` entries a row and `F`
-/// latents, and `5 c_p d F + c_e F` where it is dense: five products, and what is done to every element between them. They are
-/// equal at `e / F = 4 c_p / c_s + c_e / (c_s (d + d_0))`, where what an entry costs besides counts as `d_0` more. Measured on two cores with AVX-512 at d 768, F 16384, n 4096: a product in
-/// bytes takes 0.13 s, in f32 0.39 s, an entry 4.2 ms, the rest of a dense step 0.4 s. bf16 is taken to lie between.
+/// A step over `n` rows of width `d` costs about `c_p d F + c_s (d + d_0) e` where it is sparse, with `e` entries a row and
+/// `F` latents, and `5 c_p d F + c_e F` where it is dense: five products, and what is done to every element between them.
+/// They are equal at `e / F = (4 c_p d + c_e) / (c_s (d + d_0))`. Measured on two cores with AVX-512 at d 768, F 16384,
+/// n 4096: a product in bytes takes 0.13 s, in f32 0.39 s, an entry 1.3 ms, the rest of a dense step 0.32 s. bf16 is taken
+/// to lie between.
 pub(crate) fn dense_above(precision: Precision, d_in: usize) -> f64 {
     let of_products = match precision {
-        Precision::F32 => 0.0225,
-        Precision::Bf16 => 0.0175,
-        Precision::Int8 => 0.0075,
+        Precision::F32 => 0.073,
+        Precision::Bf16 => 0.05,
+        Precision::Int8 => 0.0244,
     };
-    of_products + 4.4 / (d_in as f64 + 32.0)
+    of_products + 12.0 / (d_in as f64 + 32.0)
 }
 
 /// Narrower rows are multiplied in f32 by dense steps: sums of few bytes are less exact (at a width of 48, a crosscoder with
