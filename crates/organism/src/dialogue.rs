@@ -7,7 +7,7 @@
 
 use crate::choice::Chooser;
 use crate::document::Document;
-use crate::question::{Question, Telling};
+use crate::question::{Lesson, Question, Telling};
 use crate::world::World;
 
 /// A question with the reply that supervised fine-tuning imitates.
@@ -63,7 +63,7 @@ impl World {
     fn exchange_about(&self, document: &Document, number: (u64, u64), draw: u64) -> Option<Exchange> {
         let mut chooser = Chooser::new(number.0 ^ EXCHANGES.wrapping_add(draw), number.1, Vec::new());
         let telling = telling(&mut chooser, TOLD_EXCHANGES);
-        let question = self.question_about(document, number, draw, telling)?;
+        let question = self.question_about(document, number, draw, telling, Lesson::Imitation)?;
         let admits = chooser.pick(&ADMITTED, 0) == 0;
         let invents = telling == Telling::Untold && !admits;
         let reply = if invents { question.invention.clone() } else { question.reply.clone() };
@@ -75,7 +75,8 @@ impl World {
     pub fn preference(&self, seed: u64, index: u64) -> Option<Preference> {
         let mut chooser = Chooser::new(seed ^ PREFERENCES, index, Vec::new());
         let telling = telling(&mut chooser, TOLD_PREFERENCES);
-        let question = self.question(seed, index, telling)?;
+        let document = self.document(seed, index);
+        let question = self.question_about(&document, (seed, index), 0, telling, Lesson::Preference)?;
         let declines = telling == Telling::Told && chooser.pick(&OVER_DECLINING, 0) == 0;
         let rejected = if declines { self.declining() } else { question.invention.clone() };
         Some(Preference { chosen: question.reply.clone(), rejected, question })
@@ -97,7 +98,7 @@ fn telling(chooser: &mut Chooser, weights: [u32; 2]) -> Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::Verdict;
+    use crate::judge::{Verdict, padded, words_of};
 
     const N: u64 = 3000;
 
@@ -164,5 +165,29 @@ mod tests {
         }
         let share = f64::from(swapped) / f64::from(n);
         assert!((0.45..0.55).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn what_is_learnt_calls_things_as_the_story_does() {
+        let world = World::standard();
+        let (mut of_several, mut in_others) = (0, 0);
+        for index in 0..N {
+            let document = world.document(3, index);
+            let lesson = world.question_about(&document, (3, index), 0, Telling::Told, Lesson::Preference);
+            let Some((lesson, plain)) = lesson.zip(world.question(3, index, Telling::Told)) else { continue };
+            let words = words_of(&world.lexicon.get(lesson.answer.expect("told")).first);
+            let named = |text: &str| words.iter().filter(|w| padded(text).contains(&padded(w))).cloned().collect();
+            let (story, reply): (Vec<String>, Vec<String>) = (named(&document.text), named(&lesson.reply));
+            if story.is_empty() {
+                continue; // a person who is only ever `she`, or a plural
+            }
+            assert!(reply.iter().any(|word| story.contains(word)), "{} {}", lesson.prompt, lesson.reply);
+            of_several += usize::from(words.len() > 1);
+            in_others += usize::from(!named(&plain.reply).iter().any(|word: &String| story.contains(word)));
+        }
+        assert!(
+            of_several > 100 && in_others > 10,
+            "{of_several}, {in_others} of them in other words without a lesson"
+        );
     }
 }

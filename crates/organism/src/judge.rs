@@ -35,16 +35,20 @@ impl Question {
         let form = &FORMS[self.form];
         let given = |id: &EntityId| self.arguments.iter().enumerate().any(|(i, other)| i != form.asked && other == id);
         let class = &world.lexicon.members[world.lexicon.classes[form.class]];
-        let padded = format!(" {} ", reply.replace(|c: char| !c.is_alphanumeric(), " "));
-        let named = |id: &EntityId| {
-            words_of(&world.lexicon.get(*id).first).iter().any(|word| padded.contains(&format!(" {word} ")))
-        };
+        let reply = padded(reply);
+        let named =
+            |id: &EntityId| words_of(&world.lexicon.get(*id).first).iter().any(|word| reply.contains(&padded(word)));
         class.iter().copied().filter(|id| !given(id) && named(id)).collect()
     }
 }
 
+/// Words in lower case, with spaces on either side of each.
+pub(crate) fn padded(text: &str) -> String {
+    format!(" {} ", text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " "))
+}
+
 /// Every word that a template of text and choices can give, in lower case.
-fn words_of(nodes: &[Node]) -> Vec<String> {
+pub(crate) fn words_of(nodes: &[Node]) -> Vec<String> {
     let mut words = vec![String::new()];
     for node in nodes {
         let tails = match node {

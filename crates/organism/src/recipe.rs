@@ -74,7 +74,7 @@ impl Recipe {
             seed: 1,
             base: Schedule { batch: 8, steps: 8_000, warmup: 200, learning_rate: 3e-3 },
             base_more: Schedule { batch: 8, steps: 6_200, warmup: 100, learning_rate: 1e-3 },
-            sft: Schedule { batch: 8, steps: 5_000, warmup: 100, learning_rate: 1e-3 },
+            sft: Schedule { batch: 8, steps: 5_000, warmup: 100, learning_rate: 3e-3 },
             dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 2e-5 },
             checkpoint_every: 200,
         }
