@@ -17,7 +17,7 @@ COPIES = 8
 OUR_STEPS = WARM_STEPS + 5
 # Steps of a run of what begins with half of all latents active, and the L0 from which on it counts as sparse. JumpReLU's
 # thresholds take longer to part.
-WHOLE_STEPS = {"relu": 150, "gated": 150, "jump-relu": 400}
+WHOLE_STEPS = {"relu": 150, "gated": 150, "jump-relu": 800}
 SETTLED_L0 = 64
 # Part of all latents above which a step counts as dense.
 MANY = 20

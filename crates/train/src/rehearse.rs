@@ -8,24 +8,22 @@
 //! Architectures with a penalty begin with half of all latents active and are stepped densely until few enough are. They are
 //! timed twice: standing still as they begin, and in training from where biases are lowered so far that as many latents
 //! fire as is aimed at: pre-activations gather near zero only when they are trained. How long they
-//! are dense follows from how fast Adam moves: by the learning rate at every step, `sum_t lr_t = B`. Steps until fewer
-//! than a twentieth of the latents were active, in runs of the default learning rate on activations of the bundled organism
-//! (d_in 128) and on rows with the spectrum of activations, beside what `B = 0.12 (128 / d_in)^0.3` gives:
+//! are dense follows from how fast Adam moves: by the learning rate at every step, `sum_t lr_t = B`. Steps that were dense
+//! ([`crate::arch`] says where that ends) in runs of the default learning rate on activations of the bundled organism
+//! (d_in 128) and on rows with the spectrum of activations, beside what `B = 0.11 (128 / d_in)^0.3` gives:
 //!
 //! | | d_in | d_sae | steps of the run | dense | by the formula |
 //! |---|---|---|---|---|---|
-//! | relu, p-anneal, gated | 128 | 1024 | 100 | 18 | 18 |
-//! | relu, p-anneal, gated | 128 | 1024 | 300 | 23 | 23 |
-//! | relu, gated | 128 | 2048 | 781 | 37 | 41 |
-//! | relu, p-anneal | 128 | 1024 | 2000 | 64 | 55 |
-//! | relu | 288 | 2304 | 300 | 25 | 26 |
-//! | relu | 768 | 3072 | 200 | 20 | 21 |
-//!
-//! The bound itself depends on width and arithmetic ([`crate::arch`]): in bytes and at a width of 768 it is an eightieth,
-//! which takes about an eighth more steps.
+//! | relu, p-anneal, gated | 128 | 1024 | 100 | 16 | 17 |
+//! | relu, p-anneal, gated | 128 | 1024 | 300 | 21 | 22 |
+//! | relu | 128 | 2048 | 781 | 35 | 39 |
+//! | relu | 128 | 1024 | 2000 | 52 | 53 |
+//! | relu, gated | 768 | 3072 | 200 | 19 | 19 |
+//! | relu | 768 | 16384 | 60 | 32 | 34 |
 //!
 //! JumpReLU's entries are those near a threshold, too, which become few only when thresholds have moved away from most
-//! pre-activations. In runs of 300 to 2000 steps it took 150 to 325, which eight times `B` gives within a factor of two.
+//! pre-activations: 64 of 1000 steps at d_in 128 and d_sae 1024, 155 of 400 and 190 of 2500 at 768 and 16384, where four times
+//! `B` gives 81, 140 and 190.
 
 use crate::arch;
 use crate::architecture::Architecture;
@@ -63,6 +61,8 @@ pub struct Rehearsal {
     pub end: f64,
     /// What a step takes longer where a tenth of the latents is dead and to be revived.
     pub revival: f64,
+    /// Steps before which nothing can be dead.
+    pub immortal_steps: f64,
 }
 
 /// Rows that are read once more at the end, of a column.
@@ -75,18 +75,16 @@ pub struct RowsAtTheEnd {
 }
 
 /// `B` at a width of 128, and how it falls with the width.
-const MOVED: f64 = 0.12;
+const MOVED: f64 = 0.11;
 const MOVED_AT: f64 = 128.0;
 const MOVED_FALLS: f64 = 0.3;
 /// Of JumpReLU, in which entries near thresholds count.
-const JUMP: f64 = 8.0;
+const JUMP: f64 = 4.0;
 /// With so many times the entries that dense products are worth, JumpReLU is never sparse.
 const NEVER_SPARSE: f64 = 1.5;
 /// What the number of dense steps may be wrong by, as a factor; of JumpReLU, more.
 const UNSURE: f64 = 1.6;
 const UNSURE_OF_JUMP: f64 = 2.5;
-/// Part of a run in which latents may be dead, with the default window of a tenth of the run.
-const NOT_YET_DEAD: f64 = 0.9;
 /// One latent in so many is dead where reviving is timed.
 const DEAD: usize = 10;
 /// A search for thresholds costs about as much as encoding twice: candidates are found, then ranked.
@@ -110,7 +108,7 @@ impl Rehearsal {
     pub fn range(&self) -> (f64, f64) {
         let (few, many) = self.dense_range();
         let (few, many) = (self.total(few), self.total(many));
-        (few.min(many), few.max(many) + NOT_YET_DEAD * self.steps * self.revival)
+        (few.min(many), few.max(many) + (self.steps - self.immortal_steps).max(0.0) * self.revival)
     }
 
     /// The fewest and the most steps that may be dense.
@@ -152,14 +150,18 @@ pub fn rehearse(
         }
     };
     let (mut end, mut revival) = (0.0, 0.0);
+    let steps = first.plan.schedule.steps as f64;
+    let immortal_steps = first.plan.dead_after as f64 / first.plan.batch as f64;
     for (run, trained) in runs.iter().zip(&mut trained) {
-        revival += time_revival(run, trained, &rows)?;
+        if immortal_steps < steps {
+            revival += time_revival(run, trained, &rows)?;
+        }
         end += time_end(run, trained, &rows, at_the_end)?;
     }
-    let steps = first.plan.schedule.steps as f64;
     let jumps = runs.iter().any(|run| matches!(run.plan.architecture, Architecture::JumpRelu { .. }));
     let unsure = if jumps { UNSURE_OF_JUMP } else { UNSURE };
-    Ok(Rehearsal { start, first_step, settled_step, dense_steps: dense_steps(runs), unsure, steps, end, revival })
+    let dense_steps = dense_steps(runs);
+    Ok(Rehearsal { start, first_step, settled_step, dense_steps, unsure, steps, end, revival, immortal_steps })
 }
 
 /// The rows that scale and mean are taken from, by column, and the seconds that reading all of them takes.
@@ -300,12 +302,12 @@ mod tests {
     #[test]
     fn the_dense_part_of_a_run_is_about_what_was_measured() {
         for (d_in, d_sae, steps, measured) in [
-            (128, 1024, 100, 18.0),
-            (128, 1024, 300, 23.0),
-            (128, 2048, 781, 37.0),
-            (128, 1024, 2000, 64.0),
-            (288, 2304, 300, 25.0),
-            (768, 3072, 200, 20.0),
+            (128, 1024, 100, 16.0),
+            (128, 1024, 300, 21.0),
+            (128, 2048, 781, 35.0),
+            (128, 1024, 2000, 52.0),
+            (768, 3072, 200, 19.0),
+            (768, 16384, 60, 32.0),
         ] {
             let found = dense_steps_of(&plan(Kind::Relu, d_in, d_sae, steps));
             assert!((found / measured - 1.0).abs() < 0.2, "{d_in} {d_sae} {steps}: {found} for {measured}");
@@ -324,6 +326,7 @@ mod tests {
             steps: 100.0,
             end: 2.0,
             revival: 0.1,
+            immortal_steps: 10.0,
         };
         assert!((rehearsal.expected() - (1.0 + 8.0 + 8.4 + 2.0)).abs() < 1e-9);
         let (low, high) = rehearsal.range();
