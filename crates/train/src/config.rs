@@ -142,8 +142,9 @@ const MAX_FEATURES: usize = 1 << 30;
 /// Both matrices with two moments each in f32, and the encoder once more in bf16 at most.
 const BYTES_PER_WEIGHT: u64 = 2 * 3 * 4 + 2;
 /// A latent is dead after a tenth of the run, or after this many silent tokens where that is more; whoever fires once in so
-/// many is rare. Taking the rare for dead costs more than it revives: with a tenth of 400,000 or 3,000,000 tokens, d_sae 2048
-/// on the bundled organism, the held-out FVU was 15 and 12 % above that without AuxK; with a million it is the same.
+/// many is rare. Taking the rare for dead can cost more than it revives: with a tenth of 400,000 or 3,000,000 tokens, d_sae
+/// 2048 and k 16 on the bundled organism, the held-out FVU was 15 and 12 % above that without AuxK; with a million it is the
+/// same. (Where many die, as with k 8, the tenth revives more of them and loses less.)
 const DEAD_AFTER_LEAST: u64 = 1_000_000;
 /// Or after this many where that is less.
 const DEAD_AFTER_MOST: u64 = 10_000_000;

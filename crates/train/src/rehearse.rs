@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Architectures with a penalty begin with half of all latents active and are stepped densely until few enough are. They are
-//! timed twice: standing still as they begin, and in training from where biases are lowered so far that as many latents
-//! fire as is aimed at: pre-activations gather near zero only when they are trained. How long they
+//! timed twice, standing still: as they begin, and where biases are lowered so far that as many latents fire as is aimed at.
+//! (In training from there, untrained weights would fire more and more.) How long they
 //! are dense follows from how fast Adam moves: by the learning rate at every step, `sum_t lr_t = B`. Steps that were dense
 //! ([`crate::arch`] says where that ends) in runs of the default learning rate on activations of the bundled organism
 //! (d_in 128) and on rows with the spectrum of activations, beside what `B = 0.11 (128 / d_in)^0.3` gives:
@@ -146,7 +146,7 @@ pub fn rehearse(
         false => first_step,
         true => {
             runs.iter().zip(&mut trained).try_for_each(|(run, trained)| settle(run, trained, &rows))?;
-            time_steps(runs, source, &mut trained, observer)?
+            time_steps(&still, source, &mut trained, observer)?
         }
     };
     let (mut end, mut revival) = (0.0, 0.0);
