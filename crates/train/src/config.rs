@@ -141,14 +141,8 @@ const DEFAULT_TOKENS: u64 = 2_000_000;
 const MAX_FEATURES: usize = 1 << 30;
 /// Both matrices with two moments each in f32, and the encoder once more in bf16 at most.
 const BYTES_PER_WEIGHT: u64 = 2 * 3 * 4 + 2;
-/// A latent is dead after a tenth of the run; where a number of every row or batch is chosen, after no fewer silent tokens
-/// than this: whoever fires once in so many is rare, and taking the rare for dead can cost more than it revives. With a tenth
-/// of 400,000 or 3,000,000 tokens, d_sae 2048 and k 16 on the bundled organism, the held-out FVU was 15 and 12 % above that
-/// without AuxK; with a million it is the same. A penalty kills many at the start of a run, which are to be revived within it:
-/// a crosscoder with L1 found 35 of 36 planted features with a tenth of its run and 18 with a million.
-const DEAD_AFTER_LEAST: u64 = 1_000_000;
-/// Or after this many where that is less.
-const DEAD_AFTER_MOST: u64 = 10_000_000;
+/// A latent is dead after this many silent tokens, or a tenth of the run where that is less.
+const DEAD_AFTER: u64 = 10_000_000;
 
 impl TrainConfig {
     /// Checks the request against the data, `rows_per_epoch` rows of width `d_in`, and fills what was left open.
@@ -179,7 +173,6 @@ impl TrainConfig {
         let schedule = self.schedule(d_sae, rows_per_epoch)?;
         let architecture = Architecture::resolve(self, parts, d_sae, schedule.steps)?;
         self.check_optimiser()?;
-        let least_silence = if architecture.sparsity().is_some() { 1 } else { DEAD_AFTER_LEAST };
         Ok(TrainPlan {
             architecture,
             d_in,
@@ -194,7 +187,7 @@ impl TrainConfig {
             aux_coefficient: self.aux_coefficient,
             dead_after: self
                 .dead_after
-                .unwrap_or_else(|| (schedule.steps * self.batch as u64 / 10).clamp(least_silence, DEAD_AFTER_MOST)),
+                .unwrap_or_else(|| DEAD_AFTER.min(schedule.steps * self.batch as u64 / 10).max(1)),
             normalise: self.normalise,
             precision: self.precision.unwrap_or_else(Precision::fastest).name().to_owned(),
             ema: self.ema.filter(|decay| *decay != 0.0),
@@ -357,14 +350,7 @@ mod tests {
             .plan(64, 10_000)
             .expect("fits");
         assert_eq!((plan.d_sae, plan.schedule.steps, plan.schedule.warm_up, plan.schedule.decay), (512, 100, 5, 20));
-        assert_eq!(plan.dead_after, 1_000_000, "a tenth of so short a run takes the rare for dead");
-        let dead_after = |kind, tokens| {
-            let config = TrainConfig { kind, tokens: Some(tokens), ..TrainConfig::default() };
-            config.plan(64, 10_000).expect("fits").dead_after
-        };
-        assert_eq!(dead_after(Kind::TopK, 20_480_000), 2_048_000);
-        assert_eq!(dead_after(Kind::TopK, 204_800_000), 10_000_000);
-        assert_eq!(dead_after(Kind::Relu, 4_096_000), 409_600);
+        assert_eq!(plan.dead_after, 10_000);
         let whole_epochs = TrainConfig { batch: 1000, ..TrainConfig::default() }.plan(64, 700_000).expect("fits");
         assert_eq!(whole_epochs.tokens(), 2_100_000);
     }

@@ -159,9 +159,6 @@ impl<'a> Demo<'a> {
             k: self.args.size.k,
             tokens: Some(self.args.size.train_tokens),
             batch: BATCH,
-            // With the default, 333 instead of 269 of 2048 features are dead, and fewer concepts have one (50 and 55 % of
-            // those mentioned, at blocks.2).
-            dead_after: Some((self.args.size.train_tokens / 10).max(1)),
             // At this width nothing is gained in bf16, and the same demo gives the same numbers on more machines.
             precision: Some(Precision::F32),
             ..TrainConfig::default()

@@ -140,8 +140,7 @@ struct OptimiserArgs {
     /// Coefficient of the auxiliary loss that revives dead features; 0 turns it off
     #[arg(long, value_name = "C", default_value_t = TrainConfig::default().aux_coefficient)]
     aux_k: f64,
-    /// Tokens of silence after which a feature counts as dead [default: a tenth of the run, at most ten million; of
-    /// architectures with --k at least one million]
+    /// Tokens of silence after which a feature counts as dead [default: ten million, or a tenth of a shorter run]
     #[arg(long, value_name = "TOKENS")]
     dead_after: Option<u64>,
     /// Save an average of the weights over the last steps in their place, which is updated as E = DECAY E + (1 - DECAY) W at
