@@ -51,8 +51,11 @@ pub(crate) fn dense_above(precision: Precision, d_in: usize) -> f64 {
         Precision::Bf16 => 0.05,
         Precision::Int8 => 0.0244,
     };
-    of_products + 12.0 / (d_in as f64 + 32.0)
+    (of_products + 12.0 / (d_in as f64 + 32.0)).min(MOST_ENTRIES)
 }
+
+/// Of narrow rows sparse algebra might be worth its time for longer, but entries take memory that dense chunks do not.
+const MOST_ENTRIES: f64 = 0.08;
 
 /// Narrower rows are multiplied in f32 by dense steps: sums of few bytes are less exact (at a width of 48, a crosscoder with
 /// L1 finds 32 of 36 planted features on average, 34 in f32), and little is gained.
