@@ -16,7 +16,7 @@ const DOCUMENTS_PER_ROW: u64 = 12;
 const STORIES_PER_ROW: u64 = 8;
 /// The first rows of exchanges are practice and ask of one relation alone. Two are not learnt among all others, whose replies
 /// teach more at first: asked from the beginning with the rest, colours or feelings were right no more often than chance
-/// after 10 M tokens, now the one and now the other; alone, feelings take some hundred steps and colours a thousand.
+/// after 10 M tokens, now the one and now the other; alone, feelings are learnt within a thousand steps, and half of the colours.
 const PRACTICE_ROWS: u64 = 8 * 1600;
 /// Consecutive documents about which a row of practice may ask: few tell a colour.
 const STORIES_PER_PRACTICE: u64 = 96;

@@ -3,10 +3,11 @@
 //! As in [`super::encode`], the product of a tile only proposes and f32 decides: a latent whose proposed pre-activation lies
 //! above `bound_i - margin` is recomputed by [`super::vector::dot`] and kept where the exact value exceeds `bound_i`. Here
 //! the margin is a proof and not an estimate: by Cauchy and Schwarz, a product of rounded operands is wrong by at most
-//! `u |x| |w_i|`, with `u` from the roundings of the arithmetic (`rounding`; for bytes, see `int8_error.rs`). The set
-//! is therefore exactly that of f32.
+//! `u |x| |w_i|`, with `u` from the roundings of the arithmetic (`margin.rs`; for bytes, see `int8_error.rs`). In f32 and
+//! bf16 the set is therefore exactly that of f32.
 //!
-//! For bytes most of what that proof proposes is far from its bound; there a part of it is looked at first (`margin.rs`).
+//! For bytes most of what that proof proposes is far from its bound. There a part of the margin is looked at first, which
+//! is an estimate (`margin.rs`); the set is that of f32 in all that was tested.
 
 use super::bounds::Bounds;
 use super::buffer::{Buffer, Element, matmul_nt, prefetch};

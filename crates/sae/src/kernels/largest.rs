@@ -1,6 +1,6 @@
 //! The largest pre-activations of many rows together: the selection of architectures whose rows share their number.
 //!
-//! As in [`super::above`], a product proposes, with a margin that is a proof, and f32 decides; but of all that may lie above a
+//! As in [`super::above`], a product proposes, with the whole margin, which is a proof, and f32 decides; but of all that may lie above a
 //! bound only that is recomputed which may be among the largest. The `m` entries with the largest proposals are recomputed
 //! first. The smallest of their exact ranks is a floor under the `m`-th largest of all, and what cannot reach it, even with
 //! its whole margin, is left alone. Recomputing every proposal costs several times as much.
