@@ -20,6 +20,8 @@ use untangle_sae::SaeError;
 use untangle_sae::kernels::buffer::{Buffer, Element, matmul_nn, matmul_nt};
 use untangle_sae::kernels::encode::TILE_ROWS;
 use untangle_sae::kernels::narrow::NarrowWeights;
+use untangle_sae::kernels::select::kth_largest;
+use untangle_sae::kernels::vector::dispatch;
 
 /// Gradients of the auxiliary loss.
 #[derive(Debug)]
@@ -169,7 +171,15 @@ impl<'a> AuxTask<'a> {
             .zip(main_d_out.par_chunks(TILE_ROWS * e))
             .map(|((((p, d_p), d_out), centred), main_d_out)| {
                 matmul_nt(centred, w_enc, p, d)?;
-                p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row));
+                let mut keys = Vec::new();
+                dispatch(
+                    #[inline(always)]
+                    || {
+                        for row in p.chunks_exact_mut(m) {
+                            self.keep_largest(row, &mut keys);
+                        }
+                    },
+                );
                 matmul_nn(p, w_dec, d_out, m, e)?;
                 let squared_error = self.differentiate(main_d_out, d_out);
                 matmul_nt(d_out, w_dec, d_p, e)?;
@@ -186,24 +196,26 @@ impl<'a> AuxTask<'a> {
         Ok(passed)
     }
 
-    /// Adds the bias and zeroes all but the `k_aux` largest.
+    /// Adds the bias and zeroes all but the `k_aux` largest; `keys` is memory to reuse.
     #[inline(always)]
-    pub(crate) fn keep_largest<T: Element>(&self, row: &mut [T]) {
-        row.iter_mut().zip(&self.b_enc).for_each(|(p, b)| *p = T::narrow(p.widen() + b));
+    pub(crate) fn keep_largest<T: Element>(&self, row: &mut [T], keys: &mut Vec<i32>) {
+        for (p, b) in row.iter_mut().zip(&self.b_enc) {
+            *p = T::narrow(p.widen() + b);
+        }
         if self.k_aux == row.len() {
             return;
         }
-        let mut sorted: Vec<f32> = row.iter().map(|p| p.widen()).collect();
-        let (_, &mut threshold, _) = sorted.select_nth_unstable_by(self.k_aux - 1, |a, b| b.total_cmp(a));
-        let mut ties = self.k_aux - row.iter().filter(|p| p.widen() > threshold).count();
-        for p in row {
-            let value = p.widen();
-            let kept = value > threshold || (value == threshold && ties > 0);
-            ties -= usize::from(kept && value == threshold);
-            if !kept {
-                *p = T::default();
-            }
+        let threshold = kth_largest(row, self.k_aux, keys);
+        let mut kept = 0u32;
+        for p in row.iter() {
+            kept += u32::from(p.widen() >= threshold);
         }
+        for p in row.iter_mut() {
+            *p = if p.widen() >= threshold { *p } else { T::default() };
+        }
+        // Of equal ones the last are left out.
+        let last = row.iter_mut().rev().filter(|p| p.widen() == threshold);
+        last.take((kept as usize).saturating_sub(self.k_aux)).for_each(|p| *p = T::default());
     }
 
     /// Turns the auxiliary reconstruction into the gradient at it; returns the sum of squared errors.

@@ -43,6 +43,7 @@ struct Work {
     p: Buffer<f32>,
     d_p: Buffer<f32>,
     d_out: Buffer<f32>,
+    keys: Vec<i32>,
 }
 
 impl AuxTask<'_> {
@@ -93,7 +94,11 @@ impl AuxTask<'_> {
         matmul(&Int8Rows::of_rows(centred, d), &dead.w_enc, p, m);
         dispatch(
             #[inline(always)]
-            || p.chunks_exact_mut(m).for_each(|row| self.keep_largest(row)),
+            || {
+                for row in p.chunks_exact_mut(m) {
+                    self.keep_largest(row, &mut work.keys);
+                }
+            },
         );
         matmul(&Int8Rows::of_rows(p, m), &dead.w_dec_columns, d_out, e);
         let squared_error = dispatch(
@@ -120,7 +125,7 @@ impl AuxTask<'_> {
 impl Work {
     fn new(m: usize, d_out: usize) -> Self {
         let zeros = |width: usize| Buffer::zeros(TILE_ROWS * width);
-        Work { p: zeros(m), d_p: zeros(m), d_out: zeros(d_out) }
+        Work { p: zeros(m), d_p: zeros(m), d_out: zeros(d_out), keys: Vec::new() }
     }
 }
 

@@ -91,8 +91,8 @@ impl<P: Products> Task<'_, P> {
     fn solve(&self, activity: &mut Activity) -> Result<DenseGradients, SaeError> {
         let (d, f) = (self.state.d_in, self.state.d_sae);
         let n = activity.centred.len() / d;
-        activity.d_out.resize_with(1, Vec::new);
-        activity.d_out[0].resize(n * d, 0.0);
+        activity.d_out.resize_with(1, Buffer::default);
+        activity.d_out[0].set_len(n * d);
         (activity.loss, activity.penalty) = (0.0, 0.0);
         let mut gradients = DenseGradients {
             d_w: Buffer::zeros(f * d),

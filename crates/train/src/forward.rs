@@ -16,6 +16,7 @@ use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::above::{AboveScratch, Found};
+use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::kernels::encode::{Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::vector::dispatch;
 
@@ -55,12 +56,12 @@ impl Batch<'_> {
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     /// `z`, `[n, d_in]`
-    pub centred: Vec<f32>,
+    pub centred: Buffer<f32>,
     /// What the latents of a transcoder are to add up to, `[n, d_out]`; empty for autoencoders, where it is `z`.
-    pub target: Vec<f32>,
+    pub target: Buffer<f32>,
     /// `g` for every group of latents, `[n, d_out]` each; one group but for matryoshka. The last is that of the whole
     /// reconstruction, the first the sum of all, which is what `b_dec` receives.
-    pub d_out: Vec<Vec<f32>>,
+    pub d_out: Vec<Buffer<f32>>,
     /// End of every group of latents; the last is `d_sae`.
     pub groups: Vec<usize>,
     /// What was chosen, a tile of rows at a time.
@@ -170,7 +171,7 @@ impl Activity {
         centre_all(&batch.inputs, n, state.centre(), &mut self.centred);
         match &batch.target {
             Some(target) => centre_all(std::slice::from_ref(target), n, &state.b_dec.value, &mut self.target),
-            None => self.target.clear(),
+            None => self.target.set_len(0),
         }
     }
 
@@ -178,8 +179,8 @@ impl Activity {
     pub(crate) fn tiles_mut(&mut self, d: usize) -> Vec<(TileMut<'_>, &[usize])> {
         let Activity { centred, target, d_out, groups, tiles, .. } = self;
         let target = if target.is_empty() { &centred[..] } else { target };
-        d_out.resize_with(groups.len(), Vec::new);
-        d_out.iter_mut().for_each(|group| group.resize(target.len(), 0.0));
+        d_out.resize_with(groups.len(), Buffer::default);
+        d_out.iter_mut().for_each(|group| group.set_len(target.len()));
         let mut of_groups: Vec<_> = d_out.iter_mut().map(|group| group.chunks_mut(TILE_ROWS * d)).collect();
         let tile = |(target, entries)| {
             let d_out = of_groups.iter_mut().filter_map(Iterator::next).collect();
@@ -190,9 +191,9 @@ impl Activity {
 }
 
 /// Replaces `centred` by the `n` scaled rows, all parts side by side, without `centre`, `[d]`.
-fn centre_all(parts: &[Scaled<'_>], n: usize, centre: &[f32], centred: &mut Vec<f32>) {
+fn centre_all(parts: &[Scaled<'_>], n: usize, centre: &[f32], centred: &mut Buffer<f32>) {
     let (d, width) = (centre.len(), centre.len() / parts.len().max(1));
-    centred.resize(n * d, 0.0);
+    centred.set_len(n * d);
     for (number, Scaled { rows, factor }) in parts.iter().enumerate() {
         let at = number * width..(number + 1) * width;
         centred.par_chunks_mut(TILE_ROWS * d).zip(rows.par_chunks(TILE_ROWS * width)).for_each(|(centred, rows)| {

@@ -12,7 +12,9 @@
 
 use crate::dense::DenseGradients;
 use crate::forward::Entries;
-use untangle_sae::kernels::buffer::prefetch;
+use rayon::prelude::*;
+use std::ops::Range;
+use untangle_sae::kernels::buffer::{Buffer, prefetch};
 use untangle_sae::kernels::encode::TILE_ROWS;
 use untangle_sae::kernels::vector::axpy;
 
@@ -20,53 +22,109 @@ use untangle_sae::kernels::vector::axpy;
 #[derive(Clone, Debug, Default)]
 pub struct Firings {
     starts: Vec<u32>,
-    next: Vec<u32>,
     rows: Vec<u32>,
     acts: Vec<f32>,
     d_pre: Vec<f32>,
     d_extra: [Vec<f32>; 2],
 }
 
+/// Latents that a worker sorts at a time.
+const RANGE: usize = 1024;
+
 /// Entries without activation and without gradient change nothing.
+#[inline]
 fn matters(entries: &Entries, at: usize, extras: usize) -> bool {
     let learns = entries.d_extra.iter().take(extras).any(|values| values[at] != 0.0);
     entries.acts[at] > 0.0 || entries.d_pre[at] != 0.0 || learns
 }
 
+/// Calls `of` with the row and place of every entry of the tiles that matters and is of a latent in this range, by row.
+fn for_each_of(tiles: &[Entries], extras: usize, latents: Range<usize>, mut of: impl FnMut(u32, &Entries, usize)) {
+    for (number, tile) in tiles.iter().enumerate() {
+        for row in 0..tile.found.n_rows() {
+            let places = tile.found.row(row);
+            let of_row = &tile.found.latents[places.clone()];
+            let from = places.start + of_row.partition_point(|&latent| (latent as usize) < latents.start);
+            let in_range = |at: &usize| (tile.found.latents[*at] as usize) < latents.end;
+            for at in (from..places.end).take_while(in_range).filter(|&at| matters(tile, at, extras)) {
+                of((number * TILE_ROWS + row) as u32, tile, at);
+            }
+        }
+    }
+}
+
+/// The first `n` elements, of which `rest` is left without; all that there are where there are fewer.
+fn take<'a, T>(rest: &mut &'a mut [T], n: usize) -> &'a mut [T] {
+    rest.split_off_mut(..n.min(rest.len())).unwrap_or_default()
+}
+
+/// The part of [`Firings`] that is of a range of latents.
+struct RangeMut<'a> {
+    latents: Range<usize>,
+    next: &'a mut [u32],
+    begin: u32,
+    rows: &'a mut [u32],
+    acts: &'a mut [f32],
+    d_pre: &'a mut [f32],
+    d_extra: [&'a mut [f32]; 2],
+}
+
+impl RangeMut<'_> {
+    fn fill(self, tiles: &[Entries], extras: usize) {
+        let RangeMut { latents, next, begin, rows, acts, d_pre, mut d_extra } = self;
+        for_each_of(tiles, extras, latents.clone(), |row, tile, at| {
+            let next = &mut next[tile.found.latents[at] as usize - latents.start];
+            let to = (*next - begin) as usize;
+            *next += 1;
+            rows[to] = row;
+            (acts[to], d_pre[to]) = (tile.acts[at], tile.d_pre[at]);
+            for (to_values, values) in d_extra.iter_mut().zip(&tile.d_extra).take(extras) {
+                to_values[to] = values[at];
+            }
+        });
+    }
+}
+
 impl Firings {
     /// Rebuilds the index from the entries of all tiles, with so many further gradients each.
     pub fn rebuild(&mut self, d_sae: usize, tiles: &[Entries], extras: usize) {
-        self.starts.clear();
-        self.starts.resize(d_sae + 1, 0);
-        for tile in tiles {
-            for (at, &latent) in tile.found.latents.iter().enumerate() {
-                self.starts[latent as usize + 1] += u32::from(matters(tile, at, extras));
-            }
+        let Firings { starts, rows, acts, d_pre, d_extra } = self;
+        // Where a latent's entries begin, one place further on than in the end: filling moves every start to its end.
+        starts.clear();
+        starts.resize(d_sae + 1, 0);
+        starts[1..].par_chunks_mut(RANGE).enumerate().for_each(|(range, counts)| {
+            let latents = range * RANGE..range * RANGE + counts.len();
+            for_each_of(tiles, extras, latents.clone(), |_, tile, at| {
+                counts[tile.found.latents[at] as usize - latents.start] += 1;
+            });
+        });
+        let mut n = 0;
+        for start in &mut starts[1..] {
+            (*start, n) = (n, n + *start);
         }
-        for i in 0..d_sae {
-            self.starts[i + 1] += self.starts[i];
-        }
-        self.next.clear();
-        self.next.extend_from_slice(&self.starts[..d_sae]);
-        let n = self.starts[d_sae] as usize;
-        self.rows.resize(n, 0);
-        self.acts.resize(n, 0.0);
-        self.d_pre.resize(n, 0.0);
-        self.d_extra.iter_mut().take(extras).for_each(|values| values.resize(n, 0.0));
-        for (number, tile) in tiles.iter().enumerate() {
-            for row in 0..tile.found.n_rows() {
-                for at in tile.found.row(row).filter(|&at| matters(tile, at, extras)) {
-                    let next = &mut self.next[tile.found.latents[at] as usize];
-                    let to = *next as usize;
-                    *next += 1;
-                    self.rows[to] = (number * TILE_ROWS + row) as u32;
-                    (self.acts[to], self.d_pre[to]) = (tile.acts[at], tile.d_pre[at]);
-                    for (to_values, values) in self.d_extra.iter_mut().zip(&tile.d_extra).take(extras) {
-                        to_values[to] = values[at];
-                    }
+        rows.resize(n as usize, 0);
+        acts.resize(n as usize, 0.0);
+        d_pre.resize(n as usize, 0.0);
+        d_extra.iter_mut().take(extras).for_each(|values| values.resize(n as usize, 0.0));
+        let begins: Vec<u32> = starts[1..].chunks(RANGE).map(|starts| starts[0]).chain([n]).collect();
+        let [first, second] = d_extra;
+        let (mut rows, mut acts, mut d_pre) = (&mut rows[..], &mut acts[..], &mut d_pre[..]);
+        let (mut first, mut second) = (&mut first[..], &mut second[..]);
+        let ranges: Vec<RangeMut<'_>> = (starts[1..].chunks_mut(RANGE).enumerate())
+            .map(|(range, next)| {
+                let entries = (begins[range + 1] - begins[range]) as usize;
+                RangeMut {
+                    latents: range * RANGE..range * RANGE + next.len(),
+                    next,
+                    begin: begins[range],
+                    rows: take(&mut rows, entries),
+                    acts: take(&mut acts, entries),
+                    d_pre: take(&mut d_pre, entries),
+                    d_extra: [take(&mut first, entries), take(&mut second, entries)],
                 }
-            }
-        }
+            })
+            .collect();
+        ranges.into_par_iter().for_each(|range| range.fill(tiles, extras));
     }
 
     fn of(&self, latent: usize) -> std::ops::Range<usize> {
@@ -99,7 +157,7 @@ pub struct Backward<'a> {
     /// `z`, `[rows, d_in]`
     pub centred: &'a [f32],
     /// `G` of every group, `[rows, d_out]` each
-    pub d_out: &'a [Vec<f32>],
+    pub d_out: &'a [Buffer<f32>],
     /// End of every group of latents.
     pub groups: &'a [usize],
 }

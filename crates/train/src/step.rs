@@ -115,7 +115,8 @@ pub fn step(
         grad_norm,
         looks: activity.looks,
     };
-    let fired = (0..state.d_sae).map(|latent| gradients.backward.fired(latent));
+    let latents = (0..state.d_sae).into_par_iter().with_min_len(LATENT_BLOCK);
+    let fired: Vec<bool> = latents.map(|latent| gradients.backward.fired(latent)).collect();
     state.step += 1;
     state.tokens += n as u64;
     let tokens = state.tokens;
@@ -160,8 +161,8 @@ impl Gradients<'_> {
     /// When libtorch refuses a product.
     pub fn others(&self, state: &TrainState, others: &mut Others) -> Result<(), SaeError> {
         let Others { b_enc: d_b, b_dec: d_b_dec, extras: d_extras, w_skip: d_skip } = others;
-        d_b.clear();
-        d_b.extend((0..state.d_sae).map(|latent| self.backward.bias(latent)));
+        let latents = (0..state.d_sae).into_par_iter().with_min_len(LATENT_BLOCK);
+        latents.clone().map(|latent| self.backward.bias(latent)).collect_into_vec(d_b);
         if let Some(aux) = self.aux {
             aux.dead.iter().zip(&aux.d_b).for_each(|(&latent, g)| d_b[latent as usize] += g);
         }
@@ -171,8 +172,7 @@ impl Gradients<'_> {
         }
         d_extras.resize_with(state.extras.len(), Vec::new);
         for (extra, gradient) in d_extras.iter_mut().enumerate() {
-            gradient.clear();
-            gradient.extend((0..state.d_sae).map(|latent| self.backward.extra(extra, latent)));
+            latents.clone().map(|latent| self.backward.extra(extra, latent)).collect_into_vec(gradient);
         }
         arch::finish_vectors(state, d_b, d_extras);
         arch::transcoder::skip_gradient(state, self.backward.centred, &self.backward.d_out[0], d_skip)

@@ -10,7 +10,7 @@
 //! is an estimate (`margin.rs`); the set is that of f32 in all that was tested.
 
 use super::bounds::Bounds;
-use super::buffer::{Buffer, Element, matmul_nt, prefetch};
+use super::buffer::{Buffer, Element, matmul_nt};
 use super::encode::{EncoderWeights, INT8_LATENTS, TILE_LATENTS, TILE_ROWS};
 use super::int8::{self, GROUP, Int8Rows, Int8Weights, PANEL};
 use super::margin::{Margin, of_rounding};
@@ -62,8 +62,8 @@ pub(super) struct Proposals<'a> {
     pub(super) rows: &'a [Vec<Proposal>],
     /// What the proposals of a row may be wrong by, `[n]`.
     pub(super) margins: &'a [Margin],
-    /// What every latent has to exceed, `[d_sae]`.
-    pub(super) bound: &'a [f32],
+    /// What every latent has to exceed.
+    pub(super) bounds: &'a Bounds,
 }
 
 /// Reusable memory of tiles in work.
@@ -154,7 +154,7 @@ impl EncoderWeights<'_> {
         let n = centred.len() / self.d_in;
         let result = self.propose_above(centred, bounds, &mut tile);
         let result = result.map(|()| {
-            take(Proposals { rows: &tile.proposed[..n], margins: &tile.margins[..n], bound: &bounds.bound });
+            take(Proposals { rows: &tile.proposed[..n], margins: &tile.margins[..n], bounds });
         });
         lock().push(tile);
         result
@@ -167,14 +167,14 @@ impl EncoderWeights<'_> {
         if let Some(NarrowWeights::Int8(w)) = self.narrow {
             tile.x_int8.fill(centred, w);
             let of_bytes = |rows: &Int8Rows, row: usize, x: &[f32]| {
-                rows.rounded(row, x, w).product_error(bounds.in_bytes, x.len())
+                Margin::of_bytes(rows.rounded(row, x, w), bounds.largest_in_bytes, x.len())
             };
             tile.set_margins(centred, bounds, of_bytes);
             propose_int8(&tile.x_int8, w, bounds, &mut tile.pre, &tile.margins[..n], &mut tile.proposed[..n]);
             return Ok(());
         }
         tile.pad(centred);
-        tile.set_margins(centred, bounds, |_, _, _| Margin::default());
+        tile.set_margins(centred, bounds, |_, _, _| Margin::proof(0.0));
         let (d, margins, proposed) = (self.d_in, &tile.margins[..n], &mut tile.proposed[..n]);
         match self.narrow {
             Some(NarrowWeights::Bf16(w)) => {
@@ -183,51 +183,6 @@ impl EncoderWeights<'_> {
             }
             _ => propose(&tile.x, self.w_enc, bounds, d, &mut tile.pre, margins, proposed),
         }
-    }
-
-    /// Recomputes what was proposed and keeps what is above its bound.
-    fn decide(&self, centred: &[f32], proposals: &Proposals<'_>, found: &mut Found) {
-        found.restart();
-        let mut near = Vec::new();
-        dispatch(
-            #[inline(always)]
-            || {
-                let rows = centred.chunks_exact(self.d_in).zip(proposals.rows).zip(proposals.margins);
-                for ((x, proposed), margins) in rows {
-                    let (start, mut margin) = (found.latents.len(), margins.first);
-                    loop {
-                        near.clear();
-                        near.extend(proposed.iter().filter(|(_, over)| *over > -margin));
-                        let doubt = 2.0 * self.keep_above(x, &near, proposals.bound, found);
-                        if doubt <= margin || margin >= margins.whole {
-                            break;
-                        }
-                        found.latents.truncate(start);
-                        found.pre_acts.truncate(start);
-                        margin = doubt.min(margins.whole);
-                    }
-                    found.starts.push(found.latents.len() as u32);
-                }
-            },
-        );
-    }
-
-    /// Recomputes these latents, keeps those above their bounds and returns the largest error of their products.
-    #[inline(always)]
-    fn keep_above(&self, x: &[f32], proposed: &[Proposal], bound: &[f32], found: &mut Found) -> f32 {
-        let mut largest = 0f32;
-        for (at, &(latent, over)) in proposed.iter().enumerate() {
-            if let Some(&(next, _)) = proposed.get(at + 1) {
-                prefetch(self.row(next));
-            }
-            let (value, bound) = (self.pre_act(x, latent), bound[latent as usize]);
-            largest = largest.max((value - bound - over).abs());
-            if value > bound {
-                found.latents.push(latent);
-                found.pre_acts.push(value);
-            }
-        }
-        largest
     }
 }
 
@@ -282,7 +237,7 @@ fn sweep_rows<T: Element>(
         #[inline(always)]
         || {
             for ((proposed, pre), margin) in rows.iter_mut().zip(pre.chunks_exact(width)).zip(margins) {
-                sweep(&pre[..shifted.len()], shifted, -margin.whole, first, proposed);
+                sweep(&pre[..shifted.len()], shifted, -margin.proposed, first, proposed);
             }
         },
     );

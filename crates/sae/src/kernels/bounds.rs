@@ -15,8 +15,10 @@ pub struct Bounds {
     pub(super) shifted: Vec<f32>,
     /// The largest norm of an encoder row.
     pub(super) largest_norm: f32,
-    /// The largest size and error of an encoder row in bytes, where the product runs in them.
-    pub(super) in_bytes: Rounded,
+    /// Sizes and errors of encoder rows in bytes, where the product runs in them, `[d_sae]`.
+    pub(super) in_bytes: Vec<Rounded>,
+    /// The largest of them.
+    pub(super) largest_in_bytes: Rounded,
     /// What the additions of biases and bounds can be wrong by.
     pub(super) rounded: f32,
 }
@@ -26,10 +28,12 @@ impl Bounds {
     pub fn new(weights: &EncoderWeights<'_>, bound: Vec<f32>) -> Self {
         let in_bytes = match weights.narrow {
             Some(NarrowWeights::Int8(narrow)) => narrow.rounded(weights.w_enc),
-            _ => Rounded::default(),
+            _ => vec![Rounded::default(); weights.d_sae()],
         };
+        let largest_in_bytes = in_bytes.iter().copied().fold(Rounded::default(), Rounded::max);
         let largest_norm = largest_norm(weights);
-        let mut bounds = Bounds { shifted: bound.clone(), bound, largest_norm, in_bytes, rounded: 0.0 };
+        let shifted = bound.clone();
+        let mut bounds = Bounds { bound, shifted, largest_norm, in_bytes, largest_in_bytes, rounded: 0.0 };
         bounds.shift(weights);
         bounds
     }

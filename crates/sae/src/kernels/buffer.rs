@@ -101,6 +101,13 @@ impl<T: Plain> Buffer<T> {
         buffer
     }
 
+    /// Makes it `len` long: zeros where that is another length, else what it held.
+    pub fn set_len(&mut self, len: usize) {
+        if self.len != len {
+            *self = Self::zeros(len);
+        }
+    }
+
     fn layout(len: usize) -> Layout {
         let size = len.checked_mul(size_of::<T>()).filter(|&s| s <= isize::MAX as usize - ALIGN);
         let size = size.expect("a buffer's size fits the address space: lengths are products of checked dimensions");
@@ -133,6 +140,12 @@ fn advise_huge_pages(data: *mut u8, size: usize) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (data, size);
+}
+
+impl<T: Plain> Default for Buffer<T> {
+    fn default() -> Self {
+        Self::zeros(0)
+    }
 }
 
 impl<T: Plain> Drop for Buffer<T> {
@@ -169,6 +182,20 @@ impl<T: Plain> std::fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Buffer of {} elements", self.len)
     }
+}
+
+/// Asks for a whole row that will be read a little later.
+#[inline(always)]
+pub fn prefetch_row(row: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(ALIGN / size_of::<f32>()) {
+        // SAFETY: a prefetch changes nothing and cannot fault; SSE is part of every x86-64 CPU.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
 }
 
 /// Asks for the beginning of a row that will be read soon; the rest follows by the CPU's own foresight. Rows that are read in

@@ -1,4 +1,4 @@
-//! How wrong a product in bytes can be: the bound with which its proposals are a proof.
+//! How wrong a product in bytes can be: the bound with which its proposals are a proof, and what estimates it (`margin.rs`).
 //!
 //! ```text
 //! x' = x / c = s q + e        w' = w c = t v + d                                        (see `super::int8`)
@@ -8,20 +8,19 @@
 //! Sizes and errors are those of the vectors at hand and not the worst that rounding could do, which is nearly twice as much.
 
 use super::int8::{Int8Rows, Int8Weights, quantise};
-use super::margin::Margin;
 use super::vector::dispatch;
 use rayon::prelude::*;
 
-/// `|v|` of an equalised vector, `|v - rounded v|`, and how much of that is of what was rounded to zero; of many vectors,
-/// the largest of each.
+/// Size and errors of an equalised vector; of many vectors, the largest of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rounded {
-    /// Size.
+    /// `|v|`
     pub norm: f32,
-    /// What rounding took from it or added.
+    /// `|v - rounded v|`
     pub error: f32,
-    /// Size of what it took to zero.
-    pub lost: f32,
+    /// The part of the error that is of what was rounded to zero, and therefore in one direction: its square, divided by the
+    /// error. Of most vectors next to nothing, and all of it where one value is so large that the others become zero.
+    pub systematic: f32,
 }
 
 /// Latents that a worker takes at a time.
@@ -48,43 +47,43 @@ impl Rounded {
             }
         }
         let size = |squares: [f32; LANES]| squares.iter().sum::<f32>().sqrt();
-        Rounded { norm: size(squares), error: size(errors), lost: size(lost) }
+        let (error, lost) = (size(errors), size(lost));
+        Rounded { norm: size(squares), error, systematic: if error > 0.0 { lost * lost / error } else { 0.0 } }
     }
 
+    /// What the product of two vectors can be wrong by.
     #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        let largest = |of: fn(&Self) -> f32| of(&self).max(of(&other));
-        Rounded { norm: largest(|r| r.norm), error: largest(|r| r.error), lost: largest(|r| r.lost) }
-    }
-
-    /// What the product of two vectors of width `d` can be wrong by.
-    #[inline(always)]
-    pub fn product_error(self, other: Self, d: usize) -> Margin {
+    pub(super) fn product_error(self, other: Self) -> f32 {
         let exact = self.norm * other.error + self.error * (other.norm + other.error);
-        let systematic = self.norm * other.lost + self.lost * other.norm;
-        Margin::of_bytes(SAFETY * (exact + OF_F32 * self.norm * other.norm), SAFETY * systematic, d)
+        SAFETY * (exact + OF_F32 * self.norm * other.norm)
+    }
+
+    /// The larger of either.
+    #[inline(always)]
+    pub(super) fn max(self, other: Self) -> Self {
+        let largest = |of: fn(&Self) -> f32| of(&self).max(of(&other));
+        Rounded { norm: largest(|r| r.norm), error: largest(|r| r.error), systematic: largest(|r| r.systematic) }
     }
 }
 
 impl Int8Weights {
-    /// The largest size and the largest error of all latents, where these are the weights of `w_enc`, `[d_sae, d_in]`.
-    pub fn rounded(&self, w_enc: &[f32]) -> Rounded {
+    /// Sizes and errors of all latents, where these are the weights of `w_enc`, `[d_sae, d_in]`.
+    pub fn rounded(&self, w_enc: &[f32]) -> Vec<Rounded> {
         let d = self.factors_of_w().len();
-        let of_block = |rows: &[f32]| {
+        let mut all = vec![Rounded::default(); w_enc.len() / d];
+        all.par_chunks_mut(BLOCK).zip(w_enc.par_chunks(BLOCK * d)).for_each(|(all, rows)| {
             let mut q = vec![0i8; d];
             dispatch(
                 #[inline(always)]
                 || {
-                    let mut largest = Rounded::default();
-                    for row in rows.chunks_exact(d) {
+                    for (rounded, row) in all.iter_mut().zip(rows.chunks_exact(d)) {
                         let step = quantise(row, self.factors_of_w(), &mut q);
-                        largest = largest.max(Rounded::of(row, self.factors_of_w(), &q, step));
+                        *rounded = Rounded::of(row, self.factors_of_w(), &q, step);
                     }
-                    largest
                 },
-            )
-        };
-        w_enc.par_chunks(BLOCK * d).map(of_block).reduce(Rounded::default, Rounded::max)
+            );
+        });
+        all
     }
 }
 
@@ -108,16 +107,17 @@ mod tests {
         // Steps of one: 0.25 is lost, the rest is kept.
         let mut weights = Int8Weights::zeros(1, &[1.0; 3]);
         weights.blocks_mut(PANEL).next().expect("a block").set(0, &[127.0, 0.25, 0.0]);
-        let found = weights.rounded(&[127.0, 0.25, 0.0]);
+        let found = weights.rounded(&[127.0, 0.25, 0.0])[0];
         assert_eq!(found.error, 0.25);
         assert!((found.norm - (127.0f32 * 127.0 + 0.0625).sqrt()).abs() < 1e-4);
-        assert_eq!(found.lost, 0.25);
-        let (x, w) = (Rounded { norm: 2.0, error: 0.5, lost: 0.2 }, Rounded { norm: 3.0, error: 0.1, lost: 0.05 });
-        let (whole, lost) = (2.0 * 0.1 + 0.5 * 3.0 + 0.5 * 0.1, 2.0 * 0.05 + 0.2 * 3.0);
-        let margin = x.product_error(w, 144);
-        assert!((margin.whole - whole).abs() < 0.01);
-        assert!((margin.first - (lost + whole / 2.0)).abs() < 0.01, "six of twelve deviations");
-        assert_eq!(x.product_error(w, 9).first, x.product_error(w, 9).whole, "never more than the proof");
+        assert_eq!(found.systematic, 0.25);
+        // Errors of 0.3 and 0.4 in one direction each, 0.25 of which was rounded to zero.
+        let of = Rounded::of(&[5.3, 7.6, 0.25], &[1.0; 3], &[5, 8, 0], 1.0);
+        assert!((of.systematic - 0.0625 / of.error).abs() < 1e-6);
+        let x = Rounded { norm: 2.0, error: 0.5, systematic: 0.2 };
+        let w = Rounded { norm: 3.0, error: 0.1, systematic: 0.05 };
+        assert!((x.product_error(w) - (2.0 * 0.1 + 0.5 * 3.0 + 0.5 * 0.1)).abs() < 0.01);
+        assert_eq!(x.max(w), Rounded { norm: 3.0, error: 0.5, systematic: 0.2 });
     }
 
     proptest! {
@@ -141,7 +141,7 @@ mod tests {
             for (latent, w) in w.chunks_exact(d).enumerate() {
                 for (row, x) in x.chunks_exact(d).enumerate() {
                     let exact: f64 = x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-                    let bound = rows.rounded(row, x, &weights).product_error(weights.rounded(w), d).whole;
+                    let bound = rows.rounded(row, x, &weights).product_error(weights.rounded(w)[0]);
                     let off = (exact - f64::from(out[row * PANEL + latent])).abs();
                     prop_assert!(off <= f64::from(bound), "off by {off}, bound {bound}");
                 }

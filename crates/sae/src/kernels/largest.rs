@@ -1,14 +1,16 @@
 //! The largest pre-activations of many rows together: the selection of architectures whose rows share their number.
 //!
-//! As in [`super::above`], a product proposes, with the whole margin, which is a proof, and f32 decides; but of all that may lie above a
-//! bound only that is recomputed which may be among the largest. The `m` entries with the largest proposals are recomputed
-//! first. The smallest of their exact ranks is a floor under the `m`-th largest of all, and what cannot reach it, even with
-//! its whole margin, is left alone. Recomputing every proposal costs several times as much.
+//! As in [`super::above`], a product proposes, within margins, and f32 decides; but of all that may lie above a bound only that
+//! is recomputed which may be among the largest. The `m` entries with the largest proposals are recomputed first. The smallest
+//! of their exact ranks is a floor under the `m`-th largest of all, and what cannot reach it, even with its margin, is left
+//! alone. Recomputing every proposal costs several times as much. Where a margin is an estimate and a product of the row errs
+//! by more than half of it, all latents of the row are recomputed.
 
 use super::above::{AboveScratch, Found};
 use super::bounds::Bounds;
-use super::buffer::prefetch;
+use super::decide::Wanted;
 use super::encode::EncoderWeights;
+use super::margin::Margin;
 use super::vector::dispatch;
 use crate::error::SaeError;
 
@@ -21,7 +23,7 @@ pub struct Proposed {
     /// Latents, and their pre-activations as the product has them.
     found: Found,
     /// What the proposals of a row may be wrong by, `[rows]`
-    margins: Vec<f32>,
+    margins: Vec<Margin>,
     /// Pre-activations in f32, of what was recomputed.
     exact: Vec<f32>,
 }
@@ -56,8 +58,8 @@ impl EncoderWeights<'_> {
         self.with_proposals(centred, bounds, scratch, |tile| {
             proposed.found.restart();
             proposed.margins.clear();
-            proposed.margins.extend(tile.margins.iter().map(|margin| margin.whole));
-            tile.rows.iter().for_each(|row| proposed.push_row(row, tile.bound));
+            proposed.margins.extend_from_slice(tile.margins);
+            tile.rows.iter().for_each(|row| proposed.push_row(row, &tile.bounds.bound));
         })
     }
 
@@ -67,15 +69,14 @@ impl EncoderWeights<'_> {
         let Proposed { found, exact, .. } = proposed;
         exact.clear();
         exact.resize(found.latents.len(), UNKNOWN);
-        let (mut smallest, mut wanted) = (f32::INFINITY, Vec::new());
+        let mut smallest = f32::INFINITY;
         dispatch(
             #[inline(always)]
             || {
-                for (row, x) in centred.chunks_exact(self.d_in).enumerate() {
-                    wanted.clear();
-                    wanted.extend(found.row(row).filter(|&at| rank(found.latents[at], found.pre_acts[at]) >= cut));
-                    self.recompute(x, &wanted, &found.latents, exact);
-                    smallest = wanted.iter().map(|&at| rank(found.latents[at], exact[at])).fold(smallest, f32::min);
+                for at in self
+                    .recompute_where(centred, found, exact, |_, at| rank(found.latents[at], found.pre_acts[at]) >= cut)
+                {
+                    smallest = smallest.min(rank(found.latents[at], exact[at]));
                 }
             },
         );
@@ -94,19 +95,33 @@ impl EncoderWeights<'_> {
     ) {
         found.restart();
         let Proposed { found: of, margins, exact } = proposed;
-        let mut wanted = Vec::new();
         dispatch(
             #[inline(always)]
             || {
-                for ((row, x), &margin) in centred.chunks_exact(self.d_in).enumerate().zip(&*margins) {
-                    let reaches = |at: usize| rank(of.latents[at], of.pre_acts[at] + margin) >= floor;
-                    wanted.clear();
-                    wanted.extend(of.row(row).filter(|&at| exact[at].is_nan() && reaches(at)));
-                    self.recompute(x, &wanted, &of.latents, exact);
-                    // What is still unknown compares as false.
-                    for at in of.row(row).filter(|&at| rank(of.latents[at], exact[at]) >= floor) {
-                        found.latents.push(of.latents[at]);
-                        found.pre_acts.push(exact[at]);
+                let reaches =
+                    |row: usize, at: usize| rank(of.latents[at], of.pre_acts[at] + margins[row].proposed) >= floor;
+                self.recompute_where(centred, of, exact, reaches);
+                for (row, x) in centred.chunks_exact(self.d_in).enumerate() {
+                    let mut keep = |latent: u32, p: f32| {
+                        // What is still unknown compares as false.
+                        if rank(latent, p) >= floor {
+                            found.latents.push(latent);
+                            found.pre_acts.push(p);
+                        }
+                    };
+                    // Loops, because what `fold` and `for_each` call is compiled without the dispatched instructions.
+                    let mut worst = 0f32;
+                    for at in of.row(row) {
+                        worst = worst.max((exact[at] - of.pre_acts[at]).abs());
+                    }
+                    if margins[row].is_refuted_by(worst) {
+                        for latent in 0..self.d_sae() as u32 {
+                            keep(latent, self.pre_act(x, latent));
+                        }
+                    } else {
+                        for at in of.row(row) {
+                            keep(of.latents[at], exact[at]);
+                        }
                     }
                     found.starts.push(found.latents.len() as u32);
                 }
@@ -114,15 +129,27 @@ impl EncoderWeights<'_> {
         );
     }
 
-    /// Sets the exact pre-activations at these places.
+    /// Sets the exact pre-activations of what is unknown and `wanted`, by row and place; returns these places.
     #[inline(always)]
-    fn recompute(&self, x: &[f32], places: &[usize], latents: &[u32], exact: &mut [f32]) {
-        for (number, &at) in places.iter().enumerate() {
-            if let Some(&next) = places.get(number + 1) {
-                prefetch(self.row(latents[next]));
+    fn recompute_where(
+        &self,
+        centred: &[f32],
+        of: &Found,
+        exact: &mut [f32],
+        wanted: impl Fn(usize, usize) -> bool,
+    ) -> Vec<usize> {
+        let (mut list, mut places) = (Wanted::none(), Vec::new());
+        for row in 0..of.n_rows() {
+            for at in of.row(row).filter(|&at| exact[at].is_nan() && wanted(row, at)) {
+                list.latents.push(of.latents[at]);
+                places.push(at);
             }
-            exact[at] = self.pre_act(x, latents[at]);
+            list.end_row();
         }
+        for (&at, value) in places.iter().zip(self.recompute(centred, &list)) {
+            exact[at] = value;
+        }
+        places
     }
 }
 

@@ -10,12 +10,15 @@
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
 //! - [`above`]: the same where all latents above a bound are wanted, however many a row has
+//! - [`decide`]: exact recomputation of what a product proposed
 //! - [`bounds`]: what latents have to exceed
+//! - [`order`]: the order in which a tile's entries meet the rows of latents
 //! - [`largest`]: the same where the largest of many rows together are wanted
 
 pub mod above;
 pub mod bounds;
 pub mod buffer;
+mod decide;
 pub mod encode;
 pub mod int8;
 pub mod int8_error;
@@ -23,6 +26,7 @@ pub mod int8_matrix;
 pub mod largest;
 pub mod margin;
 pub mod narrow;
+pub mod order;
 pub mod select;
 pub mod vector;
 mod vnni;

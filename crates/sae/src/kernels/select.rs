@@ -34,6 +34,34 @@ impl Candidate {
     }
 }
 
+/// The `k`-th largest of `values` (`1 <= k <= len`) in IEEE 754's total order, by halving the range in which it lies. It
+/// reads all values some thirty times, in vector comparisons without a branch, which for hundreds to thousands of values is
+/// several times faster than a partial sort. `keys` is memory to reuse.
+#[inline(always)]
+pub fn kth_largest<T: Element>(values: &[T], k: usize, keys: &mut Vec<i32>) -> f32 {
+    keys.resize(values.len(), 0);
+    for (key, value) in keys.iter_mut().zip(values) {
+        *key = ascending(value.widen().to_bits() as i32);
+    }
+    // At most k - 1 keys exceed `high`, and at least k do not lie below `low`.
+    let (mut low, mut high) = (i32::MIN, i32::MAX);
+    while low < high {
+        let middle = ((i64::from(low) + i64::from(high)) >> 1) as i32;
+        let mut above = 0u32;
+        for &key in keys.iter() {
+            above += u32::from(key > middle);
+        }
+        if (above as usize) < k { high = middle } else { low = middle + 1 }
+    }
+    f32::from_bits(ascending(low) as u32)
+}
+
+/// A float's bits as an integer that is ordered as the float is; its own inverse.
+#[inline(always)]
+fn ascending(bits: i32) -> i32 {
+    bits ^ ((bits >> 31) & i32::MAX)
+}
+
 /// Drops all but the `keep` first in rank, in no particular order.
 #[inline(always)]
 pub fn keep_best(candidates: &mut Vec<Candidate>, keep: usize) {
@@ -192,6 +220,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_kth_largest_is_that_of_sorting(mut values in proptest::collection::vec(-1e3f32..1e3, 1..200), k in 1usize..200) {
+            values.extend([0.0, -0.0, 1.0, 1.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, f32::NEG_INFINITY]);
+            let k = k.min(values.len());
+            let expected = by_sorting(&values, k)[k - 1].value();
+            prop_assert_eq!(kth_largest(&values, k, &mut Vec::new()).to_bits(), expected.to_bits());
+        }
+
         #[test]
         fn the_sweep_finds_what_sorting_finds(
             values in proptest::collection::vec(-20i8..20, 1..700), keep in 1usize..50, cut in 0usize..700,
