@@ -2,9 +2,10 @@
 #![doc = include_str!("defaults.md")]
 
 use crate::adam::Optimiser;
-use crate::architecture::{Architecture, Kind, PenaltyKind};
+use crate::architecture::{Architecture, Kind};
 use crate::error::TrainError;
 use crate::init::Centre;
+use crate::penalty::PenaltyKind;
 use crate::prefixes::Prefixes;
 use crate::schedule::Schedule;
 use crate::widths::Widths;
@@ -37,6 +38,10 @@ pub struct TrainConfig {
     pub sparsity: Option<f64>,
     /// What is penalised of jump-relu.
     pub penalty: PenaltyKind,
+    /// Window of jump-relu's estimators, in units of normalised rows.
+    pub bandwidth: Option<f64>,
+    /// Thresholds that jump-relu begins with, in units of normalised rows.
+    pub threshold: Option<f64>,
     /// Training tokens, counted with repetition.
     pub tokens: Option<u64>,
     /// Rows per step.
@@ -77,6 +82,8 @@ impl Default for TrainConfig {
             prefixes: None,
             sparsity: None,
             penalty: PenaltyKind::default(),
+            bandwidth: None,
+            threshold: None,
             tokens: None,
             batch: 4096,
             lr: None,

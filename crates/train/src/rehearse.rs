@@ -2,8 +2,12 @@
 //! written.
 //!
 //! ```text
-//! T = start + s t_first + (N - s) t_settled + end        s: steps until what begins dense is sparse
+//! T = start + s t_first + (N - s) t_settled + s ln(N / s) (t_fresh - t_settled) + end
 //! ```
+//!
+//! with `s` steps until what begins dense is sparse. Of JumpReLU, whose entries then fall as one over the number of steps
+//! (690 after 160 steps, 318 after 287, 202 after 543 at 768 and 16384), `t_fresh` is a step with as many entries as are just
+//! taken sparsely, timed as well; of all others it is `t_settled`.
 //!
 //! Architectures with a penalty begin with half of all latents active and are stepped densely until few enough are. They are
 //! timed twice, standing still: as they begin, and where biases are lowered so far that as many latents fire as is aimed at.
@@ -51,6 +55,8 @@ pub struct Rehearsal {
     pub first_step: f64,
     /// A step when as much fires as is aimed at; as the first where nothing begins dense.
     pub settled_step: f64,
+    /// A step when entries have just become few enough to be taken as such; as the settled one but for JumpReLU.
+    pub fresh_step: f64,
     /// Steps that are like the first.
     pub dense_steps: f64,
     /// What the number of these may be wrong by, as a factor.
@@ -118,7 +124,10 @@ impl Rehearsal {
 
     fn total(&self, dense: f64) -> f64 {
         let dense = dense.min(self.steps);
-        self.start + dense * self.first_step + (self.steps - dense) * self.settled_step + self.end
+        let sparse = (self.steps - dense) * self.settled_step;
+        let falling = if dense > 0.0 { dense * (self.steps / dense).ln() } else { 0.0 };
+        let falling = falling * (self.fresh_step - self.settled_step).max(0.0);
+        self.start + dense * self.first_step + sparse + falling + self.end
     }
 }
 
@@ -142,13 +151,16 @@ pub fn rehearse(
     let first_step = time_steps(&still, source, &mut trained, observer)?;
     let mut rows = RowBlock::default();
     source.read(0, &mut rows)?;
-    let settled_step = match runs.iter().any(|run| run.plan.architecture.sparsity().is_some()) {
-        false => first_step,
-        true => {
-            runs.iter().zip(&mut trained).try_for_each(|(run, trained)| settle(run, trained, &rows))?;
-            time_steps(&still, source, &mut trained, observer)?
-        }
+    let jumps = runs.iter().any(|run| matches!(run.plan.architecture, Architecture::JumpRelu { .. }));
+    let mut sparse_step = |at: fn(&Run) -> Settled| {
+        runs.iter().zip(&mut trained).try_for_each(|(run, trained)| settle(run, trained, &rows, at(run)))?;
+        time_steps(&still, source, &mut trained, observer)
     };
+    let (mut settled_step, mut fresh_step) = (first_step, first_step);
+    if runs.iter().any(|run| run.plan.architecture.sparsity().is_some()) {
+        fresh_step = if jumps { sparse_step(Settled::barely)? } else { 0.0 };
+        settled_step = sparse_step(Settled::as_aimed)?;
+    }
     let (mut end, mut revival) = (0.0, 0.0);
     let steps = first.plan.schedule.steps as f64;
     let immortal_steps = first.plan.dead_after as f64 / first.plan.batch as f64;
@@ -158,10 +170,20 @@ pub fn rehearse(
         }
         end += time_end(run, trained, &rows, at_the_end)?;
     }
-    let jumps = runs.iter().any(|run| matches!(run.plan.architecture, Architecture::JumpRelu { .. }));
     let unsure = if jumps { UNSURE_OF_JUMP } else { UNSURE };
     let dense_steps = dense_steps(runs);
-    Ok(Rehearsal { start, first_step, settled_step, dense_steps, unsure, steps, end, revival, immortal_steps })
+    Ok(Rehearsal {
+        start,
+        first_step,
+        settled_step,
+        fresh_step,
+        dense_steps,
+        unsure,
+        steps,
+        end,
+        revival,
+        immortal_steps,
+    })
 }
 
 /// The rows that scale and mean are taken from, by column, and the seconds that reading all of them takes.
@@ -219,15 +241,39 @@ fn time_steps(
     })
 }
 
-/// Lowers the biases of what has a penalty until as many latents fire on `rows` as are aimed at.
-fn settle(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<(), TrainError> {
+/// What a dictionary with a penalty is brought to before its steps are timed.
+struct Settled {
+    /// Latents of a row above what `below` is subtracted from.
+    l0: f64,
+    /// How far below a latent's threshold it counts as one of them.
+    below: f32,
+    /// Entries that the last step is taken to have had.
+    entries: f64,
+}
+
+impl Settled {
+    /// What is aimed at.
+    fn as_aimed(run: &Run) -> Self {
+        Settled { l0: run.plan.aimed_l0(), below: 0.0, entries: run.plan.entries() }
+    }
+
+    /// Of JumpReLU as many entries as are just taken sparsely; else what is aimed at.
+    fn barely(run: &Run) -> Self {
+        let plan = &run.plan;
+        let Architecture::JumpRelu { bandwidth, .. } = plan.architecture else { return Self::as_aimed(run) };
+        let most = arch::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64;
+        Settled { l0: most, below: bandwidth as f32 / 2.0, entries: most }
+    }
+}
+
+/// Lowers the biases of what has a penalty until as many latents fire on `rows` as that says.
+fn settle(run: &Run, trained: &mut Trained, rows: &RowBlock, at: Settled) -> Result<(), TrainError> {
     if run.plan.architecture.sparsity().is_none() {
         return Ok(());
     }
-    let l0 = run.plan.aimed_l0();
-    let shift = thresholds(run, trained, &read_by(run, rows), l0)?.shift;
+    let shift = thresholds(run, trained, &read_by(run, rows), at.l0)?.shift + at.below;
     trained.state.b_enc.value.iter_mut().for_each(|b| *b -= shift);
-    trained.state.carried.entries = run.plan.entries();
+    trained.state.carried.entries = at.entries;
     // In the middle of the run, where learning rate and penalty have their full size.
     trained.state.step = run.plan.schedule.steps / 2;
     Ok(())
@@ -321,6 +367,7 @@ mod tests {
             start: 1.0,
             first_step: 0.5,
             settled_step: 0.1,
+            fresh_step: 0.1,
             dense_steps: 16.0,
             unsure: 1.6,
             steps: 100.0,
@@ -329,6 +376,8 @@ mod tests {
             immortal_steps: 10.0,
         };
         assert!((rehearsal.expected() - (1.0 + 8.0 + 8.4 + 2.0)).abs() < 1e-9);
+        let slower = Rehearsal { fresh_step: 0.2, ..rehearsal };
+        assert!((slower.expected() - rehearsal.expected() - 1.6 * (100f64 / 16.0).ln()).abs() < 1e-9);
         let (low, high) = rehearsal.range();
         assert!((low - (3.0 + 5.0 + 9.0)).abs() < 1e-9 && (high - (3.0 + 12.8 + 7.44 + 9.0)).abs() < 1e-9);
     }

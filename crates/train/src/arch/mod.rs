@@ -27,8 +27,9 @@ pub mod rule;
 pub mod top_k;
 pub mod transcoder;
 
-use crate::architecture::{Architecture, Penalty, Sparsity};
+use crate::architecture::Architecture;
 use crate::forward::{Activity, Entries, Scratches, TileMut};
+use crate::penalty::{Penalty, Sparsity};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use rule::{Decode, Local, Totals, WithRule};
@@ -43,8 +44,9 @@ use untangle_sae::{Precision, SaeError};
 /// A step over `n` rows of width `d` costs about `c_p d F + c_s (d + d_0) e` where it is sparse, with `e` entries a row and
 /// `F` latents, and `5 c_p d F + c_e F` where it is dense: five products, and what is done to every element between them.
 /// They are equal at `e / F = (4 c_p d + c_e) / (c_s (d + d_0))`. Measured on two cores with AVX-512 at d 768, F 16384,
-/// n 4096: a product in bytes takes 0.13 s, in f32 0.39 s, an entry 1.3 ms, the rest of a dense step 0.32 s. bf16 is taken
-/// to lie between.
+/// n 4096: a product in bytes takes 0.13 s, in f32 0.39 s, the rest of a dense step 0.32 s. An entry is put at 1.3 ms, what
+/// it costs row by row; latent by latent it is 0.6 ms, and time alone would allow twice as many, but every entry takes memory
+/// that dense steps, which go chunk by chunk, do not need. bf16 is taken to lie between.
 pub(crate) fn dense_above(precision: Precision, d_in: usize) -> f64 {
     let of_products = match precision {
         Precision::F32 => 0.073,

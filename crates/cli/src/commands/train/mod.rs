@@ -63,6 +63,12 @@ pub(crate) struct TrainArgs {
     /// What jump-relu penalises: step (L0 itself), quadratic (its distance from --l0) or tanh
     #[arg(long, value_name = "NAME", default_value = "quadratic")]
     penalty: PenaltyKind,
+    /// Window of jump-relu's gradient estimators, in units of normalised rows [default: 0.5]
+    #[arg(long, value_name = "EPS")]
+    bandwidth: Option<f64>,
+    /// Thresholds that jump-relu begins with, in units of normalised rows [default: 0.75]
+    #[arg(long, value_name = "X")]
+    threshold: Option<f64>,
     /// Fixed coefficient of the sparsity penalty of relu, gated, p-anneal and jump-relu, in units of normalised rows;
     /// together with --l0, where steering begins
     #[arg(long, value_name = "C")]
@@ -320,6 +326,8 @@ impl TrainArgs {
             prefixes: self.prefixes.clone(),
             sparsity: self.sparsity,
             penalty: self.penalty,
+            bandwidth: self.bandwidth,
+            threshold: self.threshold,
             tokens: self.tokens,
             batch: self.batch,
             lr: self.optimiser.lr.0,
