@@ -148,6 +148,17 @@ fn more_active_features_than_features() {
 }
 
 #[test]
+fn settings_of_jump_relu_that_cannot_be_or_belong_to_another_architecture() {
+    let bench = Bench::new();
+    let (store, out) = (bench.store(), bench.path("sae"));
+    let refused = |words: &str, parts: &[&str]| bench.train(&store, words, &out).run().fails_with(BAD_INPUT, parts);
+    refused("--d-sae 64 --k 4 --threshold 1", &["--threshold", "belongs to jump-relu, not to topk"]);
+    refused("--d-sae 64 --l0 4 --arch jump-relu --bandwidth 0", &["--bandwidth", "0 is not a positive number"]);
+    refused("--d-sae 64 --l0 4 --arch jump-relu --threshold inf", &["--threshold", "inf is not a positive number"]);
+    assert!(!out.exists());
+}
+
+#[test]
 fn grids_that_cannot_be_are_refused_before_anything_is_written() {
     let bench = Bench::new();
     let store = bench.store();
