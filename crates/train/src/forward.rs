@@ -16,7 +16,7 @@ use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::above::{AboveScratch, Found};
-use untangle_sae::kernels::buffer::Buffer;
+use untangle_sae::kernels::buffer::{Buffer, give_back_freed};
 use untangle_sae::kernels::encode::{Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::vector::dispatch;
 
@@ -72,6 +72,8 @@ pub struct Activity {
     pub penalty: f64,
     /// What it took to be sure of the chosen, where a number of every row is chosen.
     pub looks: Looks,
+    /// Whether the last batch was done densely.
+    was_dense: bool,
 }
 
 /// The chosen latents of a tile of rows, and what the loss sends back to them.
@@ -120,7 +122,11 @@ pub fn forward(
     arch::transcoder::subtract_skip(state, activity)?;
     activity.groups = arch::groups(state);
     if arch::is_dense(state) {
+        activity.was_dense = true;
         return dense_gradients(state, activity, arch::dense_precision(state)).map(Some);
+    }
+    if std::mem::take(&mut activity.was_dense) {
+        give_back_freed();
     }
     arch::choose(state, scratch, activity)?;
     let n = activity.centred.len() / state.d_in;

@@ -6,19 +6,24 @@ use super::encode::EncoderWeights;
 use super::order::Order;
 use super::vector::dispatch;
 
-/// Latents of a tile's rows that are recomputed.
-#[derive(Debug)]
+/// Latents of a tile's rows that are recomputed; the memory is reused.
+#[derive(Debug, Default)]
 pub(super) struct Wanted {
     /// Where every row begins, `[rows + 1]`
     starts: Vec<u32>,
     /// Latents, ascending in a row
     pub(super) latents: Vec<u32>,
+    /// The pre-activation of each, once they are recomputed.
+    pub(super) exact: Vec<f32>,
+    order: Order,
 }
 
 impl Wanted {
-    /// Of no row yet.
-    pub(super) fn none() -> Self {
-        Wanted { starts: vec![0], latents: Vec::new() }
+    /// Wants nothing of no row.
+    pub(super) fn restart(&mut self) {
+        self.starts.clear();
+        self.starts.push(0);
+        self.latents.clear();
     }
 
     /// Ends a row; the latents after it are of the next.
@@ -33,12 +38,13 @@ impl Wanted {
 }
 
 impl EncoderWeights<'_> {
-    /// The exact pre-activations of what is wanted of rows `[n, d_in]`.
+    /// Sets the exact pre-activations of what is wanted of rows `[n, d_in]`.
     #[inline(always)]
-    pub(super) fn recompute(&self, centred: &[f32], wanted: &Wanted) -> Vec<f32> {
-        let Wanted { starts, latents } = wanted;
-        let mut exact = vec![0f32; latents.len()];
-        for block in Order::of(starts, latents, self.d_sae()).blocks() {
+    pub(super) fn recompute(&self, centred: &[f32], wanted: &mut Wanted) {
+        let Wanted { starts, latents, exact, order } = wanted;
+        exact.resize(latents.len(), 0.0);
+        order.set(starts, latents, self.d_sae());
+        for block in order.blocks() {
             for (latent, places) in block.runs(|latent| self.row(latent)) {
                 for place in places {
                     let row = place.row as usize * self.d_in;
@@ -46,17 +52,19 @@ impl EncoderWeights<'_> {
                 }
             }
         }
-        exact
     }
 
     /// Recomputes what was proposed and keeps what is above its bound.
-    pub(super) fn decide(&self, centred: &[f32], proposals: &Proposals<'_>, found: &mut Found) {
+    pub(super) fn decide(&self, centred: &[f32], proposals: &Proposals<'_>, near: &mut Near, found: &mut Found) {
         found.restart();
         dispatch(
             #[inline(always)]
             || {
-                let mut near = Near::of(proposals);
-                near.exact = self.recompute(centred, &near.wanted);
+                near.set(proposals);
+                self.recompute(centred, &mut near.wanted);
+                // Growing by doubling would take up to twice as much, for every tile.
+                found.latents.reserve_exact(near.wanted.latents.len());
+                found.pre_acts.reserve_exact(near.wanted.latents.len());
                 for (row, x) in centred.chunks_exact(self.d_in).enumerate() {
                     if near.leaves_doubt(row, proposals) {
                         self.look_further(x, row, proposals, found);
@@ -98,34 +106,36 @@ impl EncoderWeights<'_> {
     }
 }
 
-/// What is looked at first.
-struct Near {
+/// What is looked at first; the memory is reused.
+#[derive(Debug, Default)]
+pub(super) struct Near {
     wanted: Wanted,
     /// How far above its bound the product has each.
     over: Vec<f32>,
     /// What the product of each is taken to err by at most.
     first: Vec<f32>,
-    /// The pre-activation of each.
-    exact: Vec<f32>,
 }
 
 impl Near {
     #[inline(always)]
-    fn of(proposals: &Proposals<'_>) -> Self {
+    fn set(&mut self, proposals: &Proposals<'_>) {
+        let Near { wanted, over: overs, first: firsts } = self;
         let n = proposals.rows.iter().map(Vec::len).sum();
-        let (mut starts, mut latents, mut overs, mut firsts) = (vec![0], vec![0; n], vec![0.0; n], vec![0.0; n]);
+        wanted.restart();
+        wanted.latents.resize(n, 0);
+        overs.resize(n, 0.0);
+        firsts.resize(n, 0.0);
         let mut end = 0;
         for (proposed, margin) in proposals.rows.iter().zip(proposals.margins) {
             for &(latent, over) in proposed {
                 // Written anyway and kept by counting on: half are kept at random, which no branch predicts.
                 let first = margin.first(proposals.bounds.in_bytes[latent as usize]);
-                (latents[end], overs[end], firsts[end]) = (latent, over, first);
+                (wanted.latents[end], overs[end], firsts[end]) = (latent, over, first);
                 end += usize::from(over > -(first + margin.rest));
             }
-            starts.push(end as u32);
+            wanted.starts.push(end as u32);
         }
-        latents.truncate(end);
-        Near { wanted: Wanted { starts, latents }, over: overs, first: firsts, exact: Vec::new() }
+        wanted.latents.truncate(end);
     }
 
     /// Whether a row's products err by more than half of what they are taken to, where there is more to look at.
@@ -138,7 +148,7 @@ impl Near {
         let mut doubt = false;
         for at in at {
             let bound = proposals.bounds.bound[self.wanted.latents[at] as usize];
-            let off = (self.exact[at] - bound - self.over[at]).abs();
+            let off = (self.wanted.exact[at] - bound - self.over[at]).abs();
             doubt |= 2.0 * (off - margin.rest) > self.first[at];
         }
         doubt
@@ -147,7 +157,7 @@ impl Near {
     #[inline(always)]
     fn keep_above(&self, row: usize, bound: &[f32], found: &mut Found) {
         for at in self.wanted.row(row) {
-            let (latent, value) = (self.wanted.latents[at], self.exact[at]);
+            let (latent, value) = (self.wanted.latents[at], self.wanted.exact[at]);
             if value > bound[latent as usize] {
                 found.latents.push(latent);
                 found.pre_acts.push(value);

@@ -55,7 +55,7 @@ impl EncoderWeights<'_> {
         scratch: &AboveScratch,
         proposed: &mut Proposed,
     ) -> Result<(), SaeError> {
-        self.with_proposals(centred, bounds, scratch, |tile| {
+        self.with_proposals(centred, bounds, scratch, |tile, _| {
             proposed.found.restart();
             proposed.margins.clear();
             proposed.margins.extend_from_slice(tile.margins);
@@ -138,7 +138,8 @@ impl EncoderWeights<'_> {
         exact: &mut [f32],
         wanted: impl Fn(usize, usize) -> bool,
     ) -> Vec<usize> {
-        let (mut list, mut places) = (Wanted::none(), Vec::new());
+        let (mut list, mut places) = (Wanted::default(), Vec::new());
+        list.restart();
         for row in 0..of.n_rows() {
             for at in of.row(row).filter(|&at| exact[at].is_nan() && wanted(row, at)) {
                 list.latents.push(of.latents[at]);
@@ -146,8 +147,9 @@ impl EncoderWeights<'_> {
             }
             list.end_row();
         }
-        for (&at, value) in places.iter().zip(self.recompute(centred, &list)) {
-            exact[at] = value;
+        self.recompute(centred, &mut list);
+        for (&at, value) in places.iter().zip(&list.exact) {
+            exact[at] = *value;
         }
         places
     }

@@ -18,7 +18,7 @@
 pub mod above;
 pub mod bounds;
 pub mod buffer;
-mod decide;
+pub mod decide;
 pub mod encode;
 pub mod int8;
 pub mod int8_error;

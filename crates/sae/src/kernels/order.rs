@@ -15,6 +15,8 @@ pub struct Order {
     blocks: Vec<(Range<usize>, Range<usize>)>,
     runs: Vec<Run>,
     places: Vec<Place>,
+    /// Of every latent, how many entries it has, then where the next of them goes.
+    next: Vec<u32>,
     by_latent: bool,
 }
 
@@ -52,30 +54,37 @@ impl Order {
     /// Of rows whose entries begin at `starts`, `[rows + 1]`, and are of these `latents`, all below `d_sae`, ascending in a
     /// row.
     pub fn of(starts: &[u32], latents: &[u32], d_sae: usize) -> Self {
-        let mut next = vec![0u32; d_sae];
-        latents.iter().for_each(|&latent| next[latent as usize] += 1);
-        let distinct = next.iter().filter(|&&count| count > 0).count();
-        if latents.len() < SHARED * distinct {
-            Self::by_row(starts, latents)
-        } else {
-            Self::by_latent(starts, latents, next)
-        }
+        let mut order = Order::default();
+        order.set(starts, latents, d_sae);
+        order
+    }
+
+    /// Replaces it by that of other entries; the memory is reused.
+    pub fn set(&mut self, starts: &[u32], latents: &[u32], d_sae: usize) {
+        self.blocks.clear();
+        self.runs.clear();
+        self.places.clear();
+        self.next.clear();
+        self.next.resize(d_sae, 0);
+        latents.iter().for_each(|&latent| self.next[latent as usize] += 1);
+        let distinct = self.next.iter().filter(|&&count| count > 0).count();
+        self.by_latent = latents.len() >= SHARED * distinct;
+        if self.by_latent { self.set_by_latent(starts, latents) } else { self.set_by_row(starts, latents) }
     }
 
     /// A block for every row.
-    fn by_row(starts: &[u32], latents: &[u32]) -> Self {
-        let runs = (0..).zip(latents).map(|(begin, &latent)| Run { latent, begin, end: begin + 1 }).collect();
-        let (mut blocks, mut places) = (Vec::with_capacity(starts.len()), Vec::with_capacity(latents.len()));
+    fn set_by_row(&mut self, starts: &[u32], latents: &[u32]) {
+        self.runs.extend((0..).zip(latents).map(|(begin, &latent)| Run { latent, begin, end: begin + 1 }));
         for (row, range) in starts.windows(2).enumerate() {
-            blocks.push((row..row + 1, range[0] as usize..range[1] as usize));
-            places.extend((range[0]..range[1]).map(|at| Place { at, row: row as u32 }));
+            self.blocks.push((row..row + 1, range[0] as usize..range[1] as usize));
+            self.places.extend((range[0]..range[1]).map(|at| Place { at, row: row as u32 }));
         }
-        Order { blocks, runs, places, by_latent: false }
     }
 
     /// One block; a counting sort, given how many entries each latent has.
-    fn by_latent(starts: &[u32], latents: &[u32], mut next: Vec<u32>) -> Self {
-        let (mut runs, mut places, mut end) = (Vec::new(), vec![Place::default(); latents.len()], 0);
+    fn set_by_latent(&mut self, starts: &[u32], latents: &[u32]) {
+        let Order { blocks, runs, places, next, .. } = self;
+        let mut end = 0;
         for (latent, next) in (0..).zip(next.iter_mut()) {
             let count = std::mem::replace(next, end);
             if count > 0 {
@@ -83,6 +92,7 @@ impl Order {
                 end += count;
             }
         }
+        places.resize(latents.len(), Place::default());
         for (row, range) in (0..).zip(starts.windows(2)) {
             for at in range[0]..range[1] {
                 let to = &mut next[latents[at as usize] as usize];
@@ -90,8 +100,7 @@ impl Order {
                 *to += 1;
             }
         }
-        let whole = (0..starts.len().saturating_sub(1), 0..runs.len());
-        Order { blocks: vec![whole], runs, places, by_latent: true }
+        blocks.push((0..starts.len().saturating_sub(1), 0..runs.len()));
     }
 
     /// Rows whose entries are taken together, one block after the other. What is done to a block more than once is best done
@@ -136,7 +145,9 @@ mod tests {
             let latents: Vec<u32> = entries.iter().map(|(latent, _)| *latent).collect();
             let by_row = entries.clone();
             entries.sort_unstable();
-            for order in [Order::of(&starts, &latents, 20), Order::by_row(&starts, &latents)] {
+            let mut one_by_row = Order::default();
+            one_by_row.set_by_row(&starts, &latents);
+            for order in [Order::of(&starts, &latents, 20), one_by_row] {
                 let mut ordered = Vec::new();
                 for block in order.blocks() {
                     for (latent, places) in block.runs(|_| &[]) {
