@@ -161,9 +161,12 @@ impl Activity {
         self.tiles.iter().map(|tile| tile.found.latents.len()).sum()
     }
 
-    /// Forgets the entries of the last batch.
+    /// Forgets the entries of the last batch; a dense step needs their memory itself.
     pub(crate) fn clear_entries(&mut self) {
-        self.tiles.iter_mut().for_each(|tile| *tile = Entries::default());
+        if self.entries() > 0 {
+            self.tiles.iter_mut().for_each(|tile| *tile = Entries::default());
+            give_back_freed();
+        }
     }
 
     /// What the backward half reads, with the entries by latent or the dense gradients.

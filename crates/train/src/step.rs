@@ -91,6 +91,9 @@ pub fn step(
 ) -> Result<StepReport, SaeError> {
     let n = batch.n_rows(state.d_in);
     let Workspace { scratch, activity, firings, others } = workspace;
+    if arch::is_dense(state) {
+        *firings = Firings::default();
+    }
     let dense = forward(state, batch, scratch, activity)?;
     firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
     let dead = state.dead(settings.dead_after);
