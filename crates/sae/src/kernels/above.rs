@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_error_that_was_seen_widens_the_look() {
-        // In bytes 64.49 is 64, so that both sums come out at 16,447 instead of 16,572. The first margin, 47, finds the one
+        // In bytes 64.49 is 64, so that both sums come out at 16,447 instead of 16,572. The first margin, 62, finds the one
         // latent; its error says to look for the other.
         let (d, f) = (256, 32);
         let mut row = vec![64.49f32; d];
