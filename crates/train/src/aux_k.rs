@@ -171,15 +171,7 @@ impl<'a> AuxTask<'a> {
             .zip(main_d_out.par_chunks(TILE_ROWS * e))
             .map(|((((p, d_p), d_out), centred), main_d_out)| {
                 matmul_nt(centred, w_enc, p, d)?;
-                let mut keys = Vec::new();
-                dispatch(
-                    #[inline(always)]
-                    || {
-                        for row in p.chunks_exact_mut(m) {
-                            self.keep_largest(row, &mut keys);
-                        }
-                    },
-                );
+                self.keep_largest(p, &mut Vec::new());
                 matmul_nn(p, w_dec, d_out, m, e)?;
                 let squared_error = self.differentiate(main_d_out, d_out);
                 matmul_nt(d_out, w_dec, d_p, e)?;
@@ -196,9 +188,20 @@ impl<'a> AuxTask<'a> {
         Ok(passed)
     }
 
-    /// Adds the bias and zeroes all but the `k_aux` largest; `keys` is memory to reuse.
+    /// Adds the bias to rows, `[n, n_dead]`, and zeroes all but the `k_aux` largest of each; `keys` is memory to reuse.
+    pub(crate) fn keep_largest<T: Element>(&self, rows: &mut [T], keys: &mut Vec<i32>) {
+        dispatch(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact_mut(self.dead.len()) {
+                    self.keep_largest_of_row(row, keys);
+                }
+            },
+        );
+    }
+
     #[inline(always)]
-    pub(crate) fn keep_largest<T: Element>(&self, row: &mut [T], keys: &mut Vec<i32>) {
+    fn keep_largest_of_row<T: Element>(&self, row: &mut [T], keys: &mut Vec<i32>) {
         for (p, b) in row.iter_mut().zip(&self.b_enc) {
             *p = T::narrow(p.widen() + b);
         }

@@ -92,14 +92,7 @@ impl AuxTask<'_> {
         let n = centred.len() / d;
         let (p, d_p, d_out) = (&mut work.p[..n * m], &mut work.d_p[..n * m], &mut work.d_out[..n * e]);
         matmul(&Int8Rows::of_rows(centred, d), &dead.w_enc, p, m);
-        dispatch(
-            #[inline(always)]
-            || {
-                for row in p.chunks_exact_mut(m) {
-                    self.keep_largest(row, &mut work.keys);
-                }
-            },
-        );
+        self.keep_largest(p, &mut work.keys);
         matmul(&Int8Rows::of_rows(p, m), &dead.w_dec_columns, d_out, e);
         let squared_error = dispatch(
             #[inline(always)]

@@ -92,6 +92,7 @@ pub fn step(
     let n = batch.n_rows(state.d_in);
     let Workspace { scratch, activity, firings, others } = workspace;
     if arch::is_dense(state) {
+        // Before the dense step takes its memory, not after.
         *firings = Firings::default();
     }
     let dense = forward(state, batch, scratch, activity)?;

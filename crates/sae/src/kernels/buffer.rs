@@ -148,16 +148,6 @@ impl<T: Plain> Default for Buffer<T> {
     }
 }
 
-/// Gives memory that was freed but is kept for reuse back to the system, where the allocator can: after work whose large
-/// pieces will not be needed again.
-pub fn give_back_freed() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: frees no allocation that is in use; glibc allows it at any time, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 impl<T: Plain> Drop for Buffer<T> {
     fn drop(&mut self) {
         if self.len > 0 {
@@ -191,6 +181,16 @@ impl<T: Plain> Clone for Buffer<T> {
 impl<T: Plain> std::fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Buffer of {} elements", self.len)
+    }
+}
+
+/// Gives memory that was freed but is kept for reuse back to the system, where the allocator can: after work whose large
+/// pieces will not be needed again.
+pub fn give_back_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: frees no allocation that is in use; glibc allows it at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -207,6 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_was_seen_has_all_latents_of_the_row_looked_at() {
+        // In bytes 64.49 is 64: the sums come out at 65,599 and 64,599 instead of 66,100 and 65,100, which is further off
+        // than twice the estimate, 251.
+        let (d, f) = (1024, 32);
+        let mut row = vec![64.49f32; d];
+        row[0] = 127.0;
+        let mut w_enc = vec![0f32; d * f];
+        (w_enc[7 * d..8 * d].fill(1.0), w_enc[8 * d..9 * d].fill(1.0));
+        let mut b_enc = vec![0.0; f];
+        b_enc[8] = -1000.0;
+        let mut narrow = NarrowWeights::zeros(Precision::Int8, f, &vec![1.0; d]);
+        narrow.iter_mut().for_each(|narrow| narrow.copy_from(&w_enc, d));
+        let weights = EncoderWeights { w_enc: &w_enc, narrow: narrow.as_ref(), b_enc: &b_enc, d_in: d };
+        let (mut proposed, mut found) = (Proposed::default(), Found::default());
+        weights
+            .propose(&row, &Bounds::same(&weights, 65_000.0), &AboveScratch::default(), &mut proposed)
+            .expect("fits");
+        assert_eq!(proposed.found.latents, [7], "the other one is not proposed");
+        weights.confirm(&row, f32::NEG_INFINITY, |_, p| p, &mut proposed);
+        weights.collect(&row, 65_050.0, |_, p| p, &mut proposed, &mut found);
+        assert_eq!(found.latents, [7, 8]);
+    }
+
+    #[test]
     fn of_fewer_than_are_wanted_all_that_reach_the_floor_are_found() {
         let weights = EncoderWeights { w_enc: &[1.0, -1.0, 2.0], narrow: None, b_enc: &[0.0; 3], d_in: 1 };
         let (mut proposed, mut found) = (Proposed::default(), Found::default());
