@@ -214,7 +214,7 @@ mod tests {
         let mut row = vec![64.49f32; d];
         row[0] = 127.0;
         let mut w_enc = vec![0f32; d * f];
-        (w_enc[7 * d..8 * d].fill(1.0), w_enc[8 * d..9 * d].fill(1.0));
+        w_enc[7 * d..9 * d].fill(1.0);
         let mut b_enc = vec![0.0; f];
         b_enc[8] = -1000.0;
         let mut narrow = NarrowWeights::zeros(Precision::Int8, f, &vec![1.0; d]);
