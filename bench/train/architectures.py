@@ -64,7 +64,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "topk": Architecture(_top_k, in_sparsify=True),
     "batch-topk": Architecture(_batch_top_k),
     "matryoshka": Architecture(_matryoshka),
-    "jump-relu": Architecture(_jump_relu, strengths=(0.3, 1.0, 3.0, 10.0)),
-    "relu": Architecture(_relu, strengths=(1.0, 3.0, 10.0, 30.0)),
-    "gated": Architecture(_gated, strengths=(1.0, 3.0, 10.0, 30.0)),
+    "jump-relu": Architecture(_jump_relu, strengths=(0.03, 0.1, 0.3, 1.0, 3.0)),
+    "relu": Architecture(_relu, strengths=(0.3, 0.5, 1.0, 2.0, 4.0)),
+    "gated": Architecture(_gated, strengths=(0.5, 1.0, 2.0, 4.0)),
 }

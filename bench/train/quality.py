@@ -16,7 +16,7 @@ BATCH = 2048
 ORGANISM_ROWS, ORGANISM_WIDTH, ORGANISM_K = 400_000, 2048, 16
 PLANTED_ROWS, PLANTED_WIDTH = 200_000, 1024
 # A peer's learning rates: its own default and others; the best of the first seed is used for all.
-LR_FACTORS = {"saelens": (1.0, 3.0, 10.0), "sparsify": (0.1, 0.3, 1.0)}
+LR_FACTORS = {"saelens": (3.0, 10.0, 30.0), "sparsify": (0.1, 0.3, 1.0)}
 
 Result = dict[str, float]
 

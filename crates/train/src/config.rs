@@ -7,7 +7,7 @@ use crate::error::TrainError;
 use crate::init::Centre;
 use crate::penalty::PenaltyKind;
 use crate::prefixes::Prefixes;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, usual_learning_rate};
 use crate::widths::Widths;
 use serde::{Deserialize, Serialize};
 use untangle_sae::Precision;
@@ -87,13 +87,13 @@ impl Default for TrainConfig {
             tokens: None,
             batch: 4096,
             lr: None,
-            warm_up: 0.05,
+            warm_up: 0.15,
             decay: 0.2,
             optimiser: Optimiser::default(),
             centre: Centre::default(),
             seed: 0,
             clip_norm: Some(1.0),
-            aux_coefficient: 1.0,
+            aux_coefficient: 1.0 / 32.0,
             dead_after: None,
             normalise: true,
             precision: None,
@@ -230,7 +230,7 @@ impl TrainConfig {
         if steps == 0 {
             return refuse("--tokens", format!("{tokens} is less than one batch of {}", self.batch));
         }
-        let lr = self.lr.unwrap_or_else(|| default_learning_rate(d_sae));
+        let lr = self.lr.unwrap_or_else(|| usual_learning_rate(self.kind, d_sae));
         if !(lr.is_finite() && lr > 0.0) {
             return refuse("--lr", format!("{lr} is not a positive number"));
         }
@@ -288,24 +288,6 @@ pub fn check_memory_of(plans: &[&TrainPlan]) -> Result<(), TrainError> {
     check_memory(needed, &format!("{} dictionaries need", plans.len()))
 }
 
-/// The peak learning rate where none is given: `0.25 / sqrt(d_sae)`.
-///
-/// Held-out FVU after training on `blocks.2.hook_resid_post` of stories260k (d_in 64, normalised, batch 4096, seed 0):
-///
-/// | d_sae | k | steps | rate: FVU |
-/// |---|---|---|---|
-/// | 512 | 16 | 244 | .005: .0615, .008: .0570, .012: .0548, .016: .0539, .024: .0532 |
-/// | 512 | 16 | 1953 | .002: .0524, .004: .0494, .008: .0482, .012: .0470, .020: .0463 |
-/// | 2048 | 32 | 244 | .003: .0288, .005: .0262, .008: .0260, .012: .0270 |
-/// | 2048 | 16 | 976 | .002: .0308, .004: .0283, .008: .0275, .016: .0291 |
-///
-/// The rule lies below the best rate of each row, because dead and dense features multiply above it (at d_sae 2048 and 976
-/// steps: 35 dead at .004, 65 at .008). It has the root law of Gao et al. 2024 (section 3) with a larger constant, for
-/// gradients clipped to norm 1. Runs of many thousand steps were not measured; they may want less.
-fn default_learning_rate(d_sae: usize) -> f64 {
-    0.25 / (d_sae as f64).sqrt()
-}
-
 /// Memory that can still be had, in bytes; none where the system does not say.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -356,7 +338,7 @@ mod tests {
         let plan = TrainConfig { tokens: Some(100_000), batch: 1000, ..TrainConfig::default() }
             .plan(64, 10_000)
             .expect("fits");
-        assert_eq!((plan.d_sae, plan.schedule.steps, plan.schedule.warm_up, plan.schedule.decay), (512, 100, 5, 20));
+        assert_eq!((plan.d_sae, plan.schedule.steps, plan.schedule.warm_up, plan.schedule.decay), (512, 100, 15, 20));
         assert_eq!(plan.dead_after, 10_000);
         let whole_epochs = TrainConfig { batch: 1000, ..TrainConfig::default() }.plan(64, 700_000).expect("fits");
         assert_eq!(whole_epochs.tokens(), 2_100_000);

@@ -84,6 +84,8 @@ pub struct RowsAtTheEnd {
 const MOVED: f64 = 0.11;
 const MOVED_AT: f64 = 128.0;
 const MOVED_FALLS: f64 = 0.3;
+/// L0 falls ahead of its aim, and is sparse after this part of the steps that the aim takes.
+const AHEAD: f64 = 0.7;
 /// Of JumpReLU, in which entries near thresholds count.
 const JUMP: f64 = 4.0;
 /// With so many times the entries that dense products are worth, JumpReLU is never sparse.
@@ -320,7 +322,7 @@ fn dense_steps(runs: &[Run]) -> f64 {
     if total == 0.0 { 0.0 } else { penalised().map(|plan| weight(plan) * dense_steps_of(plan)).sum::<f64>() / total }
 }
 
-/// Steps `t` with `sum_{s <= t} lr_s = B`.
+/// Steps `t` with `sum_{s <= t} lr_s = B`, or, if that is later, when the aim of a steered L0 is nearly sparse.
 fn dense_steps_of(plan: &TrainPlan) -> f64 {
     let jump = if matches!(plan.architecture, Architecture::JumpRelu { .. }) { JUMP } else { 1.0 };
     let steps = plan.schedule.steps as f64;
@@ -331,7 +333,10 @@ fn dense_steps_of(plan: &TrainPlan) -> f64 {
     let moved = jump * MOVED * (MOVED_AT / plan.d_in as f64).powf(MOVED_FALLS);
     let (lr, warm_up) = (plan.schedule.lr, plan.schedule.warm_up as f64);
     let rising = (2.0 * warm_up * moved / lr).sqrt();
-    (if rising <= warm_up { rising } else { moved / lr + warm_up / 2.0 }).min(steps)
+    let able = if rising <= warm_up { rising } else { moved / lr + warm_up / 2.0 };
+    let most = arch::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64;
+    let aimed = arch::steps_above(&plan.architecture, plan.d_sae, most).unwrap_or(0.0);
+    able.max(AHEAD * aimed).min(steps)
 }
 
 #[cfg(test)]
@@ -349,12 +354,12 @@ mod tests {
     #[test]
     fn the_dense_part_of_a_run_is_about_what_was_measured() {
         for (d_in, d_sae, steps, measured) in [
-            (128, 1024, 100, 16.0),
-            (128, 1024, 300, 21.0),
-            (128, 2048, 781, 35.0),
-            (128, 1024, 2000, 52.0),
-            (768, 3072, 200, 19.0),
-            (768, 16384, 60, 32.0),
+            (128, 1024, 100, 18.0),
+            (128, 1024, 300, 39.0),
+            (128, 2048, 781, 70.0),
+            (128, 1024, 2000, 228.0),
+            (768, 3072, 200, 23.0),
+            (768, 16384, 60, 25.0),
         ] {
             let found = dense_steps_of(&plan(Kind::Relu, d_in, d_sae, steps));
             assert!((found / measured - 1.0).abs() < 0.2, "{d_in} {d_sae} {steps}: {found} for {measured}");

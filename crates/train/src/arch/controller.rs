@@ -1,20 +1,50 @@
 //! The coefficient of a sparsity penalty, steered so that L0 comes to what was asked for.
 //!
 //! ```text
-//! e = ln(L0 / T)        log lambda += K_i clamp(e, -1, 1) + K_p (e - e_before)
+//! T(t) = T (L0_0 / T)^(1 - min(t / F, 1))        e = ln(L0 / T(t))
+//! log lambda += K_i clamp(e, -1, 1) + K_p (e - e_before)
 //! ```
 //!
-//! `K_i` lets lambda change by a factor e in a hundredth of the run, whatever its length; the second term damps: while L0
-//! falls as fast as it should, lambda stays. L0 is a running mean.
+//! The aim falls geometrically from the L0 that untrained weights have, half of all latents, to the target `T`, and reaches it
+//! after a part `F` of the run: a penalty that is raised until L0 obeys at once drives out what is just being learned, and
+//! the run begins again from nothing. `K_i` lets lambda change by a factor e in a thirtieth of the run, whatever its length;
+//! the second term damps: while L0 falls as fast as the aim, lambda stays. L0 is a running mean.
 
+/// Part of the run after which the aim is the target.
+const FALL: f64 = 0.3;
 /// lambda changes by a factor e in this part of the run at most.
-const EFOLD: f64 = 0.01;
+const EFOLD: f64 = 0.03;
 /// Weight of the change of the error; chosen: the test below counts on it.
 const DAMPING: f64 = 1.0;
 /// Batches that the running mean of L0 remembers: those of a four-hundredth of the run.
 const MEMORY: f64 = 400.0;
 /// The coefficient stays within this factor of its beginning, so that no error runs away with it.
 const RANGE: f64 = 1e4;
+
+/// What L0 is steered to.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim {
+    /// `L0_0`
+    pub from: f64,
+    /// `T`
+    pub target: f64,
+    /// Steps of the run.
+    pub steps: u64,
+}
+
+impl Aim {
+    /// `T(t)` after `step` steps.
+    fn after(self, step: u64) -> f64 {
+        let left = 1.0 - (step as f64 / (FALL * self.steps as f64)).min(1.0);
+        self.target * (self.from / self.target).max(1.0).powf(left)
+    }
+
+    /// Steps until `T(t)` is no more than `l0`.
+    pub(crate) fn steps_above(self, l0: f64) -> f64 {
+        let part = (self.from / l0).ln() / (self.from / self.target).ln();
+        if part.is_nan() { 0.0 } else { FALL * self.steps as f64 * part.clamp(0.0, 1.0) }
+    }
+}
 
 /// What is carried from step to step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,14 +56,15 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// After a batch of `l0` active latents per row in a run of `steps`, aiming at `target`.
-    pub fn after(self, l0: f64, target: f64, steps: u64, first: f64) -> Self {
-        let forget = (MEMORY / steps as f64).clamp(0.01, 1.0);
+    /// After step `step`, counted from 1, whose batch had `l0` active latents per row; lambda began as `first`.
+    pub fn after(self, l0: f64, step: u64, aim: Aim, first: f64) -> Self {
+        let forget = (MEMORY / aim.steps as f64).clamp(0.01, 1.0);
         let before = if self.mean_l0 > 0.0 { self.mean_l0 } else { l0 };
         let mean_l0 = before + forget * (l0 - before);
-        let error = |l0: f64| (l0.max(1e-3) / target).ln();
-        let gain = 1.0 / (EFOLD * steps as f64);
-        let change = gain.min(0.5) * error(mean_l0).clamp(-1.0, 1.0) + DAMPING * (error(mean_l0) - error(before));
+        let error = |l0: f64, step: u64| (l0.max(1e-3) / aim.after(step)).ln();
+        let (now, earlier) = (error(mean_l0, step), error(before, step.saturating_sub(1)));
+        let gain = 1.0 / (EFOLD * aim.steps as f64);
+        let change = gain.min(0.5) * now.clamp(-1.0, 1.0) + DAMPING * (now - earlier);
         let coefficient = (self.coefficient * change.clamp(-0.5, 0.5).exp()).clamp(first / RANGE, first * RANGE);
         Steering { coefficient, mean_l0 }
     }
@@ -43,14 +74,25 @@ impl Steering {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_aim_by_hand() {
+        // Half of the three hundred steps of the fall halve the exponent: 1024 to 64 to 4.
+        let aim = Aim { from: 1024.0, target: 4.0, steps: 1000 };
+        let at = [0, 150, 300, 1000].map(|step| aim.after(step).round());
+        assert_eq!(at, [1024.0, 64.0, 4.0, 4.0]);
+        assert!((aim.steps_above(64.0) - 150.0).abs() < 1e-9);
+        assert_eq!((aim.steps_above(2000.0), aim.steps_above(1.0)), (0.0, 300.0));
+    }
+
     /// L0 of a made-up dictionary follows `1000 / lambda` with a delay; the controller has to bring it to 20.
     #[test]
     fn a_lagging_l0_is_brought_to_the_target_without_swinging_on() {
         for steps in [1000u64, 5000, 20_000] {
             let (mut steering, mut l0) = (Steering { coefficient: 1.0, mean_l0: 0.0 }, 2000.0f64);
             let mut late: f64 = 0.0;
-            for step in 0..steps {
-                steering = steering.after(l0, 20.0, steps, 1.0);
+            let aim = Aim { from: 2000.0, target: 20.0, steps };
+            for step in 1..=steps {
+                steering = steering.after(l0, step, aim, 1.0);
                 let settles_at = 1000.0 / steering.coefficient;
                 l0 *= (settles_at / l0).powf(0.02);
                 if step > steps * 3 / 4 {

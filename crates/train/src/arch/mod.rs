@@ -212,12 +212,23 @@ pub(crate) fn after_step(state: &mut TrainState, activity: &Activity, l0: f64, e
             state.carried.exponent = next;
         }
     }
-    if let Some(Sparsity { coefficient, l0: Some(target), steps, .. }) = state.architecture.sparsity() {
-        let carried = &mut state.carried;
+    if let (Some(aim), Some(sparsity)) = (aim(&state.architecture, state.d_sae), state.architecture.sparsity()) {
+        let (carried, step, coefficient) = (&mut state.carried, state.step, sparsity.coefficient);
         let steering = controller::Steering { coefficient: carried.coefficient, mean_l0: carried.mean_l0 };
-        let steering = steering.after(l0, target, steps, coefficient);
+        let steering = steering.after(l0, step, aim, coefficient);
         (carried.coefficient, carried.mean_l0) = (steering.coefficient, steering.mean_l0);
     }
+}
+
+/// What L0 is steered to, where it is. Untrained, half of all latents fire.
+fn aim(architecture: &Architecture, d_sae: usize) -> Option<controller::Aim> {
+    let Sparsity { l0, steps, .. } = architecture.sparsity()?;
+    Some(controller::Aim { from: d_sae as f64 / 2.0, target: l0?, steps })
+}
+
+/// Steps until the L0 that is aimed at is no more than `l0`, where it is steered.
+pub(crate) fn steps_above(architecture: &Architecture, d_sae: usize, l0: f64) -> Option<f64> {
+    Some(aim(architecture, d_sae)?.steps_above(l0))
 }
 
 /// `sum phi_now / sum phi_next` over the batch's active entries; 1 where there are none, as in a dense step.
