@@ -347,7 +347,7 @@ mod tests {
 
     fn plan(kind: Kind, d_in: usize, d_sae: usize, steps: u64) -> TrainPlan {
         let config = TrainConfig { kind, width: Width::Features(d_sae), batch: 100, ..TrainConfig::default() };
-        let config = TrainConfig { tokens: Some(100 * steps), k: 16, ..config };
+        let config = TrainConfig { tokens: Some(100 * steps), k: 16, warm_up: 0.15, ..config };
         config.plan(d_in, 1000).expect("fits")
     }
 

@@ -12,8 +12,9 @@
 
 /// Part of the run after which the aim is the target.
 const FALL: f64 = 0.3;
-/// lambda changes by a factor e in this part of the run at most.
+/// lambda changes by a factor e in this part of the run at most: along a fall, and straight to the target.
 const EFOLD: f64 = 0.03;
+const EFOLD_STRAIGHT: f64 = 0.01;
 /// Weight of the change of the error; chosen: the test below counts on it.
 const DAMPING: f64 = 1.0;
 /// Batches that the running mean of L0 remembers: those of a four-hundredth of the run.
@@ -30,9 +31,21 @@ pub struct Aim {
     pub target: f64,
     /// Steps of the run.
     pub steps: u64,
+    /// lambda changes by a factor e in this part of the run at most.
+    pub efold: f64,
 }
 
 impl Aim {
+    /// Down from `from` to the target.
+    pub fn falling(from: f64, target: f64, steps: u64) -> Self {
+        Aim { from, target, steps, efold: EFOLD }
+    }
+
+    /// The target from the first step on.
+    pub fn straight(target: f64, steps: u64) -> Self {
+        Aim { from: target, target, steps, efold: EFOLD_STRAIGHT }
+    }
+
     /// `T(t)` after `step` steps.
     fn after(self, step: u64) -> f64 {
         let left = 1.0 - (step as f64 / (FALL * self.steps as f64)).min(1.0);
@@ -63,7 +76,7 @@ impl Steering {
         let mean_l0 = before + forget * (l0 - before);
         let error = |l0: f64, step: u64| (l0.max(1e-3) / aim.after(step)).ln();
         let (now, earlier) = (error(mean_l0, step), error(before, step.saturating_sub(1)));
-        let gain = 1.0 / (EFOLD * aim.steps as f64);
+        let gain = 1.0 / (aim.efold * aim.steps as f64);
         let change = gain.min(0.5) * now.clamp(-1.0, 1.0) + DAMPING * (now - earlier);
         let coefficient = (self.coefficient * change.clamp(-0.5, 0.5).exp()).clamp(first / RANGE, first * RANGE);
         Steering { coefficient, mean_l0 }
@@ -77,7 +90,7 @@ mod tests {
     #[test]
     fn the_aim_by_hand() {
         // Half of the three hundred steps of the fall halve the exponent: 1024 to 64 to 4.
-        let aim = Aim { from: 1024.0, target: 4.0, steps: 1000 };
+        let aim = Aim::falling(1024.0, 4.0, 1000);
         let at = [0, 150, 300, 1000].map(|step| aim.after(step).round());
         assert_eq!(at, [1024.0, 64.0, 4.0, 4.0]);
         assert!((aim.steps_above(64.0) - 150.0).abs() < 1e-9);
@@ -90,7 +103,7 @@ mod tests {
         for steps in [1000u64, 5000, 20_000] {
             let (mut steering, mut l0) = (Steering { coefficient: 1.0, mean_l0: 0.0 }, 2000.0f64);
             let mut late: f64 = 0.0;
-            let aim = Aim { from: 2000.0, target: 20.0, steps };
+            let aim = Aim::falling(2000.0, 20.0, steps);
             for step in 1..=steps {
                 steering = steering.after(l0, step, aim, 1.0);
                 let settles_at = 1000.0 / steering.coefficient;
