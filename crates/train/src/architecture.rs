@@ -4,7 +4,7 @@
 
 use crate::config::{TrainConfig, refuse};
 use crate::error::TrainError;
-use crate::penalty::{L1, Penalty, PenaltyKind, QUADRATIC, STEP, Sparsity, TANH};
+use crate::penalty::{L1, Penalty, PenaltyKind, QUADRATIC, QUADRATIC_WARM_UP, STEP, Sparsity, TANH};
 use crate::prefixes::Prefixes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -249,8 +249,11 @@ impl Architecture {
             PenaltyKind::Quadratic => (Penalty::Quadratic { target: l0 }, QUADRATIC),
         };
         let mut sparsity = Sparsity::resolve(asked, usual, steps);
-        // The quadratic penalty has its target itself.
-        sparsity.l0 = sparsity.l0.filter(|_| asked.penalty != PenaltyKind::Quadratic);
+        if asked.penalty == PenaltyKind::Quadratic {
+            // It has its target itself.
+            sparsity.l0 = None;
+            sparsity.warm_up = (QUADRATIC_WARM_UP * steps as f64).round() as u64;
+        }
         let (bandwidth, threshold) = (asked.bandwidth.unwrap_or(BANDWIDTH), asked.threshold.unwrap_or(FIRST_THRESHOLD));
         Architecture::JumpRelu { penalty, sparsity, bandwidth, threshold }
     }

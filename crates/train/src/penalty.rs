@@ -1,6 +1,5 @@
 //! What makes sparse where no number is chosen: penalties, and their coefficients.
 
-use crate::architecture::Kind;
 use crate::config::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -61,7 +60,7 @@ impl FromStr for PenaltyKind {
 /// Part of the run in which a sparsity coefficient rises from zero (SAELens and dictionary_learning: 5 to 10 %).
 const SPARSITY_WARM_UP: f64 = 0.05;
 /// The same of the quadratic penalty, which nothing steers: it shall press late and not drive out early what is being learned.
-const QUADRATIC_WARM_UP: f64 = 0.5;
+pub(crate) const QUADRATIC_WARM_UP: f64 = 0.5;
 /// Coefficients of the penalties where none is given, in units of normalised data; where steering begins, chosen.
 pub(crate) const L1: f64 = 1.0;
 pub(crate) const STEP: f64 = 0.1;
@@ -75,9 +74,7 @@ impl Sparsity {
             Some(_) => asked.l0,
             None => Some(asked.l0.unwrap_or(asked.k as f64)),
         };
-        let quadratic = asked.kind == Kind::JumpRelu && asked.penalty == PenaltyKind::Quadratic;
-        let part = if quadratic { QUADRATIC_WARM_UP } else { SPARSITY_WARM_UP };
-        let warm_up = (part * steps as f64).round() as u64;
+        let warm_up = (SPARSITY_WARM_UP * steps as f64).round() as u64;
         Sparsity { coefficient: asked.sparsity.unwrap_or(usual), l0: target, warm_up, steps }
     }
 }

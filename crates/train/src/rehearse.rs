@@ -11,23 +11,24 @@
 //!
 //! Architectures with a penalty begin with half of all latents active and are stepped densely until few enough are. They are
 //! timed twice, standing still: as they begin, and where biases are lowered so far that as many latents fire as is aimed at.
-//! (In training from there, untrained weights would fire more and more.) How long they
-//! are dense follows from how fast Adam moves: by the learning rate at every step, `sum_t lr_t = B`. Steps that were dense
-//! ([`crate::arch`] says where that ends) in runs of the default learning rate on activations of the bundled organism
-//! (d_in 128) and on rows with the spectrum of activations, beside what `B = 0.11 (128 / d_in)^0.3` gives:
+//! (In training from there, untrained weights would fire more and more.) How long they are dense follows from how fast Adam
+//! moves: by the learning rate at every step, `sum_t lr_t = B`, with `B = 0.11 (128 / d_in)^0.3`; and, where L0 is steered,
+//! from its aim, ahead of which it falls: 0.7 of the steps until that is sparse. The later of both counts. Steps that were
+//! dense ([`crate::arch`] says where that ends) in runs of the default learning rate with a warm-up of 15 %, on activations of
+//! the bundled organism (d_in 128) and on rows with the spectrum of activations:
 //!
 //! | | d_in | d_sae | steps of the run | dense | by the formula |
 //! |---|---|---|---|---|---|
-//! | relu, p-anneal, gated | 128 | 1024 | 100 | 16 | 17 |
-//! | relu, p-anneal, gated | 128 | 1024 | 300 | 21 | 22 |
-//! | relu | 128 | 2048 | 781 | 35 | 39 |
-//! | relu | 128 | 1024 | 2000 | 52 | 53 |
-//! | relu, gated | 768 | 3072 | 200 | 19 | 19 |
-//! | relu | 768 | 16384 | 60 | 32 | 34 |
+//! | relu | 128 | 1024 | 100 | 18 | 16 |
+//! | relu (gated: 40) | 128 | 1024 | 300 | 39 | 33 |
+//! | relu | 128 | 2048 | 781 | 70 | 72 |
+//! | relu | 128 | 1024 | 2000 | 228 | 222 |
+//! | relu | 768 | 3072 | 200 | 23 | 23 |
+//! | relu | 768 | 16384 | 60 | 25 | 25 |
 //!
 //! JumpReLU's entries are those near a threshold, too, which become few only when thresholds have moved away from most
-//! pre-activations. With first thresholds of 0.5: 64 of 1000 steps at d_in 128 and d_sae 1024, 155 of 400 and 190 of 2500 at 768 and 16384, where four times
-//! `B` gives 81, 140 and 190. With 0.75, some 125 of 800.
+//! pre-activations. With first thresholds of 0.5: 64 of 1000 steps at d_in 128 and d_sae 1024, 155 of 400 and 190 of 2500 at
+//! 768 and 16384, where four times `B` gives 81, 140 and 190. With 0.75, some 125 of 800.
 
 use crate::arch;
 use crate::architecture::Architecture;
