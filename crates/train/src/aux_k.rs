@@ -10,6 +10,16 @@
 //! however far below zero it lies, and `b_dec` is not added.) The dead are few and each row takes many of them, so this
 //! part is dense algebra over the dead rows alone, in the arithmetic in which the encoder product proposes: in bytes, see
 //! `aux_k_int8.rs`.
+//!
+//! Of that gradient a latent receives a part that grows with its silence of `s` tokens, where `W` tokens make it count as dead:
+//!
+//! ```text
+//! v(s) = min((s / 4W)^2, 1)
+//! ```
+//!
+//! In a short run a latent that is only rare is silent for one `W` as well. A sixteenth of the gradient leaves it what it has
+//! learned; the whole gradient gives its place away. One that is dead is silent for long, and is moved. Measurements are in
+//! `defaults.md`.
 
 use crate::forward::Activity;
 use crate::products::{add_product, columns_of};
@@ -34,11 +44,24 @@ pub struct AuxGradients {
     pub d_d: Buffer<f32>,
     /// dL_aux/db_i, `[n_dead]`
     pub d_b: Vec<f32>,
+    /// What part of these gradients a dead latent receives, `v(s)`, `[n_dead]`; 1 until they are asked to [`AuxGradients::weigh`]
+    pub weights: Vec<f32>,
     /// `L_aux`
     pub loss: f64,
 }
 
+/// Silence after which a latent receives the whole gradient, in units of that after which it counts as dead.
+const SURELY_DEAD: f64 = 4.0;
+
 impl AuxGradients {
+    /// Weighs the gradients by `v(s)`, where a latent last fired when a run had `fired_at` of its `tokens`.
+    pub(crate) fn weigh(&mut self, fired_at: &[u64], tokens: u64, dead_after: u64) {
+        let surely_dead = SURELY_DEAD * dead_after.max(1) as f64;
+        let weight =
+            |&latent: &u32| (((tokens - fired_at[latent as usize]) as f64 / surely_dead).powi(2)).min(1.0) as f32;
+        self.weights = self.dead.iter().map(weight).collect();
+    }
+
     /// Place of `latent` among the dead.
     #[inline(always)]
     pub fn place(&self, latent: usize) -> Option<usize> {
@@ -145,7 +168,11 @@ impl<'a> AuxTask<'a> {
                 })?;
         }
         let loss = loss * f64::from(self.scale) / self.n_rows() as f64;
-        Ok(AuxGradients { dead: self.dead, d_w, d_d, d_b, loss })
+        Ok(self.gradients(d_w, d_d, d_b, loss))
+    }
+
+    pub(crate) fn gradients(self, d_w: Buffer<f32>, d_d: Buffer<f32>, d_b: Vec<f32>, loss: f64) -> AuxGradients {
+        AuxGradients { weights: vec![1.0; self.dead.len()], dead: self.dead, d_w, d_d, d_b, loss }
     }
 
     pub(crate) fn n_rows(&self) -> usize {
@@ -239,5 +266,25 @@ impl<'a> AuxTask<'a> {
             squared_error += f64::from(row_error);
         }
         squared_error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_of_the_gradient_by_hand() {
+        // Silent for one window of 100 tokens, for two, for four and for eight.
+        let mut aux = AuxGradients {
+            dead: vec![0, 1, 3, 4],
+            d_w: Buffer::zeros(0),
+            d_d: Buffer::zeros(0),
+            d_b: Vec::new(),
+            weights: vec![1.0; 4],
+            loss: 0.0,
+        };
+        aux.weigh(&[900, 800, 1000, 600, 200], 1000, 100);
+        assert_eq!(aux.weights, [1.0 / 16.0, 0.25, 1.0, 1.0]);
     }
 }

@@ -83,7 +83,7 @@ impl AuxTask<'_> {
             }
         }
         let loss = squared_error * f64::from(self.scale) / self.n_rows() as f64;
-        AuxGradients { dead: self.dead, d_w, d_d, d_b, loss }
+        self.gradients(d_w, d_d, d_b, loss)
     }
 
     /// Forward and backward of a tile as far as rows go.

@@ -87,7 +87,7 @@ impl Default for TrainConfig {
             tokens: None,
             batch: 4096,
             lr: None,
-            warm_up: 0.05,
+            warm_up: 0.15,
             decay: 0.2,
             optimiser: Optimiser::default(),
             centre: Centre::default(),
@@ -338,7 +338,7 @@ mod tests {
         let plan = TrainConfig { tokens: Some(100_000), batch: 1000, ..TrainConfig::default() }
             .plan(64, 10_000)
             .expect("fits");
-        assert_eq!((plan.d_sae, plan.schedule.steps, plan.schedule.warm_up, plan.schedule.decay), (512, 100, 5, 20));
+        assert_eq!((plan.d_sae, plan.schedule.steps, plan.schedule.warm_up, plan.schedule.decay), (512, 100, 15, 20));
         assert_eq!(plan.dead_after, 10_000);
         let whole_epochs = TrainConfig { batch: 1000, ..TrainConfig::default() }.plan(64, 700_000).expect("fits");
         assert_eq!(whole_epochs.tokens(), 2_100_000);

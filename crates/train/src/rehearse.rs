@@ -14,7 +14,7 @@
 //! (In training from there, untrained weights would fire more and more.) How long they are dense follows from how fast Adam
 //! moves: by the learning rate at every step, `sum_t lr_t = B`, with `B = 0.11 (128 / d_in)^0.3`; and, where L0 is steered,
 //! from its aim, ahead of which it falls: 0.7 of the steps until that is sparse. The later of both counts. Steps that were
-//! dense ([`crate::arch`] says where that ends) in runs of the default learning rate with a warm-up of 15 %, on activations of
+//! dense ([`crate::arch`] says where that ends) in runs of the default learning rate and warm-up, on activations of
 //! the bundled organism (d_in 128) and on rows with the spectrum of activations:
 //!
 //! | | d_in | d_sae | steps of the run | dense | by the formula |
@@ -348,7 +348,7 @@ mod tests {
 
     fn plan(kind: Kind, d_in: usize, d_sae: usize, steps: u64) -> TrainPlan {
         let config = TrainConfig { kind, width: Width::Features(d_sae), batch: 100, ..TrainConfig::default() };
-        let config = TrainConfig { tokens: Some(100 * steps), k: 16, warm_up: 0.15, ..config };
+        let config = TrainConfig { tokens: Some(100 * steps), k: 16, ..config };
         config.plan(d_in, 1000).expect("fits")
     }
 

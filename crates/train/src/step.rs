@@ -99,7 +99,10 @@ pub fn step(
     firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
     let dead = state.dead(settings.dead_after);
     let n_dead = dead.len();
-    let aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
+    let mut aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
+    if let Some(aux) = &mut aux {
+        aux.weigh(&state.fired_at, state.tokens, settings.dead_after);
+    }
     let (backward, norms) = (activity.backward(firings, dense.as_ref()), NormPenalty::of(state, n));
     let gradients = Gradients { backward, aux: aux.as_ref(), norms };
     gradients.others(state, others)?;
@@ -147,8 +150,8 @@ impl Gradients<'_> {
         let (d, e) = (d_w.len(), d_d.len());
         self.backward.gather(latent, d_w, d_d);
         if let Some((aux, place)) = self.aux.and_then(|aux| Some((aux, aux.place(latent)?))) {
-            axpy(d_w, 1.0, &aux.d_w[place * d..(place + 1) * d]);
-            axpy(d_d, 1.0, &aux.d_d[place * e..(place + 1) * e]);
+            axpy(d_w, aux.weights[place], &aux.d_w[place * d..(place + 1) * d]);
+            axpy(d_d, aux.weights[place], &aux.d_d[place * e..(place + 1) * e]);
         }
         if let Some(norms) = &self.norms {
             norms.add(unit_row, self.backward.sum_of_acts(latent), d_d);
@@ -168,7 +171,8 @@ impl Gradients<'_> {
         let latents = (0..state.d_sae).into_par_iter().with_min_len(LATENT_BLOCK);
         latents.clone().map(|latent| self.backward.bias(latent)).collect_into_vec(d_b);
         if let Some(aux) = self.aux {
-            aux.dead.iter().zip(&aux.d_b).for_each(|(&latent, g)| d_b[latent as usize] += g);
+            let gradients = aux.dead.iter().zip(&aux.weights).zip(&aux.d_b);
+            gradients.for_each(|((&latent, weight), g)| d_b[latent as usize] += weight * g);
         }
         *d_b_dec = sum_of_rows(&self.backward.d_out[0], state.d_out, None);
         if state.input_centre.is_none() {

@@ -69,7 +69,6 @@ fn run(kind: Kind, rows: &[Vec<f32>; 2], out: &Path) -> Crosscoder {
         k: ACTIVE,
         tokens: Some(1_000_000),
         batch: BATCH,
-        lr: Some(5e-3),
         precision: Some(Precision::Int8),
         ..TrainConfig::default()
     };

@@ -48,7 +48,6 @@ fn config() -> TrainConfig {
         k: ACTIVE,
         tokens: Some(400_000),
         batch: 1000,
-        lr: Some(5e-3),
         precision: Some(Precision::F32),
         ..TrainConfig::default()
     }

@@ -71,7 +71,6 @@ fn run(kind: Kind, x: &[f32], y: &[f32], out: &Path) -> Result<Sae, TrainError> 
         k: ACTIVE,
         tokens: Some(600_000),
         batch: BATCH,
-        lr: Some(5e-3),
         precision: Some(Precision::Int8),
         ..TrainConfig::default()
     };
