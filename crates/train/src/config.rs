@@ -3,6 +3,7 @@
 
 use crate::adam::Optimiser;
 use crate::architecture::{Architecture, Kind};
+use crate::aux_k::usual_aux_coefficient;
 use crate::error::TrainError;
 use crate::init::Centre;
 use crate::penalty::PenaltyKind;
@@ -60,8 +61,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Global norm that gradients are clipped to; none for no clipping.
     pub clip_norm: Option<f64>,
-    /// Coefficient of AuxK; 0 turns it off.
-    pub aux_coefficient: f64,
+    /// Coefficient of AuxK; 0 turns it off, none is [`usual_aux_coefficient`].
+    pub aux_coefficient: Option<f64>,
     /// Tokens of silence after which a latent counts as dead.
     pub dead_after: Option<u64>,
     /// Whether rows are scaled to a mean norm of sqrt(d_in) in training (and the scale folded into the result).
@@ -93,7 +94,7 @@ impl Default for TrainConfig {
             centre: Centre::default(),
             seed: 0,
             clip_norm: Some(1.0),
-            aux_coefficient: 1.0,
+            aux_coefficient: None,
             dead_after: None,
             normalise: true,
             precision: None,
@@ -180,6 +181,7 @@ impl TrainConfig {
         let schedule = self.schedule(d_sae, rows_per_epoch)?;
         let architecture = Architecture::resolve(self, parts, d_sae, schedule.steps)?;
         self.check_optimiser()?;
+        let aux_coefficient = self.aux_coefficient.unwrap_or_else(|| usual_aux_coefficient(&architecture));
         Ok(TrainPlan {
             architecture,
             d_in,
@@ -191,7 +193,7 @@ impl TrainConfig {
             centre: self.centre,
             seed: self.seed,
             clip_norm: self.clip_norm,
-            aux_coefficient: self.aux_coefficient,
+            aux_coefficient,
             dead_after: self
                 .dead_after
                 .unwrap_or_else(|| DEAD_AFTER.min(schedule.steps * self.batch as u64 / 10).max(1)),
@@ -251,7 +253,7 @@ impl TrainConfig {
                 format!("{decay} is not between 0 and 1; 0.999 averages over the last thousand steps"),
             );
         }
-        if !(self.aux_coefficient.is_finite() && self.aux_coefficient >= 0.0) {
+        if self.aux_coefficient.is_some_and(|c| !(c.is_finite() && c >= 0.0)) {
             return refuse("--aux-k", "must be zero or a positive number".to_owned());
         }
         Ok(())

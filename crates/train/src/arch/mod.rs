@@ -220,8 +220,8 @@ pub(crate) fn after_step(state: &mut TrainState, activity: &Activity, l0: f64, e
     }
 }
 
-/// What L0 is steered to, where it is. Untrained, half of all latents fire. A crosscoder is steered straight to its target: on
-/// planted features it then finds 35 of 36, along a fall 30.
+/// What L0 is steered to, where it is. Untrained, half of all latents fire. A crosscoder is steered straight to its target: of 36
+/// planted features it then finds 35.3, along a fall 30.8 (mean of eight seeds, `tests/crosscoder.rs`).
 fn aim(architecture: &Architecture, d_sae: usize) -> Option<controller::Aim> {
     let Sparsity { l0, steps, .. } = architecture.sparsity()?;
     Some(match architecture {

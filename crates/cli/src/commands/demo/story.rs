@@ -199,7 +199,9 @@ pub(super) fn ending(out: &mut dyn Write, demo: &Demo<'_>, steered: &Steered) ->
     let (store, sae, database) = (path(&demo.store), path(&layer.sae), path(&layer.database));
     let (model, prompt) = (path(&args.model), shell(&steered.prompts[0]));
     let untangle = shell(&env::args_os().next().unwrap_or_default().to_string_lossy());
-    let feature = |turned: &Turned| format!("--feature {}:add={}x", turned.feature, turned.strength);
+    // A product of short decimals, without its rounding: 0.09, not 0.089999996.
+    let short = |strength: f32| (f64::from(strength) * 1e6).round() / 1e6;
+    let feature = |turned: &Turned| format!("--feature {}:add={}x", turned.feature, short(turned.strength));
     let turned: Vec<_> = steered.features.iter().map(feature).collect();
     writeln!(out, "\nEverything is in {}. Next:", args.out.display())?;
     writeln!(out, "   {untangle} show {database} {}", steered.features[0].feature)?;

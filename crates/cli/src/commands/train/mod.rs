@@ -143,9 +143,9 @@ struct OptimiserArgs {
     /// Global norm that gradients are clipped to; 0 for no clipping
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     clip_norm: f64,
-    /// Coefficient of the auxiliary loss that revives dead features; 0 turns it off
-    #[arg(long, value_name = "C", default_value_t = TrainConfig::default().aux_coefficient)]
-    aux_k: f64,
+    /// Coefficient of the auxiliary loss that revives dead features; 0 turns it off [default: 1, and 1/32 where a penalty is]
+    #[arg(long, value_name = "C")]
+    aux_k: Option<f64>,
     /// Tokens of silence after which a feature counts as dead [default: ten million, or a tenth of a shorter run]
     #[arg(long, value_name = "TOKENS")]
     dead_after: Option<u64>,
