@@ -366,6 +366,15 @@ mod tests {
         assert!(refused(of(&crosscoder, &[64, 32], None)).1.contains("of one width, these have 64, 32"));
         let plan = of(&crosscoder, &[64, 64, 64], None).expect("fits");
         assert_eq!((plan.d_in, plan.architecture.parts(), plan.d_sae), (192, 3, 1536));
+        let relu = TrainConfig { kind: Kind::Relu, ..config.clone() };
+        let jump = TrainConfig { kind: Kind::JumpRelu, ..config.clone() };
+        assert_eq!(setting_refused(TrainConfig { bandwidth: Some(0.5), ..relu.clone() }), "--bandwidth");
+        assert_eq!(setting_refused(TrainConfig { threshold: Some(0.5), ..relu.clone() }), "--threshold");
+        assert_eq!(setting_refused(TrainConfig { bandwidth: Some(0.0), ..jump.clone() }), "--bandwidth");
+        assert!(TrainConfig { bandwidth: Some(0.5), ..jump }.plan(64, 10_000).is_ok());
+        assert_eq!(setting_refused(TrainConfig { aux_coefficient: Some(-1.0), ..config.clone() }), "--aux-k");
+        let aux = |config: &TrainConfig| config.plan(64, 10_000).expect("fits").aux_coefficient;
+        assert_eq!((aux(&config), aux(&relu)), (1.0, 1.0 / 32.0));
         assert_eq!(setting_refused(TrainConfig { k: 513, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { k: 0, ..config.clone() }), "--k");
         assert_eq!(setting_refused(TrainConfig { batch: 10_001, ..config.clone() }), "--batch");

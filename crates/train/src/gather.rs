@@ -247,4 +247,42 @@ mod tests {
         firings.rebuild(4, &[entries], 0);
         assert!(firings.rows(3).is_empty());
     }
+
+    #[test]
+    fn ranges_that_are_sorted_in_parallel_are_one_list() {
+        const D_SAE: usize = 2 * RANGE + 7;
+        let mut mixed = 1u64;
+        let mut chance = |of: u64| {
+            mixed = mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (mixed >> 33) % of
+        };
+        let (mut tiles, mut expected) = (Vec::new(), vec![Vec::new(); D_SAE]);
+        for tile in 0..3 {
+            let mut entries = Entries::default();
+            entries.found.starts.push(0);
+            for row in 0..5 {
+                for latent in 0..D_SAE {
+                    if chance(3) > 0 {
+                        continue;
+                    }
+                    let act = chance(4) as f32;
+                    entries.found.latents.push(latent as u32);
+                    entries.acts.push(act);
+                    entries.d_pre.push(0.5 * act);
+                    if act > 0.0 {
+                        expected[latent].push(((tile * TILE_ROWS + row) as u32, act, 0.5 * act));
+                    }
+                }
+                entries.found.starts.push(entries.found.latents.len() as _);
+            }
+            tiles.push(entries);
+        }
+        let mut firings = Firings::default();
+        firings.rebuild(D_SAE, &tiles, 0);
+        for (latent, expected) in expected.iter().enumerate() {
+            let of = firings.of(latent);
+            let found: Vec<_> = of.map(|at| (firings.rows[at], firings.acts[at], firings.d_pre[at])).collect();
+            assert_eq!(&found, expected, "latent {latent}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ const WEIGHTS: &str = "10.0, 2.0, 1.0";
 
 impl Database {
     /// Features whose label, example text or raised tokens hold all words of `text` (as beginnings of words), best
-    /// match first. Text without a letter or digit is looked up as it stands in labels and raised tokens.
+    /// match first, and those without a label, which are few rare words or not understood, behind the others. Text without a letter or digit is looked up as it stands in labels and raised tokens.
     ///
     /// # Errors
     /// When the file is damaged.
@@ -23,7 +23,7 @@ impl Database {
         }
         let sql = format!(
             "{SUMMARY} JOIN words ON words.rowid = f.id WHERE words MATCH ?1
-             ORDER BY bm25(words, {WEIGHTS}), f.id LIMIT ?2"
+             ORDER BY l.text IS NULL, bm25(words, {WEIGHTS}), f.id LIMIT ?2"
         );
         self.summaries(&sql, params![query, limit as i64])
     }

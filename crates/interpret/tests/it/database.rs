@@ -101,6 +101,7 @@ fn features_are_found_by_words_and_by_rank() {
     assert_eq!(found("sen end"), [2], "beginnings of words, in any order");
     assert_eq!(found("under"), [4], "accents aside");
     assert_eq!(found("river").len(), 5);
+    assert_eq!(found("river")[4], 3, "what has no label comes last");
     assert_eq!(found("?!").len(), 5, "punctuation is looked up as it stands");
     for harmless in ["\"", "a OR", "NEAR(", "*", "", "nothing such", "label:x", "100%"] {
         let _ = found(harmless);
