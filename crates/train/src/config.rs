@@ -232,7 +232,7 @@ impl TrainConfig {
         if steps == 0 {
             return refuse("--tokens", format!("{tokens} is less than one batch of {}", self.batch));
         }
-        let lr = self.lr.unwrap_or_else(|| usual_learning_rate(self.kind, d_sae));
+        let lr = self.lr.unwrap_or_else(|| usual_learning_rate(self.kind, d_sae, self.batch));
         if !(lr.is_finite() && lr > 0.0) {
             return refuse("--lr", format!("{lr} is not a positive number"));
         }

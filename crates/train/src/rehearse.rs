@@ -348,9 +348,9 @@ mod tests {
     use crate::config::{TrainConfig, Width};
 
     fn plan(kind: Kind, d_in: usize, d_sae: usize, steps: u64) -> TrainPlan {
-        let config = TrainConfig { kind, width: Width::Features(d_sae), batch: 100, ..TrainConfig::default() };
-        let config = TrainConfig { tokens: Some(100 * steps), k: 16, ..config };
-        config.plan(d_in, 1000).expect("fits")
+        let config = TrainConfig { kind, width: Width::Features(d_sae), batch: 2048, ..TrainConfig::default() };
+        let config = TrainConfig { tokens: Some(2048 * steps), k: 16, ..config };
+        config.plan(d_in, 100_000).expect("fits")
     }
 
     #[test]

@@ -7,14 +7,17 @@
 //!
 //! The aim falls geometrically from the L0 that untrained weights have, half of all latents, to the target `T`, and reaches it
 //! after a part `F` of the run: a penalty that is raised until L0 obeys at once drives out what is just being learned, and
-//! the run begins again from nothing. `K_i` lets lambda change by a factor e in a thirtieth of the run, whatever its length;
-//! the second term damps: while L0 falls as fast as the aim, lambda stays. L0 is a running mean.
+//! the run begins again from nothing. `K_i` lets lambda change by a factor e in a thirtieth of the run, whatever its length,
+//! and in a hundredth when L0 is near its target, which it would leave by some 8 % as the learning rate falls; the second term
+//! damps: while L0 falls as fast as the aim, lambda stays. L0 is a running mean.
 
 /// Part of the run after which the aim is the target.
 const FALL: f64 = 0.3;
-/// lambda changes by a factor e in this part of the run at most: along a fall, and straight to the target.
+/// lambda changes by a factor e in this part of the run at most: along a fall, and when L0 is to be held where it is.
 const EFOLD: f64 = 0.03;
-const EFOLD_STRAIGHT: f64 = 0.01;
+const EFOLD_HELD: f64 = 0.005;
+/// Part of the run after which L0 is near the target and is held there, while the falling learning rate would raise it.
+const HELD_FROM: f64 = 0.6;
 /// Weight of the change of the error; chosen: the test below counts on it.
 const DAMPING: f64 = 1.0;
 /// Batches that the running mean of L0 remembers: those of a four-hundredth of the run.
@@ -31,7 +34,7 @@ pub struct Aim {
     pub target: f64,
     /// Steps of the run.
     pub steps: u64,
-    /// lambda changes by a factor e in this part of the run at most.
+    /// lambda changes by a factor e in this part of the run at most, until L0 is held.
     pub efold: f64,
 }
 
@@ -43,13 +46,18 @@ impl Aim {
 
     /// The target from the first step on.
     pub fn straight(target: f64, steps: u64) -> Self {
-        Aim { from: target, target, steps, efold: EFOLD_STRAIGHT }
+        Aim { from: target, target, steps, efold: EFOLD_HELD }
     }
 
     /// `T(t)` after `step` steps.
     fn after(self, step: u64) -> f64 {
         let left = 1.0 - (step as f64 / (FALL * self.steps as f64)).min(1.0);
         self.target * (self.from / self.target).max(1.0).powf(left)
+    }
+
+    /// Part of the run in which lambda changes by a factor e at most, at step `step`.
+    fn efold_at(self, step: u64) -> f64 {
+        if step as f64 > HELD_FROM * self.steps as f64 { self.efold.min(EFOLD_HELD) } else { self.efold }
     }
 
     /// Steps until `T(t)` is no more than `l0`.
@@ -76,7 +84,7 @@ impl Steering {
         let mean_l0 = before + forget * (l0 - before);
         let error = |l0: f64, step: u64| (l0.max(1e-3) / aim.after(step)).ln();
         let (now, earlier) = (error(mean_l0, step), error(before, step.saturating_sub(1)));
-        let gain = 1.0 / (aim.efold * aim.steps as f64);
+        let gain = 1.0 / (aim.efold_at(step) * aim.steps as f64);
         let change = gain.min(0.5) * now.clamp(-1.0, 1.0) + DAMPING * (now - earlier);
         let coefficient = (self.coefficient * change.clamp(-0.5, 0.5).exp()).clamp(first / RANGE, first * RANGE);
         Steering { coefficient, mean_l0 }
