@@ -27,9 +27,9 @@
 //! | relu | 768 | 16384 | 60 | 21 | 21 |
 //!
 //! JumpReLU's entries are those near a threshold, too, which become few only when thresholds have moved away from most
-//! pre-activations. Three times `B` is a compromise there, as entries pass the bound slowly: at d_in 128 and d_sae 1024, 30, 55
-//! and 114 of 100, 300 and 1000 steps were dense where it gives 34, 49 and 89; at 2048, 20 of 781 (94); at d_in 768, of d_sae 3072
-//! 59 of 200 (42), of 16384 51 of 150 and 76 of 400 (73 and 92). A step near the bound takes as long either way.
+//! pre-activations. Entries pass the bound slowly, so that `2 B` is a compromise: at d_in 768 and d_sae 16384, 51, 76 and 72 of
+//! 150, 400 and 800 steps were dense where it gives 52, 70 and 99; of d_sae 3072, 59 of 200 (33); at d_in 128 and d_sae 1024, 30,
+//! 55 and 114 of 100, 300 and 1000 (25, 40 and 73), of 2048, 20 of 781 (76). A step near the bound takes as long either way.
 
 use crate::arch;
 use crate::architecture::Architecture;
@@ -89,7 +89,10 @@ const MOVED_FALLS: f64 = 0.3;
 /// L0 falls ahead of its aim, and is sparse after this part of the steps that the aim takes.
 const AHEAD: f64 = 0.7;
 /// Of JumpReLU, in which entries near thresholds count.
-const JUMP: f64 = 3.0;
+const JUMP: f64 = 2.0;
+/// Entries of a row for each that is aimed at, in JumpReLU dictionaries that are trained: 2.8 after 800 steps of 16384 latents at
+/// d_in 768 and 2.2 after 400 of smaller batches; 2.0 to 2.5 of 1024 and 2048 latents at 128.
+const ENTRIES_WHEN_TRAINED: f64 = 2.5;
 /// With so many times the entries that dense products are worth, JumpReLU is never sparse.
 const NEVER_SPARSE: f64 = 1.5;
 /// What the number of dense steps may be wrong by, as a factor; of JumpReLU, more.
@@ -257,9 +260,14 @@ struct Settled {
 }
 
 impl Settled {
-    /// What is aimed at.
+    /// What is aimed at; of JumpReLU with as many entries as it then has, since untrained weights have more near a threshold.
     fn as_aimed(run: &Run) -> Self {
-        Settled { l0: run.plan.aimed_l0(), below: 0.0, entries: run.plan.entries() }
+        let aimed = run.plan.aimed_l0();
+        let Architecture::JumpRelu { bandwidth, .. } = run.plan.architecture else {
+            return Settled { l0: aimed, below: 0.0, entries: run.plan.entries() };
+        };
+        let entries = (ENTRIES_WHEN_TRAINED * aimed).min(run.plan.d_sae as f64);
+        Settled { l0: entries, below: bandwidth as f32 / 2.0, entries }
     }
 
     /// Of JumpReLU as many entries as are just taken sparsely; else what is aimed at.
