@@ -61,7 +61,7 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Global norm that gradients are clipped to; none for no clipping.
     pub clip_norm: Option<f64>,
-    /// Coefficient of AuxK; 0 turns it off, none is [`usual_aux_coefficient`].
+    /// Coefficient of AuxK; 0 turns it off, none is 1, and 1/32 beside a penalty.
     pub aux_coefficient: Option<f64>,
     /// Tokens of silence after which a latent counts as dead.
     pub dead_after: Option<u64>,

@@ -261,7 +261,7 @@ mod tests {
             let mut entries = Entries::default();
             entries.found.starts.push(0);
             for row in 0..5 {
-                for latent in 0..D_SAE {
+                for (latent, expected) in expected.iter_mut().enumerate() {
                     if chance(3) > 0 {
                         continue;
                     }
@@ -270,7 +270,7 @@ mod tests {
                     entries.acts.push(act);
                     entries.d_pre.push(0.5 * act);
                     if act > 0.0 {
-                        expected[latent].push(((tile * TILE_ROWS + row) as u32, act, 0.5 * act));
+                        expected.push(((tile * TILE_ROWS + row) as u32, act, 0.5 * act));
                     }
                 }
                 entries.found.starts.push(entries.found.latents.len() as _);
