@@ -45,7 +45,7 @@ pub struct AuxGradients {
     pub d_d: Buffer<f32>,
     /// dL_aux/db_i, `[n_dead]`
     pub d_b: Vec<f32>,
-    /// What part of these gradients a dead latent receives, `v(s)`, `[n_dead]`; 1 until they are asked to [`AuxGradients::weigh`]
+    /// What part of these gradients a dead latent receives, `v(s)`, `[n_dead]`; 1 where nothing weighs them
     pub weights: Vec<f32>,
     /// `L_aux`
     pub loss: f64,
