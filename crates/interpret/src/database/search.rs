@@ -12,7 +12,8 @@ const WEIGHTS: &str = "10.0, 2.0, 1.0";
 
 impl Database {
     /// Features whose label, example text or raised tokens hold all words of `text` (as beginnings of words), best
-    /// match first, and those without a label, which are few rare words or not understood, behind the others. Text without a letter or digit is looked up as it stands in labels and raised tokens.
+    /// match first; those without a label, which hardly ever fire or are not understood, come behind the others. Text
+    /// without a letter or digit is looked up as it stands in labels and raised tokens.
     ///
     /// # Errors
     /// When the file is damaged.

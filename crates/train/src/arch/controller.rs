@@ -8,13 +8,15 @@
 //! The aim falls geometrically from the L0 that untrained weights have, half of all latents, to the target `T`, and reaches it
 //! after a part `F` of the run: a penalty that is raised until L0 obeys at once drives out what is just being learned, and
 //! the run begins again from nothing. `K_i` lets lambda change by a factor e in a thirtieth of the run, whatever its length,
-//! and in a hundredth when L0 is near its target, which it would leave by some 8 % as the learning rate falls; the second term
+//! and in a two-hundredth when L0 is near its target, which it would leave by some 8 % as the learning rate falls; the second term
 //! damps: while L0 falls as fast as the aim, lambda stays. L0 is a running mean.
 
 /// Part of the run after which the aim is the target.
 const FALL: f64 = 0.3;
-/// lambda changes by a factor e in this part of the run at most: along a fall, and when L0 is to be held where it is.
+/// lambda changes by a factor e in this part of the run at most: along a fall, straight to the target, and when L0 is to be held
+/// where it is.
 const EFOLD: f64 = 0.03;
+const EFOLD_STRAIGHT: f64 = 0.01;
 const EFOLD_HELD: f64 = 0.005;
 /// Part of the run after which L0 is near the target and is held there, while the falling learning rate would raise it.
 const HELD_FROM: f64 = 0.6;
@@ -46,7 +48,7 @@ impl Aim {
 
     /// The target from the first step on.
     pub fn straight(target: f64, steps: u64) -> Self {
-        Aim { from: target, target, steps, efold: EFOLD_HELD }
+        Aim { from: target, target, steps, efold: EFOLD_STRAIGHT }
     }
 
     /// `T(t)` after `step` steps.
@@ -57,7 +59,7 @@ impl Aim {
 
     /// Part of the run in which lambda changes by a factor e at most, at step `step`.
     fn efold_at(self, step: u64) -> f64 {
-        if step as f64 > HELD_FROM * self.steps as f64 { self.efold.min(EFOLD_HELD) } else { self.efold }
+        if step as f64 > HELD_FROM * self.steps as f64 { EFOLD_HELD } else { self.efold }
     }
 
     /// Steps until `T(t)` is no more than `l0`.
@@ -103,6 +105,9 @@ mod tests {
         assert_eq!(at, [1024.0, 64.0, 4.0, 4.0]);
         assert!((aim.steps_above(64.0) - 150.0).abs() < 1e-9);
         assert_eq!((aim.steps_above(2000.0), aim.steps_above(1.0)), (0.0, 300.0));
+        let straight = Aim::straight(4.0, 1000);
+        assert_eq!([600, 601].map(|step| aim.efold_at(step)), [0.03, 0.005]);
+        assert_eq!([600, 601].map(|step| straight.efold_at(step)), [0.01, 0.005]);
     }
 
     /// L0 of a made-up dictionary follows `1000 / lambda` with a delay; the controller has to bring it to 20.
