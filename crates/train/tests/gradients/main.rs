@@ -198,6 +198,30 @@ fn relative_distances(found: &Dense, expected: &Dense) -> Vec<f64> {
     found.0.iter().zip(&expected.0).map(distance).collect()
 }
 
+/// What a step makes of the gradients of `b_enc`, with AuxK for 20 latents that were silent for so many windows.
+fn first_moments(coefficient: f32, windows: u64) -> Vec<f32> {
+    let architecture = Architecture::TopK { k: K };
+    let mut state = state(&architecture, 20);
+    let dead = state.dead(DEAD_AFTER);
+    state.tokens = 4 * DEAD_AFTER;
+    state.fired_at.iter_mut().for_each(|at| *at = 4 * DEAD_AFTER);
+    dead.iter().for_each(|&latent| state.fired_at[latent as usize] = (4 - windows) * DEAD_AFTER);
+    let settings = StepSettings { clip_norm: f32::INFINITY, aux_coefficient: coefficient, dead_after: DEAD_AFTER };
+    let rows = Rows::of(&architecture, 1, ROWS, 1.0);
+    step(&mut state, &rows.batch(), 0.01, &settings, &mut Workspace::default()).expect("step");
+    state.b_enc.m.to_vec()
+}
+
+#[test]
+fn a_latent_that_is_silent_for_one_window_receives_a_sixteenth() {
+    let [without, one, four] = [(0.0, 1), (30.0, 1), (30.0, 4)].map(|(c, windows)| first_moments(c, windows));
+    let changes = |with: &[f32]| with.iter().zip(&without).map(|(with, without)| with - without).collect::<Vec<_>>();
+    let (one, four) = (changes(&one), changes(&four));
+    let largest = four.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+    assert!(largest > 1e-3, "AuxK changed nothing");
+    assert!(one.iter().zip(&four).all(|(one, four)| (16.0 * one - four).abs() < 1e-3 * largest), "{one:?} {four:?}");
+}
+
 #[test]
 fn aux_k_in_bytes_is_within_four_hundredths_of_the_exact_gradient() {
     for architecture in [Architecture::TopK { k: K }, matryoshka(), Architecture::SkipTranscoder { k: K, l0: 1.0 }] {
