@@ -12,7 +12,6 @@ use crate::formats::own::{Opened, check_version};
 use crate::layout::{self, Layout};
 use crate::packed::Progress;
 use crate::statistics::ColumnStatistics;
-use hdf5::types::VarLenUnicode;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
@@ -69,7 +68,7 @@ pub fn examine(path: &Path, progress: Option<Progress<'_>>) -> Result<Option<Exa
     examiner.look_at_manifest();
     let (layout, wrong) = Layout::examine(&hdf5, path, &manifest)?;
     examiner.violations.extend(wrong.into_iter().map(Violation::from));
-    examiner.look_at_attributes();
+    examiner.look_at_attributes()?;
     examiner.look_at_the_small(&layout)?;
     let read = match progress {
         Some(progress) => rows::examine(&mut examiner, &layout, progress)?,
@@ -132,14 +131,14 @@ impl Examiner<'_> {
         }
     }
 
-    fn look_at_attributes(&mut self) {
+    fn look_at_attributes(&mut self) -> Result<(), StoreError> {
         let expected = self.manifest.store_dtype.to_string();
         for column in &self.manifest.hooks {
             let name = layout::activations(column.hook);
             let Ok(dataset) = self.hdf5.dataset(&name) else { continue };
-            let dtype = dataset.attr(layout::DTYPE_ATTRIBUTE).and_then(|a| a.read_scalar::<VarLenUnicode>());
-            if !dtype.as_ref().is_ok_and(|dtype| dtype.as_str() == expected) {
-                let found = dtype.map_or("absent".to_owned(), |dtype| dtype.to_string());
+            let dtype = layout::text(&dataset, layout::DTYPE_ATTRIBUTE, self.hdf5, self.path)?;
+            if dtype.as_deref() != Some(&*expected) {
+                let found = dtype.unwrap_or_else(|| "absent".to_owned());
                 self.contradiction(name, format!("attribute `dtype` is {found}, the manifest says {expected}"));
             }
         }
@@ -149,6 +148,7 @@ impl Examiner<'_> {
             let found = rows.map_or("absent".to_owned(), |rows| rows.to_string());
             self.contradiction(layout::CHECKSUMS, format!("attribute `rows` is {found}, not {BLOCK_ROWS}"));
         }
+        Ok(())
     }
 
     /// Everything that is read in no time, where it is there.

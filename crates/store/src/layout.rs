@@ -2,9 +2,11 @@
 
 mod create;
 mod locate;
+mod text;
 
 pub(crate) use create::{Packing, create};
 pub(crate) use locate::{Extent, Layout, Located, dataset, extent_of, is_little_endian, open, unreadable};
+pub(crate) use text::text;
 
 use crate::checksums;
 use crate::norms::BINS;

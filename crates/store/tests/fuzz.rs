@@ -129,6 +129,21 @@ fn cases_that_were_found() {
     }
 }
 
+/// Free space of no length, or an object that ends where there is nothing, makes HDF5 2.2 read strings without end.
+#[test]
+fn strings_of_variable_length_end() {
+    let Sample { bytes, .. } = sample();
+    let strings = bytes.windows(4).position(|window| window == b"GCOL").expect("attributes that are strings");
+    for place in strings..strings + 128 {
+        for value in [0, 0x14, 0x74, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[place] = value;
+            let outcome = check(&damaged, "x.h5", "");
+            assert!(outcome.is_ok(), "{value} at {place}: {outcome:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

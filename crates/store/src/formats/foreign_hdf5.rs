@@ -4,7 +4,7 @@ use super::as_matrix;
 use crate::error::StoreError;
 use crate::layout;
 use crate::matrix::{Matrix, Storage};
-use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode};
+use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Dataset, Group};
 use std::fs::File;
 use std::path::Path;
@@ -24,22 +24,22 @@ pub(super) fn open(path: &Path, name: &str) -> Result<Matrix, StoreError> {
     })?;
     let shape: Vec<u64> = dataset.shape().into_iter().map(|size| size as u64).collect();
     let (n, d) = as_matrix(&shape, path, name)?;
-    let dtype = element_type(&dataset, path, name)?;
+    let dtype = element_type(&hdf5, &dataset, path, name)?;
     let storage = storage(dataset, path, name)?;
     let name = name.rsplit('/').next().unwrap_or(name).to_owned();
     Ok(Matrix { path: path.to_owned(), name, n, d: d as usize, dtype, storage })
 }
 
-fn element_type(dataset: &Dataset, path: &Path, name: &str) -> Result<StoreDtype, StoreError> {
-    let element = dataset.dtype().and_then(|dtype| dtype.to_descriptor());
-    let marked_bf16 = || {
-        let mark = dataset.attr(layout::DTYPE_ATTRIBUTE).and_then(|a| a.read_scalar::<VarLenUnicode>());
-        mark.is_ok_and(|mark| mark.as_str() == "bf16")
-    };
-    let found = match element {
+fn element_type(hdf5: &hdf5::File, dataset: &Dataset, path: &Path, name: &str) -> Result<StoreDtype, StoreError> {
+    let found = match dataset.dtype().and_then(|dtype| dtype.to_descriptor()) {
         Ok(TypeDescriptor::Float(FloatSize::U4)) => return Ok(StoreDtype::F32),
         Ok(TypeDescriptor::Float(FloatSize::U2)) => return Ok(StoreDtype::F16),
-        Ok(TypeDescriptor::Unsigned(IntSize::U2)) if marked_bf16() => return Ok(StoreDtype::Bf16),
+        Ok(unsigned @ TypeDescriptor::Unsigned(IntSize::U2)) => {
+            match layout::text(dataset, layout::DTYPE_ATTRIBUTE, hdf5, path)?.as_deref() {
+                Some("bf16") => return Ok(StoreDtype::Bf16),
+                _ => unsigned.to_string(),
+            }
+        }
         Ok(other) => other.to_string(),
         Err(_) => "elements of a type of its own".to_owned(),
     };

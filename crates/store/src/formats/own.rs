@@ -6,7 +6,6 @@ use crate::layout::{self, Extent, Layout, Located};
 use crate::matrix::{Matrix, RowNumbers, Storage};
 use crate::norms::NormHistogram;
 use crate::statistics::{ColumnStatistics, Statistics};
-use hdf5::types::VarLenUnicode;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -55,8 +54,7 @@ pub(crate) fn column(opened: &Opened<'_>, layout: &Layout, manifest: &CaptureMan
 
 /// Refuses files of other formats and versions.
 pub(crate) fn check_version(hdf5: &hdf5::File, path: &Path) -> Result<(), StoreError> {
-    let format = hdf5.attr(layout::FORMAT_ATTRIBUTE).and_then(|a| a.read_scalar::<VarLenUnicode>());
-    if !format.is_ok_and(|format| format.as_str() == layout::FORMAT) {
+    if layout::text(hdf5, layout::FORMAT_ATTRIBUTE, hdf5, path)?.as_deref() != Some(layout::FORMAT) {
         let holds = super::foreign_hdf5::datasets(hdf5);
         return Err(StoreError::NotAStore { path: path.to_owned(), holds });
     }
