@@ -15,7 +15,7 @@
 
 use super::buffer::Buffer;
 use super::vector::dispatch;
-use super::vnni;
+use super::{avx2, vnni};
 use std::ops::Range;
 
 /// Latents whose weights lie together: two registers of sixteen sums.
@@ -60,9 +60,9 @@ pub struct Int8Block<'a> {
     row: Vec<i8>,
 }
 
-/// Whether this CPU multiplies bytes faster than floats.
+/// Whether this CPU has instructions that multiply bytes faster than floats.
 pub fn is_fast() -> bool {
-    vnni::available()
+    vnni::available() || avx2::available()
 }
 
 /// Quantised rows have this many bytes: `d_in` rounded up to whole quads.
@@ -246,7 +246,7 @@ pub fn product(rows: &Int8Rows, group: usize, weights: &Int8Weights, panels: Ran
         bytes,
     };
     debug_assert_eq!(out.len(), GROUP * task.scales.len());
-    if !vnni::product(&task, out) {
+    if !vnni::product(&task, out) && !avx2::product(&task, out) {
         portable_product(&task, out);
     }
 }
@@ -333,8 +333,11 @@ mod tests {
                 packed: &weights.packed, scales: &weights.scales, bytes: padded(d),
             };
             portable_product(&task, &mut slow);
-            product(&rows, 0, &weights, 0..panels, &mut fast);
-            prop_assert_eq!(&fast, &slow);
+            for kernel in [vnni::product, avx2::product] {
+                if kernel(&task, &mut fast) {
+                    prop_assert_eq!(&fast, &slow);
+                }
+            }
             // Half a step of either factor in every dimension is the most that rounding can do.
             for (at, &found) in slow.iter().enumerate() {
                 let (r, i) = (at / (panels * PANEL), at % (panels * PANEL));

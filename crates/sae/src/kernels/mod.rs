@@ -16,6 +16,7 @@
 //! - [`largest`]: the same where the largest of many rows together are wanted
 
 pub mod above;
+mod avx2;
 pub mod bounds;
 pub mod buffer;
 pub mod decide;
