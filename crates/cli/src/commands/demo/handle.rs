@@ -54,11 +54,28 @@ impl<'a> Handle<'a> {
     }
 }
 
-/// The best handle; none where there is no candidate. Calls `tried` once for every candidate.
+/// How often a feature is tried at most, alone or beside others, to find the best handle among `candidates`.
+pub(super) fn most_tries(candidates: &[Candidate]) -> u64 {
+    let mut groups: Vec<(&Topic, usize)> = Vec::new();
+    for candidate in candidates {
+        match groups.iter_mut().find(|(topic, _)| **topic == candidate.topic) {
+            Some((_, size)) => *size += 1,
+            None => groups.push((&candidate.topic, 1)),
+        }
+    }
+    groups.into_iter().map(|(_, size)| tries_in_group(size)).sum()
+}
+
+/// The same for features of one topic: alone, and once for each of the others that may have to be joined.
+fn tries_in_group(size: usize) -> u64 {
+    (0..MOST.min(size)).map(|parts| (size - parts) as u64).sum()
+}
+
+/// The best handle; none where there is no candidate. Calls `tried` with numbers that add up to [`most_tries`].
 pub(super) fn find<'a>(
     trials: &Trials<'_>,
     candidates: &'a [Candidate],
-    tried: &mut dyn FnMut() -> anyhow::Result<()>,
+    tried: &mut dyn FnMut(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<Handle<'a>>> {
     let mut best = None::<(Handle<'a>, f64)>;
     let mut rest: Vec<&Candidate> = candidates.iter().collect();
@@ -85,13 +102,18 @@ impl<'a> Search<'a, '_> {
     fn run(
         mut self,
         group: &[&'a Candidate],
-        tried: &mut dyn FnMut() -> anyhow::Result<()>,
+        tried: &mut dyn FnMut(u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<(Handle<'a>, f64)> {
+        let mut left = tries_in_group(group.len());
+        let mut tried = |tries: u64| {
+            left -= tries;
+            tried(tries).map(|()| left)
+        };
         let alone = |candidate, share| Handle { parts: vec![(candidate, share)] };
         let mut leading = Vec::new();
         for candidate in group {
             leading.push((*candidate, self.attempt(alone(*candidate, ALONE), 0.0)?));
-            tried()?;
+            tried(1)?;
         }
         // What was found first stays first where nothing tells the two apart.
         leading.sort_by(|(_, a), (_, b)| b.total_cmp(a));
@@ -109,12 +131,15 @@ impl<'a> Search<'a, '_> {
                         break;
                     }
                 }
+                tried(1)?;
             }
             match self.best.take() {
                 Some(better) => (handle, before) = better,
                 None => break,
             }
         }
+        let left = tried(0)?;
+        tried(left)?;
         Ok((handle, before))
     }
 

@@ -4,7 +4,7 @@
 //! (`handle.rs`). It is then shown on stories that it was not chosen on, beside random directions whose steps are as
 //! long.
 
-use super::handle::{Handle, find};
+use super::handle::{Handle, find, most_tries};
 use super::steps::Demo;
 use crate::commands::topic::{BEGINNINGS, Candidate, Topic};
 use crate::exit::Complaint;
@@ -118,11 +118,11 @@ pub(super) fn gain(steered: &Arm, baseline: &Arm) -> Option<f64> {
 /// Finds the handle among `candidates` that makes most stories be about its topic, and turns it up.
 pub(super) fn steer(demo: &Demo<'_>, sae: &Sae, candidates: &[Candidate]) -> anyhow::Result<Steered> {
     let prompts = prompts(demo)?;
-    let mut progress = Progress::start(&demo.context.progress, "steer", Unit::Steps, candidates.len() as u64 + 1);
+    let mut progress = Progress::start(&demo.context.progress, "steer", Unit::Steps, most_tries(candidates) + 1);
     let trials = Trials { demo, sae, prompts: &prompts, stories: TRIED_STORIES, seed: 0, directions: 0 };
     let none =
         || Complaint::bad_input("no feature has a label that holds on held-out text; the text is too short for a demo");
-    let handle = find(&trials, candidates, &mut || Ok(progress.advance(1)?))?.ok_or_else(none)?;
+    let handle = find(&trials, candidates, &mut |tries| Ok(progress.advance(tries)?))?.ok_or_else(none)?;
     let trials = Trials { stories: STORIES, seed: FRESH, directions: DIRECTIONS, ..trials };
     let (ladder, best) = climb(&trials, &handle)?;
     let (pair, seed) = pair(&trials, &handle, ladder[best].strength)?;
