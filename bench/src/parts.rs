@@ -55,6 +55,6 @@ fn choose(state: &TrainState, k: usize, centred: &[f32], scratch: &Scratch) -> R
         .par_chunks(TILE_ROWS * d)
         .zip(indices.par_chunks_mut(TILE_ROWS * k).zip(pre_acts.par_chunks_mut(TILE_ROWS * k)))
         .try_for_each(|(rows, (indices, pre_acts))| {
-            weights.choose(rows, k, scratch, Chosen { indices, pre_acts }).map(|_| ())
+            weights.choose(rows, k, scratch, Chosen::of(indices, pre_acts)).map(|_| ())
         })
 }

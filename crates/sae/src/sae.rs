@@ -213,7 +213,7 @@ impl Sae {
             .zip(indices.par_chunks_mut(TILE_ROWS * k))
             .zip(pre_acts.par_chunks_mut(TILE_ROWS * k))
             .try_for_each(|((rows, indices), pre_acts)| {
-                let chosen = Chosen { indices, pre_acts };
+                let chosen = Chosen::of(indices, pre_acts);
                 self.weights().choose(&self.centred(rows), k, &self.scratch, chosen).map(|_| ())
             })?;
         for (indices, pre_acts) in indices.chunks_exact(k).zip(pre_acts.chunks_exact(k)) {

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Looks, Scratch, TILE_ROWS, all_pre_acts};
+use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Looks, Proposals, Scratch, TILE_ROWS, all_pre_acts};
 use untangle_sae::kernels::narrow::NarrowWeights;
 
 struct Random {
@@ -48,7 +48,7 @@ impl Random {
         let mut looks = Looks::default();
         let outputs = indices.chunks_mut(TILE_ROWS * k).zip(pre_acts.chunks_mut(TILE_ROWS * k));
         for (rows, (indices, pre_acts)) in rows.chunks(TILE_ROWS * d).zip(outputs) {
-            let chosen = Chosen { indices, pre_acts };
+            let chosen = Chosen::of(indices, pre_acts);
             looks += self.weights(narrow.as_ref()).choose(rows, k, scratch, chosen).expect("shapes fit");
         }
         ((indices, pre_acts), looks)
@@ -129,6 +129,28 @@ fn nearly_equal(difference: f32) -> Random {
     }
     random.b_enc.fill(0.25);
     random
+}
+
+#[test]
+fn proposals_are_left_for_the_latents_that_are_asked_for() {
+    // More latents than are multiplied at once, and some at the edges of what is.
+    let random = random(5, 64, 1300, 100);
+    let (narrow, latents) = (random.narrow(Precision::Int8), [0, 7, 511, 512, 513, 1299]);
+    let mut exact = vec![0.0; 100 * 1300];
+    all_pre_acts(&random.weights(None), &random.rows, &mut exact);
+    let (mut indices, mut pre_acts, mut proposals) =
+        (vec![0; 400], vec![0.0; 400], vec![f32::NAN; 100 * latents.len()]);
+    let wanted = Proposals { latents: &latents, pre_acts: &mut proposals };
+    let chosen = Chosen { indices: &mut indices, pre_acts: &mut pre_acts, proposals: wanted };
+    random.weights(narrow.as_ref()).choose(&random.rows, 4, &Scratch::default(), chosen).expect("shapes fit");
+    for (row, exact) in proposals.chunks_exact(latents.len()).zip(exact.chunks_exact(1300)) {
+        for (&proposal, latent) in row.iter().zip(latents) {
+            let expected = exact[latent as usize] - random.b_enc[latent as usize];
+            // 64 products of values up to one, each rounded to 127 steps: a standard deviation of 0.02.
+            assert!((proposal - expected).abs() < 0.15, "latent {latent}: {proposal} for {expected}");
+        }
+    }
+    assert_eq!(indices, random.choose(Precision::Int8, 4, &random.rows, &Scratch::default()).0);
 }
 
 #[test]

@@ -15,8 +15,8 @@ use untangle_sae::kernels::vector::{axpy, dispatch};
 
 /// The dead latents' matrices as right operands.
 struct Dead {
-    /// Latents are the dead, summed over `d_in`.
-    w_enc: Int8Weights,
+    /// Latents are the dead, summed over `d_in`; needed where the main pass has left no proposals.
+    w_enc: Option<Int8Weights>,
     /// The same of the decoder.
     w_dec: Int8Weights,
     /// Latents are the dimensions, summed over the dead.
@@ -51,7 +51,7 @@ impl AuxTask<'_> {
     pub(crate) fn solve_int8(self) -> AuxGradients {
         let (m, d, e) = (self.dead.len(), self.d, self.d_out);
         let dead = Dead {
-            w_enc: Int8Weights::of_rows(&self.w_enc, d),
+            w_enc: (!self.has_proposals()).then(|| Int8Weights::of_rows(&self.w_enc, d)),
             w_dec: Int8Weights::of_rows(&self.w_dec, e),
             w_dec_columns: Int8Weights::of_columns(&self.w_dec, e),
         };
@@ -59,13 +59,16 @@ impl AuxTask<'_> {
         let mut squared_error = 0.0;
         let rows = (CHUNK_ELEMENTS / m / TILE_ROWS).max(1) * TILE_ROWS;
         let chunks = self.activity.centred.chunks(rows * d).zip(self.activity.whole().chunks(rows * e));
-        for (centred, main_d_out) in chunks {
+        for ((centred, main_d_out), entries) in chunks.zip(self.activity.tiles.chunks(rows / TILE_ROWS)) {
             let tiles: Vec<Passed> = centred
                 .par_chunks(TILE_ROWS * d)
                 .zip(main_d_out.par_chunks(TILE_ROWS * e))
+                .zip(entries)
                 .map_init(
                     || Work::new(m, e),
-                    |work, (centred, main_d_out)| self.pass_tile(&dead, centred, main_d_out, work),
+                    |work, ((centred, main_d_out), entries)| {
+                        self.pass_tile(&dead, centred, main_d_out, &entries.of_dead, work)
+                    },
                 )
                 .collect();
             d_w.par_chunks_mut(LATENT_BLOCK * d).zip(d_d.par_chunks_mut(LATENT_BLOCK * e)).enumerate().for_each(
@@ -86,12 +89,28 @@ impl AuxTask<'_> {
         self.gradients(d_w, d_d, d_b, loss)
     }
 
+    /// Whether the main pass has left what it proposed for these latents.
+    fn has_proposals(&self) -> bool {
+        let kept: usize = self.activity.tiles.iter().map(|entries| entries.of_dead.len()).sum();
+        self.activity.dead == self.dead && kept == self.n_rows() * self.dead.len()
+    }
+
     /// Forward and backward of a tile as far as rows go.
-    fn pass_tile(&self, dead: &Dead, centred: &[f32], main_d_out: &[f32], work: &mut Work) -> Passed {
+    fn pass_tile(
+        &self,
+        dead: &Dead,
+        centred: &[f32],
+        main_d_out: &[f32],
+        proposals: &[f32],
+        work: &mut Work,
+    ) -> Passed {
         let (m, d, e) = (self.dead.len(), self.d, self.d_out);
         let n = centred.len() / d;
         let (p, d_p, d_out) = (&mut work.p[..n * m], &mut work.d_p[..n * m], &mut work.d_out[..n * e]);
-        matmul(&Int8Rows::of_rows(centred, d), &dead.w_enc, p, m);
+        match &dead.w_enc {
+            Some(w_enc) => matmul(&Int8Rows::of_rows(centred, d), w_enc, p, m),
+            None => p.copy_from_slice(proposals),
+        }
         self.keep_largest(p, &mut work.keys);
         matmul(&Int8Rows::of_rows(p, m), &dead.w_dec_columns, d_out, e);
         let squared_error = dispatch(

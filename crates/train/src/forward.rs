@@ -66,6 +66,8 @@ pub struct Activity {
     pub groups: Vec<usize>,
     /// What was chosen, a tile of rows at a time.
     pub tiles: Vec<Entries>,
+    /// The dead latents, where AuxK wants their pre-activations too; ascending.
+    pub dead: Vec<u32>,
     /// Mean squared error of the whole reconstruction, `L`
     pub loss: f64,
     /// All that the loss has besides: penalties, and the errors of partial reconstructions.
@@ -87,6 +89,9 @@ pub struct Entries {
     pub d_pre: Vec<f32>,
     /// Gradients of the latent's further parameters; empty where the architecture has none.
     pub d_extra: [Vec<f32>; 2],
+    /// Proposed pre-activations of [`Activity::dead`] without bias, `[rows, n_dead]`; empty where no product in bytes made
+    /// them.
+    pub of_dead: Vec<f32>,
 }
 
 /// A tile of rows in work.

@@ -235,6 +235,7 @@ mod tests {
             acts: vec![0.0, 0.0, 2.0, 5.0, 1.0, 0.0],
             d_pre: vec![0.0, 0.0, 0.5, 0.25, 0.125, 0.0],
             d_extra: [vec![0.0, 0.0, 0.0, 0.0, 0.0, 3.0], Vec::new()],
+            of_dead: Vec::new(),
         };
         let mut firings = Firings::default();
         firings.rebuild(4, std::slice::from_ref(&entries), 1);

@@ -95,10 +95,14 @@ pub fn step(
         // Before the dense step takes its memory, not after.
         *firings = Firings::default();
     }
-    let dense = forward(state, batch, scratch, activity)?;
-    firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
     let dead = state.dead(settings.dead_after);
     let n_dead = dead.len();
+    activity.dead.clear();
+    if settings.aux_coefficient != 0.0 {
+        activity.dead.extend_from_slice(&dead);
+    }
+    let dense = forward(state, batch, scratch, activity)?;
+    firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
     let mut aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
     if let Some(aux) = &mut aux {
         aux.weigh(&state.fired_at, state.tokens, settings.dead_after);

@@ -55,7 +55,7 @@ fn choose(weights: &EncoderWeights<'_>, centred: &[f32]) -> (Vec<u32>, Vec<f32>,
     let (mut indices, mut pre_acts, mut looks) = (vec![0; n * K], vec![0.0; n * K], Looks::default());
     let outputs = indices.chunks_mut(TILE_ROWS * K).zip(pre_acts.chunks_mut(TILE_ROWS * K));
     for (rows, (indices, pre_acts)) in centred.chunks(TILE_ROWS * D_IN).zip(outputs) {
-        looks += weights.choose(rows, K, &Scratch::default(), Chosen { indices, pre_acts }).expect("shapes fit");
+        looks += weights.choose(rows, K, &Scratch::default(), Chosen::of(indices, pre_acts)).expect("shapes fit");
     }
     (indices, pre_acts, looks)
 }

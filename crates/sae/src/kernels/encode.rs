@@ -56,6 +56,38 @@ pub struct Chosen<'a> {
     pub indices: &'a mut [u32],
     /// `[n, k]`
     pub pre_acts: &'a mut [f32],
+    /// Latents of which the proposals are wanted, whether they are chosen or not.
+    pub proposals: Proposals<'a>,
+}
+
+impl<'a> Chosen<'a> {
+    /// Room for these, where no proposals are wanted.
+    pub fn of(indices: &'a mut [u32], pre_acts: &'a mut [f32]) -> Self {
+        Chosen { indices, pre_acts, proposals: Proposals::default() }
+    }
+}
+
+/// Pre-activations without bias as a product in bytes proposes them, of some latents.
+#[derive(Debug, Default)]
+pub struct Proposals<'a> {
+    /// Ascending.
+    pub latents: &'a [u32],
+    /// `[n, latents]`; left as it is by a product in f32 or bf16.
+    pub pre_acts: &'a mut [f32],
+}
+
+impl Proposals<'_> {
+    /// Takes those of `latents`, `pre: [n, latents]`, for the rows from `row` on.
+    fn take(&mut self, row: usize, latents: std::ops::Range<usize>, pre: &[f32]) {
+        let place_of = |latent: usize| self.latents.partition_point(|&l| (l as usize) < latent);
+        let places = place_of(latents.start)..place_of(latents.end);
+        let rows = self.pre_acts.chunks_exact_mut(self.latents.len().max(1)).skip(row);
+        for (out, pre) in rows.zip(pre.chunks_exact(latents.len())) {
+            for (out, &latent) in out[places.clone()].iter_mut().zip(&self.latents[places.clone()]) {
+                *out = pre[latent as usize - latents.start];
+            }
+        }
+    }
 }
 
 /// How far the proposals had to be trusted less: what recomputation took.
@@ -157,7 +189,13 @@ impl EncoderWeights<'_> {
     ///
     /// # Errors
     /// When libtorch refuses the product.
-    pub fn choose(&self, centred: &[f32], k: usize, scratch: &Scratch, chosen: Chosen<'_>) -> Result<Looks, SaeError> {
+    pub fn choose(
+        &self,
+        centred: &[f32],
+        k: usize,
+        scratch: &Scratch,
+        mut chosen: Chosen<'_>,
+    ) -> Result<Looks, SaeError> {
         let keep = (k + spare(k)).min(self.d_sae());
         let precision = self.narrow.map_or(Precision::F32, NarrowWeights::precision);
         scratch.with((self.d_in, keep, precision), |tile| {
@@ -166,7 +204,8 @@ impl EncoderWeights<'_> {
             match self.narrow {
                 Some(NarrowWeights::Int8(w)) => {
                     tile.x_int8.fill(centred, w);
-                    propose_int8(&tile.x_int8, w, self.b_enc, &mut tile.pre, &mut tile.running[..rows]);
+                    let rows = &mut tile.running[..rows];
+                    propose_int8(&tile.x_int8, w, self.b_enc, &mut tile.pre, rows, &mut chosen.proposals);
                 }
                 Some(NarrowWeights::Bf16(w)) => {
                     tile.pad(centred);
@@ -207,7 +246,14 @@ fn propose<T: Element>(
 }
 
 /// The same in bytes, by small groups of rows, whose pre-activations never leave the first cache.
-fn propose_int8(x: &Int8Rows, w: &Int8Weights, b_enc: &[f32], pre: &mut [f32], rows: &mut [Running]) {
+fn propose_int8(
+    x: &Int8Rows,
+    w: &Int8Weights,
+    b_enc: &[f32],
+    pre: &mut [f32],
+    rows: &mut [Running],
+    proposals: &mut Proposals<'_>,
+) {
     for (chunk, bias) in b_enc.chunks(INT8_LATENTS).enumerate() {
         let first = chunk * INT8_LATENTS;
         let panels = first / PANEL..(first + bias.len()).div_ceil(PANEL);
@@ -215,6 +261,7 @@ fn propose_int8(x: &Int8Rows, w: &Int8Weights, b_enc: &[f32], pre: &mut [f32], r
         let pre = &mut pre[..GROUP * width];
         for (group, rows) in rows.chunks_mut(GROUP).enumerate() {
             int8::product(x, group, w, panels.clone(), pre);
+            proposals.take(group * GROUP, first..first + width, pre);
             for (row, pre) in rows.iter_mut().zip(pre.chunks_exact(width)) {
                 row.offer(&pre[..bias.len()], bias, first);
             }

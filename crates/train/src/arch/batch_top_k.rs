@@ -96,7 +96,7 @@ fn first_guess(
     let rows = &activity.centred[..activity.centred.len().min(SAMPLE * d)];
     let n = rows.len() / d;
     let (mut indices, mut pre_acts) = (vec![0; n * k], vec![0f32; n * k]);
-    let chosen = untangle_sae::kernels::encode::Chosen { indices: &mut indices, pre_acts: &mut pre_acts };
+    let chosen = untangle_sae::kernels::encode::Chosen::of(&mut indices, &mut pre_acts);
     weights.choose(rows, k, &scratch.per_row, chosen)?;
     let smallest = pre_acts.chunks_exact(k).map(|row| row.iter().copied().fold(f32::INFINITY, f32::min));
     Ok((smallest.sum::<f32>() / (2 * n) as f32).max(0.0))

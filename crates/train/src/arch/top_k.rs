@@ -10,7 +10,8 @@ use crate::forward::{Activity, Entries, Scratches};
 use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::encode::{Chosen, Looks, TILE_ROWS};
+use untangle_sae::kernels::encode::{Chosen, Looks, Proposals, TILE_ROWS};
+use untangle_sae::kernels::narrow::NarrowWeights;
 
 /// What is chosen and positive fires.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub(crate) fn choose(
     activity: &mut Activity,
 ) -> Result<(), SaeError> {
     let weights = state.encoder();
+    let Activity { centred, dead, tiles, .. } = activity;
+    let dead = if keeps_proposals(state, dead.len(), centred.len() / state.d_in) { &dead[..] } else { &[] };
     let tile = |(centred, entries): (&[f32], &mut Entries)| {
         let found = &mut entries.found;
         let rows = centred.len() / state.d_in;
@@ -43,11 +46,20 @@ pub(crate) fn choose(
         found.pre_acts.resize(rows * k, 0.0);
         found.starts.clear();
         found.starts.extend((0..=rows).map(|row| (row * k) as u32));
-        let chosen = Chosen { indices: &mut found.latents, pre_acts: &mut found.pre_acts };
+        entries.of_dead.resize(rows * dead.len(), 0.0);
+        let proposals = Proposals { latents: dead, pre_acts: &mut entries.of_dead };
+        let chosen = Chosen { indices: &mut found.latents, pre_acts: &mut found.pre_acts, proposals };
         weights.choose(centred, k, &scratch.per_row, chosen)
     };
-    let tiles = activity.centred.par_chunks(TILE_ROWS * state.d_in).zip(&mut activity.tiles);
+    let tiles = centred.par_chunks(TILE_ROWS * state.d_in).zip(tiles);
     let looks: Vec<Looks> = tiles.map(tile).collect::<Result<_, _>>()?;
     looks.into_iter().for_each(|looks| activity.looks += looks);
     Ok(())
+}
+
+/// Whether a step keeps what its product in bytes proposes for the dead, so that AuxK need not ask again. Where the dead are
+/// many, the memory is not worth it.
+fn keeps_proposals(state: &TrainState, n_dead: usize, rows: usize) -> bool {
+    const MOST_KEPT: usize = 1 << 23;
+    matches!(state.narrow, Some(NarrowWeights::Int8(_))) && n_dead * rows <= MOST_KEPT
 }

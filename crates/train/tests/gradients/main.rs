@@ -130,6 +130,7 @@ fn by_hand(state: &TrainState, rows: &Rows, coefficient: f32, way: Way) -> (Dens
     let mut state = state.clone();
     state.carried.entries = if way == Way::Sparsely { 0.0 } else { D_SAE as f64 };
     let (mut activity, mut firings) = (Activity::default(), Firings::default());
+    activity.dead = state.dead(DEAD_AFTER);
     let mut dense = forward(&mut state, &rows.batch(), &Scratches::default(), &mut activity).expect("forward");
     assert_eq!(dense.is_some(), way != Way::Sparsely && state.architecture.sparsity().is_some());
     if way == Way::InBytes {
