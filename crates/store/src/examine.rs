@@ -68,7 +68,7 @@ pub fn examine(path: &Path, progress: Option<Progress<'_>>) -> Result<Option<Exa
     examiner.look_at_manifest();
     let (layout, wrong) = Layout::examine(&hdf5, path, &manifest)?;
     examiner.violations.extend(wrong.into_iter().map(Violation::from));
-    examiner.look_at_attributes()?;
+    examiner.look_at_attributes();
     examiner.look_at_the_small(&layout)?;
     let read = match progress {
         Some(progress) => rows::examine(&mut examiner, &layout, progress)?,
@@ -131,12 +131,12 @@ impl Examiner<'_> {
         }
     }
 
-    fn look_at_attributes(&mut self) -> Result<(), StoreError> {
+    fn look_at_attributes(&mut self) {
         let expected = self.manifest.store_dtype.to_string();
         for column in &self.manifest.hooks {
             let name = layout::activations(column.hook);
             let Ok(dataset) = self.hdf5.dataset(&name) else { continue };
-            let dtype = layout::text(&dataset, layout::DTYPE_ATTRIBUTE, self.hdf5, self.path)?;
+            let dtype = layout::text(&dataset, layout::DTYPE_ATTRIBUTE);
             if dtype.as_deref() != Some(&*expected) {
                 let found = dtype.unwrap_or_else(|| "absent".to_owned());
                 self.contradiction(name, format!("attribute `dtype` is {found}, the manifest says {expected}"));
@@ -148,7 +148,6 @@ impl Examiner<'_> {
             let found = rows.map_or("absent".to_owned(), |rows| rows.to_string());
             self.contradiction(layout::CHECKSUMS, format!("attribute `rows` is {found}, not {BLOCK_ROWS}"));
         }
-        Ok(())
     }
 
     /// Everything that is read in no time, where it is there.

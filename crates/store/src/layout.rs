@@ -6,7 +6,7 @@ mod text;
 
 pub(crate) use create::{Packing, create};
 pub(crate) use locate::{Extent, Layout, Located, dataset, extent_of, is_little_endian, open, unreadable};
-pub(crate) use text::text;
+pub(crate) use text::{strings_end, text};
 
 use crate::checksums;
 use crate::norms::BINS;

@@ -135,11 +135,11 @@ fn strings_of_variable_length_end() {
     let Sample { bytes, .. } = sample();
     let strings = bytes.windows(4).position(|window| window == b"GCOL").expect("attributes that are strings");
     for place in strings..strings + 128 {
-        for value in [0, 0x14, 0x74, 0xff] {
+        for value in [&[0][..], &[0x14], &[0x74], &[0xff], &[0xff; 8], &[0xf0, 255, 255, 255, 255, 255, 255, 255]] {
             let mut damaged = bytes.clone();
-            damaged[place] = value;
+            damaged[place..place + value.len()].copy_from_slice(value);
             let outcome = check(&damaged, "x.h5", "");
-            assert!(outcome.is_ok(), "{value} at {place}: {outcome:?}");
+            assert!(outcome.is_ok(), "{value:?} at {place}: {outcome:?}");
         }
     }
 }

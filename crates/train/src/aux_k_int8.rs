@@ -91,8 +91,7 @@ impl AuxTask<'_> {
 
     /// Whether the main pass has left what it proposed for these latents.
     fn has_proposals(&self) -> bool {
-        let kept: usize = self.activity.tiles.iter().map(|entries| entries.of_dead.len()).sum();
-        self.activity.dead == self.dead && kept == self.n_rows() * self.dead.len()
+        self.activity.has_proposals && self.activity.dead == self.dead
     }
 
     /// Forward and backward of a tile as far as rows go.

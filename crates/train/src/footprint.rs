@@ -11,10 +11,11 @@
 
 use crate::adam::Optimiser;
 use crate::arch;
+use crate::arch::top_k::MOST_KEPT;
 use crate::architecture::{Architecture, Kind};
 use crate::config::{TrainConfig, TrainPlan};
 use crate::dense::{CHUNK_ELEMENTS, DENSE_ROWS};
-use crate::rehearse::RowsAtTheEnd;
+use crate::rehearse::{DEAD, RowsAtTheEnd};
 use crate::run::{RECORDS, Run, SAMPLE_ROWS};
 use serde::Serialize;
 use untangle_sae::Precision;
@@ -140,6 +141,9 @@ impl TrainPlan {
             threads * TILE_ROWS as u64 * (4 * d + if self.precision() == Precision::F32 { 4 * f.min(4096) } else { 0 });
         let sparse = 4 * n * d * (1 + self.groups()) + bytes_of(self.entries()) + tiles + 4 * 4 * f;
         match self.architecture.sparsity() {
+            None if self.precision() == Precision::Int8 && matches!(self.architecture, Architecture::TopK { .. }) => {
+                sparse + 4 * (n * f / DEAD as u64).min(MOST_KEPT as u64)
+            }
             None => sparse,
             Some(_) => {
                 let rows = (CHUNK_ELEMENTS as u64 / f / DENSE_ROWS as u64).max(1) * DENSE_ROWS as u64;

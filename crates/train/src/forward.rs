@@ -68,6 +68,8 @@ pub struct Activity {
     pub tiles: Vec<Entries>,
     /// The dead latents, where AuxK wants their pre-activations too; ascending.
     pub dead: Vec<u32>,
+    /// Whether the tiles have proposals for these latents.
+    pub(crate) has_proposals: bool,
     /// Mean squared error of the whole reconstruction, `L`
     pub loss: f64,
     /// All that the loss has besides: penalties, and the errors of partial reconstructions.
@@ -89,8 +91,8 @@ pub struct Entries {
     pub d_pre: Vec<f32>,
     /// Gradients of the latent's further parameters; empty where the architecture has none.
     pub d_extra: [Vec<f32>; 2],
-    /// Proposed pre-activations of [`Activity::dead`] without bias, `[rows, n_dead]`; empty where no product in bytes made
-    /// them.
+    /// Proposed pre-activations of [`Activity::dead`] without bias, `[rows, n_dead]`, where a product in bytes made them; else
+    /// those of an earlier batch.
     pub of_dead: Vec<f32>,
 }
 
@@ -122,7 +124,7 @@ pub fn forward(
     scratch: &Scratches,
     activity: &mut Activity,
 ) -> Result<Option<DenseGradients>, SaeError> {
-    activity.looks = Looks::default();
+    (activity.looks, activity.has_proposals) = (Looks::default(), false);
     activity.centre(batch, state);
     arch::transcoder::subtract_skip(state, activity)?;
     activity.groups = arch::groups(state);

@@ -99,7 +99,7 @@ const NEVER_SPARSE: f64 = 1.5;
 const UNSURE: f64 = 1.6;
 const UNSURE_OF_JUMP: f64 = 2.5;
 /// One latent in so many is dead where reviving is timed.
-const DEAD: usize = 10;
+pub(crate) const DEAD: usize = 10;
 /// A search for thresholds costs about as much as encoding twice: candidates are found, then ranked.
 const SEARCH: f64 = 2.0;
 /// Steps before the clock is looked at: memory is touched for the first time.
@@ -296,10 +296,10 @@ fn settle(run: &Run, trained: &mut Trained, rows: &RowBlock, at: Settled) -> Res
 fn time_revival(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<f64, TrainError> {
     let (batch, mut activity) = (run.batch(trained, rows), Activity::default());
     let state = &mut trained.state;
+    activity.dead = (0..state.d_sae as u32).step_by(DEAD).collect();
     forward(state, &batch, &Scratches::default(), &mut activity)?;
-    let dead = (0..state.d_sae as u32).step_by(DEAD).collect();
     let began = Instant::now();
-    aux_gradients(state, &activity, dead, run.plan.aux_coefficient as f32)?;
+    aux_gradients(state, &activity, activity.dead.clone(), run.plan.aux_coefficient as f32)?;
     Ok(began.elapsed().as_secs_f64())
 }
 

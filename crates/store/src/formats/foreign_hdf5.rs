@@ -35,7 +35,8 @@ fn element_type(hdf5: &hdf5::File, dataset: &Dataset, path: &Path, name: &str) -
         Ok(TypeDescriptor::Float(FloatSize::U4)) => return Ok(StoreDtype::F32),
         Ok(TypeDescriptor::Float(FloatSize::U2)) => return Ok(StoreDtype::F16),
         Ok(unsigned @ TypeDescriptor::Unsigned(IntSize::U2)) => {
-            match layout::text(dataset, layout::DTYPE_ATTRIBUTE, hdf5, path)?.as_deref() {
+            layout::strings_end(hdf5, path)?;
+            match layout::text(dataset, layout::DTYPE_ATTRIBUTE).as_deref() {
                 Some("bf16") => return Ok(StoreDtype::Bf16),
                 _ => unsigned.to_string(),
             }

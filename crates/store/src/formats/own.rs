@@ -54,7 +54,10 @@ pub(crate) fn column(opened: &Opened<'_>, layout: &Layout, manifest: &CaptureMan
 
 /// Refuses files of other formats and versions.
 pub(crate) fn check_version(hdf5: &hdf5::File, path: &Path) -> Result<(), StoreError> {
-    if layout::text(hdf5, layout::FORMAT_ATTRIBUTE, hdf5, path)?.as_deref() != Some(layout::FORMAT) {
+    if hdf5.attr(layout::FORMAT_ATTRIBUTE).is_ok() {
+        layout::strings_end(hdf5, path)?;
+    }
+    if layout::text(hdf5, layout::FORMAT_ATTRIBUTE).as_deref() != Some(layout::FORMAT) {
         let holds = super::foreign_hdf5::datasets(hdf5);
         return Err(StoreError::NotAStore { path: path.to_owned(), holds });
     }

@@ -1,12 +1,13 @@
 //! What does an attribute say that is a string?
 //!
 //! Strings of variable length lie in *global heap collections* (HDF5 File Format Specification, III.E), which HDF5 up to 2.2
-//! walks without end where damage has made a piece of free space zero bytes long. So collections are walked here first.
+//! walks without end where damage has made a piece of one zero bytes long. So they are walked here first. Collections are
+//! searched for in everything that is in no dataset; a damaged dataset that claims their place hides them.
 
 use super::{Extent, unreadable};
 use crate::error::StoreError;
 use hdf5::types::VarLenUnicode;
-use hdf5::{Dataset, File, Group, Location};
+use hdf5::{Dataset, File, Group, LinkType, Location, LocationType};
 use memchr::memmem::Finder;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -14,37 +15,43 @@ use std::path::Path;
 /// How a collection begins.
 const SIGNATURE: &[u8] = b"GCOL";
 /// Bytes of a collection's header: signature, version, three that are reserved, size.
-const HEADER: usize = 16;
+const HEADER: u64 = 16;
 /// Bytes of an object's header: index, references, four that are reserved, size.
 const OBJECT_HEADER: u64 = 16;
+/// Smallest size of a collection.
+const SMALLEST: u64 = 4096;
 /// Objects begin at multiples of as many bytes.
 const ALIGNED: u64 = 8;
 /// Bytes that are searched at once.
 const PIECE: u64 = 1 << 20;
+/// Links that are followed from the root at most: hard links may form a circle.
+const DEPTH: usize = 16;
 
-/// The string attribute `name` of `at`, which lies in `hdf5`, the file at `path`; none where there is no such attribute or
-/// it is something else.
+/// The string attribute `name` of `at`; none where there is no such attribute or it is something else. The file's strings are
+/// known to [end](strings_end).
+pub(crate) fn text(at: &Location, name: &str) -> Option<String> {
+    Some(at.attr(name).ok()?.read_scalar::<VarLenUnicode>().ok()?.to_string())
+}
+
+/// Makes sure that HDF5 comes to the end of the strings of `hdf5`, the file at `path`.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] where a collection of strings is damaged; when reading fails.
-pub(crate) fn text(at: &Location, name: &str, hdf5: &File, path: &Path) -> Result<Option<String>, StoreError> {
-    let Ok(attribute) = at.attr(name) else { return Ok(None) };
-    if let Some(address) = endless_collection(hdf5, path)? {
-        let detail = format!("the strings at byte {address} have no end");
-        return Err(StoreError::Unreadable { path: path.to_owned(), detail });
-    }
-    Ok(attribute.read_scalar::<VarLenUnicode>().ok().map(|text| text.to_string()))
+/// [`StoreError::Unreadable`] where it would not; when reading fails.
+pub(crate) fn strings_end(hdf5: &File, path: &Path) -> Result<(), StoreError> {
+    let endless = endless_collection(hdf5, path).map_err(StoreError::io(path))?;
+    let error = |address| hdf5::Error::from(format!("the strings at byte {address} have no end"));
+    endless.map_or(Ok(()), |address| Err(unreadable(path)(error(address))))
 }
 
 /// Where the first collection begins that HDF5 would not come to the end of.
-fn endless_collection(hdf5: &File, path: &Path) -> Result<Option<u64>, StoreError> {
-    let file = std::fs::File::open(path).map_err(StoreError::io(path))?;
-    let size = file.metadata().map_err(StoreError::io(path))?.len();
+fn endless_collection(hdf5: &File, path: &Path) -> std::io::Result<Option<u64>> {
+    let file = std::fs::File::open(path)?;
+    let size = file.metadata()?.len();
     let mut data = Vec::new();
-    extents_below(hdf5, &mut data).map_err(unreadable(path))?;
+    extents_below(hdf5, DEPTH, &mut data);
     for gap in gaps(data, size) {
-        for address in signatures(&file, gap).map_err(StoreError::io(path))? {
-            if is_endless(&file, address, size).map_err(StoreError::io(path))? {
+        for address in signatures(&file, gap)? {
+            if is_endless(&file, address, size)? {
                 return Ok(Some(address));
             }
         }
@@ -52,14 +59,26 @@ fn endless_collection(hdf5: &File, path: &Path) -> Result<Option<u64>, StoreErro
     Ok(None)
 }
 
-/// The places of the elements of all datasets below `group`: what need not be searched.
-fn extents_below(group: &Group, extents: &mut Vec<Extent>) -> hdf5::Result<()> {
-    for dataset in group.datasets()? {
-        extents_of(&dataset, extents);
+/// The places of the elements of the datasets below `group`: what need not be searched. What cannot be opened is.
+fn extents_below(group: &Group, depth: usize, extents: &mut Vec<Extent>) {
+    let mut names = Vec::new();
+    // Other links lead to objects that have a hard one too, or out of the file.
+    let _ = group.iter_visit_default(|name, link| {
+        names.extend((link.link_type == LinkType::Hard).then(|| name.to_owned()));
+        Ok(())
+    });
+    for name in names {
+        match group.loc_type_by_name(&name) {
+            Ok(LocationType::Dataset) => {
+                group.dataset(&name).iter().for_each(|dataset| extents_of(dataset, extents));
+            }
+            Ok(LocationType::Group) if depth > 0 => {
+                group.group(&name).iter().for_each(|below| extents_below(below, depth - 1, extents));
+            }
+            _ => {}
+        }
     }
-    group.groups()?.iter().try_for_each(|below| extents_below(below, extents))
 }
-
 fn extents_of(dataset: &Dataset, extents: &mut Vec<Extent>) {
     if let Some(offset) = dataset.offset() {
         extents.push(Extent { offset, bytes: dataset.storage_size() });
@@ -99,36 +118,37 @@ fn signatures(file: &std::fs::File, gap: Extent) -> std::io::Result<Vec<u64>> {
     Ok(found)
 }
 
-/// Whether HDF5 walks the collection at `address` of a file of `size` bytes without end. What else is wrong with it, HDF5
-/// finds itself.
+/// Whether HDF5 walks the collection at `address` of a file of `size` bytes without end: its arithmetic, overflow included.
+/// What else is wrong with a collection, HDF5 finds itself.
 fn is_endless(file: &std::fs::File, address: u64, size: u64) -> std::io::Result<bool> {
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-    let mut header = [0; HEADER];
-    if address + HEADER as u64 > size {
+    let mut header = [0; HEADER as usize];
+    if size - address < SMALLEST {
         return Ok(false);
     }
     file.read_exact_at(&mut header, address)?;
-    let end = address.saturating_add(number(&header[8..]));
-    if header[4] != 1 || end > size {
+    let (version, bytes) = (header[4], number(&header[8..]));
+    if version != 1 || !(SMALLEST..=size - address).contains(&bytes) {
         return Ok(false);
     }
-    let mut place = address + HEADER as u64;
-    while place + OBJECT_HEADER <= end {
+    let (mut place, end) = (address + HEADER, address + bytes);
+    while end - place >= OBJECT_HEADER {
         file.read_exact_at(&mut header, place)?;
         let (index, bytes) = (number(&header[..2]), number(&header[8..]));
         // Index 0 is free space, whose size counts its header and everything.
-        let step = if index == 0 { bytes } else { OBJECT_HEADER.saturating_add(padded(bytes)) };
-        if step == 0 {
-            return Ok(true);
+        let step = if index == 0 { bytes } else { padded(bytes).wrapping_add(OBJECT_HEADER) };
+        match step {
+            0 => return Ok(true),
+            step if step > end - place => return Ok(false),
+            step => place += step,
         }
-        place = place.saturating_add(step);
     }
     Ok(false)
 }
 
-/// Rounded up to whole multiples of [`ALIGNED`].
+/// Rounded up to whole multiples of [`ALIGNED`], to 0 beyond the largest.
 fn padded(bytes: u64) -> u64 {
-    bytes.checked_next_multiple_of(ALIGNED).unwrap_or(u64::MAX)
+    bytes.wrapping_add(ALIGNED - 1) / ALIGNED * ALIGNED
 }
 
 #[cfg(test)]
@@ -154,5 +174,29 @@ mod tests {
         std::io::Write::write_all(&mut file, &bytes).expect("written");
         let gap = Extent { offset: 3, bytes: bytes.len() as u64 - 3 };
         assert_eq!(signatures(&file, gap).expect("read"), [3, PIECE - 2, 2 * PIECE + 5]);
+    }
+
+    /// Whether a collection of objects with these indices and sizes is endless.
+    fn endless(objects: &[(u64, u16, u64)]) -> bool {
+        let mut bytes = vec![0u8; 5000];
+        bytes[100..108].copy_from_slice(b"GCOL\x01\0\0\0");
+        bytes[108..116].copy_from_slice(&4096u64.to_le_bytes());
+        for &(place, index, size) in objects {
+            let at = 116 + place as usize;
+            bytes[at..at + 2].copy_from_slice(&index.to_le_bytes());
+            bytes[at + 8..at + 16].copy_from_slice(&size.to_le_bytes());
+        }
+        let mut file = tempfile::tempfile().expect("a file");
+        std::io::Write::write_all(&mut file, &bytes).expect("written");
+        is_endless(&file, 100, 5000).expect("read")
+    }
+
+    #[test]
+    fn collections_by_hand() {
+        assert!(!endless(&[(0, 1, 20), (40, 2, 3), (64, 0, 4016)]));
+        assert!(!endless(&[(0, 1, 20), (40, 2, u64::MAX / 2)]), "HDF5 complains of its end");
+        assert!(endless(&[(0, 1, 20)]), "what follows is free and has no length");
+        assert!(endless(&[(0, 1, 20), (40, 2, u64::MAX - 15), (64, 0, 4016)]), "with its header it is 0 again");
+        assert!(!endless(&[(0, 1, u64::MAX - 7), (8, 0, 4072)]), "eight bytes on, by overflow");
     }
 }

@@ -37,8 +37,9 @@ pub(crate) fn choose(
     activity: &mut Activity,
 ) -> Result<(), SaeError> {
     let weights = state.encoder();
-    let Activity { centred, dead, tiles, .. } = activity;
-    let dead = if keeps_proposals(state, dead.len(), centred.len() / state.d_in) { &dead[..] } else { &[] };
+    let Activity { centred, dead, tiles, has_proposals, .. } = activity;
+    *has_proposals = keeps_proposals(state, dead.len(), centred.len() / state.d_in);
+    let dead = if *has_proposals { &dead[..] } else { &[] };
     let tile = |(centred, entries): (&[f32], &mut Entries)| {
         let found = &mut entries.found;
         let rows = centred.len() / state.d_in;
@@ -46,7 +47,9 @@ pub(crate) fn choose(
         found.pre_acts.resize(rows * k, 0.0);
         found.starts.clear();
         found.starts.extend((0..=rows).map(|row| (row * k) as u32));
-        entries.of_dead.resize(rows * dead.len(), 0.0);
+        let wanted = rows * dead.len();
+        entries.of_dead.reserve_exact(wanted.saturating_sub(entries.of_dead.len()));
+        entries.of_dead.resize(wanted, 0.0);
         let proposals = Proposals { latents: dead, pre_acts: &mut entries.of_dead };
         let chosen = Chosen { indices: &mut found.latents, pre_acts: &mut found.pre_acts, proposals };
         weights.choose(centred, k, &scratch.per_row, chosen)
@@ -57,9 +60,11 @@ pub(crate) fn choose(
     Ok(())
 }
 
+/// Proposals that are kept at most.
+pub(crate) const MOST_KEPT: usize = 1 << 23;
+
 /// Whether a step keeps what its product in bytes proposes for the dead, so that AuxK need not ask again. Where the dead are
 /// many, the memory is not worth it.
 fn keeps_proposals(state: &TrainState, n_dead: usize, rows: usize) -> bool {
-    const MOST_KEPT: usize = 1 << 23;
     matches!(state.narrow, Some(NarrowWeights::Int8(_))) && n_dead * rows <= MOST_KEPT
 }

@@ -224,6 +224,23 @@ fn a_latent_that_is_silent_for_one_window_receives_a_sixteenth() {
 }
 
 #[test]
+fn a_workspace_in_which_another_dictionary_was_stepped_changes_nothing() {
+    let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 30.0, dead_after: DEAD_AFTER };
+    let shared = &mut Workspace::default();
+    let step_in = |workspace: &mut Workspace, architecture: &Architecture| {
+        let mut state = state_in(Precision::Int8, architecture, 20);
+        let rows = Rows::of(architecture, 1, ROWS, 1.0);
+        step(&mut state, &rows.batch(), 0.01, &settings, workspace).expect("step");
+        (state.w_enc.value.to_vec(), state.w_dec.value.to_vec())
+    };
+    for architecture in architectures() {
+        step_in(shared, &Architecture::TopK { k: K });
+        let alone = step_in(&mut Workspace::default(), &architecture);
+        assert!(step_in(shared, &architecture) == alone, "{}", architecture.name());
+    }
+}
+
+#[test]
 fn aux_k_in_bytes_is_within_four_hundredths_of_the_exact_gradient() {
     for architecture in [Architecture::TopK { k: K }, matryoshka(), Architecture::SkipTranscoder { k: K, l0: 1.0 }] {
         for n_dead in [4, 20] {
