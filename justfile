@@ -14,7 +14,7 @@ setup:
 build: setup
     cargo build --release --locked
 
-# From text to a steered story on the bundled model, in three to four minutes
+# From text to a steered story on the bundled model, in a few minutes
 demo: build
     target/release/untangle demo
 

@@ -3,10 +3,12 @@
 mod create;
 mod locate;
 mod text;
+mod visit;
 
 pub(crate) use create::{Packing, create};
 pub(crate) use locate::{Extent, Layout, Located, dataset, extent_of, is_little_endian, open, unreadable};
 pub(crate) use text::{strings_end, text};
+pub(crate) use visit::visit_datasets;
 
 use crate::checksums;
 use crate::norms::BINS;

@@ -71,6 +71,29 @@ fn write_datasets(path: &Path) {
     builder(&file).empty::<f32>().shape((N,)).create("flat").expect("created");
 }
 
+fn write_links(path: &Path) {
+    let file = hdf5::File::create(path).expect("created");
+    let raw: Vec<u16> = values().into_iter().map(|x| half::bf16::from_f32(x).to_bits()).collect();
+    let dataset = file.new_dataset::<u16>().shape((N, D)).create("raw").expect("created");
+    dataset.write_raw(&raw).expect("written");
+    let attribute = dataset.new_attr::<hdf5::types::VarLenUnicode>().create("dtype").expect("created");
+    attribute.write_scalar(&"bf16".parse::<hdf5::types::VarLenUnicode>().expect("no NUL")).expect("written");
+    for name in ["a", "b", "c"] {
+        file.create_group(name).expect("created").link_hard("/", "up").expect("linked");
+    }
+    file.link_soft("/nowhere", "dangling").expect("linked");
+}
+
+#[test]
+fn links_that_lead_nowhere_or_in_circles_are_no_hindrance() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.h5");
+    write_links(&path);
+    check_matrix(&place(&path, ":raw"), "raw", StoreDtype::Bf16);
+    let listed = ActivationSet::open(&[place(&path, ":absent")]).expect_err("there is none").to_string();
+    assert_eq!(listed.matches("/raw").count(), 1, "{listed}");
+}
+
 #[test]
 fn hdf5_datasets_are_read_contiguous_chunked_and_compressed() {
     let folder = tempfile::tempdir().expect("a folder");

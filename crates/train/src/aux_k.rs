@@ -77,20 +77,19 @@ impl AuxGradients {
     }
 }
 
-/// The auxiliary loss of a batch and its gradients; none where nothing is dead.
+/// The auxiliary loss of a batch and its gradients, of the latents that `activity` has as dead; none where it has none.
 ///
 /// # Errors
 /// When libtorch refuses a product.
 pub fn aux_gradients(
     state: &TrainState,
     activity: &Activity,
-    dead: Vec<u32>,
     coefficient: f32,
 ) -> Result<Option<AuxGradients>, SaeError> {
-    if dead.is_empty() || coefficient == 0.0 {
+    if activity.dead.is_empty() || coefficient == 0.0 {
         return Ok(None);
     }
-    let task = AuxTask::new(state, activity, dead, coefficient);
+    let task = AuxTask::new(state, activity, activity.dead.clone(), coefficient);
     match state.narrow {
         Some(NarrowWeights::Bf16(_)) => task.solve::<bf16>(),
         Some(NarrowWeights::Int8(_)) => Ok(task.solve_int8()),

@@ -51,7 +51,7 @@ impl AuxTask<'_> {
     pub(crate) fn solve_int8(self) -> AuxGradients {
         let (m, d, e) = (self.dead.len(), self.d, self.d_out);
         let dead = Dead {
-            w_enc: (!self.has_proposals()).then(|| Int8Weights::of_rows(&self.w_enc, d)),
+            w_enc: (!self.activity.has_proposals).then(|| Int8Weights::of_rows(&self.w_enc, d)),
             w_dec: Int8Weights::of_rows(&self.w_dec, e),
             w_dec_columns: Int8Weights::of_columns(&self.w_dec, e),
         };
@@ -87,11 +87,6 @@ impl AuxTask<'_> {
         }
         let loss = squared_error * f64::from(self.scale) / self.n_rows() as f64;
         self.gradients(d_w, d_d, d_b, loss)
-    }
-
-    /// Whether the main pass has left what it proposed for these latents.
-    fn has_proposals(&self) -> bool {
-        self.activity.has_proposals && self.activity.dead == self.dead
     }
 
     /// Forward and backward of a tile as far as rows go.

@@ -66,7 +66,7 @@ pub struct Activity {
     pub groups: Vec<usize>,
     /// What was chosen, a tile of rows at a time.
     pub tiles: Vec<Entries>,
-    /// The dead latents, where AuxK wants their pre-activations too; ascending.
+    /// The dead latents that AuxK is to revive, ascending.
     pub dead: Vec<u32>,
     /// Whether the tiles have proposals for these latents.
     pub(crate) has_proposals: bool,

@@ -299,7 +299,7 @@ fn time_revival(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<f64
     activity.dead = (0..state.d_sae as u32).step_by(DEAD).collect();
     forward(state, &batch, &Scratches::default(), &mut activity)?;
     let began = Instant::now();
-    aux_gradients(state, &activity, activity.dead.clone(), run.plan.aux_coefficient as f32)?;
+    aux_gradients(state, &activity, run.plan.aux_coefficient as f32)?;
     Ok(began.elapsed().as_secs_f64())
 }
 

@@ -97,13 +97,10 @@ pub fn step(
     }
     let dead = state.dead(settings.dead_after);
     let n_dead = dead.len();
-    activity.dead.clear();
-    if settings.aux_coefficient != 0.0 {
-        activity.dead.extend_from_slice(&dead);
-    }
+    activity.dead = if settings.aux_coefficient == 0.0 { Vec::new() } else { dead };
     let dense = forward(state, batch, scratch, activity)?;
     firings.rebuild(state.d_sae, &activity.tiles, state.extras.len());
-    let mut aux = aux_gradients(state, activity, dead, settings.aux_coefficient)?;
+    let mut aux = aux_gradients(state, activity, settings.aux_coefficient)?;
     if let Some(aux) = &mut aux {
         aux.weigh(&state.fired_at, state.tokens, settings.dead_after);
     }

@@ -14,8 +14,8 @@
 //! `128 sum_j q_rj`, one number per row, is where a row's sums begin.
 
 use super::buffer::Buffer;
+use super::instructions::{KERNELS, Kernel};
 use super::vector::dispatch;
-use super::{avx2, vnni};
 use std::ops::Range;
 
 /// Latents whose weights lie together: two registers of sixteen sums.
@@ -62,7 +62,7 @@ pub struct Int8Block<'a> {
 
 /// Whether this CPU has instructions that multiply bytes faster than floats.
 pub fn is_fast() -> bool {
-    vnni::available() || avx2::available()
+    KERNELS.iter().any(Kernel::is_available)
 }
 
 /// Quantised rows have this many bytes: `d_in` rounded up to whole quads.
@@ -246,7 +246,7 @@ pub fn product(rows: &Int8Rows, group: usize, weights: &Int8Weights, panels: Ran
         bytes,
     };
     debug_assert_eq!(out.len(), GROUP * task.scales.len());
-    if !vnni::product(&task, out) && !avx2::product(&task, out) {
+    if !KERNELS.iter().any(|kernel| kernel.run(&task, out)) {
         portable_product(&task, out);
     }
 }
@@ -333,9 +333,9 @@ mod tests {
                 packed: &weights.packed, scales: &weights.scales, bytes: padded(d),
             };
             portable_product(&task, &mut slow);
-            for kernel in [vnni::product, avx2::product] {
+            for kernel in KERNELS {
                 fast.fill(f32::NAN);
-                if kernel(&task, &mut fast) {
+                if kernel.run(&task, &mut fast) {
                     prop_assert_eq!(&fast, &slow);
                 }
             }

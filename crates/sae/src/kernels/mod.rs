@@ -16,11 +16,13 @@
 //! - [`largest`]: the same where the largest of many rows together are wanted
 
 pub mod above;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 pub mod bounds;
 pub mod buffer;
 pub mod decide;
 pub mod encode;
+mod instructions;
 pub mod int8;
 pub mod int8_error;
 pub mod int8_matrix;
@@ -30,4 +32,5 @@ pub mod narrow;
 pub mod order;
 pub mod select;
 pub mod vector;
+#[cfg(target_arch = "x86_64")]
 mod vnni;

@@ -65,22 +65,12 @@ fn storage(dataset: Dataset, path: &Path, name: &str) -> Result<Storage, StoreEr
     Ok(Storage::Hdf5 { dataset, chunk_rows })
 }
 
-/// Full names of the datasets below `group`, a group's own first, at most [`MOST_NAMES`].
+/// Full names of the datasets below `group`, at most [`MOST_NAMES`].
 pub(super) fn datasets(group: &Group) -> Vec<String> {
     let mut names = Vec::new();
-    collect(group, &mut names);
+    layout::visit_datasets(group, &mut |dataset| {
+        names.push(dataset.name());
+        names.len() < MOST_NAMES
+    });
     names
-}
-
-fn collect(group: &Group, names: &mut Vec<String>) {
-    let mut own: Vec<String> = group.datasets().unwrap_or_default().iter().map(|dataset| dataset.name()).collect();
-    own.sort();
-    names.extend(own);
-    for below in group.groups().unwrap_or_default() {
-        if names.len() >= MOST_NAMES {
-            break;
-        }
-        collect(&below, names);
-    }
-    names.truncate(MOST_NAMES);
 }

@@ -4,28 +4,25 @@
 //! walks without end where damage has made a piece of one zero bytes long. So they are walked here first. Collections are
 //! searched for in everything that is in no dataset; a damaged dataset that claims their place hides them.
 
-use super::{Extent, unreadable};
+use super::{Extent, visit_datasets};
 use crate::error::StoreError;
 use hdf5::types::VarLenUnicode;
-use hdf5::{Dataset, File, Group, LinkType, Location, LocationType};
+use hdf5::{Dataset, File, Location};
 use memchr::memmem::Finder;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// How a collection begins.
 const SIGNATURE: &[u8] = b"GCOL";
-/// Bytes of a collection's header: signature, version, three that are reserved, size.
+/// Bytes of the header of a collection (signature, version, three that are reserved, size) and of each object in it (index,
+/// references, four that are reserved, size).
 const HEADER: u64 = 16;
-/// Bytes of an object's header: index, references, four that are reserved, size.
-const OBJECT_HEADER: u64 = 16;
 /// Smallest size of a collection.
 const SMALLEST: u64 = 4096;
 /// Objects begin at multiples of as many bytes.
 const ALIGNED: u64 = 8;
 /// Bytes that are searched at once.
 const PIECE: u64 = 1 << 20;
-/// Links that are followed from the root at most: hard links may form a circle.
-const DEPTH: usize = 16;
 
 /// The string attribute `name` of `at`; none where there is no such attribute or it is something else. The file's strings are
 /// known to [end](strings_end).
@@ -38,9 +35,9 @@ pub(crate) fn text(at: &Location, name: &str) -> Option<String> {
 /// # Errors
 /// [`StoreError::Unreadable`] where it would not; when reading fails.
 pub(crate) fn strings_end(hdf5: &File, path: &Path) -> Result<(), StoreError> {
-    let endless = endless_collection(hdf5, path).map_err(StoreError::io(path))?;
-    let error = |address| hdf5::Error::from(format!("the strings at byte {address} have no end"));
-    endless.map_or(Ok(()), |address| Err(unreadable(path)(error(address))))
+    let Some(address) = endless_collection(hdf5, path).map_err(StoreError::io(path))? else { return Ok(()) };
+    let detail = format!("the strings at byte {address} have no end");
+    Err(StoreError::Unreadable { path: path.to_owned(), detail })
 }
 
 /// Where the first collection begins that HDF5 would not come to the end of.
@@ -48,7 +45,13 @@ fn endless_collection(hdf5: &File, path: &Path) -> std::io::Result<Option<u64>> 
     let file = std::fs::File::open(path)?;
     let size = file.metadata()?.len();
     let mut data = Vec::new();
-    extents_below(hdf5, DEPTH, &mut data);
+    visit_datasets(hdf5, &mut |dataset| {
+        // What a link leads to may lie in another file.
+        if dataset.filename() == hdf5.filename() {
+            extents_of(dataset, &mut data);
+        }
+        true
+    });
     for gap in gaps(data, size) {
         for address in signatures(&file, gap)? {
             if is_endless(&file, address, size)? {
@@ -59,31 +62,11 @@ fn endless_collection(hdf5: &File, path: &Path) -> std::io::Result<Option<u64>> 
     Ok(None)
 }
 
-/// The places of the elements of the datasets below `group`: what need not be searched. What cannot be opened is.
-fn extents_below(group: &Group, depth: usize, extents: &mut Vec<Extent>) {
-    let mut names = Vec::new();
-    // Other links lead to objects that have a hard one too, or out of the file.
-    let _ = group.iter_visit_default(|name, link| {
-        names.extend((link.link_type == LinkType::Hard).then(|| name.to_owned()));
-        Ok(())
-    });
-    for name in names {
-        match group.loc_type_by_name(&name) {
-            Ok(LocationType::Dataset) => {
-                group.dataset(&name).iter().for_each(|dataset| extents_of(dataset, extents));
-            }
-            Ok(LocationType::Group) if depth > 0 => {
-                group.group(&name).iter().for_each(|below| extents_below(below, depth - 1, extents));
-            }
-            _ => {}
-        }
-    }
-}
+/// The places of the elements of a dataset: what need not be searched. Chunks that are not found are.
 fn extents_of(dataset: &Dataset, extents: &mut Vec<Extent>) {
     if let Some(offset) = dataset.offset() {
         extents.push(Extent { offset, bytes: dataset.storage_size() });
     } else if dataset.is_chunked() {
-        // Chunks that are not found are searched.
         let _ = dataset.chunks_visit(|chunk| {
             extents.push(Extent { offset: chunk.addr, bytes: chunk.size });
             0
@@ -121,22 +104,22 @@ fn signatures(file: &std::fs::File, gap: Extent) -> std::io::Result<Vec<u64>> {
 /// Whether HDF5 walks the collection at `address` of a file of `size` bytes without end: its arithmetic, overflow included.
 /// What else is wrong with a collection, HDF5 finds itself.
 fn is_endless(file: &std::fs::File, address: u64, size: u64) -> std::io::Result<bool> {
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
     let mut header = [0; HEADER as usize];
+    let size_in = |header: &[u8; HEADER as usize]| u64::from_le_bytes(header.as_chunks().0[1]);
     if size - address < SMALLEST {
         return Ok(false);
     }
     file.read_exact_at(&mut header, address)?;
-    let (version, bytes) = (header[4], number(&header[8..]));
+    let (version, bytes) = (header[4], size_in(&header));
     if version != 1 || !(SMALLEST..=size - address).contains(&bytes) {
         return Ok(false);
     }
     let (mut place, end) = (address + HEADER, address + bytes);
-    while end - place >= OBJECT_HEADER {
+    while end - place >= HEADER {
         file.read_exact_at(&mut header, place)?;
-        let (index, bytes) = (number(&header[..2]), number(&header[8..]));
+        let (index, bytes) = (u16::from_le_bytes([header[0], header[1]]), size_in(&header));
         // Index 0 is free space, whose size counts its header and everything.
-        let step = if index == 0 { bytes } else { padded(bytes).wrapping_add(OBJECT_HEADER) };
+        let step = if index == 0 { bytes } else { padded(bytes).wrapping_add(HEADER) };
         match step {
             0 => return Ok(true),
             step if step > end - place => return Ok(false),
@@ -168,12 +151,12 @@ mod tests {
     fn signatures_are_found_across_pieces() {
         let mut file = tempfile::tempfile().expect("a file");
         let mut bytes = vec![0; 2 * PIECE as usize + 9];
-        for place in [3, PIECE as usize - 2, 2 * PIECE as usize + 5] {
+        for place in [3, PIECE as usize + 1, 2 * PIECE as usize + 5] {
             bytes[place..place + 4].copy_from_slice(SIGNATURE);
         }
         std::io::Write::write_all(&mut file, &bytes).expect("written");
         let gap = Extent { offset: 3, bytes: bytes.len() as u64 - 3 };
-        assert_eq!(signatures(&file, gap).expect("read"), [3, PIECE - 2, 2 * PIECE + 5]);
+        assert_eq!(signatures(&file, gap).expect("read"), [3, PIECE + 1, 2 * PIECE + 5]);
     }
 
     /// Whether a collection of objects with these indices and sizes is endless.

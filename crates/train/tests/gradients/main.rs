@@ -137,7 +137,7 @@ fn by_hand(state: &TrainState, rows: &Rows, coefficient: f32, way: Way) -> (Dens
         dense = Some(dense_gradients(&state, &mut activity, Precision::Int8).expect("products"));
     }
     firings.rebuild(D_SAE, &activity.tiles, state.extras.len());
-    let aux = aux_gradients(&state, &activity, state.dead(DEAD_AFTER), coefficient).expect("aux");
+    let aux = aux_gradients(&state, &activity, coefficient).expect("aux");
     let (backward, norms) = (activity.backward(&firings, dense.as_ref()), NormPenalty::of(&state, ROWS));
     let gradients = Gradients { backward, aux: aux.as_ref(), norms };
     let mut others = Others::default();

@@ -160,3 +160,14 @@ impl<'a> Search<'a, '_> {
         Ok(gain.unwrap_or(0.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_by_hand() {
+        // Twelve alone, then eleven beside the best, then ten beside two.
+        assert_eq!([0, 1, 2, 12].map(tries_in_group), [0, 1, 3, 33]);
+    }
+}
