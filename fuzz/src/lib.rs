@@ -1,0 +1,47 @@
+//! What all fuzz targets share: bytes as a file, and what a fault is allowed to say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A folder in memory, which one process writes over again and again.
+pub struct Folder(TempDir);
+
+impl Folder {
+    /// A new one.
+    ///
+    /// # Panics
+    /// Where the system has no memory file system; a fuzzer can do nothing then.
+    pub fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Folder(folder.expect("a folder for the files under test"))
+    }
+
+    /// The file of this name with these bytes.
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, bytes).expect("the folder takes files");
+        path
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Cuts the input in two at the first line that is `---`, so that one input can be two files.
+pub fn two(data: &[u8]) -> (&[u8], &[u8]) {
+    const CUT: &[u8] = b"\n---\n";
+    match data.windows(CUT.len()).position(|window| window == CUT) {
+        Some(at) => (&data[..at], &data[at + CUT.len()..]),
+        None => (data, &[]),
+    }
+}
