@@ -33,6 +33,16 @@ MODELS = {
         "1MB",
         2,
     ),
+    # Scores divided by the number of their block, as the five seeds of Stanford's GPT-2 have it.
+    "gpt2_by_layer": (
+        GPT2Config(
+            vocab_size=VOCAB, n_positions=16, n_embd=24, n_layer=3, n_head=2, scale_attn_by_inverse_layer_idx=True,
+            reorder_and_upcast_attn=True, bos_token_id=1, eos_token_id=2,
+        ),
+        torch.float32,
+        "1MB",
+        1,
+    ),
     # Grouped queries, heads wider than d_model / heads, biases everywhere, untied, in shards.
     "llama": (
         LlamaConfig(

@@ -74,6 +74,7 @@ impl Assembly<'_> {
         });
         Ok(Attention {
             config: a.clone(),
+            scale: a.scale_in(layer),
             q: self.linear(at(Part::Query), d_q, c.d_model, a.qkv_bias)?,
             k: self.linear(at(Part::Key), d_kv, c.d_model, a.qkv_bias)?,
             v: self.linear(at(Part::Value), d_kv, c.d_model, a.qkv_bias)?,
