@@ -22,7 +22,7 @@ const QUARANTINED: [(&str, &[&str]); 11] = [
     ("hdf5-metno", &["store"]),
     ("rusqlite", &["interpret"]),
     ("parquet", &["capture"]),
-    ("minijinja", &["model"]),
+    ("regex", &["model"]),
     ("tokenizers", &["model", "organism"]),
     ("tch", &["model", "sae", "capture", "train", "interpret", "organism", "cli", "tests", "bench"]),
     ("anyhow", &["cli"]),

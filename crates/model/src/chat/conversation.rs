@@ -3,12 +3,15 @@
 //! A list of messages, each an object with at least a `role`. What else a message has is the template's business:
 //! usually a `content`, sometimes calls of tools.
 
-use minijinja::value::{Value, ValueKind};
+use super::data::Data;
 use serde::{Deserialize, Deserializer};
+
+/// The names under which messages have what was thought, the first that one counts.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// The messages of a conversation, in order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conversation(Value);
+pub struct Conversation(Data);
 
 impl Conversation {
     /// A conversation that consists of one turn of the user.
@@ -18,8 +21,10 @@ impl Conversation {
 
     /// A conversation of these roles and contents.
     pub fn of_turns<'a>(turns: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let message = |(role, content)| Value::from_iter([("role", role), ("content", content)]);
-        Conversation(turns.into_iter().map(message).collect())
+        let message = |(role, content): (&str, &str)| {
+            Data::Dict(vec![("role".into(), Data::text(role)), ("content".into(), Data::text(content))])
+        };
+        Conversation(Data::List(turns.into_iter().map(message).collect()))
     }
 
     /// A conversation of messages that have these fields, of which those without text are null.
@@ -27,21 +32,49 @@ impl Conversation {
     /// # Errors
     /// Why it is none: a message has no `role`.
     pub fn of_messages<'a>(messages: impl IntoIterator<Item = Vec<(&'a str, Option<String>)>>) -> Result<Self, String> {
-        let value = messages.into_iter().map(Value::from_iter::<Vec<(&str, Option<String>)>>).collect();
+        let field = |(name, text): (&str, Option<String>)| {
+            (name.into(), text.map_or(Data::None, |text| Data::Text(text.into())))
+        };
+        let message = |fields: Vec<(&str, Option<String>)>| Data::Dict(fields.into_iter().map(field).collect());
+        let value = Data::List(messages.into_iter().map(message).collect());
         match fault(&value) {
             None => Ok(Conversation(value)),
             Some(fault) => Err(fault),
         }
     }
 
-    pub(super) fn messages(&self) -> &Value {
-        &self.0
+    /// The messages as transformers hands them to a template: without fields that are null, and with what was thought
+    /// under the names that templates know.
+    pub(super) fn messages(&self) -> Data {
+        let Data::List(messages) = &self.0 else { return self.0.clone() };
+        Data::List(messages.iter().map(normalized).collect())
     }
+}
+
+fn normalized(message: &Data) -> Data {
+    let Data::Dict(fields) = message else { return message.clone() };
+    let mut kept: Vec<_> = fields.iter().filter(|(_, value)| *value != Data::None).cloned().collect();
+    let thought = REASONING.iter().find_map(|name| message.field(name).filter(|value| **value != Data::None));
+    if let Some(thought) = thought {
+        if !kept.iter().any(|(name, _)| **name == *"thinking") {
+            kept.insert(0, ("thinking".into(), thought.clone()));
+        }
+        match kept.iter_mut().find(|(name, _)| **name == *"reasoning_content") {
+            Some((_, value)) => *value = thought.clone(),
+            None => kept.push(("reasoning_content".into(), thought.clone())),
+        }
+        // The copy stands first where Python's union of dicts puts it.
+        if let Some(at) = kept.iter().position(|(name, _)| **name == *"thinking") {
+            let thinking = kept.remove(at);
+            kept.insert(0, thinking);
+        }
+    }
+    Data::Dict(kept)
 }
 
 impl<'de> Deserialize<'de> for Conversation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let value = Data::deserialize(deserializer)?;
         match fault(&value) {
             None => Ok(Conversation(value)),
             Some(fault) => Err(serde::de::Error::custom(fault)),
@@ -50,18 +83,13 @@ impl<'de> Deserialize<'de> for Conversation {
 }
 
 /// Why a value is no conversation.
-fn fault(value: &Value) -> Option<String> {
-    if value.kind() != ValueKind::Seq {
+fn fault(value: &Data) -> Option<String> {
+    let Data::List(messages) = value else {
         return Some(format!("{} where a list of messages was expected", value.kind()));
-    }
-    let messages = value.try_iter().ok()?;
-    for (index, message) in messages.enumerate() {
-        let role = message.get_attr("role").ok().filter(|role| role.kind() == ValueKind::String);
-        if message.kind() != ValueKind::Map || role.is_none() {
-            return Some(format!("message {index} is no object with a `role`"));
-        }
-    }
-    None
+    };
+    let none = |message: &Data| !matches!(message.field("role"), Some(Data::Text(_)));
+    let index = messages.iter().position(none)?;
+    Some(format!("message {index} is no object with a `role`"))
 }
 
 #[cfg(test)]
@@ -75,10 +103,22 @@ mod tests {
         assert_eq!(found, Conversation::of_user("Hi"));
         assert!(read("[]").is_ok());
         for (wrong, why) in
-            [("\"x\"", "string where"), ("{}", "map where"), ("[1]", "message 0"), ("[{}]", "message 0")]
+            [("\"x\"", "string where"), ("{}", "object where"), ("[1]", "message 0"), ("[{}]", "message 0")]
         {
             let said = read(wrong).expect_err(wrong).to_string();
             assert!(said.contains(why), "{said}");
         }
+    }
+
+    #[test]
+    fn templates_get_messages_without_nulls_and_thoughts_under_all_names() {
+        let read = |json: &str| serde_json::from_str::<Conversation>(json).expect("a conversation").messages();
+        let found = read(r#"[{"role": "assistant", "content": null, "reasoning": "Hm.", "x": {"y": null}}]"#);
+        let expected: Data = serde_json::from_str(
+            r#"[{"thinking": "Hm.", "role": "assistant", "reasoning": "Hm.", "x": {"y": null},
+                 "reasoning_content": "Hm."}]"#,
+        )
+        .expect("JSON");
+        assert_eq!(found, expected);
     }
 }

@@ -5,27 +5,24 @@
 //! every day.
 
 mod conversation;
+mod data;
 mod date;
-mod json;
-mod tags;
+mod jinja;
 
 pub use conversation::Conversation;
 
 use crate::error::ModelError;
-use minijinja::value::Value;
-use minijinja::{Environment, Error, ErrorKind, Output, State, context};
+use data::Data;
+use jinja::{Failure, Template};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The template's name inside the library; without an ending, so that nothing is escaped.
-const NAME: &str = "chat";
-
 /// A tokenizer's template.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
-    environment: Arc<Environment<'static>>,
+    template: Arc<Template>,
     /// Where it stands.
     path: PathBuf,
     /// Texts of special tokens by name: `bos_token`, `eos_token` and others.
@@ -47,31 +44,33 @@ impl ChatTemplate {
     /// # Errors
     /// [`ModelError::ChatTemplate`] where it is no template.
     pub fn new(path: &Path, source: &str, special: &BTreeMap<String, String>) -> Result<Self, ModelError> {
-        let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.set_formatter(python_text);
-        environment.add_filter("tojson", json::tojson);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", |format: &str| date::strftime(format));
-        let added = environment.add_template_owned(NAME, tags::without_generation(source));
-        added.map_err(|error| ModelError::ChatTemplate { path: path.to_owned(), reason: reason(&error) })?;
+        let failed = |failure| ModelError::ChatTemplate { path: path.to_owned(), reason: reason(&failure) };
+        let template = Arc::new(Template::parse(source).map_err(failed)?);
         let sha256 = format!("{:x}", Sha256::digest(source));
-        Ok(ChatTemplate { environment: Arc::new(environment), path: path.to_owned(), special: special.clone(), sha256 })
+        Ok(ChatTemplate { template, path: path.to_owned(), special: special.clone(), sha256 })
     }
 
     /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins.
     ///
     /// # Errors
-    /// [`ModelError::Conversation`] where the template refuses it: an unknown role, turns in another order.
+    /// [`ModelError::Conversation`] where the template refuses it: an unknown role, turns in another order; or where it
+    /// would take more than one conversation may.
     pub fn render(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String, ModelError> {
-        let failed = |error: Error| ModelError::Conversation { path: self.path.clone(), reason: reason(&error) };
+        let failed = |reason| ModelError::Conversation { path: self.path.clone(), reason };
         let messages = conversation.messages();
-        let none = Value::from(());
-        let fixed = context! { messages, add_generation_prompt, tools => none, documents => none };
-        let template = self.environment.get_template(NAME).map_err(failed)?;
-        template.render(context! { ..fixed, ..Value::from_iter(self.special.clone()) }).map_err(failed)
+        if matches!(&messages, Data::List(messages) if messages.is_empty()) {
+            return Err(failed("it has no message".to_owned()));
+        }
+        let special: Vec<_> = self.special.iter().map(|(name, text)| (name.as_str(), Data::text(text))).collect();
+        let prompt = Data::Bool(add_generation_prompt);
+        let mut given = vec![
+            ("messages", &messages),
+            ("add_generation_prompt", &prompt),
+            ("tools", &Data::None),
+            ("documents", &Data::None),
+        ];
+        given.extend(special.iter().map(|(name, text)| (*name, text)));
+        self.template.render(&given).map_err(|failure| failed(reason(&failure)))
     }
 
     /// SHA-256 of the template, in hexadecimal.
@@ -80,28 +79,11 @@ impl ChatTemplate {
     }
 }
 
-/// What templates call to refuse a conversation.
-fn raise_exception(message: String) -> Result<Value, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// What went wrong, without the library's own words around what a template says.
-fn reason(error: &Error) -> String {
-    let said = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let said = said.replace('\n', " ");
-    match error.line() {
-        Some(line) if error.kind() != ErrorKind::InvalidOperation => format!("{said}, line {line} of the template"),
-        _ => said,
+/// What went wrong, and where; what a template itself says stays alone.
+fn reason(failure: &Failure) -> String {
+    let said = failure.message.replace('\n', " ");
+    match failure.line {
+        Some(line) => format!("{said}, line {line} of the template"),
+        None => said,
     }
-}
-
-/// Values as Python writes them, where the two differ.
-fn python_text(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let text = match value.kind() {
-        minijinja::value::ValueKind::None => "None",
-        minijinja::value::ValueKind::Bool if value.is_true() => "True",
-        minijinja::value::ValueKind::Bool => "False",
-        _ => return minijinja::escape_formatter(out, state, value),
-    };
-    out.write_str(text).map_err(Error::from)
 }
