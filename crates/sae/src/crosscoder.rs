@@ -85,7 +85,7 @@ impl Crosscoder {
             return Err(wrong(format!("the scale of {} is not a positive number", part.hook_name)));
         }
         let path = dir.join(files::WEIGHTS);
-        let bytes = file::bytes(&path, 2 * (m as u64) * (d as u64) * (f as u64))?;
+        let bytes = file::bytes(&path, 4 * (m as u64) * (d as u64) * (f as u64))?;
         let file = Reader::new(&path, &bytes)?;
         let w_enc = crate::io::transposed(&file.read(tensors::W_ENC, &[m, d, f])?, m * d, f);
         let parts = Parts {

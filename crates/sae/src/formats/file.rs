@@ -9,6 +9,11 @@ use std::path::Path;
 /// Largest configuration that is believed; real ones are a few kilobytes.
 const LONGEST_TEXT: u64 = 64 << 20;
 
+/// Bytes of the widest element, and as many again for tensors that are not read.
+const LARGEST_ELEMENT: u64 = 16;
+/// What a file may hold besides: the longest header that the format allows is 100 MB.
+const FURTHER: u64 = 128 << 20;
+
 /// Copies of the tensors that live at the same time while a dictionary is made of its file: the file's own, those in f32, their
 /// transposes, and the encoder in the arithmetic that is fastest.
 const COPIES: u64 = 4;
@@ -26,6 +31,10 @@ pub(crate) fn text(path: &Path) -> Result<String, SaeError> {
 /// The bytes of a file of tensors that has `elements` of them as far as the configuration says.
 pub(crate) fn bytes(path: &Path, elements: u64) -> Result<Vec<u8>, SaeError> {
     let size = size_of(path)?;
+    if size > elements.saturating_mul(LARGEST_ELEMENT).saturating_add(FURTHER) {
+        let reason = format!("{size} bytes are more than the tensors that its configuration names");
+        return Err(SaeError::Weights { path: path.to_owned(), reason });
+    }
     // What the configuration claims and the file does not hold is told by its shapes, before it is made.
     let copies = elements.saturating_mul(4 * COPIES).min(size.saturating_mul(2 * COPIES));
     let needed = size.saturating_add(copies);

@@ -23,6 +23,9 @@ use untangle_schema::{SaeConfig, SaeMetadata};
 /// The names of the arrays in both releases, but for the case of the first letter.
 const ARRAYS: [&str; 5] = ["w_enc", "w_dec", "b_enc", "b_dec", "threshold"];
 
+/// More than the largest that was published has: 2 x 4608 x 2^20 (chosen).
+const MOST_ELEMENTS: u64 = 1 << 34;
+
 /// Which release a directory is of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Release {
@@ -60,8 +63,7 @@ impl Release {
                 remedy: "it reads a normalised activation that has no hook point here".to_owned(),
             });
         }
-        // The size of the file bounds what its arrays take.
-        let bytes = file::bytes(&path, u64::MAX)?;
+        let bytes = file::bytes(&path, MOST_ELEMENTS)?;
         let mut arrays = match self {
             Release::First => npz::read(&path, &bytes, &ARRAYS)?,
             Release::Second => of_safetensors(&path, &bytes)?,

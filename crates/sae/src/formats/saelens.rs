@@ -7,7 +7,7 @@ use crate::io::transposed;
 use crate::kernels::buffer::Buffer;
 use crate::rows::RowForm;
 use crate::sae::{Activation, Parts, Sae};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::Path;
 use untangle_schema::sae::{files, tensors};
 use untangle_schema::{CROSSCODER, SaeConfig};
@@ -29,12 +29,20 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     let Some(keys) = config.as_object_mut() else {
         return Err(wrong("is not a configuration: no object of keys and values".to_owned()));
     };
+    no_other_configuration(keys).map_err(wrong)?;
     let finetuned = keys.get("finetuning_scaling_factor") == Some(&Value::Bool(true));
     older::bring_up_to_date(keys).map_err(wrong)?;
     let mut notes = known::unknown_keys(keys);
     let mut config: SaeConfig = serde_json::from_value(config).map_err(|error| wrong(error.to_string()))?;
     check_supported(&config).map_err(wrong)?;
     let weights = dir.join(files::WEIGHTS);
+    if !weights.exists() {
+        return Err(SaeError::NoDictionary {
+            path: dir.to_owned(),
+            problem: format!("has {} and no {}", files::CONFIG, files::WEIGHTS),
+            remedy: "copy its tensors as well, as safetensors under that name".to_owned(),
+        });
+    }
     let bytes = file::bytes(&weights, elements(&config))?;
     let reader = Reader::new(&weights, &bytes)?;
     let mut parts = parts(&reader, &config)?;
@@ -48,6 +56,20 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     // Other architectures have no such setting in SAELens, which passes it over.
     config.rescale_acts_by_decoder_norm = config.rescale_acts_by_decoder_norm.map(|_| false);
     Ok(Sae::new(config, parts)?.with_notes(notes))
+}
+
+/// Refuses what is no configuration of SAELens, by the sizes that each of those has.
+fn no_other_configuration(config: &Map<String, Value>) -> Result<(), String> {
+    let Some(missing) = ["d_in", "d_sae"].into_iter().find(|key| !config.contains_key(*key)) else { return Ok(()) };
+    let whose = match config.contains_key("dict_size") || config.contains_key("act_size") {
+        true => "it is of another tool (act_size and dict_size are those of BatchTopK's and hook_z's first trainers)",
+        false => "it is of another tool than SAELens, or of none",
+    };
+    Err(format!(
+        "has no `{missing}`: {whose}; a dictionary's has d_in, d_sae and architecture, and beside it lies {} with W_enc \
+         [d_in, d_sae], b_enc, W_dec [d_sae, d_in] and b_dec",
+        files::WEIGHTS
+    ))
 }
 
 /// Elements of all tensors.
@@ -199,6 +221,53 @@ impl Parts {
                 *b_enc *= norm;
                 *further *= norm;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes::Codes;
+
+    /// Three features that read a row of 2 and write one of 3, with decoder norms 5, 2 and 0.
+    fn parts(activation: Activation) -> Parts {
+        Parts {
+            w_enc: Buffer::copy_of(&[1.0, 0.0, 0.0, 1.0, 1.0, 1.0]),
+            b_enc: vec![0.5, -0.25, 1.0],
+            w_dec: Buffer::copy_of(&[3.0, 4.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]),
+            b_dec: vec![0.0, 1.0, 0.0],
+            w_skip: None,
+            activation,
+        }
+    }
+
+    #[test]
+    fn folding_norms_multiplies_activations_and_keeps_reconstructions() {
+        let text =
+            r#"{"d_in": 2, "d_sae": 3, "d_out": 3, "architecture": "transcoder", "apply_b_dec_to_input": false}"#;
+        let config: SaeConfig = serde_json::from_str(text).expect("a configuration");
+        let x = [1.0f32, 2.0, -0.25, 0.5, 0.75, -1.0];
+        let run = |parts: Parts| {
+            let sae = Sae::new(config.clone(), parts).expect("fits");
+            let (mut codes, mut out) = (Codes::new(), vec![0f32; 9]);
+            sae.encode(&x, &mut codes).expect("rows fit");
+            sae.reconstruct(&x, &codes, &mut out).expect("rows fit");
+            (codes, out)
+        };
+        let gated = Activation::Gated { r_mag: vec![0.25, -0.5, 0.0], b_mag: vec![0.125, 0.5, -0.25] };
+        for activation in [Activation::Relu, Activation::JumpRelu { threshold: vec![1.0, 0.2, 0.0] }, gated] {
+            let mut folded = parts(activation.clone());
+            folded.fold_decoder_norms(2, 3);
+            let ((before, x_hat), (after, again)) = (run(parts(activation)), run(folded));
+            assert_eq!(before.features(), after.features());
+            for row in 0..3 {
+                for (feature, norm) in [5.0, 2.0, 1.0].into_iter().enumerate() {
+                    let (f, folded) = (before.activation(row, feature), after.activation(row, feature));
+                    assert!((folded - norm * f).abs() < 1e-5, "{row} {feature}: {folded} is not {norm} times {f}");
+                }
+            }
+            assert!(x_hat.iter().zip(&again).all(|(a, b)| (a - b).abs() < 1e-5));
         }
     }
 }

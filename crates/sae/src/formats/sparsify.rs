@@ -31,7 +31,7 @@ pub(super) fn read(config: Value, dir: &Path) -> Result<Sae, SaeError> {
     let wrong = |reason: String| SaeError::Config { path: path.clone(), reason: format!("(of sparsify) {reason}") };
     let (d, f, k) = sizes(&config).map_err(wrong)?;
     let weights = dir.join(WEIGHTS);
-    let bytes = file::bytes(&weights, 2 * (d as u64) * (f as u64))?;
+    let bytes = file::bytes(&weights, 4 * (d as u64) * (f as u64))?;
     let reader = Reader::new(&weights, &bytes)?;
     let parts = Parts {
         w_enc: Buffer::copy_of(&reader.read("encoder.weight", &[f, d])?),

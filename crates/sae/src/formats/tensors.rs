@@ -22,8 +22,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, SaeError> {
-        let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|e| SaeError::Weights { path: path.to_owned(), reason: e.to_string() })?;
+        let wrong = |reason: String| SaeError::Weights { path: path.to_owned(), reason };
+        if bytes.starts_with(b"version https://git-lfs") {
+            return Err(wrong("a pointer of Git LFS, which `git lfs pull` fills".to_owned()));
+        }
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| wrong(error.to_string()))?;
         Ok(Reader { path, tensors, used: RefCell::default() })
     }
 
