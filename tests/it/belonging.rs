@@ -99,6 +99,64 @@ fn a_model_that_the_dictionary_does_not_know() {
 }
 
 #[test]
+fn a_store_of_another_model_is_taken_where_that_is_asked_for() {
+    let bench = Bench::new();
+    let store = bench.capture(&bench.model.path, &bench.text, HOOK, "own.h5");
+    let sae = bench.train(&[&store]);
+    let other = bench.other_model();
+    let foreign = bench.capture(&other, &bench.text, HOOK, "foreign.h5");
+    let codes = bench.path("codes.safetensors");
+    let database = bench.path("features.db");
+    let verbs = || {
+        let encode = Untangle::new("encode").arg(&sae).arg(&foreign).option("--out", &codes);
+        let features = Untangle::new("features").arg(&sae).option("--store", &foreign).option("--out", &database);
+        let steer = Untangle::new("steer --feature 1:add=2 --tokens 2 --prompt cat").arg(&other).option("--sae", &sae);
+        let in_model = evaluate(&sae, &[&foreign]).option("--model", &other).words("--contexts 4");
+        [evaluate(&sae, &[&foreign]), encode, features, steer, in_model]
+    };
+    for verb in verbs() {
+        verb.run().fails_with(BAD_INPUT, &["tiny (weights ", "other (weights ", "--other-model"]);
+    }
+    assert!(!codes.exists() && !database.exists());
+    for verb in verbs() {
+        let outcome = verb.words("--other-model").run();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("warning: the dictionary was trained on the model tiny"), "{}", outcome.stderr);
+    }
+    // A dictionary from elsewhere names no weights, and models are spelled in many ways.
+    let path = sae.join("cfg.json");
+    let text = fs::read_to_string(&path).expect("a configuration");
+    let mut config: serde_json::Value = serde_json::from_str(&text).expect("json");
+    config["metadata"].as_object_mut().expect("metadata").remove("model_weights_sha256");
+    for (name, doubted) in [("somebody/Tiny-small", false), ("pythia-70m", true)] {
+        config["metadata"]["model_name"] = name.into();
+        fs::write(&path, config.to_string()).expect("written");
+        let outcome = evaluate(&sae, &[&foreign]).run();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        // The store is of the model `other`, whose name is no spelling of either.
+        let own = evaluate(&sae, &[&store]).run();
+        assert_eq!(own.stderr.contains("the dictionary names the model"), doubted, "{}", own.stderr);
+    }
+}
+
+#[test]
+fn a_folder_of_another_tool_is_named_by_every_verb() {
+    let bench = Bench::new();
+    let store = bench.capture(&bench.model.path, &bench.text, HOOK, "own.h5");
+    let folder = bench.path("dl");
+    fs::create_dir(&folder).expect("the scratch folder is writable");
+    fs::write(folder.join("ae.pt"), "PK").expect("written");
+    fs::write(folder.join("config.json"), r#"{"trainer": {"dict_class": "BatchTopKSAE"}}"#).expect("written");
+    let said = ["dl: holds a dictionary of dictionary_learning (ae.pt)", "save it with SAELens"];
+    let encode = Untangle::new("encode").arg(&folder).arg(&store).option("--out", bench.path("codes.safetensors"));
+    for verb in [Untangle::new("inspect").arg(&folder), evaluate(&folder, &[&store]), encode] {
+        verb.run().fails_with(BAD_INPUT, &said);
+    }
+    let above = bench.path("");
+    Untangle::new("inspect").arg(&above).run().fails_with(BAD_INPUT, &["its folders do", "dl"]);
+}
+
+#[test]
 fn rows_that_training_may_have_read_are_called_so() {
     let bench = Bench::new();
     let others = corpus_text(bench.folder.path(), 40);

@@ -26,6 +26,7 @@ pub struct Corpus {
     column: usize,
     predicted: Option<usize>,
     held_out: HeldOut,
+    of_any_model: bool,
 }
 
 /// One row, encoded, and what can be said of it.
@@ -57,7 +58,7 @@ impl Corpus {
     pub fn new(store: Arc<ActivationSet>, sae: &Sae, held_out: HeldOut) -> Result<Self, InterpretError> {
         let column = column_of(sae, &store, None)?;
         let predicted = predicted_column_of(sae, &store)?;
-        Ok(Self { store, column, predicted, held_out })
+        Ok(Self { store, column, predicted, held_out, of_any_model: sae.is_of_any_model() })
     }
 
     /// The store.
@@ -81,14 +82,16 @@ impl Corpus {
         tokens.ok_or_else(|| InterpretError::NoTokens { store: self.store.name() })
     }
 
-    /// Whether the store was captured from `model`: other weights would give its rows another meaning.
+    /// Whether the store was captured from `model`: other weights would give its rows another meaning. For a dictionary that is
+    /// used on any model, the same tokens are enough.
     ///
     /// # Errors
     /// When it was captured from another one.
     pub fn check_model(&self, model: &LanguageModel) -> Result<(), InterpretError> {
         let (Some(manifest), given) = (self.store.manifest(), model.identity()) else { return Ok(()) };
         let captured = &manifest.model;
-        if captured.weights_sha256 == given.weights_sha256 && captured.tokenizer_sha256 == given.tokenizer_sha256 {
+        let same_tokens = captured.tokenizer_sha256 == given.tokenizer_sha256;
+        if same_tokens && (captured.weights_sha256 == given.weights_sha256 || self.of_any_model) {
             return Ok(());
         }
         Err(InterpretError::OtherModel {

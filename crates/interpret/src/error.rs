@@ -82,7 +82,7 @@ pub enum InterpretError {
     },
     /// The store was captured from another model than the one at hand.
     #[error(
-        "the store was captured from the model {expected}, this is {found}; name that model, or capture from this one"
+        "the store was captured from the model {expected}, this is {found}; name that model, capture from this one, or, where both read the same tokens, take it all the same with --other-model"
     )]
     OtherModel {
         /// Model of the store.
@@ -92,7 +92,7 @@ pub enum InterpretError {
     },
     /// The dictionary was trained on another model than the one at hand.
     #[error(
-        "the dictionary was trained on the model {expected}, this is {found}; name that model, or train on this one"
+        "the dictionary was trained on the model {expected}, this is {found}; name that model or a store of it, train on this one, or take it all the same with --other-model"
     )]
     OtherModelThanDictionary {
         /// Model of the dictionary.

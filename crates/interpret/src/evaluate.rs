@@ -99,6 +99,15 @@ impl Sums {
         let x = block.columns.last().map_or(read, |column| &column[..]);
         self.x_hat.resize(x.len(), 0.0);
         sae.reconstruct(read, codes, &mut self.x_hat)?;
+        let mut centred = Vec::new();
+        let x = match sae.judges_centred() {
+            true => {
+                centred.extend_from_slice(x);
+                sae.centre_judged(&mut centred, &mut self.x_hat);
+                &centred[..]
+            }
+            false => x,
+        };
         self.all.fvu.update(x, &self.x_hat);
         self.all.firing.update(codes);
         let (kept_x, kept_x_hat, kept_codes) = &mut self.kept;

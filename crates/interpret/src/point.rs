@@ -3,7 +3,7 @@
 use crate::error::InterpretError;
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
-use untangle_schema::HookPoint;
+use untangle_schema::{HookPoint, ModelIdentity};
 use untangle_store::ActivationSet;
 
 /// Key of `cfg.json`'s metadata under which training leaves the SHA-256 of the model's weights.
@@ -66,8 +66,9 @@ pub fn predicted_column_of(sae: &Sae, store: &ActivationSet) -> Result<Option<us
 /// where nothing says otherwise: it is a plain matrix, which has no hook point, or `cfg.json` names none.
 ///
 /// # Errors
-/// When there is no such column, or its width is not the dictionary's.
+/// When there is no such column, its width is not the dictionary's, or the store is of another model than the dictionary's.
 pub fn column_of(sae: &Sae, store: &ActivationSet, named: Option<&str>) -> Result<usize, InterpretError> {
+    check_store(sae, store)?;
     let own = sae.config().metadata.hook_name.as_deref();
     let find = |name: &str| store.columns().iter().position(|column| column.name == name);
     let column = match (named, own, store.columns()) {
@@ -96,22 +97,84 @@ pub fn column_of(sae: &Sae, store: &ActivationSet, named: Option<&str>) -> Resul
 }
 
 /// Whether `sae` was trained on activations of `model`, as far as its `cfg.json` says: dictionaries from elsewhere do
-/// not name weights and pass.
+/// not name weights and pass, and so do those that are to be used on any model.
 ///
 /// # Errors
 /// When it names other weights.
 pub fn check_model(sae: &Sae, model: &LanguageModel) -> Result<(), InterpretError> {
-    let (metadata, given) = (&sae.config().metadata, model.identity());
+    check_identity(sae, &model.identity())
+}
+
+/// The same of the model that a store was captured from; a matrix names none and passes.
+///
+/// # Errors
+/// When the dictionary names other weights.
+pub fn check_store(sae: &Sae, store: &ActivationSet) -> Result<(), InterpretError> {
+    store.manifest().map_or(Ok(()), |manifest| check_identity(sae, &manifest.model))
+}
+
+fn check_identity(sae: &Sae, given: &ModelIdentity) -> Result<(), InterpretError> {
+    let metadata = &sae.config().metadata;
     match metadata.other.get(MODEL_WEIGHTS).and_then(|hash| hash.as_str()) {
-        Some(hash) if hash != given.weights_sha256 => Err(InterpretError::OtherModelThanDictionary {
-            expected: model_name(metadata.model_name.as_deref().unwrap_or("a model"), hash),
-            found: model_name(&given.name, &given.weights_sha256),
-        }),
+        Some(hash) if hash != given.weights_sha256 && !sae.is_of_any_model() => {
+            Err(InterpretError::OtherModelThanDictionary {
+                expected: model_name(metadata.model_name.as_deref().unwrap_or("a model"), hash),
+                found: model_name(&given.name, &given.weights_sha256),
+            })
+        }
         _ => Ok(()),
     }
+}
+
+/// What to say of a model that may not be the dictionary's: its weights are others although any model was asked for, or the
+/// dictionary, which names no weights, names a model of another name.
+pub fn doubt(sae: &Sae, given: &ModelIdentity) -> Option<String> {
+    let metadata = &sae.config().metadata;
+    let own = metadata.model_name.as_deref();
+    match metadata.other.get(MODEL_WEIGHTS).and_then(|hash| hash.as_str()) {
+        Some(hash) if hash == given.weights_sha256 => None,
+        Some(hash) => Some(format!(
+            "the dictionary was trained on the model {}, this is {}",
+            model_name(own.unwrap_or("a model"), hash),
+            model_name(&given.name, &given.weights_sha256)
+        )),
+        None => own.filter(|own| !are_spellings(own, &given.name)).map(|own| {
+            let found = &given.name;
+            format!("the dictionary names the model {own}, this one is called {found}; if they are two, its numbers say nothing")
+        }),
+    }
+}
+
+/// Whether two names may be spellings of one: `gpt2-small`, `gpt2` and `openai-community/gpt2` are.
+fn are_spellings(one: &str, other: &str) -> bool {
+    let plain = |name: &str| -> String {
+        let last = name.trim_end_matches('/').rsplit('/').next().unwrap_or(name);
+        last.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let (one, other) = (plain(one), plain(other));
+    one.contains(&other) || other.contains(&one)
 }
 
 /// A model as messages name it: names alone do not tell two checkpoints apart.
 pub(crate) fn model_name(name: &str, weights_sha256: &str) -> String {
     format!("{name} (weights {})", weights_sha256.get(..8).unwrap_or(weights_sha256))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_model_are_spelled_in_many_ways() {
+        for (one, other) in [
+            ("gpt2-small", "gpt2"),
+            ("openai-community/gpt2", "gpt2-small"),
+            ("meta-llama/Llama-3.1-8B", "Meta-Llama-3.1-8B"),
+            ("EleutherAI/pythia-70m-deduped", "pythia-70m-deduped"),
+            ("google/gemma-2-2b", "gemma-2-2b-it"),
+        ] {
+            assert!(are_spellings(one, other), "{one} and {other}");
+        }
+        assert!(!are_spellings("pythia-70m", "gpt2") && !are_spellings("gemma-2-2b", "gemma-2-9b"));
+    }
 }

@@ -24,7 +24,10 @@ impl Rewrite for Splice<'_> {
         self.sae.encode(read.unwrap_or(rows), &mut self.codes)?;
         match read {
             Some(read) => self.sae.reconstruct(read, &self.codes, rows)?,
-            None => self.sae.decode(&self.codes, rows)?,
+            None => {
+                let read = rows.to_vec();
+                self.sae.reconstruct(&read, &self.codes, rows)?;
+            }
         }
         Ok(true)
     }

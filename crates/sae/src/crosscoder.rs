@@ -18,7 +18,9 @@
 
 use crate::codes::Codes;
 use crate::error::SaeError;
-use crate::io::{Reader, io, write_tensors, write_whole};
+use crate::formats::file;
+use crate::formats::tensors::{Reader, is_too_large};
+use crate::io::{io, write_tensors, write_whole};
 use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Parts, Sae};
 use std::fs;
@@ -58,7 +60,7 @@ impl Crosscoder {
 
     /// Whether a directory holds a crosscoder, as far as its `cfg.json` says.
     pub fn is_at(dir: &Path) -> bool {
-        let text = fs::read_to_string(dir.join(files::CONFIG)).unwrap_or_default();
+        let text = file::text(&dir.join(files::CONFIG)).unwrap_or_default();
         let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
         value.is_some_and(|config| config["architecture"] == CROSSCODER)
     }
@@ -69,21 +71,21 @@ impl Crosscoder {
     /// When a file is missing or broken, or the tensors are not what the configuration says.
     pub fn load(dir: &Path) -> Result<Self, SaeError> {
         let path = dir.join(files::CONFIG);
-        let text = fs::read_to_string(&path).map_err(io(&path))?;
+        let text = file::text(&path)?;
         let wrong = |reason: String| SaeError::Config { path: path.clone(), reason };
         let config: CrosscoderConfig = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let (m, d, f) = (config.parts.len(), config.d_in, config.d_sae);
         if config.architecture != CROSSCODER {
             return Err(wrong(format!("architecture `{}` is not `{CROSSCODER}`", config.architecture)));
         }
-        if m < 2 || d == 0 || f == 0 || crate::io::is_too_large(m.saturating_mul(d), f) {
+        if m < 2 || d == 0 || f == 0 || is_too_large(m.saturating_mul(d), f) {
             return Err(wrong(format!("{m} parts, d_in {d} and d_sae {f} are out of range")));
         }
         if let Some(part) = config.parts.iter().find(|part| !(part.scale.is_finite() && part.scale > 0.0)) {
             return Err(wrong(format!("the scale of {} is not a positive number", part.hook_name)));
         }
         let path = dir.join(files::WEIGHTS);
-        let bytes = fs::read(&path).map_err(io(&path))?;
+        let bytes = file::bytes(&path, 4 * (m as u64) * (d as u64) * (f as u64))?;
         let file = Reader::new(&path, &bytes)?;
         let w_enc = crate::io::transposed(&file.read(tensors::W_ENC, &[m, d, f])?, m * d, f);
         let parts = Parts {

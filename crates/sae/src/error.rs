@@ -41,6 +41,34 @@ pub enum SaeError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A dictionary of another tool.
+    #[error("{path}: holds a dictionary of {tool}, which is not read here; {remedy}", path = .path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is, and by what that is known.
+        tool: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A directory without a dictionary.
+    #[error("{path}: {problem}; {remedy}", path = .path.display())]
+    NoDictionary {
+        /// The directory.
+        path: PathBuf,
+        /// What it is or holds instead.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The tensors do not fit into memory.
+    #[error("{path}: takes about {gib} GiB of memory, more than can be had here", path = .path.display())]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// Memory that reading it needs.
+        gib: u64,
+    },
     /// Rows of another width than the dictionary's.
     #[error(
         "the dictionary reads activations of width {expected}, these rows have {found}; take those of its own model and hook point"
@@ -70,9 +98,13 @@ impl Classify for SaeError {
     fn fault(&self) -> Fault {
         match self {
             SaeError::Io { .. } => Fault::Io,
-            SaeError::Config { .. } | SaeError::Weights { .. } | SaeError::Tensor { .. } | SaeError::Width { .. } => {
-                Fault::BadInput
-            }
+            SaeError::Config { .. }
+            | SaeError::Weights { .. }
+            | SaeError::Tensor { .. }
+            | SaeError::Foreign { .. }
+            | SaeError::NoDictionary { .. }
+            | SaeError::Memory { .. }
+            | SaeError::Width { .. } => Fault::BadInput,
             SaeError::Shape { .. } | SaeError::Torch(_) => Fault::Internal,
         }
     }

@@ -1,7 +1,7 @@
 //! Sparse autoencoders: maths, sparse codes, kernels, formats, metrics.
 //!
 //! A dictionary untangles a model's dense activations into features of which few are active at a time. This crate knows
-//! what a dictionary computes ([`Sae`]), how it lies on disk (SAELens' form), and how to do the computation fast without
+//! what a dictionary computes ([`Sae`]), how it lies on disk (SAELens' form; others are read, see [`Sae::load`]), and how to do the computation fast without
 //! changing its result ([`kernels`]). It does not know where activations come from.
 //!
 //! Sizes in shapes: `n` rows, `d_in` width of an activation, `d_sae` features, `k` active features per row.
@@ -9,10 +9,13 @@
 pub mod codes;
 pub mod crosscoder;
 pub mod error;
+mod formats;
 mod io;
 pub mod kernels;
 pub mod metrics;
 pub mod precision;
+mod reconstruct;
+mod rows;
 pub mod sae;
 
 pub use codes::Codes;

@@ -17,18 +17,22 @@
 //! ```text
 //! p     = W_enc x + b_enc        y_hat = sum_i f_i d_i + b_dec + W_skip x
 //! ```
+//!
+//! Where `cfg.json` asks for it, rows are centred or scaled first, and their reconstructions back (`rows.rs`).
 
 use crate::codes::Codes;
 use crate::error::SaeError;
 use crate::kernels::above::{AboveScratch, Found};
 use crate::kernels::bounds::Bounds;
-use crate::kernels::buffer::{Buffer, matmul_nt};
+use crate::kernels::buffer::Buffer;
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
 use crate::kernels::narrow::NarrowWeights;
 use crate::kernels::select::{Candidate, keep_best};
 use crate::kernels::vector;
 use crate::precision::Precision;
+use crate::rows::RowForm;
 use rayon::prelude::*;
+use std::path::PathBuf;
 use untangle_schema::SaeConfig;
 
 /// The non-linearity of a dictionary.
@@ -77,6 +81,9 @@ pub struct Parts {
 pub struct Sae {
     config: SaeConfig,
     parts: Parts,
+    form: RowForm,
+    notes: Vec<String>,
+    of_any_model: bool,
     narrow: Option<NarrowWeights>,
     scratch: Scratch,
     above: Option<Above>,
@@ -96,8 +103,11 @@ impl Sae {
     /// A dictionary of these tensors; `config` says what they are.
     ///
     /// # Errors
-    /// When a length does not follow from `d_in` and `d_sae`, or k exceeds `d_sae`.
+    /// When a length does not follow from `d_in` and `d_sae`, k exceeds `d_sae`, or rows are to be normalised in a way that is not
+    /// known.
     pub fn new(config: SaeConfig, parts: Parts) -> Result<Self, SaeError> {
+        let form = RowForm::of(&config)
+            .map_err(|reason| SaeError::Config { path: PathBuf::from(untangle_schema::sae::files::CONFIG), reason })?;
         let (d, f, d_out) = (config.d_in, config.d_sae, config.d_out.unwrap_or(config.d_in));
         let check = |what, expected: usize, found: usize| {
             let error = SaeError::Shape { what, expected: vec![expected], found: vec![found] };
@@ -120,7 +130,8 @@ impl Sae {
             _ => {}
         }
         let narrow = narrow_copy(&parts, config.d_out.is_some(), d, f);
-        let mut sae = Sae { config, parts, narrow, scratch: Scratch::default(), above: None };
+        let (notes, of_any_model, scratch) = (Vec::new(), false, Scratch::default());
+        let mut sae = Sae { config, parts, form, notes, of_any_model, narrow, scratch, above: None };
         let bound = match &sae.parts.activation {
             Activation::TopK { .. } => None,
             Activation::Relu | Activation::Gated { .. } => Some(vec![0.0; f]),
@@ -139,6 +150,30 @@ impl Sae {
     /// The tensors.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// What its files say and is not used, or used in a way that users should know; a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The dictionary with what was noted while its files were read.
+    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
+        Sae { notes, ..self }
+    }
+
+    /// The same dictionary, to be used on whatever model and whatever model's rows it is given.
+    pub fn of_any_model(self) -> Self {
+        Sae { of_any_model: true, ..self }
+    }
+
+    /// Whether it is to be used on any model.
+    pub fn is_of_any_model(&self) -> bool {
+        self.of_any_model
+    }
+
+    pub(crate) fn form(&self) -> &RowForm {
+        &self.form
     }
 
     /// Width of the activations.
@@ -198,6 +233,9 @@ impl Sae {
 
     fn centred(&self, rows: &[f32]) -> Vec<f32> {
         let mut centred = rows.to_vec();
+        if !self.form.is_plain() {
+            centred.chunks_exact_mut(self.d_in()).for_each(|row| self.form.enter(row));
+        }
         if self.config.apply_b_dec_to_input && !self.is_transcoder() {
             for row in centred.chunks_exact_mut(self.d_in()) {
                 row.iter_mut().zip(&self.parts.b_dec).for_each(|(x, b)| *x -= b);
@@ -285,7 +323,7 @@ impl Sae {
     }
 
     /// Writes what the features of all rows of `codes` add up to, with `b_dec`, to `out`, `[n_rows, d_out]`: the
-    /// reconstructions, but for what a skip connection adds (see [`Sae::reconstruct`]).
+    /// reconstructions, but for what a skip connection adds and for scale and mean of the rows (see [`Sae::reconstruct`]).
     ///
     /// # Errors
     /// When `out` has another length.
@@ -304,25 +342,6 @@ impl Sae {
             );
         });
         Ok(())
-    }
-
-    /// Writes the reconstructions of `rows`, `[n, d_in]`, whose features are `codes`, to `out`, `[n, d_out]`.
-    ///
-    /// # Errors
-    /// When a length does not follow from the others.
-    pub fn reconstruct(&self, rows: &[f32], codes: &Codes, out: &mut [f32]) -> Result<(), SaeError> {
-        self.decode(codes, out)?;
-        let (Some(w_skip), d, d_out) = (&self.parts.w_skip, self.d_in(), self.d_out()) else { return Ok(()) };
-        if rows.len() != codes.n_rows() * d {
-            let (expected, found) = (vec![codes.n_rows(), d], vec![rows.len()]);
-            return Err(SaeError::Shape { what: "rows of a skip connection", expected, found });
-        }
-        rows.par_chunks(TILE_ROWS * d).zip(out.par_chunks_mut(TILE_ROWS * d_out)).try_for_each(|(rows, out)| {
-            let mut skipped = vec![0f32; out.len()];
-            matmul_nt(rows, w_skip, &mut skipped, d)?;
-            out.iter_mut().zip(&skipped).for_each(|(out, skipped)| *out += skipped);
-            Ok(())
-        })
     }
 }
 

@@ -44,8 +44,11 @@ fn check(name: &str) {
 
 #[test]
 fn dictionaries_of_saelens_encode_and_decode_as_there() {
-    for name in ["topk", "topk-rescaled", "topk-trained", "standard", "jumprelu"].iter().chain(&TRANSCODERS) {
+    let autoencoders =
+        ["topk", "topk-rescaled", "topk-trained", "standard", "jumprelu", "gated", "layer-norm", "constant-norm"];
+    for name in autoencoders.iter().chain(&TRANSCODERS) {
         check(name);
+        assert_eq!(Sae::load(&fixtures().join(name)).expect("loads").notes(), [""; 0], "{name}");
     }
 }
 
@@ -69,7 +72,9 @@ fn a_transcoder_says_what_it_reads_and_what_it_predicts() {
 #[test]
 fn a_dictionary_survives_saving_and_loading_to_the_byte() {
     let (first, second) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
-    for name in ["topk-trained", "jumprelu", "standard"].iter().chain(&TRANSCODERS) {
+    for name in
+        ["topk-trained", "jumprelu", "standard", "gated", "layer-norm", "constant-norm"].iter().chain(&TRANSCODERS)
+    {
         Sae::load(&fixtures().join(name)).expect("loads").save(first.path()).expect("saves");
         Sae::load(first.path()).expect("loads again").save(second.path()).expect("saves again");
         for file in ["cfg.json", "sae_weights.safetensors"] {
@@ -103,10 +108,18 @@ fn what_cannot_be_used_is_refused_by_name() {
     };
     refused(&edit("\"k\":5", "\"k\":41"), "k = 41 is not between 1 and d_sae = 40");
     refused(&edit("\"architecture\":\"topk\"", "\"architecture\":\"temporal\""), "`temporal` is not supported");
-    refused(&edit("\"normalize_activations\":\"none\"", "\"normalize_activations\":\"layer_norm\""), "layer_norm");
+    let normalized = |how| format!("\"normalize_activations\":\"{how}\"");
+    for how in ["covariance_whitening", "constant_scalar_rescale", "batch_norm"] {
+        let to: &'static str = Box::leak(normalized(how).into_boxed_str());
+        refused(&edit("\"normalize_activations\":\"none\"", to), &format!("normalize_activations `{how}`"));
+    }
     refused(&edit("\"d_in\":12", "\"d_in\":13"), "`W_enc` has shape [12, 40] where [13, 40] is expected");
     refused(&edit("\"d_in\":12", "\"d_in\":99999999999999"), "out of range");
-    refused(&edit("\"d_in\":12", "\"d_in\":12,\"activation_fn_kwargs\":{\"k\":5}"), "before version 6");
+    refused(&edit("\"d_in\":12", "\"d_in\":0"), "`d_in` is 0");
+    refused(&edit("\"d_sae\":40", "\"d_sae\":2147483648"), "`W_enc` has shape [12, 40] where [12, 2147483648]");
+    refused(&edit("\"d_in\":12", "\"d_in\":12,\"activation_fn\":\"tanh-relu\""), "tanh-relu");
+    refused(&edit("\"topk\"", "\"batchtopk\""), "`batchtopk` is not supported");
+    refused(&edit("\"reshape_activations\":\"none\"", "\"reshape_activations\":\"hook_q\""), "hook_q");
     let skipping = |change: &dyn Fn(&Path), expected: &str| refused_of("jumprelu-skip-transcoder", change, expected);
     skipping(&edit("\"d_out\":9,", ""), "needs `d_out`");
     skipping(&edit("\"d_out\":9", "\"d_out\":10"), "`W_dec` has shape [40, 9] where [40, 10] is expected");

@@ -39,10 +39,24 @@ pub mod tensors {
     pub const R_MAG: &str = "r_mag";
     /// `[d_out, d_in]`, of transcoders with a skip connection
     pub const W_SKIP: &str = "W_skip";
+    /// `[d_sae]`, the logarithm of `threshold`, of training states of `jumprelu`
+    pub const LOG_THRESHOLD: &str = "log_threshold";
+    /// `[d_sae]`, what activations are multiplied by before they are decoded, of dictionaries that were finetuned
+    pub const FINETUNING: &str = "finetuning_scaling_factor";
+    /// The same in older files.
+    pub const SCALING: &str = "scaling_factor";
 }
 
 fn default_true() -> bool {
     true
+}
+
+fn default_dtype() -> String {
+    "float32".to_owned()
+}
+
+fn default_device() -> String {
+    "cpu".to_owned()
 }
 
 fn default_none() -> String {
@@ -60,14 +74,17 @@ pub struct SaeConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub d_out: Option<usize>,
     /// Element type of the tensors on file.
+    #[serde(default = "default_dtype")]
     pub dtype: String,
     /// Device that SAELens loads to.
+    #[serde(default = "default_device")]
     pub device: String,
     /// Whether `b_dec` is subtracted before encoding; absent means yes, as in SAELens. Never of transcoders, whose `b_dec`
     /// belongs elsewhere.
     #[serde(default = "default_true")]
     pub apply_b_dec_to_input: bool,
-    /// `none` in everything that Untangle writes: scaling is folded into the weights.
+    /// `none` in everything that Untangle writes: scaling is folded into the weights. `layer_norm` and
+    /// `constant_norm_rescale` are done to every row on its own.
     #[serde(default = "default_none")]
     pub normalize_activations: String,
     /// `none`, or `hook_z` where heads are flattened.

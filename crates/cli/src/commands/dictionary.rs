@@ -1,13 +1,15 @@
 //! A dictionary's directory, and which rows of a store may judge it.
 
+use crate::context::Context;
 use crate::world_text::overlap;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use std::fs;
 use std::path::Path;
+use untangle_interpret::point::doubt;
 use untangle_sae::Sae;
-use untangle_schema::CaptureManifest;
 use untangle_schema::capture::CorpusFile;
 use untangle_schema::sae::files;
+use untangle_schema::{CaptureManifest, ModelIdentity};
 use untangle_store::{ActivationSet, HeldOut, Part};
 use untangle_train::TrainingRecord;
 
@@ -111,11 +113,44 @@ pub(crate) enum Rows {
     HeldOut,
 }
 
+/// Which models a dictionary is used on.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct BelongingArgs {
+    /// Use the dictionary on another model than it was trained on, or on rows of one
+    #[arg(long)]
+    pub(crate) other_model: bool,
+}
+
+/// Reads a dictionary and says what its files say that a user should know.
+pub(crate) fn load_sae(dir: &Path, belonging: BelongingArgs, context: &Context) -> anyhow::Result<Sae> {
+    let sae = Sae::load(dir)?;
+    let name = dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
+    sae.notes().iter().for_each(|note| context.progress.warning(&format!("{name}: {note}")));
+    Ok(if belonging.other_model { sae.of_any_model() } else { sae })
+}
+
+/// Says where a model, or the one that a store was captured from, may not be the dictionary's. What certainly is not is refused
+/// where it is used.
+pub(crate) fn say_doubts(sae: &Sae, given: Option<&ModelIdentity>, context: &Context) {
+    if let Some(doubt) = given.and_then(|given| doubt(sae, given)) {
+        context.progress.warning(&doubt);
+    }
+}
+
 impl Dictionary {
-    /// Reads the directory.
+    /// Reads the directory of one's own making.
     pub(crate) fn load(dir: &Path) -> anyhow::Result<Self> {
-        let (sae, origin) = (Sae::load(dir)?, Origin::read(dir));
-        Ok(Dictionary { sae, name: origin.name.clone(), origin })
+        Ok(Self::of(Sae::load(dir)?, dir))
+    }
+
+    /// Reads the directory of anyone's making, see [`load_sae`].
+    pub(crate) fn load_any(dir: &Path, belonging: BelongingArgs, context: &Context) -> anyhow::Result<Self> {
+        Ok(Self::of(load_sae(dir, belonging, context)?, dir))
+    }
+
+    fn of(sae: Sae, dir: &Path) -> Self {
+        let origin = Origin::read(dir);
+        Dictionary { sae, name: origin.name.clone(), origin }
     }
 
     /// Whether it was trained on documents that begin contexts of their own.

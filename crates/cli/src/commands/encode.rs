@@ -1,5 +1,6 @@
 //! `untangle encode`: which features of a dictionary fire on the rows of a store?
 
+use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::open_store;
 use crate::codes_file::CodesFile;
 use crate::context::Context;
@@ -9,7 +10,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use untangle_interpret::column_of;
 use untangle_interpret::progress::Progress;
-use untangle_sae::{Codes, Sae};
+use untangle_sae::Codes;
 use untangle_schema::Unit;
 use untangle_store::{HeldOut, Part, RowBlock, Scan};
 
@@ -37,6 +38,8 @@ pub(crate) struct EncodeArgs {
     /// Replace an existing file
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    belonging: BelongingArgs,
 }
 
 /// A part of a store.
@@ -54,8 +57,9 @@ enum PartChoice {
 const BLOCK_ROWS: usize = 8192;
 
 pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
-    let sae = Sae::load(&args.sae)?;
+    let sae = load_sae(&args.sae, args.belonging, context)?;
     let store = open_store(&args.store)?;
+    say_doubts(&sae, store.manifest().map(|manifest| &manifest.model), context);
     let column = column_of(&sae, &store, args.hook.as_deref())?;
     let part = match args.part {
         PartChoice::All => Part::All,

@@ -1,7 +1,7 @@
 //! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
 
 use super::crosscoder;
-use super::dictionary::{Dictionary, Judges, Rows};
+use super::dictionary::{BelongingArgs, Dictionary, Judges, Rows, say_doubts};
 use super::options::{ComputeArgs, load_model, open_store};
 use super::text::{Text, TextArgs};
 use super::text_store::TextStore;
@@ -48,6 +48,8 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "N", default_value_t = 512)]
     contexts: usize,
     #[command(flatten)]
+    belonging: BelongingArgs,
+    #[command(flatten)]
     reading: TextArgs,
     #[command(flatten)]
     truth: TruthArgs,
@@ -78,11 +80,19 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     }
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
-    let dictionaries = args.sae.iter().map(|dir| Dictionary::load(dir)).collect::<anyhow::Result<Vec<_>>>()?;
+    let dictionaries = args
+        .sae
+        .iter()
+        .map(|dir| Dictionary::load_any(dir, args.belonging, context))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {
-        dictionaries.iter().try_for_each(|dictionary| check_model(&dictionary.sae, model))?;
+        let identity = model.identity();
+        for Dictionary { sae, .. } in &dictionaries {
+            check_model(sae, model)?;
+            say_doubts(sae, Some(&identity), context);
+        }
     }
     let truth = match (&model, &args.truth.concepts) {
         (Some(model), Some(_)) => truth::reports(&args.truth, &dictionaries, model, &args.compute, context)?,
@@ -98,7 +108,13 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
                 let store = TextStore::capture(dictionary, model, (&args.text, &args.reading), context)?;
                 measure(dictionary, &store.set, args.rows, Some(model), args.contexts, context)?
             }
-            model => measure(dictionary, &open_store(&args.store)?, args.rows, model.as_ref(), args.contexts, context)?,
+            model => {
+                let store = open_store(&args.store)?;
+                if model.is_none() {
+                    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
+                }
+                measure(dictionary, &store, args.rows, model.as_ref(), args.contexts, context)?
+            }
         };
         measured.push(one);
     }

@@ -1,6 +1,6 @@
 //! `untangle features`: where does every feature fire, what does it write, and what is it about?
 
-use super::dictionary::{Dictionary, Rows};
+use super::dictionary::{BelongingArgs, Dictionary, Rows, say_doubts};
 use super::options::{ComputeArgs, load_model, open_store};
 use crate::cards::summary_rows;
 use crate::context::Context;
@@ -39,6 +39,8 @@ pub(crate) struct FeaturesArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    belonging: BelongingArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -47,8 +49,9 @@ const LISTED: usize = 10;
 
 pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> {
     args.model.as_deref().map(NamedModel::find).transpose()?;
-    let dictionary = Dictionary::load(&args.sae)?;
+    let dictionary = Dictionary::load_any(&args.sae, args.belonging, context)?;
     let store = open_store(&args.store)?;
+    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
     let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;
     let corpus = Corpus::new(store, &dictionary.sae, held_out)?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;

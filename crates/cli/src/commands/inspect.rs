@@ -38,7 +38,7 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     if Crosscoder::is_at(path) {
         return crosscoder::inspect(path, context);
     }
-    if path.join(files::CONFIG).exists() {
+    if Sae::is_at(path) {
         return dictionary(path, context);
     }
     if path.join("config.json").exists() {
@@ -53,10 +53,9 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
         return model(&path, &text, Some(&found), context);
     }
     if path.is_dir() {
-        return Err(Complaint::bad_input(format!(
-            "{}: neither a dictionary (cfg.json) nor a model (config.json) is in this directory",
-            path.display()
-        )));
+        // What it holds instead, such as folders with dictionaries; of models nothing is known but their config.json.
+        let problem = Sae::load(path).err().map(|error| error.to_string()).unwrap_or_default();
+        return Err(Complaint::bad_input(format!("{problem}; a model's has config.json")));
     }
     if path.extension().is_some_and(|extension| extension == "db") {
         return database(path, context);
@@ -69,19 +68,29 @@ fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
     let text = fs::read_to_string(dir.join(files::TRAINING)).unwrap_or_default();
     let training: Option<TrainingRecord> = serde_json::from_str(&text).ok();
     let config = sae.config();
-    context.output.result(&json!({ "kind": "dictionary", "config": config, "training": training }), |out| {
-        let k = config.k.map(|k| format!(", k {k}")).unwrap_or_default();
-        let (architecture, features, width) = (&config.architecture, sae.d_sae(), sae.d_in());
-        let predicted = config.d_out.map(|d_out| format!(", predicting width {d_out}")).unwrap_or_default();
-        writeln!(out, "{architecture} dictionary{k}: {features} features of activations of width {width}{predicted}")?;
-        let unknown = || "unknown".to_owned();
-        writeln!(out, "model      {}", config.metadata.model_name.clone().unwrap_or_else(unknown))?;
-        writeln!(out, "hook       {}", config.metadata.hook_name.clone().unwrap_or_else(unknown))?;
-        if sae.is_transcoder() {
-            writeln!(out, "predicts   {}", config.metadata.hook_name_out.clone().unwrap_or_else(unknown))?;
-        }
-        training.as_ref().map_or(Ok(()), |training| write_training(out, training))
-    })
+    context.output.result(
+        &json!({ "kind": "dictionary", "config": config, "notes": sae.notes(), "training": training }),
+        |out| {
+            let k = config.k.map(|k| format!(", k {k}")).unwrap_or_default();
+            let (architecture, features, width) = (&config.architecture, sae.d_sae(), sae.d_in());
+            let predicted = config.d_out.map(|d_out| format!(", predicting width {d_out}")).unwrap_or_default();
+            writeln!(
+                out,
+                "{architecture} dictionary{k}: {features} features of activations of width {width}{predicted}"
+            )?;
+            let unknown = || "unknown".to_owned();
+            writeln!(out, "model      {}", config.metadata.model_name.clone().unwrap_or_else(unknown))?;
+            writeln!(out, "hook       {}", config.metadata.hook_name.clone().unwrap_or_else(unknown))?;
+            if sae.is_transcoder() {
+                writeln!(out, "predicts   {}", config.metadata.hook_name_out.clone().unwrap_or_else(unknown))?;
+            }
+            if config.normalize_activations != "none" {
+                writeln!(out, "rows       {} before they are encoded", config.normalize_activations)?;
+            }
+            sae.notes().iter().try_for_each(|note| writeln!(out, "note       {note}"))?;
+            training.as_ref().map_or(Ok(()), |training| write_training(out, training))
+        },
+    )
 }
 
 pub(super) fn write_training(out: &mut dyn Write, training: &TrainingRecord) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! `untangle steer`: what does the model write when features are turned up, set or taken out?
 
+use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::{Bos, ComputeArgs, load_model};
 use crate::cards::one_line;
 use crate::context::Context;
@@ -11,7 +12,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::{Database, Edit, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep};
 use untangle_model::{Conversation, GenerateOptions, Sampling};
-use untangle_sae::Sae;
 
 /// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
 #[derive(Debug, Args)]
@@ -60,6 +60,8 @@ pub(crate) struct SteerArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Sampling")]
     bos: Bos,
     #[command(flatten)]
+    belonging: BelongingArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -95,7 +97,7 @@ struct EditRecord {
 pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     NamedModel::find(&args.model)?;
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
-    let sae = Sae::load(&args.sae)?;
+    let sae = load_sae(&args.sae, args.belonging, context)?;
     let database = args.features.as_deref().map(Database::open).transpose()?;
     let values = sweep_values(&args.sweep)?;
     let edits = values
@@ -106,6 +108,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let model = load_model(&args.model, &args.compute, context)?;
+    say_doubts(&sae, Some(&model.identity()), context);
     let prompt = if args.chat {
         chat_template(&model)?.render(&Conversation::of_user(&args.prompt), true)?
     } else {

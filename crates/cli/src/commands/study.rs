@@ -1,5 +1,6 @@
 //! `untangle study`: how often does a steered feature have the model write about its concept, beside its controls?
 
+use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::{ComputeArgs, load_model};
 use super::topic::{BEGINNINGS, Topic, WORLDS_OWN};
 use crate::cards::one_line;
@@ -67,6 +68,8 @@ pub(crate) struct StudyArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
+    belonging: BelongingArgs,
+    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -84,10 +87,11 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
     let topic = Topic::of_name(&concept(args, of_world)?);
     let plan = plan(args, of_world, &topic)?;
-    let sae = Sae::load(&args.sae)?;
+    let sae = load_sae(&args.sae, args.belonging, context)?;
     let database = args.features.as_deref().map(Database::open).transpose()?;
     let edits = edits(args, &specs, database.as_ref(), &sae)?;
     let model = load_model(&args.model, &args.compute, context)?;
+    say_doubts(&sae, Some(&model.identity()), context);
     let others = others(args, &edits[0], sae.d_sae());
     let appears = |text: &str| topic.appears(text);
     let mut progress = Progress::start(&context.progress, "study", Unit::Steps, edits.len() as u64 + 1);

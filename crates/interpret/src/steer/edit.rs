@@ -1,6 +1,7 @@
 //! The exact change that editing features makes to an activation.
 //!
-//! `x' = x + sum_i (f'_i - f_i) d_i`, i over the edited features, d_i unit decoder rows:
+//! `x' = x + s sum_i (f'_i - f_i) d_i`, i over the edited features, d_i decoder rows. s is 1 but in dictionaries that scale
+//! every row before they encode it: their features are in units of the row's own scale, which s gives back.
 //!
 //! | operator | f'_i |
 //! |---|---|
@@ -105,12 +106,16 @@ impl<'a> Steer<'a> {
         mut step: impl FnMut(&mut [f32], &[f32]),
     ) -> Result<bool, InterpretError> {
         let changes = self.changes(read.unwrap_or(rows))?;
-        let d = self.sae.d_out();
+        let (d, d_in) = (self.sae.d_out(), self.sae.d_in());
         let mut delta = vec![0.0; d];
-        for (row, changes) in rows.chunks_exact_mut(d).zip(&changes).filter(|(_, changes)| !changes.is_empty()) {
+        for (at, (row, changes)) in rows.chunks_exact_mut(d).zip(&changes).enumerate() {
+            if changes.is_empty() {
+                continue;
+            }
+            let scale = self.sae.scale_of(read.map_or(&*row, |read| &read[at * d_in..(at + 1) * d_in]));
             delta.fill(0.0);
             for (feature, change) in changes {
-                let direction = self.sae.decoder_row(*feature);
+                let (direction, change) = (self.sae.decoder_row(*feature), change * scale);
                 delta.iter_mut().zip(direction).for_each(|(delta, d)| *delta += change * d);
             }
             step(row, &delta);

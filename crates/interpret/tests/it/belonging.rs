@@ -58,11 +58,16 @@ fn a_model_that_the_dictionary_was_not_trained_on_is_refused() {
     let steered = sweep(&model, &sae, &edits, "the dog", &options).expect_err("another model");
     let folder = tempfile::tempdir().expect("a folder");
     let set = store(&folder.path().join("x.h5"), &corpus(120, 10), 16, model.identity(), |_| vec![1.0; 16]);
-    let corpus = Corpus::new(set, &sae, HeldOut::default()).expect("fits");
-    let (plan, path) = (FeaturesPlan::default(), folder.path().join("x.db"));
-    let described =
-        features(&sae, "x", &corpus, Some(&model), &plan, &path, false, &Silent).expect_err("another model");
-    for error in [spliced, steered, described] {
+    let judged = Corpus::new(Arc::clone(&set), &sae, HeldOut::default()).expect_err("rows of another model");
+    let of_nobody = store(&folder.path().join("n.h5"), &corpus(120, 10), 16, nobody(), |_| vec![1.0; 16]);
+    let described = Corpus::new(of_nobody, &perfect_of(16, &weights), HeldOut::default());
+    assert!(matches!(described, Err(InterpretError::OtherModelThanDictionary { .. })), "the model's own dictionary");
+    // Where it is asked for, any model will do, and the rows need to be those of the same tokens alone.
+    let any = perfect_of(16, "0123456789abcdef").of_any_model();
+    let own = Corpus::new(set, &any, HeldOut::default()).expect("asked for");
+    own.check_model(&model).expect("its own tokens");
+    check_model(&any, &model).expect("asked for");
+    for error in [spliced, steered, judged] {
         let message = error.to_string();
         assert!(message.contains("theirs (weights 01234567)") && message.contains(&weights[..8]), "{message}");
         assert_eq!(error.fault(), Fault::BadInput);

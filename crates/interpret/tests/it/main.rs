@@ -7,6 +7,7 @@ mod evaluation;
 mod labels;
 mod logits;
 mod planted;
+mod row_scales;
 mod splicing;
 mod steering;
 mod stories;
