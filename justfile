@@ -64,5 +64,13 @@ bench-read *arguments: setup
 parity: build
     tests/parity/run
 
+# The output that README.md shows, made again by running its commands, in ten minutes; --check only says what differs
+readme *options: build
+    python3 scripts/readme.py {{ options }}
+
+# Fuzz targets of the readers, SECONDS each: just fuzz 600 config tokenizer; needs a nightly compiler
+fuzz *arguments: build
+    fuzz/run {{ arguments }}
+
 # What a change must pass: tests, then lint
 ci: test lint

@@ -35,8 +35,8 @@ fn what_an_mlp_writes_is_predicted_put_in_its_place_and_steered() {
     for one in [&measured[0], &measured[1]] {
         assert_eq!(one["part"], "held-out", "{one}");
         // An untrained dictionary is above 1; these rows are far from special tokens.
-        assert!((0.0..0.5).contains(&number(one, "fvu_without_special")), "{one}");
-        assert!((16.0 - number(one, "l0_without_special")).abs() < 2.0, "{one}");
+        assert!((0.0..0.5).contains(&number(one, "fvu")), "{one}");
+        assert!((16.0 - number(one, "l0")).abs() < 2.0, "{one}");
         let ce = &one["ce"];
         // Zeroing this MLP costs less than a tenth of a nat, so that chance moves the share by some per cent.
         assert!((0.8..1.2).contains(&number(ce, "recovered")), "{ce}");
@@ -44,7 +44,7 @@ fn what_an_mlp_writes_is_predicted_put_in_its_place_and_steered() {
     }
     let on_text =
         Untangle::new("evaluate --text organism:test --contexts 20 --model organism").arg(path("skip")).json();
-    assert!((0.0..0.5).contains(&number(&on_text["dictionaries"][0], "fvu_without_special")), "{on_text}");
+    assert!((0.0..0.5).contains(&number(&on_text["dictionaries"][0], "fvu")), "{on_text}");
     let inspected = Untangle::new("inspect").arg(path("skip")).succeed();
     assert!(inspected.contains(&format!("hook       {READ}")), "{inspected}");
     assert!(inspected.contains(&format!("predicts   {PREDICTED}")), "{inspected}");

@@ -132,7 +132,7 @@ def main():
     print(f"{sae.cfg.architecture()} {sae.cfg.d_in} x {sae.cfg.d_sae} loaded by sae_lens {sae_lens.__version__}, "
           f"decoder norms {norms.min():.6f} to {norms.max():.6f}")
     table, agree = compare(sae, x[codes["rows"]], dense(codes, sae.cfg.d_sae))
-    found, ours = fvu(sae, x, y), json.loads(Path(args.evaluation).read_text())["dictionaries"][0]["fvu"]
+    found, ours = fvu(sae, x, y), json.loads(Path(args.evaluation).read_text())["dictionaries"][0]["fvu_all_rows"]
     table |= {"FVU of all rows, ours": f"{ours:.6f}", "FVU of all rows, SAELens": f"{found:.6f}"}
     agree = agree and abs(found - ours) <= FVU_TOLERANCE * found
     for name, value in table.items():

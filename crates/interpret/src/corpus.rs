@@ -49,6 +49,22 @@ pub(crate) fn document_of(store: &ActivationSet, block: &RowBlock, at: usize) ->
     }
 }
 
+/// Number of rows of `part` of `store`, special tokens included. Reads the documents' numbers, not the activations.
+pub(crate) fn rows_in(store: &ActivationSet, held_out: &HeldOut, part: Part) -> Result<u64, InterpretError> {
+    let n_rows = store.n_rows();
+    if part == Part::All {
+        return Ok(n_rows);
+    }
+    let split = Split::new(held_out, store)?;
+    let (mut held_out, mut block) = (0, RowBlock::default());
+    for from in (0..n_rows).step_by(COUNTED_ROWS) {
+        store.read_rows(from..(from + COUNTED_ROWS as u64).min(n_rows), &[], &mut block)?;
+        let rows = block.rows.iter().zip(&block.documents);
+        held_out += rows.filter(|(row, document)| split.is_held_out(**row, **document)).count() as u64;
+    }
+    Ok(if part == Part::HeldOut { held_out } else { n_rows - held_out })
+}
+
 impl Corpus {
     /// The column of `store` that `sae` belongs to, see [`column_of`]. `held_out` is the rule that its training
     /// recorded; [`HeldOut::None`] for a store that it never saw.
@@ -100,27 +116,6 @@ impl Corpus {
         })
     }
 
-    /// The document of a row; of stores without documents, a stretch of rows.
-    pub(crate) fn document_of(&self, block: &RowBlock, at: usize) -> u64 {
-        document_of(&self.store, block, at)
-    }
-
-    /// Number of rows of `part`, special tokens included. Reads the documents' numbers, not the activations.
-    fn rows_in(&self, part: Part) -> Result<u64, InterpretError> {
-        let n_rows = self.store.n_rows();
-        if part == Part::All {
-            return Ok(n_rows);
-        }
-        let split = Split::new(&self.held_out, &self.store)?;
-        let (mut held_out, mut block) = (0, RowBlock::default());
-        for from in (0..n_rows).step_by(COUNTED_ROWS) {
-            self.store.read_rows(from..(from + COUNTED_ROWS as u64).min(n_rows), &[], &mut block)?;
-            let rows = block.rows.iter().zip(&block.documents);
-            held_out += rows.filter(|(row, document)| split.is_held_out(**row, **document)).count() as u64;
-        }
-        Ok(if part == Part::HeldOut { held_out } else { n_rows - held_out })
-    }
-
     /// Reads `part` block by block: every block with its codes. The first column is what is read, the last what is
     /// reconstructed.
     pub(crate) fn each_block(
@@ -131,7 +126,7 @@ impl Corpus {
         observer: &dyn Observer,
         mut visit: impl FnMut(&RowBlock, &Codes) -> Result<(), InterpretError>,
     ) -> Result<(), InterpretError> {
-        let mut progress = Progress::start(observer, task, Unit::Rows, self.rows_in(part)?);
+        let mut progress = Progress::start(observer, task, Unit::Rows, rows_in(&self.store, &self.held_out, part)?);
         let columns: Vec<usize> = Some(self.column).into_iter().chain(self.predicted).collect();
         let mut scan = Scan::new(Arc::clone(&self.store), &self.held_out, part, &columns, BLOCK_ROWS)?;
         let (mut block, mut codes) = (RowBlock::default(), Codes::new());

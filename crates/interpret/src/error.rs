@@ -172,6 +172,12 @@ pub enum InterpretError {
         /// What is wrong.
         problem: String,
     },
+    /// A sweep over nothing that has a value.
+    #[error("--sweep: {specs} has no value to sweep; ablate takes a feature out, add, set and mul have strengths")]
+    NothingToSweep {
+        /// The specifications.
+        specs: String,
+    },
     /// A strength in multiples of the largest activation, which is not known.
     #[error("`{spec}`: {problem}; give the feature database, or a strength without x, as in 12:add=8")]
     NeedsDatabase {
@@ -312,6 +318,7 @@ impl Classify for InterpretError {
             E::Sae(error) => error.fault(),
             E::NoSuchFeature { .. }
             | E::Spec { .. }
+            | E::NothingToSweep { .. }
             | E::NeedsDatabase { .. }
             | E::NoSuchLabel { .. }
             | E::AmbiguousLabel { .. }

@@ -27,6 +27,7 @@ pub mod contexts;
 pub mod corpus;
 pub mod crosscoder;
 pub mod evaluate;
+pub mod sharing;
 
 pub mod extremes;
 pub mod features;
@@ -41,16 +42,17 @@ pub mod database;
 pub mod steer;
 
 pub use bootstrap::Interval;
-pub use ce::{CeRecovered, Context, ce_recovered};
+pub use ce::{CeBaselines, CeRecovered, Context, Guess, ce_recovered};
 pub use contexts::contexts_of;
 pub use corpus::Corpus;
-pub use crosscoder::{CrosscoderEvaluation, Sharing, evaluate_crosscoder, sharing};
+pub use crosscoder::{CrosscoderEvaluation, evaluate_crosscoder};
 pub use database::{Database, DatabaseWriter, Run, Summary};
 pub use error::InterpretError;
 pub use evaluate::{Evaluation, evaluate};
 pub use features::{FeaturesPlan, FeaturesReport, features};
 pub use intervene::Scope;
 pub use point::{check_model, column_of, point_of};
-pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep};
+pub use sharing::{Sharing, sharing};
+pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep, swept};
 pub use truth::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
 pub use vocabulary::Vocabulary;

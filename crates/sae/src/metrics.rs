@@ -93,8 +93,13 @@ impl FiringCounts {
 
     /// Adds the rows of `codes`.
     pub fn update(&mut self, codes: &Codes) {
-        self.rows += codes.n_rows() as u64;
-        for &feature in codes.features() {
+        (0..codes.n_rows()).for_each(|row| self.add_row(codes.row(row).0));
+    }
+
+    /// Adds a row on which these features fire.
+    pub fn add_row(&mut self, features: &[u32]) {
+        self.rows += 1;
+        for &feature in features {
             self.counts[feature as usize] += 1;
         }
     }

@@ -144,4 +144,9 @@ pub mod row_flags {
     pub const OUTLIER: u8 = 4;
     /// A row with any of these bits is kept out of training and counts as no ordinary row.
     pub const EXCLUDED: u8 = ANY_SPECIAL | OUTLIER;
+
+    /// Whether a row is an ordinary one, of the kind that every headline figure is of.
+    pub fn is_ordinary(flags: u8) -> bool {
+        flags & EXCLUDED == 0
+    }
 }

@@ -13,7 +13,6 @@ use crate::run::{Finished, Job, Run, Trained, sample};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
-use untangle_sae::Sae;
 use untangle_sae::kernels::encode::EncoderWeights;
 use untangle_schema::sae::files;
 use untangle_schema::{CaptureManifest, Event, ModelIdentity, Observer, TOOL_VERSION};
@@ -115,7 +114,7 @@ pub(crate) fn write_all(
         let config = dictionary.save(&folder)?;
         write_record(run, scales, &last, calibrated_l0, &folder)?;
         if job.shown.report {
-            let member = member(job, run, dictionary.sae(), &place.log(&run.name))?;
+            let member = member(job, run, &dictionary, &place.log(&run.name))?;
             write_text(&folder.join(files::REPORT), &report::single(&member))?;
             members.push(member);
         }
@@ -128,20 +127,24 @@ pub(crate) fn write_all(
 }
 
 /// Measures a finished dictionary for its report.
-fn member(job: &mut Job<'_>, run: &Run, sae: &Sae, log: &Path) -> Result<report::Member, TrainError> {
+fn member(job: &mut Job<'_>, run: &Run, dictionary: &Dictionary, log: &Path) -> Result<report::Member, TrainError> {
     let columns: Vec<usize> = run.columns().chain(run.target).collect();
-    let mut measured = report::Measured::new(sae);
+    let mut measured = report::Measured::new(dictionary.sae(), dictionary.judge());
     if let Some(held_out) = job.shown.held_out {
         let mut failed = None;
-        held_out(&columns, &mut |rows| {
-            failed = failed.take().or_else(|| measure(&mut measured, run, rows.to_vec()).err());
+        held_out(&columns, &mut |rows, ordinary| {
+            failed = failed.take().or_else(|| measure(&mut measured, run, rows.to_vec(), ordinary).err());
         })?;
         failed.map_or(Ok(()), Err)?;
     }
-    let of_training = measured.rows() == 0;
+    let of_training = measured.ordinary_rows() == 0;
     if of_training {
+        // Training reads the rows that it is to learn from, and no others.
         let sampled = sample(job.source, FROM_TRAINING)?;
-        measure(&mut measured, run, columns.iter().map(|column| sampled[*column].clone()).collect())?;
+        let rows: Vec<Vec<f32>> = columns.iter().map(|column| sampled[*column].clone()).collect();
+        let n = rows[0].len() / run.part_width();
+        measured = report::Measured::new(dictionary.sae(), dictionary.judge());
+        measure(&mut measured, run, rows, &vec![true; n])?;
     }
     Ok(report::Member {
         name: run.name.clone(),
@@ -153,9 +156,14 @@ fn member(job: &mut Job<'_>, run: &Run, sae: &Sae, log: &Path) -> Result<report:
 }
 
 /// Adds rows of a run's columns, and of its target behind them where it has one.
-fn measure(measured: &mut report::Measured<'_>, run: &Run, mut rows: Vec<Vec<f32>>) -> Result<(), TrainError> {
+fn measure(
+    measured: &mut report::Measured<'_>,
+    run: &Run,
+    mut rows: Vec<Vec<f32>>,
+    ordinary: &[bool],
+) -> Result<(), TrainError> {
     let target = run.target.and_then(|_| rows.pop());
-    measured.add(&side_by_side(rows, run.part_width()), target.as_deref())
+    measured.add(&side_by_side(rows, run.part_width()), target.as_deref(), ordinary)
 }
 
 fn write_text(path: &Path, text: &str) -> Result<(), TrainError> {

@@ -11,7 +11,7 @@ use crate::state::TrainState;
 use serde_json::{Map, Value};
 use std::path::Path;
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Crosscoder, Parts, Sae};
+use untangle_sae::{Activation, Crosscoder, Judge, Parts, Sae};
 use untangle_schema::{SaeConfig, SaeMetadata, TOOL_VERSION};
 
 /// The version of SAELens whose form is written.
@@ -38,6 +38,14 @@ impl Dictionary {
         match self {
             Dictionary::Sae(sae) => sae,
             Dictionary::Crosscoder(crosscoder) => crosscoder.joined(),
+        }
+    }
+
+    /// What judges it on rows.
+    pub(crate) fn judge(&self) -> Judge<'_> {
+        match self {
+            Dictionary::Sae(sae) => Judge::new(sae),
+            Dictionary::Crosscoder(crosscoder) => Judge::of_crosscoder(crosscoder),
         }
     }
 

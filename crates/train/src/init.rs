@@ -12,7 +12,8 @@ use untangle_sae::Precision;
 /// What a sample of the training rows says about their scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataScale {
-    /// Rows are multiplied by this, so that their mean norm is sqrt(d_in); 1 without normalisation.
+    /// Rows are multiplied by this, so that their mean norm is sqrt(d_in), or where a constant dwarfs what varies
+    /// ([`DWARFED`]) their mean distance from their mean; 1 without normalisation.
     pub factor: f32,
     /// Of a crosscoder, the factors of its further parts.
     pub further: Vec<f32>,
@@ -33,6 +34,12 @@ pub struct TargetScale {
     pub variance: f64,
 }
 
+/// Where the mean distance of rows from their mean is less than this part of their mean norm, most of a row is what all rows
+/// have in common, which `b_dec` takes and no feature says. Scaled by their norms, what is left would be small beside the
+/// thresholds, windows and steps that are in units of normalised rows. Chosen so that rows of language models, in which
+/// what varies is a third of the norm and more, are scaled by their norms as everywhere else.
+pub const DWARFED: f64 = 0.25;
+
 impl DataScale {
     /// The scale of `rows`, `[n, d_in]`, none of which is empty.
     pub fn of(rows: &[f32], d_in: usize, normalise: bool) -> Self {
@@ -44,8 +51,9 @@ impl DataScale {
             norms += square.sqrt();
             sum.iter_mut().zip(row).for_each(|(s, &x)| *s += f64::from(x));
         }
-        let factor = if normalise && norms > 0.0 { (d_in as f64).sqrt() * n / norms } else { 1.0 };
         let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
+        let size = size(rows, &mean, norms / n);
+        let factor = if normalise && size > 0.0 { (d_in as f64).sqrt() / size } else { 1.0 };
         let variance = squares / n - mean.iter().map(|m| m * m).sum::<f64>();
         let mut spread = vec![0f64; d_in];
         for row in rows.chunks_exact(d_in) {
@@ -59,6 +67,16 @@ impl DataScale {
             variance: variance.max(0.0) * factor * factor,
         }
     }
+}
+
+/// What rows of this mean and mean norm are scaled by: their mean norm, or their mean distance from the mean where a
+/// constant dwarfs it.
+fn size(rows: &[f32], mean: &[f64], norm: f64) -> f64 {
+    let distance = |row: &[f32]| row.iter().zip(mean).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum::<f64>().sqrt();
+    let n = (rows.len() / mean.len()) as f64;
+    let varying = rows.chunks_exact(mean.len()).map(distance).sum::<f64>() / n;
+    // What is left of rows that are all alike is rounding.
+    if varying < DWARFED * norm && varying > 1e-6 * norm { varying } else { norm }
 }
 
 impl DataScale {

@@ -85,8 +85,9 @@ pub struct Job<'a> {
     pub shown: Shown<'a>,
 }
 
-/// Calls its second argument with blocks of rows of columns, `[n, d]` each, the same rows of all.
-pub type ReadRows<'a> = dyn Fn(&[usize], &mut dyn FnMut(&[Vec<f32>])) -> Result<(), StoreError> + 'a;
+/// Calls its second argument with blocks of rows of columns, `[n, d]` each, the same rows of all, and with which of them are
+/// ordinary.
+pub type ReadRows<'a> = dyn Fn(&[usize], &mut dyn FnMut(&[Vec<f32>], &[bool])) -> Result<(), StoreError> + 'a;
 
 /// What is written for people to look at. None of it changes a result.
 #[derive(Clone, Copy, Default)]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use untangle_interpret::sharing::{ABSENT, EQUAL, SAME, shared};
 use untangle_interpret::{CrosscoderEvaluation, Interval, Sharing, evaluate_crosscoder, sharing};
 use untangle_sae::Crosscoder;
 use untangle_schema::sae::files;
@@ -66,25 +67,39 @@ pub(crate) fn are_all(dirs: &[PathBuf]) -> anyhow::Result<bool> {
 }
 
 fn write_measured(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
-    let e = &measured.evaluation;
-    writeln!(out, "{}, on {} ordinary rows: {}", measured.sae, e.rows, measured.part)?;
-    let all = [bracketed(e.fvu, e.fvu_interval, 4), bracketed(e.l0, e.l0_interval, 2)];
-    writeln!(out, "FVU of all parts {}, L0 {}", all[0], all[1])?;
+    let CrosscoderEvaluation { evaluation: e, parts, sharing } = &measured.evaluation;
+    writeln!(out, "{}, on {} ordinary rows: {}", measured.sae, e.ordinary_rows, measured.part)?;
+    let fvu = bracketed(e.fvu, e.fvu_interval, 4);
+    writeln!(out, "FVU of all parts, equally large, {fvu}, L0 {}", bracketed(e.l0, e.l0_interval, 2))?;
+    let of_all = bracketed(e.fvu_all_rows, e.fvu_all_rows_interval, 4);
+    writeln!(out, "FVU of all {} rows, special tokens and outliers among them, {of_all}", e.rows)?;
     writeln!(out, "{} of {} features are dead there, {} fire on more than 10 % of rows\n", e.dead, e.d_sae, e.dense)?;
     let head = ["part", "FVU", "features of it alone", "absent from it"].map(str::to_owned).to_vec();
     let line = |part: &untangle_interpret::crosscoder::PartEvaluation| {
         let name = part_name(part.model.as_deref(), &part.hook);
         vec![name, bracketed(part.fvu, part.fvu_interval, 4), part.exclusive.to_string(), part.absent.to_string()]
     };
-    table(out, &std::iter::once(head).chain(e.parts.iter().map(line)).collect::<Vec<_>>(), &[0])?;
-    write_sharing(out, &e.sharing)
+    table(out, &std::iter::once(head).chain(parts.iter().map(line)).collect::<Vec<_>>(), &[0])?;
+    writeln!(out)?;
+    write_sharing(out, sharing)
 }
 
-fn write_sharing(out: &mut dyn Write, sharing: &Sharing) -> io::Result<()> {
-    let cosine = sharing.mean_cosine.map(|cosine| format!(" (mean cosine {cosine:.3})")).unwrap_or_default();
-    let alone: usize = sharing.exclusive.iter().sum();
-    let (shared, between) = (sharing.shared, sharing.between);
-    writeln!(out, "sharing    {shared} features shared alike{cosine}, {alone} of one part alone, {between} between\n")
+/// How many features are shared how, and what that means.
+fn write_sharing(out: &mut dyn Write, s: &Sharing) -> io::Result<()> {
+    let cosine = s.mean_cosine.map(|cosine| format!(", mean cosine {cosine:.3}")).unwrap_or_default();
+    let alone: usize = s.exclusive.iter().sum();
+    writeln!(out, "sharing    of {} features {} are in all parts about equally{cosine}:", s.features, s.shared)?;
+    writeln!(out, "           {} alike (in one direction: every cosine {SAME} or more), {} turned", s.alike, s.turned)?;
+    let partial = if s.exclusive.len() > 2 { format!(", {} absent from some", s.partial) } else { String::new() };
+    let nowhere = if s.nowhere > 0 { format!(", {} write nothing", s.nowhere) } else { String::new() };
+    writeln!(out, "           {alone} of one part alone{partial}, {} between{nowhere}", s.between)?;
+    writeln!(
+        out,
+        "           beside the part where it is strongest, a feature is absent from one with at most {:.0} % of the norm of \
+         both, equally there with {:.0} % or more\n",
+        100.0 * ABSENT,
+        100.0 * EQUAL
+    )
 }
 
 fn part_name(model: Option<&str>, hook: &str) -> String {
@@ -104,7 +119,10 @@ pub(crate) fn inspect(dir: &Path, context: &Context) -> anyhow::Result<()> {
     let (config, sharing) = (crosscoder.config(), sharing(&crosscoder, |_| true));
     let feature = |feature: usize| -> Value {
         let cosines: Vec<_> = (1..crosscoder.parts()).map(|part| crosscoder.cosine(feature, 0, part)).collect();
-        json!({ "feature": feature, "shares": crosscoder.shares(feature), "cosines_with_the_first": cosines })
+        let kind = shared(&crosscoder, feature);
+        json!({
+            "feature": feature, "shares": crosscoder.shares(feature), "cosines_with_the_first": cosines, "shared": kind,
+        })
     };
     let features: Vec<Value> = (0..config.d_sae).map(feature).collect();
     let value = json!({

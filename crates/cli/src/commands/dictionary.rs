@@ -1,10 +1,11 @@
 //! A dictionary's directory, and which rows of a store may judge it.
 
 use crate::context::Context;
+use crate::exit::Complaint;
 use crate::world_text::overlap;
 use clap::{Args, ValueEnum};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use untangle_interpret::point::doubt;
 use untangle_sae::Sae;
 use untangle_schema::capture::CorpusFile;
@@ -135,6 +136,41 @@ pub(crate) fn say_doubts(sae: &Sae, given: Option<&ModelIdentity>, context: &Con
     if let Some(doubt) = given.and_then(|given| doubt(sae, given)) {
         context.progress.warning(&doubt);
     }
+}
+
+/// The dictionaries that arguments name, each a dictionary's directory or one that holds several, as grids do. Other files
+/// that training leaves, `report.html` among them, are passed over beside dictionaries, so that `GRID/*` names those of a
+/// grid.
+pub(crate) fn dictionaries_at(names: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let is_one = |dir: &Path| dir.join(files::CONFIG).is_file();
+    let others = [files::REPORT, files::EVENTS, files::METRICS, files::TRAINING];
+    let is_other = |path: &Path| path.is_file() && others.iter().any(|file| path.ends_with(file));
+    let mut found = Vec::new();
+    for name in names {
+        let mut within = Vec::new();
+        if !is_one(name) && name.is_dir() {
+            let failed = |error| Complaint::io(format!("{}: {error}", name.display()));
+            for entry in fs::read_dir(name).map_err(failed)? {
+                within.push(entry.map_err(failed)?.path());
+            }
+            within.retain(|path| is_one(path));
+            within.sort();
+        }
+        match within.is_empty() {
+            false => found.extend(within),
+            // What is none says why when it is read.
+            true if !is_other(name) => found.push(name.clone()),
+            true => {}
+        }
+    }
+    if found.is_empty() {
+        let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
+        return Err(Complaint::bad_input(format!(
+            "{}: holds no dictionary; name a dictionary's directory or a grid's",
+            names.join(", ")
+        )));
+    }
+    Ok(found)
 }
 
 impl Dictionary {

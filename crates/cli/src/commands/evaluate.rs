@@ -1,7 +1,7 @@
 //! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
 
 use super::crosscoder;
-use super::dictionary::{BelongingArgs, Dictionary, Judges, Rows, say_doubts};
+use super::dictionary::{BelongingArgs, Dictionary, Judges, Rows, dictionaries_at, say_doubts};
 use super::options::{ComputeArgs, load_model, open_store};
 use super::text::{Text, TextArgs};
 use super::text_store::TextStore;
@@ -14,17 +14,21 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
-use untangle_interpret::ce::{CeRecovered, ce_recovered};
+use std::sync::Arc;
+use untangle_interpret::ce::{CeBaselines, CeRecovered, Guess};
 use untangle_interpret::contexts::contexts_of;
 use untangle_interpret::evaluate::{Evaluation, evaluate};
 use untangle_interpret::{Corpus, Interval, check_model};
 use untangle_model::LanguageModel;
-use untangle_store::ActivationSet;
+use untangle_store::{ActivationSet, Part};
 
-/// Measure dictionaries on rows that training never saw: FVU, L0, dead and dense features, CE recovered
+/// Measure dictionaries on rows that training never saw: FVU, L0, dead and dense features, what they cost the model
+///
+/// Figures are of ordinary rows, which are neither special tokens nor outliers; what is of all rows says so. In JSON these are
+/// fvu, l0, dead, dense and fvu_all_rows, l0_all_rows.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
-    /// Dictionary directories
+    /// Dictionary directories, or those of grids, whose dictionaries are all measured
     #[arg(value_name = "SAE", required = true)]
     sae: Vec<PathBuf>,
     /// Stores or matrices; of the store that a dictionary was trained on, only the held-out part is used
@@ -72,19 +76,17 @@ pub(crate) struct Measured {
 }
 
 pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
-    if crosscoder::are_all(&args.sae)? {
-        return evaluate_crosscoders(args, context);
+    let dirs = dictionaries_at(&args.sae)?;
+    if crosscoder::are_all(&dirs)? {
+        return evaluate_crosscoders(&dirs, args, context);
     }
     if !args.with.is_empty() {
         return Err(Complaint::usage("--with belongs to crosscoders; leave it out"));
     }
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
-    let dictionaries = args
-        .sae
-        .iter()
-        .map(|dir| Dictionary::load_any(dir, args.belonging, context))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let load = |dir: &PathBuf| Dictionary::load_any(dir, args.belonging, context);
+    let dictionaries = dirs.iter().map(load).collect::<anyhow::Result<Vec<_>>>()?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {
@@ -101,68 +103,113 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     if args.store.is_empty() && args.text.is_empty() {
         return context.output.result(&json!({ "truth": truth }), |out| truth::print(out, &truth));
     }
-    let mut measured = Vec::new();
-    for dictionary in &dictionaries {
-        let one = match &model {
-            Some(model) if !args.text.is_empty() => {
-                let store = TextStore::capture(dictionary, model, (&args.text, &args.reading), context)?;
-                measure(dictionary, &store.set, args.rows, Some(model), args.contexts, context)?
-            }
-            model => {
-                let store = open_store(&args.store)?;
-                if model.is_none() {
-                    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
-                }
-                measure(dictionary, &store, args.rows, model.as_ref(), args.contexts, context)?
-            }
-        };
-        measured.push(one);
-    }
+    let measured = measure_all(args, &dictionaries, model.as_ref(), context)?;
     context.output.result(&json!({ "dictionaries": measured, "truth": truth }), |out| {
         table(out, &rows_of(&measured), &[0])?;
-        writeln!(out, "\nbrackets: 95 % intervals")?;
+        writeln!(out, "\nfigures are of ordinary rows, where nothing else is said; brackets: 95 % intervals")?;
         if truth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| truth::print(out, &truth)) }
     })
 }
 
-fn evaluate_crosscoders(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
+/// Measures dictionaries on the store or text that is named. What is the same for several is read, captured and run once.
+fn measure_all(
+    args: &EvaluateArgs,
+    dictionaries: &[Dictionary],
+    model: Option<&LanguageModel>,
+    context: &Context,
+) -> anyhow::Result<Vec<Measured>> {
+    let store = if args.store.is_empty() { None } else { Some(open_store(&args.store)?) };
+    let mut texts: Vec<TextStore> = Vec::new();
+    let mut judging = Judging { rows: args.rows, model, contexts: args.contexts, baselines: Vec::new() };
+    let mut measured = Vec::new();
+    for dictionary in dictionaries {
+        let set = match (&store, model) {
+            (Some(store), _) => {
+                if model.is_none() {
+                    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
+                }
+                Arc::clone(store)
+            }
+            (None, Some(model)) => {
+                let at = match texts.iter().position(|text| text.is_of(dictionary)) {
+                    Some(at) => at,
+                    None => {
+                        texts.push(TextStore::capture(dictionary, model, (&args.text, &args.reading), context)?);
+                        texts.len() - 1
+                    }
+                };
+                Arc::clone(&texts[at].set)
+            }
+            (None, None) => return Err(Complaint::usage("--text needs --model, which reads it")),
+        };
+        measured.push(judging.measure(dictionary, &set, context)?);
+    }
+    Ok(measured)
+}
+
+fn evaluate_crosscoders(dirs: &[PathBuf], args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> {
     if args.model.is_some() || args.truth.concepts.is_some() || args.store.is_empty() {
         return Err(Complaint::usage("a crosscoder is judged on stores; leave --model, --text and --concepts out"));
     }
-    crosscoder::evaluate(&args.sae, (&args.store, &args.with), args.rows, context)
+    crosscoder::evaluate(dirs, (&args.store, &args.with), args.rows, context)
 }
 
-/// Measures one dictionary on a store.
-pub(crate) fn measure(
-    dictionary: &Dictionary,
-    store: &std::sync::Arc<ActivationSet>,
-    rows: Rows,
-    model: Option<&LanguageModel>,
-    contexts: usize,
-    context: &Context,
-) -> anyhow::Result<Measured> {
-    if contexts == 0 {
-        return Err(Complaint::usage("--contexts 0 leaves the model nothing to read"));
+/// How dictionaries are measured, and what the model did without one.
+pub(crate) struct Judging<'a> {
+    pub(crate) rows: Rows,
+    pub(crate) model: Option<&'a LanguageModel>,
+    /// Contexts to run the model on at most.
+    pub(crate) contexts: usize,
+    /// The same for dictionaries of one hook point and held-out rule.
+    pub(crate) baselines: Vec<CeBaselines>,
+}
+
+impl Judging<'_> {
+    /// Measures one dictionary on a store.
+    pub(crate) fn measure(
+        &mut self,
+        dictionary: &Dictionary,
+        store: &Arc<ActivationSet>,
+        context: &Context,
+    ) -> anyhow::Result<Measured> {
+        if self.contexts == 0 {
+            return Err(Complaint::usage("--contexts 0 leaves the model nothing to read"));
+        }
+        let Judges { held_out, part, name, in_doubt } = dictionary.rows_of(store, self.rows);
+        let corpus = Corpus::new(store.clone(), &dictionary.sae, held_out)?;
+        self.model.map_or(Ok(()), |model| corpus.check_model(model))?;
+        if in_doubt {
+            context.progress.warning(&format!(
+                "{} may have been trained on rows of {}: {name}; evaluate on the store that it was trained on, or on \
+                 other text",
+                dictionary.name,
+                store.name()
+            ));
+        }
+        let evaluation = evaluate(&dictionary.sae, &corpus, part, &context.progress)?;
+        let ce = self.model.map(|model| self.cost(dictionary, model, &corpus, part, context)).transpose()?;
+        Ok(Measured { sae: dictionary.name.clone(), part: name, evaluation, ce })
     }
-    let Judges { held_out, part, name, in_doubt } = dictionary.rows_of(store, rows);
-    let corpus = Corpus::new(store.clone(), &dictionary.sae, held_out)?;
-    model.map_or(Ok(()), |model| corpus.check_model(model))?;
-    if in_doubt {
-        context.progress.warning(&format!(
-            "{} may have been trained on rows of {}: {name}; evaluate on the store that it was trained on, or on \
-             other text",
-            dictionary.name,
-            store.name()
-        ));
+
+    /// What a dictionary costs the model.
+    fn cost(
+        &mut self,
+        dictionary: &Dictionary,
+        model: &LanguageModel,
+        corpus: &Corpus,
+        part: Part,
+        context: &Context,
+    ) -> anyhow::Result<CeRecovered> {
+        let (sae, contexts) = (&dictionary.sae, contexts_of(corpus, part, self.contexts)?);
+        let at = match self.baselines.iter().position(|baselines| baselines.are_of(sae, &contexts)) {
+            Some(at) => at,
+            None => {
+                self.baselines.push(CeBaselines::measure(model, sae, contexts, &context.progress)?);
+                self.baselines.len() - 1
+            }
+        };
+        Ok(self.baselines[at].recovered(model, sae, &context.progress)?)
     }
-    let evaluation = evaluate(&dictionary.sae, &corpus, part, &context.progress)?;
-    let ce = model
-        .map(|model| {
-            let contexts = contexts_of(&corpus, part, contexts)?;
-            ce_recovered(model, &dictionary.sae, &contexts, &context.progress)
-        })
-        .transpose()?;
-    Ok(Measured { sae: dictionary.name.clone(), part: name, evaluation, ce })
 }
 
 /// The line that is left out where there are none.
@@ -171,26 +218,25 @@ const OUTLIERS: &str = "rows with an outlier's norm";
 /// Metrics down, dictionaries across.
 pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
     type Cell = fn(&Measured) -> Option<String>;
-    let lines: [(&str, Cell); 13] = [
+    let lines: [(&str, Cell); 15] = [
         ("", |m| Some(m.sae.clone())),
         ("rows", |m| Some(m.part.to_owned())),
-        ("ordinary rows", |m| Some(ordinary_rows(&m.evaluation).to_string())),
+        ("ordinary rows", |m| Some(m.evaluation.ordinary_rows.to_string())),
         ("rows of special tokens", |m| Some(m.evaluation.special_rows.to_string())),
         (OUTLIERS, |m| Some(m.evaluation.outlier_rows.to_string())),
         ("FVU", |m| Some(bracketed(m.evaluation.fvu, m.evaluation.fvu_interval, 4))),
-        ("FVU without special tokens", |m| {
-            let e = &m.evaluation;
-            Some(bracketed(e.fvu_without_special, e.fvu_without_special_interval, 4))
-        }),
-        ("L0", |m| Some(format!("{:.2}", m.evaluation.l0_without_special))),
+        ("FVU of all rows", |m| Some(bracketed(m.evaluation.fvu_all_rows, m.evaluation.fvu_all_rows_interval, 4))),
+        ("L0", |m| Some(format!("{:.2}", m.evaluation.l0))),
         ("dead features", |m| {
             let e = &m.evaluation;
-            Some(format!("{} of {} in {} rows", e.dead, e.d_sae, ordinary_rows(e)))
+            Some(format!("{} of {} in {} rows", e.dead, e.d_sae, e.ordinary_rows))
         }),
         ("dense features (> 10 % of rows)", |m| Some(m.evaluation.dense.to_string())),
-        ("CE recovered", |m| m.ce.as_ref().map(|ce| bracketed(ce.recovered, ce.recovered_interval, 4))),
-        ("CE recovered, against the mean", |m| m.ce.as_ref().map(|ce| format!("{:.4}", ce.recovered_mean))),
         ("nats per token lost", |m| m.ce.as_ref().map(|ce| bracketed(ce.nats_lost, ce.nats_lost_interval, 4))),
+        ("  of the model's own", |m| m.ce.as_ref().map(|ce| format!("{:.4}", ce.ce_clean))),
+        ("CE recovered", |m| m.ce.as_ref().map(|ce| bracketed(ce.recovered, ce.recovered_interval, 4))),
+        ("  of the loss of", |m| m.ce.as_ref().map(guess)),
+        ("CE recovered, against the mean", |m| m.ce.as_ref().map(|ce| format!("{:.4}", ce.recovered_mean))),
     ];
     let row = |(name, cell): (&str, Cell)| {
         let cells: Option<Vec<String>> = measured.iter().map(cell).collect();
@@ -200,9 +246,12 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
     lines.into_iter().filter(|(name, _)| outliers || *name != OUTLIERS).filter_map(row).collect()
 }
 
-/// Rows besides special tokens and outliers: the N of "dead".
-pub(crate) fn ordinary_rows(evaluation: &Evaluation) -> u64 {
-    evaluation.rows - evaluation.special_rows - evaluation.outlier_rows
+/// What the recovered fraction is one of.
+pub(crate) fn guess(ce: &CeRecovered) -> String {
+    match ce.recovered_from {
+        Guess::Zero => format!("zeroing, {:.4}", ce.ce_zero),
+        Guess::Uniform => format!("a uniform guess, {:.4}", ce.ce_uniform),
+    }
 }
 
 fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {

@@ -10,7 +10,9 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use untangle_interpret::{Database, Edit, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep};
+use untangle_interpret::{
+    Database, Edit, Effect, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep, swept,
+};
 use untangle_model::{Conversation, GenerateOptions, Sampling};
 
 /// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
@@ -35,10 +37,11 @@ pub(crate) struct SteerArgs {
     /// Feature database, for labels and for strengths with x
     #[arg(long, value_name = "FEATURES.db")]
     features: Option<PathBuf>,
-    /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2
+    /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2; a feature that is ablated
+    /// stays so
     #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
     sweep: Vec<f32>,
-    /// Tokens that are steered
+    /// Tokens that are steered; special tokens (beginning of sequence and the like) never are
     #[arg(long, value_enum, default_value = "all")]
     at: At,
     /// Tokens to write
@@ -66,9 +69,10 @@ pub(crate) struct SteerArgs {
 }
 
 /// Which tokens are steered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 enum At {
-    /// Prompt and generated tokens
+    /// Prompt and generated tokens, but for special ones
     All,
     /// The prompt alone
     Prompt,
@@ -103,7 +107,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     let edits = values
         .iter()
         .map(|value| {
-            let specs: Vec<_> = specs.iter().map(|spec| value.map_or(spec.clone(), |v| spec.with_value(v))).collect();
+            let specs = value.map_or_else(|| Ok(specs.clone()), |value| swept(&specs, value))?;
             resolve(&specs, database.as_ref(), sae.d_sae())
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -121,8 +125,11 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
         .zip(results)
         .map(|((value, edits), result)| Steered { value, edits: edits.iter().map(record).collect(), result })
         .collect();
-    let value = serde_json::json!({ "prompt": args.prompt, "steered": steered });
-    context.output.result(&value, |out| write_text(out, &steered))
+    // What the figures of an effect are means of stands in `effect` itself.
+    let value = serde_json::json!({
+        "prompt": args.prompt, "at": args.at, "special_tokens_are_steered": false, "steered": steered,
+    });
+    context.output.result(&value, |out| write_text(out, args.at, &steered))
 }
 
 /// Once without a value where nothing is swept.
@@ -154,10 +161,9 @@ fn record(edit: &Edit) -> EditRecord {
     EditRecord { feature: edit.feature, operator, value }
 }
 
-fn write_text(out: &mut dyn Write, steered: &[Steered]) -> io::Result<()> {
-    if let Some(first) = steered.first() {
-        writeln!(out, "baseline: {}", one_line(&first.result.baseline))?;
-    }
+fn write_text(out: &mut dyn Write, at: At, steered: &[Steered]) -> io::Result<()> {
+    let Some(first) = steered.first() else { return Ok(()) };
+    writeln!(out, "baseline: {}", one_line(&first.result.baseline))?;
     for one in steered {
         let edits: Vec<_> =
             one.edits.iter().map(|e| format!("feature {} {} {:.2}", e.feature, e.operator, e.value)).collect();
@@ -165,11 +171,22 @@ fn write_text(out: &mut dyn Write, steered: &[Steered]) -> io::Result<()> {
         writeln!(out, "steered:  {}", one_line(&one.result.steered))?;
         writeln!(out, "effect:   {}", effect_text(&one.result))?;
     }
-    Ok(())
+    let tokens = match at {
+        At::All => "prompt and generated tokens",
+        At::Prompt => "the prompt's tokens",
+        At::Generated => "generated tokens",
+    };
+    let Effect { positions, steered_positions, .. } = first.result.effect;
+    writeln!(
+        out,
+        "\nsteered are {tokens}, but no special ones (beginning of sequence and the like)\n\
+         effect: means over the prompt's {positions} positions, {steered_positions} of them steered whatever --at says; \
+         nats are KL(baseline || steered) of the next token's distribution"
+    )
 }
 
 /// The effect on the prompt beside that of random directions of the same norm.
-pub(crate) fn effect_text(result: &SteerResult) -> String {
+fn effect_text(result: &SteerResult) -> String {
     let e = &result.effect;
     format!(
         "moves the next-token distribution by {:.2} nats (a random direction: {:.2}), \

@@ -10,11 +10,12 @@ use crate::models::NamedModel;
 use crate::output::table;
 use clap::Args;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::steer::{Arm, Studies, Study, StudyPlan};
-use untangle_interpret::{Database, Edit, FeatureSpec, Operator, resolve};
+use untangle_interpret::{Database, Edit, FeatureSpec, Operator, resolve, swept};
 use untangle_model::{GenerateOptions, Sampling};
 use untangle_sae::Sae;
 use untangle_schema::{Share, Unit};
@@ -46,7 +47,8 @@ pub(crate) struct StudyArgs {
     /// Neutral beginnings [default for the organism: four of its stories']
     #[arg(long = "prompt", value_name = "TEXT")]
     prompts: Vec<String>,
-    /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2
+    /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2; a feature that is ablated
+    /// stays so
     #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
     sweep: Vec<f32>,
     /// Continuations in all, dealt to the prompts
@@ -94,15 +96,16 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     say_doubts(&sae, Some(&model.identity()), context);
     let others = others(args, &edits[0], sae.d_sae());
     let appears = |text: &str| topic.appears(text);
-    let mut progress = Progress::start(&context.progress, "study", Unit::Steps, edits.len() as u64 + 1);
-    let studies = Studies::new(&model, &sae, &plan, &appears)?;
-    progress.advance(1)?;
+    // Arms are of unequal number and length, so that what is left is told by the continuations.
+    let total = plan.work(edits.len(), others.len());
+    let progress = RefCell::new(Progress::start(&context.progress, "study", Unit::Examples, total));
+    let told = |continuations| progress.borrow_mut().advance(continuations);
+    let studies = Studies::new(&model, &sae, &plan, &appears, &told)?;
     let mut studied = Vec::new();
     for edits in &edits {
         studied.push(Studied { edits: describe(edits), study: studies.study(edits, &others)? });
-        progress.advance(1)?;
     }
-    progress.finish();
+    progress.into_inner().finish();
     let value = serde_json::json!({
         "plan": plan, "topic": topic, "tokens": args.tokens, "temperature": args.temperature, "seed": args.seed,
         "others": others, "studied": studied,
@@ -154,10 +157,7 @@ fn edits(
     if args.sweep.is_empty() {
         return Ok(vec![resolve(specs, database, sae.d_sae())?]);
     }
-    let with = |value: &f32| {
-        let specs: Vec<_> = specs.iter().map(|spec| spec.with_value(*value)).collect();
-        Ok(resolve(&specs, database, sae.d_sae())?)
-    };
+    let with = |value: &f32| Ok(resolve(&swept(specs, *value)?, database, sae.d_sae())?);
     args.sweep.iter().map(with).collect()
 }
 

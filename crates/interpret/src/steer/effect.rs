@@ -1,8 +1,11 @@
 //! What steering does to the model's next-token distribution, beside random directions of the same norm.
 //!
-//! Over the positions t of a prompt, p_t the baseline's distribution of the next token and q_t the steered one:
+//! Over all positions t of a prompt, each weighing the same, p_t the baseline's distribution of the next token and q_t the
+//! steered one. At every position but those of special tokens (BOS and the like) the activation is steered; a special
+//! token's position counts in the mean nevertheless.
 //!
-//! - `kl = mean_t sum_v p_t(v) ln(p_t(v) / q_t(v))`, in nats, 0 or more: how far the steering moves the model
+//! - `kl = mean_t sum_v p_t(v) ln(p_t(v) / q_t(v))`, KL(baseline || steered) in nats, 0 or more: how far the steering moves
+//!   the model
 //! - `raised = mean_t sum_{v in V} (q_t(v) - p_t(v))`, -1 to 1: probability that moves to the set V, the tokens that
 //!   the edited features' directions raise most
 //!
@@ -11,7 +14,7 @@
 
 use super::edit::{Edit, OtherStep, Steer};
 use crate::error::InterpretError;
-use crate::intervene::{Intervention, Scope, flat};
+use crate::intervene::{Intervention, Scope, flat, special_tokens};
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use untangle_model::{Hook, LanguageModel, NoHook};
@@ -23,7 +26,11 @@ pub const CONTROLS: u64 = 8;
 /// The effect of one steering on one prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Effect {
-    /// Mean divergence from the baseline, in nats.
+    /// Positions of the prompt, over all of which the other figures are means.
+    pub positions: usize,
+    /// Those at which the activation was steered: all but the special tokens'.
+    pub steered_positions: usize,
+    /// Mean of KL(baseline || steered), in nats.
     pub kl: f64,
     /// Probability that moves to the tokens that the features raise most; 0 where there are none.
     pub raised: f64,
@@ -73,7 +80,11 @@ impl<'a> Bench<'a> {
         let steer = || Steer::new(self.sae, edits);
         let hook = |rewrite| Intervention::of_dictionary(self.model, self.sae, Scope::All, rewrite);
         let (kl, raised) = self.compare(&mut hook(steer()?)?)?;
-        let mut effect = Effect { kl, raised, ..Effect::default() };
+        let special = special_tokens(self.model);
+        let tokens: Vec<i64> = flat(&self.tokens)?;
+        let steered = tokens.iter().filter(|id| !special.get(**id as usize).copied().unwrap_or(false)).count();
+        let mut effect =
+            Effect { positions: tokens.len(), steered_positions: steered, kl, raised, ..Effect::default() };
         for at in 0..CONTROLS {
             let control = OtherStep::random(steer()?, self.seed.wrapping_add(at));
             let mut hook = Intervention::of_dictionary(self.model, self.sae, Scope::All, control)?;

@@ -19,5 +19,5 @@ pub mod study;
 pub use edit::{Edit, Operator, Steer};
 pub use effect::Effect;
 pub use run::{SteerOptions, SteerResult, steer, sweep};
-pub use spec::{FeatureSpec, Strength, resolve};
-pub use study::{Arm, Studies, Study, StudyPlan, repetition};
+pub use spec::{FeatureSpec, Strength, resolve, swept};
+pub use study::{Arm, Studies, Study, StudyPlan, Told, repetition};

@@ -34,6 +34,8 @@ pub enum Strength {
     Absolute,
     /// Multiples of the feature's largest activation, written with a trailing `x`.
     OfMaximum,
+    /// Nothing: an ablation has no strength.
+    None,
 }
 
 impl FromStr for FeatureSpec {
@@ -63,7 +65,7 @@ impl FromStr for FeatureSpec {
 /// An operator with its value, a problem with one, or nothing where the text is no operator.
 fn operation(text: &str) -> Option<Result<(Operator, Strength), String>> {
     if text.trim() == "ablate" {
-        return Some(Ok((Operator::Set(0.0), Strength::Absolute)));
+        return Some(Ok((Operator::Set(0.0), Strength::None)));
     }
     let (name, value) = text.split_once('=')?;
     let operator = match name.trim() {
@@ -93,11 +95,20 @@ fn strength(text: &str) -> Result<(f32, Strength), String> {
     }
 }
 
-impl FeatureSpec {
-    /// The same feature and operator with another value, in the same units.
-    pub fn with_value(&self, value: f32) -> Self {
-        Self { operator: self.operator.with_value(value), ..self.clone() }
+/// The same features and operators with another value, in the units of each. An ablation has no value and stays as it is.
+///
+/// # Errors
+/// When there is nothing but ablations.
+pub fn swept(specs: &[FeatureSpec], value: f32) -> Result<Vec<FeatureSpec>, InterpretError> {
+    if specs.iter().all(|spec| spec.strength == Strength::None) {
+        let specs = specs.iter().map(|spec| spec.text.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(InterpretError::NothingToSweep { specs });
     }
+    let with_value = |spec: &FeatureSpec| match spec.strength {
+        Strength::None => spec.clone(),
+        _ => FeatureSpec { operator: spec.operator.with_value(value), ..spec.clone() },
+    };
+    Ok(specs.iter().map(with_value).collect())
 }
 
 /// The edits that the specifications mean in a dictionary of `d_sae` features; labels and multiples of the largest
@@ -163,7 +174,7 @@ mod tests {
         let label = |text: &str| Selector::Label(text.to_owned());
         assert_eq!(parsed("12:add=8"), (Selector::Id(12), Operator::Add(8.0), Strength::Absolute));
         assert_eq!(parsed("12:set=0"), (Selector::Id(12), Operator::Set(0.0), Strength::Absolute));
-        assert_eq!(parsed("12:ablate"), (Selector::Id(12), Operator::Set(0.0), Strength::Absolute));
+        assert_eq!(parsed("12:ablate"), (Selector::Id(12), Operator::Set(0.0), Strength::None));
         assert_eq!(parsed("12:mul=-1.5"), (Selector::Id(12), Operator::Mul(-1.5), Strength::Absolute));
         assert_eq!(parsed("bridge:add=2x"), (label("bridge"), Operator::Add(2.0), Strength::OfMaximum));
         assert_eq!(parsed("7"), (Selector::Id(7), Operator::Add(1.0), Strength::OfMaximum));
@@ -185,5 +196,20 @@ mod tests {
             let message = text.parse::<FeatureSpec>().expect_err(text).to_string();
             assert!(message.contains(reason), "{text}: {message}");
         }
+    }
+
+    #[test]
+    fn a_sweep_changes_values_and_leaves_ablations_alone() {
+        let specs =
+            |texts: &[&str]| texts.iter().map(|text| text.parse().expect("valid")).collect::<Vec<FeatureSpec>>();
+        let found = swept(&specs(&["1:ablate", "2:add=2x", "3:mul=4", "4"]), 0.5).expect("three are swept");
+        let operators: Vec<Operator> = found.iter().map(|spec| spec.operator).collect();
+        assert_eq!(operators, [Operator::Set(0.0), Operator::Add(0.5), Operator::Mul(0.5), Operator::Add(0.5)]);
+        assert_eq!(found[1].strength, Strength::OfMaximum);
+        let message = swept(&specs(&["1:ablate", "bridge:ablate"]), 0.5).expect_err("nothing is swept").to_string();
+        assert!(
+            ["1:ablate, bridge:ablate", "add", "set", "mul"].iter().all(|part| message.contains(part)),
+            "{message}"
+        );
     }
 }

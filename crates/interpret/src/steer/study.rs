@@ -73,11 +73,27 @@ pub struct Studies<'a> {
     sae: &'a Sae,
     plan: &'a StudyPlan,
     appears: &'a dyn Fn(&str) -> bool,
+    told: &'a Told<'a>,
     baseline: Arm,
 }
 
+/// Is called with the continuations that were written since the last call; an error ends the study.
+pub type Told<'a> = dyn Fn(u64) -> Result<(), InterpretError> + 'a;
+
+impl StudyPlan {
+    /// Continuations that are written for the model itself and for so many sets of edits, each beside the plan's directions
+    /// and so many other features: the same number for every prompt of every arm, and twice that where perplexity is
+    /// measured, of the model itself and of the edits.
+    pub fn work(&self, sets: usize, others: usize) -> u64 {
+        let (baseline, steered, controls) = (2, 2, self.directions + others as u64);
+        let arms = baseline + sets as u64 * (steered + controls);
+        arms * (self.prompts.len() * self.continuations) as u64
+    }
+}
+
 impl<'a> Studies<'a> {
-    /// Continues the plan's prompts without steering. `appears` says whether a continuation is about the concept.
+    /// Continues the plan's prompts without steering. `appears` says whether a continuation is about the concept, `told` is
+    /// told of what is done, [`StudyPlan::work`] in all.
     ///
     /// # Errors
     /// When the dictionary does not belong to the model, or a prompt does not fit.
@@ -86,10 +102,11 @@ impl<'a> Studies<'a> {
         sae: &'a Sae,
         plan: &'a StudyPlan,
         appears: &'a dyn Fn(&str) -> bool,
+        told: &'a Told<'a>,
     ) -> Result<Self, InterpretError> {
         check_model(sae, model)?;
         let blank = Tally::default().arm();
-        let mut studies = Studies { model, sae, plan, appears, baseline: blank };
+        let mut studies = Studies { model, sae, plan, appears, told, baseline: blank };
         studies.baseline = studies.arm(&mut NoHook, true)?;
         Ok(studies)
     }
@@ -211,6 +228,7 @@ impl Studies<'_> {
         let first = self.plan.generate.seed.wrapping_add((number * self.plan.continuations) as u64);
         let seeds: Vec<u64> = (0..self.plan.continuations as u64).map(|seed| first.wrapping_add(seed)).collect();
         let rows = generate_rows(self.model, prompt, &self.plan.generate, &seeds, hook, &mut |_, _| {})?;
+        (self.told)(rows.len() as u64)?;
         Ok(rows.into_iter().map(|row| row.tokens).collect())
     }
 
@@ -235,5 +253,14 @@ mod tests {
         assert_eq!(repetition(&[1, 2, 3]), 0.0);
         assert_eq!(repetition(&[1, 2, 3, 4, 5]), 0.0);
         assert_eq!(repetition(&[7; 8]), 0.8, "five runs, one of them new");
+    }
+
+    #[test]
+    fn work_is_what_is_written() {
+        let generate = GenerateOptions { max_new_tokens: 3, ..GenerateOptions::default() };
+        let prompts = vec!["a".to_owned(), "b".to_owned()];
+        let plan = StudyPlan { prompts, naming: "c".to_owned(), continuations: 5, generate, directions: 4 };
+        // Ten continuations of each arm: two of the model itself, and of every set of edits two, four and three.
+        assert_eq!((plan.work(0, 3), plan.work(1, 3), plan.work(2, 3)), (20, 110, 200));
     }
 }

@@ -69,17 +69,19 @@ fn every_part_is_judged_on_its_own_and_all_equally_large() {
     for (found, (error, variance)) in found.parts.iter().zip(parts) {
         assert!((found.fvu - error / variance).abs() < 1e-6, "{found:?} where {} is expected", error / variance);
     }
+    let all_parts = &found.evaluation;
     let squares = SCALES.map(|scale| f64::from(scale * scale));
     let all = |of: fn((f64, f64)) -> f64| squares[0] * of(parts[0]) + squares[1] * of(parts[1]);
-    assert!((found.fvu - all(|part| part.0) / all(|part| part.1)).abs() < 1e-6, "{found:?}");
-    assert_eq!((found.rows, found.d_sae, found.dead), (rows.len() as u64, 4, 1));
+    assert!((all_parts.fvu - all(|part| part.0) / all(|part| part.1)).abs() < 1e-6, "{found:?}");
+    assert_eq!((all_parts.ordinary_rows, all_parts.d_sae, all_parts.dead), (rows.len() as u64, 4, 1));
     // Feature 0 is as large in both, feature 1 is the second's, feature 2 the first's; feature 3 is dead.
     assert_eq!((&found.sharing.exclusive[..], found.sharing.shared, found.sharing.between), (&[1, 1][..], 1, 0));
     assert_eq!(found.sharing.mean_cosine, Some(1.0));
     assert_eq!([found.parts[0].exclusive, found.parts[0].absent, found.parts[1].exclusive], [1, 1, 1]);
+    assert_eq!(found.sharing.alike + found.sharing.turned, 1);
     assert_eq!(sharing(&both, |_| true).between, 1, "feature 3 has 4 of 5 parts of its norm in the first");
-    let interval = found.fvu_interval.expect("enough documents");
-    assert!(interval.low < found.fvu && found.fvu < interval.high, "{interval:?}");
+    let interval = all_parts.fvu_interval.expect("enough documents");
+    assert!(interval.low < all_parts.fvu && all_parts.fvu < interval.high, "{interval:?}");
 }
 
 #[test]

@@ -26,15 +26,16 @@ fn metrics_are_those_of_a_direct_sum() {
     let up = ordinary.iter().filter(|row| row[1] > 0.0).count() as f64;
     // Errors: 1 where coordinate 1 is -1, and 4 from coordinate 2. Variance: coordinate 1 alone, 4 p (1 - p) per row.
     let (error, variance) = ((n - up) + 4.0 * n, 4.0 * up * (1.0 - up / n));
-    assert!((found.fvu_without_special - error / variance).abs() < 1e-9, "{found:?}");
-    assert!((found.l0_without_special - (1.0 + up / n)).abs() < 1e-12);
+    assert!((found.fvu - error / variance).abs() < 1e-9, "{found:?}");
+    assert!((found.l0 - (1.0 + up / n)).abs() < 1e-12);
+    assert_eq!(found.ordinary_rows, n as u64);
     assert_eq!((found.rows, found.special_rows), (tokens.len() as u64, (tokens.len() as f64 - n) as u64));
     assert_eq!((found.dead, found.dense, found.d_sae), (1, 2, 3), "feature 2 fires on special tokens only");
-    assert!(found.fvu < 1.0 && found.fvu != found.fvu_without_special, "special tokens dominate the variance");
-    let interval = found.fvu_without_special_interval.expect("enough documents");
-    assert!(interval.low < found.fvu_without_special && found.fvu_without_special < interval.high, "{interval:?}");
-    let interval = found.l0_without_special_interval.expect("enough documents");
-    assert!(interval.low < found.l0_without_special && found.l0_without_special < interval.high, "{interval:?}");
+    assert!(found.fvu_all_rows < 1.0 && found.fvu != found.fvu_all_rows, "special tokens dominate the variance");
+    let interval = found.fvu_interval.expect("enough documents");
+    assert!(interval.low < found.fvu && found.fvu < interval.high, "{interval:?}");
+    let interval = found.l0_interval.expect("enough documents");
+    assert!(interval.low < found.l0 && found.l0 < interval.high, "{interval:?}");
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn parts_divide_the_rows_and_evaluating_twice_gives_the_same() {
     let (all, train, held_out) = (part(Part::All), part(Part::Train), part(Part::HeldOut));
     assert_eq!(all.rows, train.rows + held_out.rows);
     assert!(held_out.rows > 0 && held_out.rows < train.rows / 10);
-    assert_eq!([all.fvu, train.fvu, held_out.fvu], [0.0; 3], "the dictionary is perfect");
+    assert_eq!([all.fvu_all_rows, train.fvu, held_out.fvu], [0.0; 3], "the dictionary is perfect");
     assert_eq!(part(Part::HeldOut), held_out);
 }
 

@@ -3,6 +3,7 @@
 mod belonging;
 mod crosscoders;
 mod database;
+mod documented;
 mod evaluation;
 mod labels;
 mod logits;

@@ -1,18 +1,23 @@
-//! What a report says of a finished dictionary, measured once by the metrics of `untangle_sae`.
+//! What a report says of a finished dictionary, measured by the judge of `untangle_sae`.
 
 use crate::error::TrainError;
-use untangle_sae::metrics::{FiringCounts, Fvu};
-use untangle_sae::{Codes, Sae};
+use untangle_sae::{Codes, Judge, Sae};
 
-/// Figures of a dictionary on rows.
+/// Figures of a dictionary on rows; where nothing else is said, on the ordinary ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
-    /// Rows that were looked at.
+    /// Rows that were looked at, without special tokens and outliers.
     pub(crate) rows: u64,
+    /// Rows with them.
+    pub(crate) rows_all: u64,
     /// Whether training saw them.
     pub(crate) of_training: bool,
     /// Fraction of variance unexplained.
     pub(crate) fvu: f64,
+    /// The same over all rows.
+    pub(crate) fvu_all: f64,
+    /// The same of every part of a crosscoder; of others one, which is `fvu`.
+    pub(crate) fvu_parts: Vec<f64>,
     /// Active features per row.
     pub(crate) l0: f64,
     /// Features that fire on none of the rows.
@@ -28,47 +33,43 @@ pub(crate) const BIN: f64 = 0.125;
 /// Bins: down to one row in a million.
 pub(crate) const BINS: usize = 48;
 
-/// Sums over blocks of rows.
+/// A dictionary before its judge, block of rows by block.
 pub(crate) struct Measured<'a> {
     sae: &'a Sae,
-    fvu: Fvu,
-    firing: FiringCounts,
+    judge: Judge<'a>,
     codes: Codes,
-    x_hat: Vec<f32>,
 }
 
 impl<'a> Measured<'a> {
-    pub(crate) fn new(sae: &'a Sae) -> Self {
-        let (fvu, firing) = (Fvu::new(sae.d_out()), FiringCounts::new(sae.d_sae()));
-        Measured { sae, fvu, firing, codes: Codes::new(), x_hat: Vec::new() }
+    pub(crate) fn new(sae: &'a Sae, judge: Judge<'a>) -> Self {
+        Measured { sae, judge, codes: Codes::new() }
     }
 
     /// Adds rows, `[n, d_in]`, with what is to be predicted of them, `[n, d_out]`; none where it is the rows themselves.
-    pub(crate) fn add(&mut self, rows: &[f32], target: Option<&[f32]>) -> Result<(), TrainError> {
-        let target = target.unwrap_or(rows);
+    pub(crate) fn add(&mut self, rows: &[f32], target: Option<&[f32]>, ordinary: &[bool]) -> Result<(), TrainError> {
         self.codes.clear();
-        self.x_hat.resize(target.len(), 0.0);
         self.sae.encode(rows, &mut self.codes)?;
-        self.sae.reconstruct(rows, &self.codes, &mut self.x_hat)?;
-        self.fvu.update(target, &self.x_hat);
-        self.firing.update(&self.codes);
-        Ok(())
+        Ok(self.judge.add(rows, target.unwrap_or(rows), &self.codes, ordinary)?)
     }
 
-    pub(crate) fn rows(&self) -> u64 {
-        self.firing.rows()
+    pub(crate) fn ordinary_rows(&self) -> u64 {
+        self.judge.ordinary().rows()
     }
 
     pub(crate) fn finish(self, of_training: bool) -> Figures {
-        let firing = &self.firing;
+        let (ordinary, all) = (self.judge.ordinary(), self.judge.all());
+        let firing = ordinary.firing();
         let mut densities = vec![0; BINS];
         for feature in (0..firing.counts().len()).filter(|feature| firing.counts()[*feature] > 0) {
             densities[bin(firing.density(feature))] += 1;
         }
         Figures {
-            rows: firing.rows(),
+            rows: ordinary.rows(),
+            rows_all: all.rows(),
             of_training,
-            fvu: self.fvu.value(),
+            fvu: ordinary.fvu(),
+            fvu_all: all.fvu(),
+            fvu_parts: ordinary.part_fvus().collect(),
             l0: firing.l0(),
             dead: firing.dead(),
             dense: firing.dense(),

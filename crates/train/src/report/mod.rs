@@ -10,7 +10,7 @@ mod words;
 pub(crate) use measure::{Figures, Measured};
 
 use crate::config::TrainPlan;
-use crate::finish::DataProvenance;
+use crate::finish::{DataProvenance, PartOrigin};
 use crate::log::Record;
 use crate::pareto;
 use chart::{Labels, Series};
@@ -41,7 +41,7 @@ pub(crate) fn single(member: &Member) -> String {
     let title = format!("A dictionary of {} features", plan.d_sae);
     let body = [
         heading(&title, &about(plan, data, plan.summary())),
-        cards(figures, plan),
+        cards(figures, plan, data),
         section("How it was learned", &curves_of(records)),
         section("How often features fire", &density("Density of the features", figures)),
         settings(plan, data),
@@ -167,21 +167,36 @@ fn about(plan: &TrainPlan, data: &DataProvenance, what: String) -> String {
     )
 }
 
-fn cards(figures: &Figures, plan: &TrainPlan) -> String {
+fn cards(figures: &Figures, plan: &TrainPlan, data: &DataProvenance) -> String {
     let rows = if figures.of_training { "rows of training" } else { "held-out rows" };
     let card = |name: &str, value: String, more: &str| {
         format!("<div><dt>{name}</dt><dd>{value}<small>{}</small></dd></div>\n", escaped(more))
     };
-    let on = format!("on {} {rows}", figures.rows);
+    let on = format!("on {} ordinary {rows}", figures.rows);
     let aimed = plan.architecture.target_l0().map_or_else(|| on.clone(), |l0| format!("aimed at {}", number(l0)));
-    let of = format!("of {} in {} {rows}", plan.d_sae, figures.rows);
-    let cells = [
-        card("FVU", number(figures.fvu), &on),
-        card("L0", number(figures.l0), &aimed),
+    let of = format!("of {} in {} ordinary {rows}", plan.d_sae, figures.rows);
+    // Digits are those of `evaluate`.
+    let fvu = |value: f64| format!("{value:.4}");
+    let mut cells = vec![
+        card("FVU", fvu(figures.fvu), &on),
+        card("L0", format!("{:.2}", figures.l0), &aimed),
         card("Dead features", figures.dead.to_string(), &of),
         card("Dense features", figures.dense.to_string(), "that fire on more than a tenth"),
     ];
+    if !figures.of_training {
+        let on = format!("on {} {rows}, special tokens and outliers among them", figures.rows_all);
+        cells.push(card("FVU of all rows", fvu(figures.fvu_all), &on));
+    }
+    if figures.fvu_parts.len() > 1 {
+        let parts = figures.fvu_parts.iter().zip(&data.parts);
+        cells.extend(parts.map(|(value, part)| card("FVU of a part", fvu(*value), &part_name(part))));
+    }
     format!("<dl class=\"cards\">\n{}</dl>\n", cells.concat())
+}
+
+/// What a crosscoder reads, as a card names it.
+fn part_name(part: &PartOrigin) -> String {
+    part.model.as_ref().map_or_else(|| part.column.clone(), |model| format!("{} of {}", part.column, model.name))
 }
 
 /// A figure over the steps, thinned out.
@@ -210,14 +225,17 @@ fn density(title: &str, figures: &Figures) -> String {
 }
 
 fn comparison(members: &[Member], front: &[usize], rows: &str) -> String {
-    let head = ["dictionary", "FVU", "L0", "dead", "dense", "features", "on the front"].map(str::to_owned).to_vec();
+    let head = ["dictionary", "FVU", "FVU of all rows", "L0", "dead", "dense", "features", "on the front"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |(at, member): (usize, &Member)| {
         let Member { name, figures, plan, .. } = member;
         let name = escaped(name);
         vec![
             format!("<a href=\"{name}/report.html\">{name}</a>"),
-            number(figures.fvu),
-            number(figures.l0),
+            format!("{:.4}", figures.fvu),
+            if figures.of_training { String::new() } else { format!("{:.4}", figures.fvu_all) },
+            format!("{:.2}", figures.l0),
             figures.dead.to_string(),
             figures.dense.to_string(),
             plan.d_sae.to_string(),
@@ -225,7 +243,10 @@ fn comparison(members: &[Member], front: &[usize], rows: &str) -> String {
         ]
     };
     let rows_of: Vec<Vec<String>> = Some(head).into_iter().chain(members.iter().enumerate().map(row)).collect();
-    format!("<h2>All of them</h2>\n<p>Figures are of {rows}.</p>\n{}", table(&rows_of))
+    format!(
+        "<h2>All of them</h2>\n<p>Figures are of ordinary {rows}, where nothing else is said.</p>\n{}",
+        table(&rows_of)
+    )
 }
 
 fn settings(plan: &TrainPlan, data: &DataProvenance) -> String {

@@ -6,7 +6,7 @@ pub(super) const WORDS: [(&str, &str); 9] = [
         "FVU",
         "Fraction of variance unexplained: the squared distance between activations and reconstructions, over that between \
          activations and their mean. 0 is a perfect reconstruction, 1 is what always answering the mean would give; lower \
-         is better.",
+         is better. Of a crosscoder, over all parts, each scaled to be as large as the others.",
     ),
     (
         "L0",
@@ -39,8 +39,8 @@ pub(super) const WORDS: [(&str, &str); 9] = [
     ),
     (
         "held-out",
-        "Rows of documents that training never read. They are the same rows that `untangle evaluate` uses; here a sample of \
-         them, without special tokens and outliers where training left those out.",
+        "Rows of documents that training never read, the same that `untangle evaluate` uses. Figures are of the ordinary \
+         ones: neither special tokens (beginning of sequence and the like) nor outliers (attention sinks).",
     ),
     (
         "gradient norm",

@@ -183,7 +183,7 @@ impl Trials<'_> {
             directions: self.directions,
         };
         let appears = |text: &str| topic.appears(text);
-        with(&Studies::new(self.demo.model, self.sae, &plan, &appears)?)
+        with(&Studies::new(self.demo.model, self.sae, &plan, &appears, &|_| Ok(()))?)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::DemoArgs;
 use crate::commands::capture::{capture_text, is_capture_of};
 use crate::commands::dictionary::{Dictionary, Rows};
-use crate::commands::evaluate::{Measured, measure};
+use crate::commands::evaluate::{Judging, Measured};
 use crate::commands::options::{open_store, parse_hook};
 use crate::commands::text::{Text, TextArgs};
 use crate::commands::train::{Asked, Calibration, Request, SHUFFLE_BYTES, train_dictionaries};
@@ -171,7 +171,9 @@ impl<'a> Demo<'a> {
 
     /// Step 3: what the dictionary keeps.
     pub(super) fn evaluate(&self, dictionary: &Dictionary, store: &Arc<ActivationSet>) -> anyhow::Result<Measured> {
-        measure(dictionary, store, Rows::HeldOut, Some(self.model), CONTEXTS, self.context)
+        let judging =
+            Judging { rows: Rows::HeldOut, model: Some(self.model), contexts: CONTEXTS, baselines: Vec::new() };
+        { judging }.measure(dictionary, store, self.context)
     }
 
     /// Step 4: what a layer's features are about.

@@ -4,7 +4,7 @@ use super::ladder::{Steered, TEMPERATURE, TOKENS, Turned};
 use super::steps::{Demo, Layer};
 use crate::cards::{example_text, one_line};
 use crate::commands::dictionary::Dictionary;
-use crate::commands::evaluate::{Measured, ordinary_rows};
+use crate::commands::evaluate::{Measured, guess};
 use crate::commands::topic::Found;
 use std::env;
 use std::io::{self, Write};
@@ -67,14 +67,16 @@ pub(super) fn trained(out: &mut dyn Write, dictionaries: &[Dictionary], layers: 
 pub(super) fn evaluated(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
     let e = &measured.evaluation;
     let mut line = |name: &str, value: String, what: &str| writeln!(out, "   {name:<13} {value:<7} {what}");
-    let fvu = format!("{:.4}", e.fvu_without_special);
+    let fvu = format!("{:.4}", e.fvu);
     line("FVU", fvu, "of the numbers' variance is missing from the sums; 0 is perfect")?;
-    line("L0", format!("{:.1}", e.l0_without_special), "features are active at a token, on average")?;
-    let never = format!("of {} features never fire on these {} tokens", e.d_sae, ordinary_rows(e));
+    line("L0", format!("{:.1}", e.l0), "features are active at a token, on average")?;
+    let never = format!("of {} features never fire on these {} tokens", e.d_sae, e.ordinary_rows);
     line("dead", e.dead.to_string(), &never)?;
     if let Some(ce) = &measured.ce {
-        let left = "of the model's skill is left when it goes on from the sums alone; 1 is perfect";
-        line("CE recovered", format!("{:.4}", ce.recovered), left)?;
+        let lost = "nats per token are lost when the model goes on from the sums alone";
+        line("loss", format!("{:.4}", ce.nats_lost), lost)?;
+        let left = format!("of what it knows beyond nothing ({}) is left then; 1 is perfect", guess(ce));
+        line("CE recovered", format!("{:.4}", ce.recovered), &left)?;
     }
     writeln!(out)?;
     prose(

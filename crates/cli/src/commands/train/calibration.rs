@@ -22,45 +22,38 @@ pub(super) fn widened(held_out: &HeldOut, fraction: f64, n_rows: u64) -> HeldOut
     }
 }
 
-/// The rows that judge a result, and what counts among them.
+/// The rows that judge a result, and what training reads of their kind.
 pub(super) struct Judged<'a> {
     pub(super) store: &'a Arc<ActivationSet>,
     /// What judges.
     pub(super) held_out: &'a HeldOut,
-    /// Whether rows of special tokens count.
+    /// Whether rows of special tokens set thresholds.
     pub(super) keep_special: bool,
-    /// Whether rows with an outlier's norm count.
+    /// Whether rows with an outlier's norm do.
     pub(super) keep_outliers: bool,
 }
 
 impl Judged<'_> {
-    /// Visits blocks of at most [`MOST_ROWS`] of them, evenly spread, with these columns, `[n, d]` each; none where nothing
-    /// is held out.
-    pub(super) fn each_sampled(&self, columns: &[usize], visit: &mut dyn FnMut(&[Vec<f32>])) -> Result<(), StoreError> {
+    /// Visits all of them in blocks, with these columns, `[n, d]` each, and which rows are ordinary; none where nothing is
+    /// held out. They are the blocks of rows that `evaluate` reads.
+    pub(super) fn each_block(
+        &self,
+        columns: &[usize],
+        visit: &mut dyn FnMut(&[Vec<f32>], &[bool]),
+    ) -> Result<(), StoreError> {
         if *self.held_out == HeldOut::None {
             return Ok(());
         }
-        let mut count = 0usize;
-        self.each(self.held_out, &[], |_, _| count += 1)?;
-        let stride = count.div_ceil(MOST_ROWS).max(1);
-        let (mut at, mut sampled) = (0usize, Columns::new(self.store, columns));
-        self.each(self.held_out, columns, |block, row| {
-            if at.is_multiple_of(stride) {
-                sampled.add(block, row);
-            }
-            at += 1;
-            if sampled.n_rows == BLOCK_ROWS {
-                visit(&sampled.rows);
-                sampled.clear();
-            }
-        })?;
-        if sampled.n_rows > 0 {
-            visit(&sampled.rows);
+        let mut scan = Scan::new(Arc::clone(self.store), self.held_out, Part::HeldOut, columns, BLOCK_ROWS)?;
+        let mut block = RowBlock::default();
+        while scan.next_block(&mut block)? {
+            let ordinary: Vec<bool> = block.flags.iter().map(|flags| row_flags::is_ordinary(*flags)).collect();
+            visit(&block.columns, &ordinary);
         }
         Ok(())
     }
 
-    /// Visits the rows that `rule` holds out and that count.
+    /// Visits the rows that `rule` holds out and that are of the kind that training reads.
     fn each(
         &self,
         rule: &HeldOut,
@@ -88,13 +81,12 @@ struct Columns {
     widths: Vec<usize>,
     /// `[n, d]` each.
     rows: Vec<Vec<f32>>,
-    n_rows: usize,
 }
 
 impl Columns {
     fn new(store: &ActivationSet, columns: &[usize]) -> Self {
         let widths: Vec<usize> = columns.iter().map(|column| store.columns()[*column].d).collect();
-        Columns { rows: vec![Vec::new(); widths.len()], widths, n_rows: 0 }
+        Columns { rows: vec![Vec::new(); widths.len()], widths }
     }
 
     /// Adds a row of a block that was read with the same columns.
@@ -102,12 +94,6 @@ impl Columns {
         for ((rows, read), d) in self.rows.iter_mut().zip(&block.columns).zip(&self.widths) {
             rows.extend_from_slice(&read[row * d..(row + 1) * d]);
         }
-        self.n_rows += 1;
-    }
-
-    fn clear(&mut self) {
-        self.rows.iter_mut().for_each(Vec::clear);
-        self.n_rows = 0;
     }
 }
 

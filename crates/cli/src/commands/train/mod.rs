@@ -262,8 +262,8 @@ fn show_one(args: &TrainArgs, run: &Run, finished: &Finished, context: &Context)
 fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -> anyhow::Result<()> {
     let describe = |(run, finished): &(Run, Finished)| {
         let Finished { name, config, last, calibrated_l0 } = finished;
-        json!({ "name": name, "sae": args.out.join(name), "config": config, "plan": run.plan, "fvu": last.fvu,
-            "l0": last.l0, "dead": last.dead, "calibrated_l0": calibrated_l0 })
+        json!({ "name": name, "sae": args.out.join(name), "config": config, "plan": run.plan, "running_fvu": last.fvu,
+            "running_l0": last.l0, "running_dead": last.dead, "calibrated_l0": calibrated_l0 })
     };
     let json = json!({ "grid": args.out, "saes": results.iter().map(describe).collect::<Vec<_>>() });
     context.output.result(&json, |out| {

@@ -105,7 +105,7 @@ impl Request<'_> {
             HeldOut::Fraction { fraction, .. } => (fraction * rows as f64) as usize,
         };
         let calibration = (self.calibration() * rows as f64) as usize;
-        RowsAtTheEnd { calibration: calibration.min(MOST_ROWS), report: report.min(MOST_ROWS) }
+        RowsAtTheEnd { calibration: calibration.min(MOST_ROWS), report }
     }
 
     /// The columns that are read, in their order in the store.
@@ -229,7 +229,7 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
         shown: Shown {
             tensorboard: request.tensorboard,
             report: request.report,
-            held_out: Some(&|read, visit| judged.each_sampled(&in_store(read), visit)),
+            held_out: Some(&|read, visit| judged.each_block(&in_store(read), visit)),
         },
     };
     let finished = train(job, &context.progress)?;
