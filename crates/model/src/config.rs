@@ -115,6 +115,8 @@ pub struct AttentionConfig {
     pub d_head: usize,
     /// Factor on the scores, usually d_head^(-1/2).
     pub scale: f64,
+    /// Whether the scores of block i, counted from 1, are also divided by i.
+    pub scale_by_depth: bool,
     /// Whether the query, key and value projections have biases.
     pub qkv_bias: bool,
     /// Whether the output projection has a bias.
@@ -123,6 +125,13 @@ pub struct AttentionConfig {
     pub qk_norm: Option<QkNorm>,
     /// Scores are capped softly before the mask: cap * tanh(score / cap).
     pub softcap: Option<f64>,
+}
+
+impl AttentionConfig {
+    /// Factor on the scores of block `layer`.
+    pub fn scale_in(&self, layer: usize) -> f64 {
+        if self.scale_by_depth { self.scale / (layer + 1) as f64 } else { self.scale }
+    }
 }
 
 /// What a norm on queries and keys runs over.

@@ -6,10 +6,8 @@ use crate::families::rotary::{Form, rotary};
 use crate::families::shared::{activation, head_width, token_ids};
 use crate::fields::Fields;
 use crate::validate::{MAX_CONTEXT, MAX_HEAD, MAX_LAYERS, MAX_SIZE};
-use serde_json::json;
 
 pub(super) fn gpt2(fields: &Fields) -> Result<ModelConfig, ModelError> {
-    fields.only("scale_attn_by_inverse_layer_idx", json!(false))?;
     let d_model = fields.size("n_embd", MAX_SIZE)?;
     let n_heads = fields.size("n_head", MAX_HEAD)?;
     let d_head = head_width(fields, d_model, "n_head", n_heads)?;
@@ -28,6 +26,8 @@ pub(super) fn gpt2(fields: &Fields) -> Result<ModelConfig, ModelError> {
             n_kv_heads: n_heads,
             d_head,
             scale: if scaled { (d_head as f64).powf(-0.5) } else { 1.0 },
+            // `reorder_and_upcast_attn` beside it says in which arithmetic scores are computed, and changes no formula.
+            scale_by_depth: fields.bool_or("scale_attn_by_inverse_layer_idx", false)?,
             qkv_bias: true,
             out_bias: true,
             qk_norm: None,
@@ -69,6 +69,7 @@ pub(super) fn gpt_neox(fields: &Fields) -> Result<ModelConfig, ModelError> {
             n_kv_heads: n_heads,
             d_head,
             scale: (d_head as f64).powf(-0.5),
+            scale_by_depth: false,
             qkv_bias: attention_bias,
             out_bias: attention_bias,
             qk_norm: None,
