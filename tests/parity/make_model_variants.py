@@ -99,6 +99,7 @@ def gpt2(d):
     return GPT2Config(
         vocab_size=d.one_of(37, 53), n_positions=CONTEXT, n_embd=d_model, n_layer=d.layers, n_head=d.heads,
         n_inner=d.one_of(None, 21), activation_function=d.one_of(*ACTIVATIONS), scale_attn_weights=d.flag(),
+        scale_attn_by_inverse_layer_idx=d.flag(), reorder_and_upcast_attn=d.flag(),
         layer_norm_epsilon=d.one_of(1e-5, 1e-2), tie_word_embeddings=d.flag(), bos_token_id=1, eos_token_id=2,
     )
 

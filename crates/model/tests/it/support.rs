@@ -10,8 +10,9 @@ use untangle_model::{Hook, LanguageModel, LoadOptions, ModelError, Pass};
 use untangle_schema::{Classify, Fault, HookPoint};
 
 /// Names of the fixtures under tests/parity/fixtures/model.
-pub(crate) const FIXTURES: [&str; 12] = [
+pub(crate) const FIXTURES: [&str; 13] = [
     "gpt2",
+    "gpt2_by_depth",
     "gpt_neox",
     "llama",
     "llama3",
