@@ -33,10 +33,10 @@ MODELS = {
         "1MB",
         2,
     ),
-    # Scores divided by the number of their block, as the five seeds of Stanford's GPT-2 have it.
-    "gpt2_by_layer": (
+    # Scores divided by the block's number as well, and neither scaled nor tied otherwise.
+    "gpt2_by_depth": (
         GPT2Config(
-            vocab_size=VOCAB, n_positions=16, n_embd=24, n_layer=3, n_head=2, scale_attn_by_inverse_layer_idx=True,
+            vocab_size=37, n_positions=16, n_embd=20, n_layer=3, n_head=2, scale_attn_by_inverse_layer_idx=True,
             reorder_and_upcast_attn=True, bos_token_id=1, eos_token_id=2,
         ),
         torch.float32,

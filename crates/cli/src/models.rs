@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use untangle_model::hub::{ModelSource, Repository, RepositoryKind};
 use untangle_model::{ChatTemplate, LanguageModel, LoadOptions, ModelError};
 use untangle_organism::{Stage, bundled};
+use untangle_schema::BosPolicy;
 
 /// A model, found but not loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl NamedModel {
 
     /// Fetches what is not here, and reads its weights.
     pub(crate) fn load(&self, options: &LoadOptions, context: &Context) -> anyhow::Result<LanguageModel> {
-        Ok(match self {
+        let model = match self {
             NamedModel::Hub { id, revision } => {
                 let source = ModelSource::Hub { id: id.clone(), revision: revision.clone() };
                 source.resolve(|| context.hub(), &context.progress)?.load(options)?
@@ -112,8 +113,34 @@ impl NamedModel {
             NamedModel::Organism(stage) => bundled::load(*stage, options)?,
             NamedModel::Untrained => bundled::random(options)?,
             NamedModel::Directory(path) => LanguageModel::load(path, options)?,
-        })
+        };
+        model.notes().iter().for_each(|note| context.progress.warning(note));
+        Ok(model)
     }
+}
+
+/// Warns where a continuation of `prompts` by `tokens` reaches the end of the model's positions and stops there.
+pub(crate) fn warn_of_end(
+    model: &LanguageModel,
+    prompts: &[String],
+    tokens: usize,
+    bos: BosPolicy,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (tokenizer, positions) = (model.tokenizer()?, model.max_context());
+    for prompt in prompts {
+        let n = tokenizer.encode_with_bos(prompt, bos)?.len();
+        // The last token is chosen by the pass before it, and needs no position.
+        let room = (positions + 1).saturating_sub(n);
+        if room > 0 && room < tokens {
+            context.progress.warning(&format!(
+                "continuations end after {room} tokens, not {tokens}: the model has {positions} positions and the \
+                 prompt takes {n}; --tokens {room} asks for as many"
+            ));
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The template by which a model's conversations become text.

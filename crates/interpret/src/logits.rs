@@ -49,7 +49,8 @@ impl<'a> LogitLens<'a> {
         }
         let n_tokens = model.tokenizer().map_or(usize::MAX, |tokenizer| tokenizer.vocab_size()).min(model.vocab_size());
         let folded = || tch::no_grad(|| model.unembedding_folded()).to_device(Device::Cpu).to_kind(Kind::Float);
-        let unembedding = writes_to_stream(point).then(|| folded().narrow(1, 0, n_tokens as i64).contiguous());
+        let unembedding = (writes_to_stream(point) && model.has_unembedding())
+            .then(|| folded().narrow(1, 0, n_tokens as i64).contiguous());
         Ok(Self { sae, unembedding })
     }
 

@@ -4,7 +4,7 @@
 
 use crate::attention::Attention;
 use crate::block::Block;
-use crate::config::{ModelConfig, NormKind, Positions, QkNorm};
+use crate::config::{AttentionConfig, ModelConfig, NormKind, Positions, QkNorm};
 use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::linear::Linear;
@@ -73,8 +73,7 @@ impl Assembly<'_> {
             QkNorm::WholeProjection => (d_q, d_kv),
         });
         Ok(Attention {
-            config: a.clone(),
-            scale: a.scale_in(layer),
+            config: AttentionConfig { scale: a.scale_in(layer), ..a.clone() },
             q: self.linear(at(Part::Query), d_q, c.d_model, a.qkv_bias)?,
             k: self.linear(at(Part::Key), d_kv, c.d_model, a.qkv_bias)?,
             v: self.linear(at(Part::Value), d_kv, c.d_model, a.qkv_bias)?,

@@ -19,8 +19,6 @@ use untangle_schema::{HookPoint, Site};
 #[derive(Debug)]
 pub(crate) struct Attention {
     pub(crate) config: AttentionConfig,
-    /// Factor on this block's scores.
-    pub(crate) scale: f64,
     pub(crate) q: Linear,   // [n_heads * d_head, d_model]
     pub(crate) k: Linear,   // [n_kv_heads * d_head, d_model]
     pub(crate) v: Linear,   // [n_kv_heads * d_head, d_model]
@@ -87,12 +85,12 @@ impl Attention {
             Visible::Where(mask) => (Some(mask), false),
         };
         let grouped = self.config.n_heads != self.config.n_kv_heads;
-        Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, self.scale, grouped)
+        Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, self.config.scale, grouped)
     }
 
     /// The attention weights themselves, `[batch, n_heads, seq, keys]`; the same as [`Attention::fused`] uses.
     fn pattern(&self, q: &Tensor, k: &Tensor, visible: &Visible) -> Tensor {
-        let scores = q.matmul(&self.for_every_query_head(k).transpose(-2, -1)) * self.scale;
+        let scores = q.matmul(&self.for_every_query_head(k).transpose(-2, -1)) * self.config.scale;
         let scores = match self.config.softcap {
             Some(cap) => (scores / cap).tanh() * cap,
             None => scores,

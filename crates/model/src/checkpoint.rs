@@ -78,7 +78,12 @@ impl Checkpoint {
         let mut tensors = BTreeMap::new();
         for file in files {
             let io = |source| ModelError::Io { path: file.clone(), source };
-            let source = File::open(&file).map_err(io)?;
+            let source = File::open(&file).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound if file != path => {
+                    ModelError::MissingShard { path: file.clone(), index: path.clone() }
+                }
+                _ => io(error),
+            })?;
             let len = source.metadata().map_err(io)?.len();
             let mut shard = Shard { path: &file, source: BufReader::new(source), digest };
             shard.read_into(len, reading, &mut tensors)?;

@@ -115,9 +115,8 @@ pub struct AttentionConfig {
     pub d_head: usize,
     /// Factor on the scores, usually d_head^(-1/2).
     pub scale: f64,
-    /// Whether a block divides its scores by its number as well, counted from 1 (the GPT-2 models of Stanford CRFM,
-    /// to keep half-precision scores small: `scale_attn_by_inverse_layer_idx` of transformers).
-    pub scale_by_layer: bool,
+    /// Whether the scores of block i, counted from 1, are also divided by i.
+    pub scale_by_depth: bool,
     /// Whether the query, key and value projections have biases.
     pub qkv_bias: bool,
     /// Whether the output projection has a bias.
@@ -129,9 +128,9 @@ pub struct AttentionConfig {
 }
 
 impl AttentionConfig {
-    /// Factor on the scores of the block with this index.
+    /// Factor on the scores of block `layer`.
     pub fn scale_in(&self, layer: usize) -> f64 {
-        if self.scale_by_layer { self.scale / (layer + 1) as f64 } else { self.scale }
+        if self.scale_by_depth { self.scale / (layer + 1) as f64 } else { self.scale }
     }
 }
 

@@ -79,6 +79,48 @@ pub enum ModelError {
         /// Its name.
         name: String,
     },
+    /// A tensor of an adapter, which changes what others compute.
+    #[error(
+        "{}: tensor `{name}` is one of an adapter (PEFT, LoRA), which is not applied here; merge it into its model \
+         (`merge_and_unload` of PEFT) and give that one",
+        .path.display()
+    )]
+    Adapter {
+        /// The weight file.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+    },
+    /// A directory that holds an adapter and no model.
+    #[error(
+        "{}: this directory holds an adapter (PEFT, LoRA) and not its model; merge it into the model \
+         (`merge_and_unload` of PEFT) and give that one",
+        .path.display()
+    )]
+    AdapterAlone {
+        /// Its configuration.
+        path: PathBuf,
+    },
+    /// A shard that the index names and the directory lacks.
+    #[error(
+        "{}: this shard is missing, {} names it; fetch it again, or all files of the model",
+        .path.display(), .index.display()
+    )]
+    MissingShard {
+        /// The shard.
+        path: PathBuf,
+        /// The index.
+        index: PathBuf,
+    },
+    /// Logits were asked of a model whose files have no unembedding.
+    #[error(
+        "model `{model}` has no unembedding (lm_head), so that it gives no logits; its activations can be captured, for \
+         anything else give the model with its head"
+    )]
+    NoHead {
+        /// Name of the model.
+        model: String,
+    },
     /// A tensor that two weight files hold.
     #[error("{}: tensor `{name}` is in {} too", .path.display(), .other.display())]
     DuplicateTensor {
@@ -118,6 +160,24 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A text with a token for which the model has no embedding.
+    #[error(
+        "{}: the text has the token `{token}` (id {id}), and the model's embedding ends at {last}; take it out of the \
+         text{remedy}",
+        .path.display()
+    )]
+    TokenBeyondEmbedding {
+        /// The tokenizer.
+        path: PathBuf,
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// The last id with an embedding.
+        last: usize,
+        /// What else helps.
+        remedy: &'static str,
     },
     /// A model without a tokenizer was asked for text.
     #[error("model `{model}` has no tokenizer; put its tokenizer.json beside config.json")]
@@ -268,10 +328,15 @@ impl Classify for ModelError {
             | ModelError::Weights { .. }
             | ModelError::MissingTensor { .. }
             | ModelError::UnexpectedTensor { .. }
+            | ModelError::Adapter { .. }
+            | ModelError::AdapterAlone { .. }
+            | ModelError::MissingShard { .. }
+            | ModelError::NoHead { .. }
             | ModelError::DuplicateTensor { .. }
             | ModelError::WrongShape { .. }
             | ModelError::WrongDtype { .. }
             | ModelError::Tokenizer { .. }
+            | ModelError::TokenBeyondEmbedding { .. }
             | ModelError::NoTokenizer { .. }
             | ModelError::NoChatTemplate { .. }
             | ModelError::ChatTemplate { .. }

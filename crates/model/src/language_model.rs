@@ -7,12 +7,14 @@ use crate::checkpoint::{Checkpoint, Reading};
 use crate::config::{ModelConfig, NormKind};
 use crate::decoder::Decoder;
 use crate::error::ModelError;
+use crate::heads;
 use crate::hook::Hook;
 use crate::input::Input;
 use crate::names::Names;
 use crate::parameters::{Parameters, Seeded, Stored};
 use crate::tap::End;
-use crate::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer_files::TokenizerFiles;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::ops::ControlFlow;
@@ -63,6 +65,10 @@ pub struct LanguageModel {
     /// Commit of the hub's repository that it was fetched from.
     revision: Option<String>,
     weights_sha256: String,
+    /// Whether it has an unembedding, so that it gives logits.
+    has_head: bool,
+    /// What a user should know of how its files were read.
+    notes: Vec<String>,
     kind: Kind,
     device: Device,
 }
@@ -73,15 +79,18 @@ impl LanguageModel {
     ///
     /// # Errors
     /// A file is missing, damaged or unreadable; the configuration is not supported; a tensor is missing, left over or
-    /// of the wrong shape; the tokenizer knows ids that the embedding lacks.
+    /// of the wrong shape.
     pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self, ModelError> {
         let path = dir.join("config.json");
-        let text = read_optional(&path)?
-            .ok_or_else(|| ModelError::NoModel { path: dir.to_owned(), missing: "config.json" })?;
+        let adapter = dir.join("adapter_config.json");
+        let absent = || match adapter.is_file() {
+            true => ModelError::AdapterAlone { path: adapter.clone() },
+            false => ModelError::NoModel { path: dir.to_owned(), missing: "config.json" },
+        };
+        let text = read_optional(&path)?.ok_or_else(absent)?;
         let config = ModelConfig::from_json(&path, &text)?;
         let tokenizer = TokenizerFiles::read(dir)?.map(|files| Tokenizer::new(&files, &config)).transpose()?;
-        let ignored = |name: &str| Names::of(&config).ignores(name);
-        let checkpoint = Checkpoint::from_dir(dir, &Reading { kind: options.kind, ignored: &ignored })?;
+        let checkpoint = Checkpoint::from_dir(dir, &Reading { kind: options.kind, ignored: &Names::ignores })?;
         let name = dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
         Self::from_checkpoint(name.unwrap_or_else(|| "model".into()), config, checkpoint, tokenizer, options)
     }
@@ -96,8 +105,8 @@ impl LanguageModel {
             let json = TokenizerFiles::in_memory(json);
             Tokenizer::new(&files.chat_template.map_or(json.clone(), |source| json.with_template(source)), &config)
         });
-        let ignored = |name: &str| Names::of(&config).ignores(name);
-        let checkpoint = Checkpoint::from_bytes(files.weights, &Reading { kind: options.kind, ignored: &ignored })?;
+        let reading = Reading { kind: options.kind, ignored: &Names::ignores };
+        let checkpoint = Checkpoint::from_bytes(files.weights, &reading)?;
         Self::from_checkpoint(files.name.to_owned(), config, checkpoint, tokenizer.transpose()?, options)
     }
 
@@ -121,14 +130,20 @@ impl LanguageModel {
 
     fn from_checkpoint(
         name: String,
-        config: ModelConfig,
-        checkpoint: Checkpoint,
+        mut config: ModelConfig,
+        mut checkpoint: Checkpoint,
         tokenizer: Option<Tokenizer>,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
+        heads::unwrap_names(&mut checkpoint)?;
+        let head = heads::settle(&mut config, &mut checkpoint);
+        let file = checkpoint.path.clone();
         let mut stored = Stored::new(checkpoint, Names::of(&config));
         let decoder = assemble(&config, &mut stored, options)?;
-        Ok(Self::new(name, decoder, tokenizer, stored.finish()?, options))
+        let (sha256, beside) = stored.finish()?;
+        let beside = heads::told(&beside).map(|told| format!("{}: {told}", file.display()));
+        let notes = head.note.into_iter().chain(beside).collect();
+        Ok(Self { notes, has_head: head.present, ..Self::new(name, decoder, tokenizer, sha256, options) })
     }
 
     fn new(
@@ -139,7 +154,9 @@ impl LanguageModel {
         options: &LoadOptions,
     ) -> Self {
         let (kind, device) = (options.kind, options.device);
-        Self { decoder, tokenizer: tokenizer.map(Arc::new), name, revision: None, weights_sha256, kind, device }
+        let tokenizer = tokenizer.map(Arc::new);
+        let (revision, has_head, notes) = (None, true, Vec::new());
+        Self { decoder, tokenizer, name, revision, weights_sha256, has_head, notes, kind, device }
     }
 
     /// The same model under the name and revision of where it came from, such as a hub id and a commit.
@@ -158,7 +175,8 @@ impl LanguageModel {
         let decoder = assemble(self.config(), &mut Existing::of(&self.decoder), &options)?;
         let (tokenizer, name) = (self.tokenizer.clone(), self.name.clone());
         let (revision, weights_sha256) = (self.revision.clone(), self.weights_sha256.clone());
-        Ok(Self { decoder, tokenizer, name, revision, weights_sha256, kind, device: self.device })
+        let (has_head, notes, device) = (self.has_head, self.notes.clone(), self.device);
+        Ok(Self { decoder, tokenizer, name, revision, weights_sha256, has_head, notes, kind, device })
     }
 
     /// What the model is.
@@ -188,6 +206,17 @@ impl LanguageModel {
     /// Whether a token ends a text: one that the tokenizer's or, without one, the model's files name.
     pub fn is_eos(&self, token: u32) -> bool {
         self.tokenizer.as_ref().map_or_else(|| self.config().eos_tokens.contains(&token), |t| t.eos().contains(&token))
+    }
+
+    /// What a user should know of how its files were read: heads that are passed over, weights that contradict
+    /// config.json.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Whether its files have an unembedding; without one, only passes that end early are possible.
+    pub fn has_unembedding(&self) -> bool {
+        self.has_head
     }
 
     /// Kind of the parameters and activations.
@@ -240,7 +269,11 @@ impl LanguageModel {
         mut cache: Option<&mut KvCache>,
         hook: &mut dyn Hook,
     ) -> Result<Option<Tensor>, ModelError> {
-        hook.last().map_or(Ok(()), |last| self.check_hook(last))?;
+        match hook.last() {
+            Some(last) => self.check_hook(last)?,
+            None if !self.has_head => return Err(ModelError::NoHead { model: self.name.clone() }),
+            None => {}
+        }
         input.check(self.config(), self.device, cache.as_deref())?;
         match self.decoder.forward(input, cache.as_deref_mut(), hook) {
             ControlFlow::Continue(logits) => Ok(Some(logits)),

@@ -32,19 +32,23 @@ mod validate;
 mod again;
 mod assembly;
 mod checkpoint;
+mod heads;
 mod names;
 mod parameters;
 
+mod backend;
 pub mod cache;
 pub mod chat;
 pub mod error;
 pub mod generate;
+pub mod guard;
 pub mod input;
 pub mod language_model;
 pub mod sampling;
 pub mod threads;
 mod token_text;
 pub mod tokenizer;
+mod tokenizer_files;
 
 pub mod hub;
 
@@ -58,4 +62,5 @@ pub use hub::{HubError, HubOptions, ModelSource};
 pub use input::{Input, Logits};
 pub use language_model::{LanguageModel, LoadOptions, ModelFiles};
 pub use sampling::Sampling;
-pub use tokenizer::{Tokenizer, TokenizerFiles};
+pub use tokenizer::Tokenizer;
+pub use tokenizer_files::TokenizerFiles;

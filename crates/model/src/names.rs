@@ -166,14 +166,21 @@ impl<'a> Names<'a> {
         Some((name, layout))
     }
 
-    /// Whether a tensor of this name has no place in the decoder and is passed over: a copy of the embedding, or
-    /// masks and tables that old versions saved.
-    pub(crate) fn ignores(&self, name: &str) -> bool {
-        let unembed = || self.place(Module::Unembed).map(|(place, _)| format!("{place}.weight"));
-        let copy_of_embedding = self.config.tied_unembedding && unembed().is_some_and(|unembed| unembed == name);
+    /// Whether a tensor of this name is passed over in silence: masks and tables that old versions saved.
+    pub(crate) fn ignores(name: &str) -> bool {
         let not_learned =
             [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
-        copy_of_embedding || not_learned.iter().any(|end| name.ends_with(end))
+        not_learned.iter().any(|end| name.ends_with(end))
+    }
+
+    /// Whether a tensor of this name would be part of the decoder or its head, so that passing it over would change
+    /// what the model computes. `prefix` is what the checkpoint has before names.
+    pub(crate) fn is_of_decoder(&self, name: &str, prefix: &str) -> bool {
+        let places = [Module::Embed, Module::Positions, Module::FinalNorm].map(|module| self.place(module));
+        let places = places.into_iter().flatten().map(|(place, _)| format!("{prefix}{place}."));
+        let blocks = if self.config.family == Family::Gpt2 { "h." } else { "layers." };
+        let head = self.place(Module::Unembed).map(|(place, _)| format!("{place}."));
+        places.chain(head).chain([format!("{prefix}{blocks}")]).any(|start| name.starts_with(&start))
     }
 }
 

@@ -46,12 +46,16 @@ impl<'a> Stored<'a> {
         Self { checkpoint, names, prefix }
     }
 
-    /// Asserts that nothing is left over; returns the hash of the files.
-    pub(crate) fn finish(self) -> Result<String, ModelError> {
-        match self.checkpoint.tensors.into_iter().next() {
-            Some((name, (_, path))) => Err(ModelError::UnexpectedTensor { path: path.to_path_buf(), name }),
-            None => Ok(self.checkpoint.sha256),
+    /// Asserts that nothing of the decoder is left over; the hash of the files, and the names of what is beside it.
+    pub(crate) fn finish(self) -> Result<(String, Vec<String>), ModelError> {
+        let mut beside = Vec::new();
+        for (name, (_, path)) in self.checkpoint.tensors {
+            if self.names.is_of_decoder(&name, self.prefix) {
+                return Err(ModelError::UnexpectedTensor { path: path.to_path_buf(), name });
+            }
+            beside.push(name);
         }
+        Ok((self.checkpoint.sha256, beside))
     }
 }
 

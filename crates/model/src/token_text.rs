@@ -1,7 +1,7 @@
 //! How a token's spelling in a vocabulary is shown to a reader.
 
-use crate::fields::Fields;
 use serde_json::Value;
+use tokenizers::Tokenizer;
 
 /// How a vocabulary spells spaces and bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +15,14 @@ pub(crate) enum TokenStyle {
 }
 
 impl TokenStyle {
-    /// The style of a `tokenizer.json`, by its decoder.
-    pub(crate) fn of(json: &Fields) -> Self {
-        let names = |section: &str, name: &str| json.get(section).is_some_and(|value| mentions(value, name));
-        if names("decoder", "ByteLevel") || names("pre_tokenizer", "ByteLevel") {
+    /// The style of a tokenizer, by its decoder.
+    pub(crate) fn of(tokenizer: &Tokenizer) -> Self {
+        let decoder = serde_json::to_value(tokenizer.get_decoder()).unwrap_or_default();
+        let pre_tokenizer = serde_json::to_value(tokenizer.get_pre_tokenizer()).unwrap_or_default();
+        let decodes = |name: &str| mentions(&decoder, name);
+        if decodes("ByteLevel") || mentions(&pre_tokenizer, "ByteLevel") {
             TokenStyle::ByteLevel
-        } else if names("decoder", "Metaspace") || names("decoder", "\u{2581}") || names("decoder", "ByteFallback") {
+        } else if decodes("Metaspace") || decodes("\u{2581}") || decodes("ByteFallback") {
             TokenStyle::Metaspace
         } else {
             TokenStyle::Plain

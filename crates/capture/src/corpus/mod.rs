@@ -17,7 +17,6 @@ mod bytes;
 mod cut;
 mod file;
 mod find;
-mod guard;
 mod json_lines;
 mod lines;
 mod messages;
@@ -27,8 +26,8 @@ mod table;
 mod utf8;
 
 pub use file::{Form, Layout, Packing, TextFile};
-pub use guard::panic_is_caught;
 pub use lines::SEPARATOR;
+pub use untangle_model::guard::panic_is_caught;
 
 use crate::error::CaptureError;
 use bytes::{Bytes, damage, hash};

@@ -3,7 +3,6 @@
 //! Pages are read one after another, so that memory is that of a page and its dictionary, however long the table is. A
 //! column of conversations is several to parquet, one for every field of the messages; they are read side by side.
 
-use super::guard::guarded;
 use super::messages::{Decoded, MessageField, Row, conversations, find_fields};
 use super::records::{Record, rendered};
 use super::{Place, Source};
@@ -16,6 +15,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use std::collections::VecDeque;
 use std::fs::File;
+use untangle_model::guard::guarded;
 use untangle_model::{ChatTemplate, Conversation};
 
 /// Rows that are decoded at a time.

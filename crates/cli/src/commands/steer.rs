@@ -5,7 +5,7 @@ use super::options::{Bos, ComputeArgs, load_model};
 use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::{NamedModel, chat_template};
+use crate::models::{NamedModel, chat_template, warn_of_end};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -118,6 +118,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     } else {
         args.prompt.clone()
     };
+    warn_of_end(&model, std::slice::from_ref(&prompt), args.tokens, args.bos.into(), context)?;
     let results = sweep(&model, &sae, &edits, &prompt, &options(args))?;
     let steered: Vec<_> = values
         .into_iter()

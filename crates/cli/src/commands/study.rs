@@ -6,7 +6,7 @@ use super::topic::{BEGINNINGS, Topic, WORLDS_OWN};
 use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
+use crate::models::{NamedModel, warn_of_end};
 use crate::output::table;
 use clap::Args;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use untangle_interpret::steer::{Arm, Studies, Study, StudyPlan};
 use untangle_interpret::{Database, Edit, FeatureSpec, Operator, resolve, swept};
 use untangle_model::{GenerateOptions, Sampling};
 use untangle_sae::Sae;
-use untangle_schema::{Share, Unit};
+use untangle_schema::{BosPolicy, Share, Unit};
 
 /// Count how often steered features have the model write about a concept, beside the model itself, random directions and
 /// other features with steps as long
@@ -94,6 +94,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let edits = edits(args, &specs, database.as_ref(), &sae)?;
     let model = load_model(&args.model, &args.compute, context)?;
     say_doubts(&sae, Some(&model.identity()), context);
+    warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, context)?;
     let others = others(args, &edits[0], sae.d_sae());
     let appears = |text: &str| topic.appears(text);
     // Arms are of unequal number and length, so that what is left is told by the continuations.

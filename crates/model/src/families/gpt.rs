@@ -26,7 +26,8 @@ pub(super) fn gpt2(fields: &Fields) -> Result<ModelConfig, ModelError> {
             n_kv_heads: n_heads,
             d_head,
             scale: if scaled { (d_head as f64).powf(-0.5) } else { 1.0 },
-            scale_by_layer: fields.bool_or("scale_attn_by_inverse_layer_idx", false)?,
+            // `reorder_and_upcast_attn` beside it says in which arithmetic scores are computed, and changes no formula.
+            scale_by_depth: fields.bool_or("scale_attn_by_inverse_layer_idx", false)?,
             qkv_bias: true,
             out_bias: true,
             qk_norm: None,
@@ -68,7 +69,7 @@ pub(super) fn gpt_neox(fields: &Fields) -> Result<ModelConfig, ModelError> {
             n_kv_heads: n_heads,
             d_head,
             scale: (d_head as f64).powf(-0.5),
-            scale_by_layer: false,
+            scale_by_depth: false,
             qkv_bias: attention_bias,
             out_bias: attention_bias,
             qk_norm: None,

@@ -65,7 +65,7 @@ impl Form {
                 n_kv_heads: self.kv_heads(fields, n_heads)?,
                 d_head,
                 scale: (d_head as f64).powf(-0.5),
-                scale_by_layer: false,
+                scale_by_depth: false,
                 qkv_bias: attention_bias,
                 out_bias: attention_bias,
                 qk_norm: None,

@@ -183,11 +183,7 @@ fn fields_that_are_not_supported_are_named_with_what_is() {
         ("gpt2", json!({"vocab_size": 1u64 << 40}), "`vocab_size` is 1099511627776; supported: a whole number from 1"),
         ("gpt2", json!({"n_layer": -2}), "`n_layer` is -2; supported: a whole number"),
         ("gpt2", json!({"layer_norm_epsilon": 0}), "`layer_norm_epsilon` is 0; supported: a positive number"),
-        (
-            "gpt2",
-            json!({"scale_attn_by_inverse_layer_idx": 1}),
-            "`scale_attn_by_inverse_layer_idx` is 1; supported: true",
-        ),
+        ("gpt2", json!({"scale_attn_by_inverse_layer_idx": 2}), "`scale_attn_by_inverse_layer_idx` is 2"),
         ("gpt2", json!({"add_cross_attention": true}), "`add_cross_attention` is true; supported: false"),
         ("gpt2", json!({"quantization_config": {"bits": 4}}), "`quantization_config` is {\"bits\":4}; supported: null"),
         ("llama", json!({"num_key_value_heads": 3}), "`num_key_value_heads` is 3; supported: a divisor of the 4 heads"),

@@ -8,10 +8,12 @@ mod chat; // conversations as text
 mod families; // config.json family by family
 mod faults; // damaged files and impossible requests are named
 mod fuzz; // damaged and invented files
+mod heads;
 mod hub; // models and data sets of a hub that misbehaves
 mod hub_server;
 mod laws; // caches, padding, batches, early stops and hooks change only what they should
 mod parity; // every hook point equals transformers'
 mod real; // the models beside the project
-mod text; // tokenizers and generation
+mod text;
+mod tokenizers; // tokenizers and generation
 mod training; // the pass is differentiable from random weights

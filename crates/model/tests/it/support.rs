@@ -12,7 +12,7 @@ use untangle_schema::{Classify, Fault, HookPoint};
 /// Names of the fixtures under tests/parity/fixtures/model.
 pub(crate) const FIXTURES: [&str; 13] = [
     "gpt2",
-    "gpt2_by_layer",
+    "gpt2_by_depth",
     "gpt_neox",
     "llama",
     "llama3",

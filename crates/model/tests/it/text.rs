@@ -92,20 +92,9 @@ fn special_tokens_are_known_and_left_out_of_text() {
     let special: Vec<u32> = (0..9).filter(|id| tokenizer.is_special(*id)).collect();
     assert_eq!(special, [0, 1, 2, 4, 7], "beginning, end, unknown, config.json's end, chat");
     assert_eq!(tokenizer.decode(&[0, 3, 6, 7]).unwrap(), "a a");
-    assert!(matches!(tokenizer.decode(&[3, 40]), Err(ModelError::Tokenizer { .. })));
+    assert_eq!(tokenizer.decode(&[3, 40, 6]).unwrap(), "a a", "an id without a token is nothing");
     let shown: Vec<String> = [0, 3, 6, 5, 40].map(|id| tokenizer.token_text(id)).into();
     assert_eq!(shown, ["<s>", "a", " a", " ", "<id 40>"]);
-}
-
-#[test]
-fn a_tokenizer_of_another_model_is_refused() {
-    let files = TokenizerFiles::in_memory(tokenizer_json().to_string().as_bytes());
-    let small = ModelConfig { vocab_size: 7, ..config("llama", json!({})) };
-    let error = Tokenizer::new(&files, &small).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "tokenizer.json: it knows ids up to 7, the model's embedding ends at 6; the two belong to different models"
-    );
 }
 
 fn options(max_new_tokens: usize, sampling: Sampling) -> GenerateOptions {
