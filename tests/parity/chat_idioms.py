@@ -44,7 +44,7 @@ s.startswith('lo', 3)|s.startswith('x', 99)|s.endswith('lo', 0, 5)|s.upper()|s.l
 '%.3s|' % 'abcdef'|'%*d' % (5, 3)|'%s' % [1, 'a']|'%s' % {'a': 1}|'%d' % 3.9|'%i%%' % true|'%5s|%-5s|' % ('a', 'b')|'%.0f' % 2.5|'%s' % undefined_thing
 s[0]|s[-1]|s[1:5]|s[::-1]|s[-5:]|s[10:2:-2]|s[::3]|s[99]|s[:0]|s[5:1]|'héllo'[1]|'🦀ab'[0]|'🦀ab'[1:]|s[none:3]|'abc'['x']|s['upper']()|s.nothing|s.__class__
 'a' 'b'|'a' ~ 1 ~ none ~ true ~ 1.0 ~ [1]|'a' + 'b'|'a' + 1|'ab' * 3|3 * 'ab'|'ab' * -1|'a' < 'b'|'a' < 1|'a' in 'abc'|1 in 'abc'|'abc' == 'abc'
-'a\\\\n\\x41\\u00e9\\101\\q'|"it's"|'say "hi"'|'\\'"'|s.encode()|s|length|('a', 'b')|('a',)|()|'\\N{DASH}'
+'a\\\\n\\x41\\u00e9\\101\\q'|"it's"|'say "hi"'|'\\'"'|s|length|('a', 'b')|('a',)|()|'\\N{DASH}'
 """
 VALUES = """
 none|true|false|True|None|1|-1|1.0|1e-05|1e16|123456789012345.6|1e100|0.1 + 0.2|1/3|2**10|2**-1|2**0.5|7 // 2|-7 // 2|7 % 3|-7 % 3|7.5 // 2|-7.5 % 2|1_000
@@ -85,7 +85,7 @@ messages | map('attr', 'x') | list|messages | groupby('role')|messages | groupby
 {'b': 1, 'a': [1, 2.0, none, true, 'é"\\\\\\n\\x01/<']} | tojson|{'b': 1, 'a': 2} | tojson(sort_keys=true)|{'a': 1, 'b': [1, {}]} | tojson(indent=2)|{'a': [1, []]} | tojson(indent=0)|[1, 2] | tojson(separators=(',', ':'))|'é🦀' | tojson(ensure_ascii=true)
 {'a': [1, 2]} | tojson(indent=4, separators=(',', ': '))|{'a': [1]} | tojson(indent='--')|none | tojson|1e400 | tojson|{1: 2, none: 3, true: 4, 1.5: 5} | tojson|(1, 2) | tojson|range(2) | tojson|undefined_thing | tojson|{'a': 1} | tojson | safe|{(1, 2): 3} | tojson
 messages[-1] | tojson|messages | tojson(indent=2)|{} | tojson(indent=2)|[] | tojson|'</script>' | tojson|messages[0].items() | list | tojson|[1, 2, 3] | tojson(true)|messages | map('tojson') | list|messages | length + 1|-1 | abs|2 ** 3 | string|1 + 2 | string
-messages | list | last == messages[-1]|messages | first | tojson|'a,b' | replace(',', none)|messages | selectattr('role') | length|messages | map(attribute='role')|messages | selectattr('zz') and 1|'a' | map('upper') | list|'ab' | batch(1) | list|'abc' | random
+messages | list | last == messages[-1]|messages | first | tojson|'a,b' | replace(',', none)|messages | selectattr('role') | length|messages | map(attribute='role')|messages | selectattr('zz') and 1|'a' | map('upper') | list|'ab' | batch(1) | list
 """
 
 BLOCKS = [

@@ -4,12 +4,16 @@
 `fixtures/chat/cases.json` is a list of cases: `template`, `special` (texts of special tokens), `messages`,
 `add_generation_prompt`, and either `text`, what `apply_chat_template` gives, or `error`, what the template says when it
 refuses. The clock stands at 26 July 2024, as it does in Untangle.
+
+`fixtures/chat/idioms.json` holds what it makes of the expressions and small templates of `chat_idioms.py`: `cases` are
+pairs of a source and one text for each of the `conversations`, null where it is refused.
 """
 
 import datetime
 import json
 from pathlib import Path
 
+import chat_idioms
 import jinja2
 from transformers.utils import chat_template_utils
 
@@ -64,6 +68,25 @@ def case(template, messages, add_generation_prompt):
         return case | {"error": str(error)}
 
 
+def rendered(source, messages):
+    """The text, none where the template or Python refuses; addresses in memory count as refused."""
+    try:
+        messages = chat_template_utils._normalize_chat_messages(messages)
+        texts, _ = chat_template_utils.render_jinja_template([messages], chat_template=source, **SPECIAL)
+    except Exception:  # Templates raise whatever Python does.
+        return None
+    return None if " at 0x" in texts[0] else texts[0]
+
+
+def write_idioms():
+    conversations = list(chat_idioms.CONVERSATIONS.values())
+    cases = [[source, [rendered(source, messages) for messages in conversations]] for source in chat_idioms.templates()]
+    lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
+    head = json.dumps(conversations, ensure_ascii=False)
+    text = f'{{"conversations": {head},\n"cases": [\n{lines}\n]}}\n'
+    (OUT / "idioms.json").write_text(text, encoding="utf-8")
+
+
 def main():
     chat_template_utils.datetime = Day
     names = sorted(path.stem for path in TEMPLATES.glob("*.jinja"))
@@ -73,6 +96,7 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
     (OUT / "cases.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    write_idioms()
 
 
 if __name__ == "__main__":

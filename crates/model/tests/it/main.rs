@@ -4,7 +4,8 @@
 
 mod support;
 
-mod chat; // conversations as text
+mod chat;
+mod chat_idioms; // conversations as text
 mod families; // config.json family by family
 mod faults; // damaged files and impossible requests are named
 mod fuzz; // damaged and invented files

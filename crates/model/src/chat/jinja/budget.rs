@@ -7,11 +7,11 @@ use std::cell::Cell;
 
 /// Chosen: evaluated expressions, statements and visited elements; about a second's work. Real templates take some
 /// hundred for each message.
-const STEPS: u64 = 20_000_000;
+const STEPS: u64 = 10_000_000;
 /// Chosen: steps more for each value of the conversation.
 const STEPS_PER_VALUE: u64 = 2_000;
-/// Chosen: of all texts and lists that one rendering makes, whether or not they are still held; 512 MiB.
-const BYTES: u64 = 512 << 20;
+/// Chosen: of all texts and lists that one rendering makes, whether or not they are still held; 256 MiB.
+const BYTES: u64 = 256 << 20;
 /// Chosen: bytes more for each of the conversation's; a template copies a text a few dozen times.
 const BYTES_PER_BYTE: u64 = 64;
 /// Measured: bytes that a value of the conversation takes itself, with room.
@@ -91,11 +91,10 @@ impl Budget {
 
     /// Takes bytes, before they are allocated.
     pub(super) fn claim(&self, bytes: usize) -> Result<()> {
-        self.read(bytes)?;
         match self.bytes.get().checked_sub(bytes as u64) {
             Some(left) => {
                 self.bytes.set(left);
-                Ok(())
+                self.read(bytes)
             }
             None => Err(Failure::new(format!(
                 "more than the {} MiB of texts and lists that one conversation may take: does the template double them?",

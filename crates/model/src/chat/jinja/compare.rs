@@ -22,7 +22,7 @@ pub(super) fn equal(budget: &Budget, left: &Value, right: &Value) -> Result<bool
                 return Ok(false);
             }
             for (key, value) in left.entries() {
-                let same = match right.get(&key_of(key)?) {
+                let same = match right.get(&key_of(budget, key)?) {
                     Some(other) => budget.deeper(|| equal(budget, value, other))?,
                     None => false,
                 };
@@ -43,7 +43,7 @@ pub(super) fn equal(budget: &Budget, left: &Value, right: &Value) -> Result<bool
             }
             let mut all = true;
             for (key, value) in left.entries() {
-                let found = right.get(&key_of(key)?);
+                let found = right.get(&key_of(budget, key)?);
                 all = all
                     && match found {
                         Some(other) if *left_kind == View::Items => equal(budget, value, other)?,
@@ -139,7 +139,7 @@ pub(super) fn contains(budget: &Budget, container: &Value, value: &Value) -> Res
                 Err(Failure::new(format!("'in <string>' requires string as left operand, not {found}")))
             }
         },
-        Value::Dict(dict) | Value::View(View::Keys, dict) => Ok(dict.get(&key_of(value)?).is_some()),
+        Value::Dict(dict) | Value::View(View::Keys, dict) => Ok(dict.get(&key_of(budget, value)?).is_some()),
         Value::View(kind, dict) => any_equal(budget, &view(budget, *kind, dict)?, value),
         Value::List(list) | Value::Tuple(list) => any_equal(budget, &list.items, value),
         Value::Range(range) => Ok(match value.as_float() {

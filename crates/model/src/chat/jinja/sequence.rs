@@ -109,7 +109,12 @@ pub(super) fn item(budget: &Budget, value: &Value, index: &Value) -> Result<Opti
         return Err(undefined_error(missing));
     }
     if let Value::Dict(dict) = value {
-        return Ok(key_of(index).ok().and_then(|key| dict.get(&key).cloned()));
+        // What cannot be a key is not found; what takes too much is an error.
+        return match key_of(budget, index) {
+            Ok(key) => Ok(dict.get(&key).cloned()),
+            Err(failure) if failure.message.starts_with("unhashable") => Ok(None),
+            Err(failure) => Err(failure),
+        };
     }
     if let Value::Slice(bounds) = index {
         return sliced(budget, value, bounds);

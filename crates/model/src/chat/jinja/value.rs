@@ -136,7 +136,7 @@ impl Dict {
     /// Assigns; takes the bytes of a new entry.
     pub(super) fn set(&mut self, budget: &Budget, key: Value, value: Value) -> Result<()> {
         self.depth = self.depth.max(deeper(key.depth().max(value.depth()))?);
-        let name = key_of(&key)?;
+        let name = key_of(budget, &key)?;
         match self.index.get(&name) {
             Some(at) => self.entries[*at].1 = value,
             None => {
@@ -158,7 +158,8 @@ fn deeper(depth: u16) -> Result<u16> {
 }
 
 /// What a value is as a key.
-pub(super) fn key_of(value: &Value) -> Result<Key> {
+pub(super) fn key_of(budget: &Budget, value: &Value) -> Result<Key> {
+    budget.claim(size_of::<Key>())?;
     Ok(match value {
         Value::Undefined(_) => Key::Undefined,
         Value::None => Key::None,
@@ -167,7 +168,7 @@ pub(super) fn key_of(value: &Value) -> Result<Key> {
         Value::Float(value) if *value == value.trunc() && value.abs() < 1e30 => Key::Int(*value as i128),
         Value::Float(value) => Key::Float(value.to_bits()),
         Value::Text(text) | Value::Markup(text) => Key::Text(text.clone()),
-        Value::Tuple(list) => Key::Tuple(list.items.iter().map(key_of).collect::<Result<_>>()?),
+        Value::Tuple(list) => Key::Tuple(list.items.iter().map(|item| key_of(budget, item)).collect::<Result<_>>()?),
         Value::Object(number) => Key::Object(*number),
         other => return Err(Failure::new(format!("unhashable type: '{}'", other.type_name()))),
     })

@@ -96,7 +96,7 @@ pub(super) fn apply(renderer: &mut Renderer<'_>, name: &str, value: &Value, give
             for item in listed(&budget, value)? {
                 let key = path.find(renderer, &item, None)?;
                 budget.claim(size_of::<Key>())?;
-                if seen.insert(key_of(&folded(&budget, key, case_sensitive)?)?) {
+                if seen.insert(key_of(&budget, &folded(&budget, key, case_sensitive)?)?) {
                     found.push(item);
                 }
             }

@@ -141,6 +141,9 @@ fn round(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
     }
     let power = 10f64.powi(i32::try_from(precision).unwrap_or(if precision < 0 { i32::MIN } else { i32::MAX }));
     let scaled = number * power;
+    if !scaled.is_finite() {
+        return Err(Failure::new("cannot convert float infinity to integer"));
+    }
     Ok(Value::Float(if method == "ceil" { scaled.ceil() } else { scaled.floor() } / power))
 }
 

@@ -234,7 +234,7 @@ impl<'t> Renderer<'t> {
         let view = match name {
             "get" => {
                 let [key, default] = given.bind(name, ["/key", "/default"], 1)?;
-                let found = dict.get(&key_of(&key.unwrap_or(Value::None))?).cloned();
+                let found = dict.get(&key_of(&self.budget, &key.unwrap_or(Value::None))?).cloned();
                 return Ok(found.or(default).unwrap_or(Value::None));
             }
             "keys" => View::Keys,

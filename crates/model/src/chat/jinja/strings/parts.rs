@@ -68,6 +68,7 @@ pub(in super::super) fn stripped<'a>(text: &'a str, chars: Option<&str>, left: b
 pub(in super::super) fn replaced(budget: &Budget, text: &str, old: &str, new: &str, count: i128) -> Result<String> {
     let limit = usize::try_from(count).unwrap_or(usize::MAX);
     let found = if old.is_empty() { text.chars().count() + 1 } else { text.matches(old).count() }.min(limit);
+    budget.step(found as u64)?;
     budget.claim(text.len().saturating_add(found.saturating_mul(new.len())))?;
     Ok(text.replacen(old, new, limit))
 }
