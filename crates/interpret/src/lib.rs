@@ -45,7 +45,7 @@ pub use ce::{CeRecovered, Context, ce_recovered};
 pub use contexts::contexts_of;
 pub use corpus::Corpus;
 pub use crosscoder::{CrosscoderEvaluation, Sharing, evaluate_crosscoder, sharing};
-pub use database::{Database, DatabaseWriter, Run, Summary};
+pub use database::{DATABASE, Database, DatabaseWriter, Run, Summary};
 pub use error::InterpretError;
 pub use evaluate::{Evaluation, evaluate};
 pub use features::{FeaturesPlan, FeaturesReport, features};

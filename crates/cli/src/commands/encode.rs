@@ -1,7 +1,8 @@
 //! `untangle encode`: which features of a dictionary fire on the rows of a store?
 
 use super::options::open_store;
-use crate::codes_file::CodesFile;
+use super::outputs;
+use crate::codes_file::{CODES, CodesFile};
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
@@ -56,6 +57,8 @@ const BLOCK_ROWS: usize = 8192;
 pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
     let sae = Sae::load(&args.sae)?;
     let store = open_store(&args.store)?;
+    let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).collect();
+    outputs::check(&args.out, &CODES, args.force, &inputs)?;
     let column = column_of(&sae, &store, args.hook.as_deref())?;
     let part = match args.part {
         PartChoice::All => Part::All,
