@@ -152,7 +152,10 @@ fn a_record_of_training_that_cannot_be_read_is_an_error_and_a_missing_one_is_sai
     for text in [&whole[..whole.len() / 2], "", "null", "{}", &without("held_out"), &without("content"), &wrong_rule] {
         fs::write(&record, text).expect("written");
         evaluate().run().fails_with(BAD_INPUT, &["training.json"]);
-        Untangle::new("inspect").arg(&sae).run().fails_with(BAD_INPUT, &["training.json"]);
+        if text != wrong_rule {
+            // Which rows were held out is no question of `inspect`.
+            Untangle::new("inspect").arg(&sae).run().fails_with(BAD_INPUT, &["training.json"]);
+        }
     }
     fs::remove_file(&record).expect("there");
     let outcome = evaluate().run();
