@@ -8,6 +8,7 @@ use crate::encode::encode;
 use crate::error::CaptureError;
 use crate::pack::{Packed, Packer, Token};
 use crate::plan::CapturePlan;
+use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
@@ -39,13 +40,15 @@ struct State {
     replaced: u64,
     /// Documents read so far, those of other shards included.
     dealt: u64,
+    /// CRC-32 of the token ids.
+    crc: u32,
     complete: bool,
 }
 
 impl State {
     fn new(settings: Value, packer: Packer) -> Self {
         let (surveys, place) = (Vec::new(), Place::default());
-        State { settings, packer, surveys, place, replaced: 0, dealt: 0, complete: false }
+        State { settings, packer, surveys, place, replaced: 0, dealt: 0, crc: 0, complete: false }
     }
 }
 
@@ -115,11 +118,12 @@ impl Spool {
         let (path, state_path) = (partial.side_file("tokens"), partial.side_file("spool"));
         let state = match fs::read(&state_path) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            read => serde_json::from_slice(&read.map_err(CaptureError::io(&state_path))?).ok(),
+            // One that was damaged is worth nothing: the text is cut into token ids again.
+            read => unsealed(&read.map_err(CaptureError::io(&state_path))?),
         };
         let state = match state {
             // Without all of its token ids a state is worth nothing: extending the file would invent tokens.
-            Some(state) if holds(&path, &state) => same_settings(partial, state, &settings)?,
+            Some(state) if holds(&path, &state)? => same_settings(partial, state, &settings)?,
             _ => None,
         };
         if state.is_none() {
@@ -129,8 +133,10 @@ impl Spool {
         }
         let packer = Packer::new(plan.context, plan.pad, plan.bos_token, plan.tokens);
         let state = state.unwrap_or_else(|| State::new(settings, packer));
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+        let file = match state.packer.rows {
+            0 => durable::create(&path),
+            _ => OpenOptions::new().read(true).write(true).open(&path),
+        };
         let file = file.map_err(CaptureError::io(&path))?;
         file.set_len(state.packer.rows * ROW).map_err(CaptureError::io(&path))?;
         let (saved_rows, partial) = (state.packer.rows, partial.data().to_owned());
@@ -227,14 +233,16 @@ impl Spool {
             }
             _ => CaptureError::Io { path: self.path.clone(), source },
         })?;
-        self.state.place = end;
+        let mut hasher = Hasher::new_with_initial(self.state.crc);
+        hasher.update(&bytes);
+        (self.state.place, self.state.crc) = (end, hasher.finalize());
         if self.rows() - self.saved_rows >= SAVE_ROWS { self.save() } else { Ok(()) }
     }
 
     fn save(&mut self) -> Result<(), CaptureError> {
         self.file.sync_data().map_err(CaptureError::io(&self.path))?;
         let json = serde_json::to_vec(&self.state).map_err(|error| CaptureError::io(&self.state_path)(error.into()))?;
-        durable::replace(&self.state_path, &json)?;
+        durable::replace(&self.state_path, &sealed(json))?;
         self.saved_rows = self.rows();
         Ok(())
     }
@@ -276,9 +284,33 @@ impl Spool {
     }
 }
 
-/// Whether the file has all token ids that the state speaks of.
-fn holds(path: &Path, state: &State) -> bool {
-    fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() / ROW >= state.packer.rows)
+/// Whether the file has all token ids that the state speaks of, and as they were written.
+fn holds(path: &Path, state: &State) -> Result<bool, CaptureError> {
+    let Ok(file) = File::open(path) else { return Ok(false) };
+    let (mut left, mut hasher, mut piece) = (state.packer.rows * ROW, Hasher::new(), vec![0; 1 << 20]);
+    if file.metadata().map_err(CaptureError::io(path))?.len() < left {
+        return Ok(false);
+    }
+    let mut at = 0;
+    while left > 0 {
+        let piece = &mut piece[..left.min(1 << 20) as usize];
+        file.read_exact_at(piece, at).map_err(CaptureError::io(path))?;
+        hasher.update(piece);
+        (at, left) = (at + piece.len() as u64, left - piece.len() as u64);
+    }
+    Ok(hasher.finalize() == state.crc)
+}
+
+/// A state with the checksum that it is believed by, on a line of its own.
+fn sealed(json: Vec<u8>) -> Vec<u8> {
+    let seal = format!("\n{:08x}\n", crc32fast::hash(&json));
+    [json, seal.into_bytes()].concat()
+}
+
+/// What [`sealed`] was given; none where anything was changed since.
+fn unsealed(bytes: &[u8]) -> Option<State> {
+    let (json, _) = bytes.split_at_checked(bytes.len().checked_sub("\n01234567\n".len())?)?;
+    if sealed(json.to_vec()) == bytes { serde_json::from_slice(json).ok() } else { None }
 }
 
 /// The state, if it belongs to these settings; none if others may be discarded.

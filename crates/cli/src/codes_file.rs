@@ -9,22 +9,47 @@
 
 use serde_json::{Map, Value, json};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use untangle_sae::Codes;
-use untangle_store::durable::{place, with_suffix};
-use untangle_store::{Lock, StoreError};
+use untangle_store::durable::create;
+use untangle_store::{Artefact, Partial, StoreError};
 
 /// Tensors in the order of the file: name, type, bytes per element.
 const TENSORS: [(&str, &str, u64); 4] =
     [("rows", "I64", 8), ("starts", "I64", 8), ("features", "I64", 8), ("activations", "F32", 4)];
 
+/// A file of codes, as an output.
+pub(crate) const CODES: Artefact = Artefact { name: "a file of codes", is_folder: false, is_at: is_codes };
+
+/// Longest header that is looked at; ours has some hundred bytes.
+const LONGEST_HEADER: u64 = 1 << 16;
+
+/// Whether a file has these tensors, no others, and ends with them.
+fn is_codes(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let (mut length, mut text) = ([0; 8], Vec::new());
+    let size = file.metadata()?.len();
+    if size < 8 {
+        return Ok(false);
+    }
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER {
+        return Ok(false);
+    }
+    file.take(length).read_to_end(&mut text)?;
+    let Ok(found) = serde_json::from_slice::<Map<String, Value>>(&text) else { return Ok(false) };
+    let ends = TENSORS.map(|(name, ..)| found.get(name).and_then(|tensor| tensor["data_offsets"][1].as_u64()));
+    let end = ends.into_iter().flatten().max().unwrap_or(0);
+    Ok(found.len() == TENSORS.len() && ends.iter().all(Option::is_some) && size.checked_sub(8 + length) == Some(end))
+}
+
 /// Writes the tensors side by side into files of their own, and joins them at the end.
 pub(crate) struct CodesFile {
-    output: PathBuf,
+    // Dropped in this order: the parts go while the lock is still held.
     parts: [Part; TENSORS.len()],
-    force: bool,
-    _lock: Lock,
+    partial: Partial,
 }
 
 /// One tensor while it grows; removed when dropped.
@@ -37,13 +62,9 @@ struct Part {
 impl CodesFile {
     /// Begins `output`, which may exist only if `force` is set.
     pub(crate) fn create(output: &Path, force: bool) -> Result<Self, StoreError> {
-        if !force && output.exists() {
-            return Err(StoreError::Exists { path: output.to_owned() });
-        }
-        let partial = with_suffix(output, ".partial");
-        let lock = Lock::take(&with_suffix(&partial, ".lock"), output)?;
-        let [a, b, c, d] = TENSORS.map(|(name, _, _)| Part::create(with_suffix(&partial, &format!(".{name}"))));
-        let mut file = CodesFile { output: output.to_owned(), parts: [a?, b?, c?, d?], force, _lock: lock };
+        let mut partial = Partial::claim_for(output, CODES, force)?;
+        let [a, b, c, d] = TENSORS.map(|(name, _, _)| Part::create(partial.side_file(name)));
+        let mut file = CodesFile { parts: [a?, b?, c?, d?], partial };
         file.parts[1].put(0_i64.to_le_bytes())?;
         Ok(file)
     }
@@ -72,17 +93,17 @@ impl CodesFile {
 
     /// Joins the tensors under their header, syncs, and gives the file its name.
     pub(crate) fn finish(mut self) -> Result<(), StoreError> {
-        let partial = with_suffix(&self.output, ".partial");
-        let joined = self.join(&partial);
+        let unfinished = self.partial.data().to_owned();
+        let joined = self.join(&unfinished);
         if joined.is_err() {
-            let _ = fs::remove_file(&partial);
+            let _ = fs::remove_file(&unfinished);
         }
-        joined.map_err(StoreError::io(&self.output))?;
-        place(&partial, &self.output, self.force)
+        joined.map_err(StoreError::io(self.partial.output()))?;
+        self.partial.finish().map(|_| ())
     }
 
     fn join(&mut self, partial: &Path) -> io::Result<()> {
-        let mut out = BufWriter::new(File::create(partial)?);
+        let mut out = BufWriter::new(create(partial)?);
         let header = header(self.parts.each_ref().map(|part| part.elements));
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(header.as_bytes())?;
@@ -96,7 +117,7 @@ impl CodesFile {
 
 impl Part {
     fn create(path: PathBuf) -> Result<Self, StoreError> {
-        let file = File::create(&path).map_err(StoreError::io(&path))?;
+        let file = create(&path).map_err(StoreError::io(&path))?;
         Ok(Part { path, file: BufWriter::new(file), elements: 0 })
     }
 
@@ -129,6 +150,22 @@ fn header(elements: [u64; TENSORS.len()]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_whole_file_of_codes_is_one() {
+        let folder = crate::scratch::Scratch::new().expect("a folder");
+        let path = folder.path().join("codes");
+        let mut file = CodesFile::create(&path, false).expect("free");
+        file.append(&[], &Codes::new()).expect("nothing");
+        file.finish().expect("written");
+        assert!(is_codes(&path).expect("read"));
+        let whole = fs::read(&path).expect("read");
+        for wrong in [&whole[..whole.len() - 1], b"", b"notes", br#"{"text":"a"}"#] {
+            fs::write(&path, wrong).expect("written");
+            assert!(!is_codes(&path).expect("read"));
+            assert!(matches!(CodesFile::create(&path, true), Err(StoreError::Refused { .. })));
+        }
+    }
 
     #[test]
     fn tensors_lie_one_after_the_other_behind_an_aligned_header() {

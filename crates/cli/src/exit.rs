@@ -52,6 +52,16 @@ impl std::fmt::Display for Complaint {
 
 impl std::error::Error for Complaint {}
 
+/// The exit code where the command line asks for help or the version, or cannot be understood; prints what clap has to say.
+/// Help that does not get onto its device is told as any other result would be.
+pub(crate) fn conclude_parsing(told: &clap::Error) -> ExitCode {
+    let printed = told.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if !told.use_stderr() => conclude(Err(anyhow::Error::from(error).context("stdout"))),
+        _ => ExitCode::from(if told.use_stderr() { code(Fault::Usage) } else { 0 }),
+    }
+}
+
 /// The exit code of a finished run; prints the error, if there is one, on stderr.
 pub(crate) fn conclude(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };

@@ -22,6 +22,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     exit::report_panics_in_one_line();
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return exit::conclude_parsing(&told),
+    };
     catch_unwind(AssertUnwindSafe(|| exit::conclude(args::run(cli)))).unwrap_or_else(|_| exit::after_panic())
 }

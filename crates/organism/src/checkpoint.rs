@@ -15,6 +15,21 @@ use tch::{Kind, Tensor};
 /// The metadata key that says what is trained, and how many steps are done.
 const KEY: &str = "organism";
 
+/// The field of what stands there that holds a checksum.
+const CHECKSUM: &str = "crc32";
+
+/// CRC-32 over what a state says of itself and its tensors: a damaged one is not gone on from.
+fn checksum(state: &serde_json::Value, mut tensors: Vec<(&str, &[u8])>) -> u32 {
+    tensors.sort_unstable_by_key(|(name, _)| *name);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(format!("{} {}", state["run"], state["steps_done"]).as_bytes());
+    for (name, bytes) in tensors {
+        hasher.update(name.as_bytes());
+        hasher.update(bytes);
+    }
+    hasher.finalize()
+}
+
 /// Writes weights, moments and the number of finished steps.
 pub(crate) fn save_state(
     path: &Path,
@@ -30,7 +45,7 @@ pub(crate) fn save_state(
         }
     }
     let state = serde_json::json!({ "run": run, "steps_done": steps_done });
-    write(path, &tensors, Kind::Float, Some(state.to_string()))
+    write(path, &tensors, Kind::Float, Some(state))
 }
 
 /// Reads a state into the parameters and moments; returns the number of finished steps, 0 where there is no state.
@@ -50,10 +65,14 @@ pub(crate) fn load_state(
     let state: serde_json::Value = state
         .and_then(|state| serde_json::from_str(state).ok())
         .ok_or_else(|| damaged("it does not say which recipe it belongs to".into()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let stored: Vec<_> = tensors.iter().map(|(name, view)| (name, view.data())).collect();
+    if state[CHECKSUM] != checksum(&state, stored) {
+        return Err(damaged("it is damaged: it does not have its checksum".into()));
+    }
     if state["run"] != *run {
         return Err(damaged(format!("it belongs to another recipe: {}", state["run"])));
     }
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     for (i, (name, weight)) in parameters.iter().enumerate() {
         for (kind, target) in [("weight", weight), ("first", &adam.first[i]), ("second", &adam.second[i])] {
             let name = format!("{kind}/{name}");
@@ -98,7 +117,12 @@ fn llama_name(name: &str) -> String {
     format!("model.{}", renamed.replace("mlp.up.", "mlp.up_proj."))
 }
 
-fn write(path: &Path, tensors: &[(String, Tensor)], kind: Kind, metadata: Option<String>) -> Result<(), OrganismError> {
+fn write(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    kind: Kind,
+    state: Option<serde_json::Value>,
+) -> Result<(), OrganismError> {
     let (dtype, width) = if kind == Kind::Half { (Dtype::F16, 2) } else { (Dtype::F32, 4) };
     let stored: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
@@ -118,14 +142,28 @@ fn write(path: &Path, tensors: &[(String, Tensor)], kind: Kind, metadata: Option
         .map(|(name, shape, bytes)| Ok(((*name).clone(), TensorView::new(dtype, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(refused)?;
-    let metadata = metadata.map(|state| HashMap::from([(KEY.to_owned(), state)]));
+    let metadata = state.map(|mut state| {
+        let sum = checksum(&state, stored.iter().map(|(name, _, bytes)| (name.as_str(), &bytes[..])).collect());
+        state[CHECKSUM] = sum.into();
+        HashMap::from([(KEY.to_owned(), state.to_string())])
+    });
     write_whole(path, &safetensors::serialize(views, metadata).map_err(refused)?)
+}
+
+/// Creates a file in place of what a killed run left, never through a link that somebody else put there.
+fn create(path: &Path) -> std::io::Result<fs::File> {
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.is_file() => fs::remove_file(path)?,
+        Ok(_) => return Err(std::io::Error::other(format!("{} is no regular file; move it away", path.display()))),
+        Err(_) => {}
+    }
+    fs::File::create_new(path)
 }
 
 /// Writes a file under another name, makes it durable, and gives it its name.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), OrganismError> {
     let partial = path.with_extension("partial");
-    let written = fs::File::create(&partial)
+    let written = create(&partial)
         .and_then(|mut file| std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&partial, path));
     written.map_err(|source| OrganismError::Io { path: path.to_owned(), source })

@@ -41,6 +41,7 @@ pub fn train(
     observer: &dyn Observer,
 ) -> Result<(), OrganismError> {
     let own = dir.join(stage.name());
+    refuse_strangers(&own)?;
     fs::create_dir_all(&own).map_err(|source| OrganismError::Io { path: own.clone(), source })?;
     let start = Start::new(world, recipe, stage, dir)?;
     if start.is_finished(&own)? {
@@ -50,6 +51,45 @@ pub fn train(
     let mut run = Run::new(recipe, stage, start.record, &start.model, &own)?;
     run.take_all_steps(&start.model, &objective, observer)?;
     run.finish(&own)
+}
+
+/// Makes sure that a folder is absent, or holds nothing but what training a stage writes.
+fn refuse_strangers(own: &Path) -> Result<(), OrganismError> {
+    let io = |source| OrganismError::Io { path: own.to_owned(), source };
+    let strange = |path: PathBuf| {
+        let reason = format!("it is not of a stage's training, but lies in the way of {}", own.display());
+        Err(OrganismError::State { path, reason })
+    };
+    match fs::symlink_metadata(own) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+        Ok(about) if !about.is_dir() => return strange(own.to_owned()),
+        Ok(_) => {}
+    }
+    for entry in fs::read_dir(own).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name();
+        let stem = Path::new(&name).file_stem().map(Path::new);
+        let is_own = |file: &str| {
+            let unfinished = Path::new(&name).extension().is_some_and(|extension| extension == "partial");
+            name == *file || unfinished && stem == Path::new(file).file_stem().map(Path::new)
+        };
+        let known = [STATE, WEIGHTS, CONFIG, TOKENIZER, RECORD].into_iter().any(is_own);
+        if !known || !entry.file_type().map_err(io)?.is_file() {
+            return strange(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file of a model that is going to be trained; one that is there already must hold the same.
+fn write_or_compare(path: &Path, bytes: &[u8]) -> Result<(), OrganismError> {
+    match fs::read(path) {
+        Ok(found) if found == bytes => Ok(()),
+        Ok(_) => Err(OrganismError::State { path: path.to_owned(), reason: "it is of another recipe".into() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_whole(path, bytes),
+        Err(source) => Err(OrganismError::Io { path: path.to_owned(), source }),
+    }
 }
 
 /// What a stage starts from.
@@ -76,7 +116,7 @@ impl Start {
         for file in [CONFIG, TOKENIZER] {
             let path = from.join(file);
             let bytes = fs::read(&path).map_err(|source| OrganismError::Io { path, source })?;
-            write_whole(&own.join(file), &bytes)?;
+            write_or_compare(&own.join(file), &bytes)?;
         }
         let load = || LanguageModel::load(&from, &LoadOptions::default());
         let model = load()?;
@@ -90,25 +130,27 @@ impl Start {
 
     /// Whether the folder holds the finished model of this record.
     fn is_finished(&self, own: &Path) -> Result<bool, OrganismError> {
-        if !own.join(WEIGHTS).is_file() {
+        let path = own.join(RECORD);
+        if !own.join(WEIGHTS).is_file() && !path.exists() {
             return Ok(false);
         }
-        let path = own.join(RECORD);
         let text = fs::read(&path).unwrap_or_default();
         if serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|record| record == self.record) {
-            return Ok(true);
+            // A run that was killed between the record and the weights goes on from its state.
+            return Ok(own.join(WEIGHTS).is_file());
         }
-        Err(OrganismError::State { path: own.join(WEIGHTS), reason: "it is the result of another recipe".into() })
+        let path = if own.join(WEIGHTS).is_file() { own.join(WEIGHTS) } else { path };
+        Err(OrganismError::State { path, reason: "it is the result of another recipe".into() })
     }
 }
 
 /// The model of the recipe's seed, with its configuration and tokenizer written.
 fn fresh_model(world: &World, recipe: &Recipe, dir: &Path) -> Result<LanguageModel, OrganismError> {
     let (config_path, config_json) = (dir.join(CONFIG), recipe.shape.config_json());
-    write_whole(&config_path, config_json.as_bytes())?;
+    write_or_compare(&config_path, config_json.as_bytes())?;
     let config = ModelConfig::from_json(&config_path, config_json.as_bytes())?;
     let json = tokenizer::train(world, recipe.shape.vocab_size, recipe.shape.tokenizer_documents)?;
-    write_whole(&dir.join(TOKENIZER), &json)?;
+    write_or_compare(&dir.join(TOKENIZER), &json)?;
     let tokenizer = Tokenizer::new(&TokenizerFiles::in_memory(&json), &config)?;
     Ok(LanguageModel::random(config, recipe.seed, Some(tokenizer), &LoadOptions::default())?)
 }

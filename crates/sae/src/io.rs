@@ -49,7 +49,9 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SaeError> {
     name.push(".tmp");
     let temporary = path.with_file_name(name);
     let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
+        // Anew, so that nothing is written through a link or a second name that lies there.
+        let _ = fs::remove_file(&temporary);
+        let mut file = File::create_new(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

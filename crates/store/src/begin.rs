@@ -5,12 +5,13 @@ use crate::error::StoreError;
 use crate::journal::Journal;
 use crate::layout::{self, Layout};
 use crate::partial::Partial;
+use crate::resumed;
 use crate::sys;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use untangle_schema::CaptureManifest;
+use untangle_schema::{CaptureManifest, Classify, Fault};
 
 /// The journal to go on from: that of an unfinished file with this manifest, or of a new file. Where the disk cannot
 /// hold it, nothing of what was prepared stays: it would be in the way of a smaller one.
@@ -37,7 +38,10 @@ fn resumable(partial: &Partial, journal: &Path, manifest: &CaptureManifest) -> R
     let Some(journal) = journal else { return Ok(None) };
     let differences = crate::differences(&as_json(&journal.manifest), &as_json(manifest));
     match (differences.is_empty(), partial.force()) {
-        (true, _) => Ok(Some(journal)),
+        (true, force) => match resumed::check(partial.data(), &journal) {
+            Err(error) if force && error.fault() == Fault::BadInput => Ok(None),
+            checked => checked.map(|()| Some(journal)),
+        },
         (false, true) => Ok(None),
         (false, false) => Err(StoreError::OtherSettings { partial: partial.data().to_owned(), differences }),
     }
@@ -65,7 +69,8 @@ fn begin(partial: &Partial, journal_path: &Path, manifest: CaptureManifest) -> R
         durable::remove(path)?;
     }
     begun?;
-    let journal = Journal::new(manifest);
+    let frame = resumed::frame_of(path, &manifest)?;
+    let journal = Journal::new(manifest, frame);
     journal.save(journal_path)?;
     Ok(journal)
 }

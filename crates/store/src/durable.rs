@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::sys;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// When writing fails; `path` is then as it was.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let beside = with_suffix(path, ".new");
-    let written = File::create(&beside).and_then(|mut file| {
+    let written = create(&beside).and_then(|mut file| {
         file.write_all(content)?;
         file.sync_all()
     });
@@ -31,6 +31,48 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
         return Err(StoreError::io(path)(error));
     }
     sync_folder(path)
+}
+
+/// Creates a file of unfinished work, in place of what an earlier run left under its name. Never written through is what
+/// somebody else put there: a link, a pipe, or another name of a file.
+///
+/// # Errors
+/// Where something lies there that is no regular file, or appears in between.
+pub fn create(path: &Path) -> std::io::Result<File> {
+    match fs::symlink_metadata(path) {
+        Ok(about) if !about.is_file() => {
+            let problem =
+                format!("{} is no regular file, at a name that unfinished work has; move it away", path.display());
+            return Err(std::io::Error::other(problem));
+        }
+        // Its other names, where it has some, keep what they had.
+        Ok(_) => fs::remove_file(path)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+/// Lets a finished folder take the place of another one, which is then at `from`: in one step, or where the file system
+/// has none, by way of `aside`, where the other one is found after a crash in between.
+///
+/// # Errors
+/// When renaming fails; the other one is then where it was.
+pub fn exchange(from: &Path, to: &Path, aside: &Path) -> Result<(), StoreError> {
+    match sys::exchange(from, to) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        exchanged => {
+            exchanged.map_err(StoreError::io(to))?;
+            return sync_folder(to);
+        }
+    }
+    fs::rename(to, aside).map_err(StoreError::io(to))?;
+    if let Err(error) = fs::rename(from, to) {
+        fs::rename(aside, to).map_err(StoreError::io(to))?;
+        return Err(StoreError::io(to)(error));
+    }
+    sync_folder(to)?;
+    fs::rename(aside, from).map_err(StoreError::io(from))
 }
 
 /// Gives finished work its final name: `from` becomes `to`, and the folder is synced. An existing `to` is replaced only

@@ -32,13 +32,20 @@ pub enum StoreError {
         available: u64,
     },
     /// The finished file is there already.
-    #[error(
-        "{path} exists already and is never overwritten; choose another name or pass --force",
-        path = .path.display()
-    )]
+    #[error("{path} exists already and is never overwritten; choose another name or pass --force", path = .path.display())]
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// An output, something at the names of its unfinished work, or an input of a run that goes on is not what it may be.
+    #[error("{path} {problem}", path = .path.display())]
+    Refused {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+        /// Of which kind that is.
+        fault: Fault,
     },
     /// Another process is at work on the same output.
     #[error("{path} is being written by another process; wait until it ends, or stop it", path = .path.display())]
@@ -189,10 +196,7 @@ pub enum StoreError {
         supported: u32,
     },
     /// The completion mark is absent.
-    #[error(
-        "{path} has no completion mark: its capture was not finished; run the same capture again",
-        path = .path.display()
-    )]
+    #[error("{path} has no completion mark: its capture was not finished; run the same capture again", path = .path.display())]
     NotComplete {
         /// The file.
         path: PathBuf,
@@ -278,11 +282,7 @@ pub enum StoreError {
         holds: Vec<String>,
     },
     /// Files read as one store do not belong together.
-    #[error(
-        "{path} cannot be read together with {first}: {field} differs",
-        path = .path.display(),
-        first = .first.display()
-    )]
+    #[error("{path} cannot be read together with {first}: {field} differs", path = .path.display(), first = .first.display())]
     ShardMismatch {
         /// The file.
         path: PathBuf,
@@ -292,11 +292,7 @@ pub enum StoreError {
         field: String,
     },
     /// Two files hold the same part of a capture.
-    #[error(
-        "{path} and {first} both hold shard {shard} of their capture; its rows would count twice",
-        path = .path.display(),
-        first = .first.display()
-    )]
+    #[error("{path} and {first} both hold shard {shard} of their capture; its rows would count twice", path = .path.display(), first = .first.display())]
     ShardTwice {
         /// The file.
         path: PathBuf,
@@ -306,11 +302,7 @@ pub enum StoreError {
         shard: String,
     },
     /// Parts of a capture were named, but not all.
-    #[error(
-        "of the capture of {path}, shard {shards} is missing: name all of its files, or one alone",
-        path = .path.display(),
-        shards = few(.missing)
-    )]
+    #[error("of the capture of {path}, shard {shards} is missing: name all of its files, or one alone", path = .path.display(), shards = few(.missing))]
     ShardsMissing {
         /// One of the files.
         path: PathBuf,
@@ -367,10 +359,7 @@ pub enum StoreError {
         asked: String,
     },
     /// A value is NaN or infinite.
-    #[error(
-        "{path}: `{column}` holds a value that is not finite in row {row}; capture again, or leave such rows out",
-        path = .path.display()
-    )]
+    #[error("{path}: `{column}` holds a value that is not finite in row {row}; capture again, or leave such rows out", path = .path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,

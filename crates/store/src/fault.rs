@@ -37,7 +37,7 @@ impl Classify for StoreError {
             E::Io { .. } | E::DiskFull { .. } | E::Locked { .. } => Fault::Io,
             E::Exists { .. } | E::OtherSettings { .. } | E::NothingNamed | E::NamedTwice { .. } => Fault::Usage,
             E::HeldOut { .. } | E::TooFewRows { .. } | E::EmptyBatch => Fault::Usage,
-            E::Source { fault, .. } => *fault,
+            E::Source { fault, .. } | E::Refused { fault, .. } => *fault,
             E::Interrupted => Fault::Interrupted,
             E::Unfinished { .. } | E::BadRows { .. } | E::ReaderGone { .. } => Fault::Internal,
             _ => Fault::BadInput,

@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use untangle_schema::CaptureManifest;
 
-const MAGIC: &[u8] = b"untangle-journal 2\n";
+const MAGIC: &[u8] = b"untangle-journal 3\n";
 const DIGEST: usize = 32;
 
 /// What is known about an unfinished file.
@@ -25,6 +25,8 @@ pub(crate) struct Journal {
     pub(crate) manifest: CaptureManifest,
     /// Rows that are on disk.
     pub(crate) rows_done: u64,
+    /// CRC-32 of what lies around the rows, see [`crate::resumed`].
+    pub(crate) frame: u32,
     /// Statistics of these rows, one per hook.
     pub(crate) statistics: Vec<Accumulator>,
     /// Checksums of the block of rows that is open, one per dataset with rows, in the order of the file.
@@ -35,21 +37,23 @@ pub(crate) struct Journal {
 struct Header {
     manifest: CaptureManifest,
     rows_done: u64,
+    frame: u32,
     checksums: Vec<u32>,
 }
 
 impl Journal {
-    /// No rows yet.
-    pub(crate) fn new(manifest: CaptureManifest) -> Self {
+    /// No rows yet, in a file with this frame.
+    pub(crate) fn new(manifest: CaptureManifest, frame: u32) -> Self {
         let statistics = manifest.hooks.iter().map(|hook| Accumulator::new(hook.d_in)).collect();
         let checksums = vec![Running::default(); row_datasets(&manifest).len()];
-        Journal { manifest, rows_done: 0, statistics, checksums }
+        Journal { manifest, rows_done: 0, frame, statistics, checksums }
     }
 
     /// Replaces the journal at `path`.
     pub(crate) fn save(&self, path: &Path) -> Result<(), StoreError> {
         let checksums = self.checksums.iter().map(|running| running.crc()).collect();
-        let header = Header { manifest: self.manifest.clone(), rows_done: self.rows_done, checksums };
+        let (manifest, rows_done, frame) = (self.manifest.clone(), self.rows_done, self.frame);
+        let header = Header { manifest, rows_done, frame, checksums };
         let header = serde_json::to_vec(&header).map_err(|error| StoreError::io(path)(error.into()))?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend((header.len() as u64).to_le_bytes());
@@ -83,7 +87,7 @@ fn parse(bytes: &[u8]) -> Option<Journal> {
     }
     let (length, rest) = content.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
     let (header, words) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let Header { manifest, rows_done, checksums } = serde_json::from_slice(header).ok()?;
+    let Header { manifest, rows_done, frame, checksums } = serde_json::from_slice(header).ok()?;
     if checksums.len() != row_datasets(&manifest).len() {
         return None;
     }
@@ -96,7 +100,7 @@ fn parse(bytes: &[u8]) -> Option<Journal> {
         statistics.push(Accumulator::from_words(column.d_in, own)?);
         words = others;
     }
-    words.is_empty().then_some(Journal { manifest, rows_done, statistics, checksums })
+    words.is_empty().then_some(Journal { manifest, rows_done, frame, statistics, checksums })
 }
 
 #[cfg(test)]
@@ -109,7 +113,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal");
         let manifest = testing::manifest(10, &[3, 2]);
-        let mut journal = Journal { rows_done: 1, ..Journal::new(manifest) };
+        let mut journal = Journal { rows_done: 1, ..Journal::new(manifest, 7) };
         journal.statistics[0].add(&[1.0, 2.0, 0.1], &[0], &[5.01]);
         journal.checksums[3].add(0, &[7, 8], 4);
         assert_eq!(Journal::load(&path, &path).expect("absent is fine"), None);

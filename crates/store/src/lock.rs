@@ -2,9 +2,11 @@
 
 use crate::durable;
 use crate::error::StoreError;
+use crate::output::check_unfinished;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use untangle_schema::Fault;
 
 /// An exclusive lock on an output, held until dropped; a process that dies releases it.
 #[derive(Debug)]
@@ -20,9 +22,16 @@ impl Lock {
     /// [`StoreError::Locked`], naming `output`, where another process holds it.
     pub fn take(path: &Path, output: &Path) -> Result<Self, StoreError> {
         loop {
+            check_unfinished(path)?;
             let mut options = OpenOptions::new();
-            options.create(true).truncate(false).write(true);
+            // Neither through a link nor waiting for the other end of a pipe that appeared just now.
+            options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
             let file = options.open(path).map_err(StoreError::io(path))?;
+            if file.metadata().map_err(StoreError::io(path))?.len() > 0 {
+                let problem = "holds something, at a name that a lock has; move it away, or choose another --out";
+                let (path, problem) = (path.to_owned(), problem.to_owned());
+                return Err(StoreError::Refused { path, problem, fault: Fault::BadInput });
+            }
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: output.to_owned() }),

@@ -16,7 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use untangle_schema::CaptureManifest;
+use untangle_schema::{CaptureManifest, Classify, Fault};
 
 /// The level of gzip.
 const LEVEL: u8 = 1;
@@ -42,7 +42,7 @@ pub(crate) fn pack(
     progress: Progress<'_>,
 ) -> Result<bool, StoreError> {
     durable::remove(to)?;
-    let packed = write(from, to, manifest, progress);
+    let packed = write(from, to, manifest, progress).map_err(|error| written_badly(to, error));
     if !matches!(packed, Ok(true)) {
         durable::remove(to)?;
     }
@@ -76,6 +76,8 @@ fn write(from: &Path, to: &Path, manifest: &CaptureManifest, progress: Progress<
             write_rows(&target, first as usize, column.d_in, &elements).map_err(failed)?;
             (first, done) = (first + n, done + n);
         }
+        // HDF5 writes chunks when it likes, and tells nobody what goes wrong when a dataset is let go of.
+        file.flush().map_err(failed)?;
     }
     file.close().map_err(failed)?;
     copy_the_rest(&data, &source, from, to, manifest)?;
@@ -122,6 +124,14 @@ fn copy_the_rest(
         }
     }
     file.sync_all().map_err(StoreError::io(to))
+}
+
+/// What was written a moment ago can only be damaged because it did not get onto the disk.
+fn written_badly(to: &Path, error: StoreError) -> StoreError {
+    match error {
+        error if error.fault() != Fault::BadInput => error,
+        error => out_of_space_or_io(to, hdf5::Error::from(error.to_string())),
+    }
 }
 
 /// HDF5 says in words only that a disk is full.

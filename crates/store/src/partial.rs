@@ -6,6 +6,7 @@
 use crate::durable;
 use crate::error::StoreError;
 use crate::lock::Lock;
+use crate::output::{self, Artefact, STORE};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,38 +15,61 @@ pub(crate) const JOURNAL: &str = "journal";
 /// Name of the side file that becomes the output where it is compressed.
 pub(crate) const PACKED: &str = "packed";
 
+/// Names of everything that can lie beside an unfinished file.
+const BESIDE: [&str; 10] =
+    [JOURNAL, "journal.new", PACKED, "tokens", "spool", "spool.new", "rows", "starts", "features", "activations"];
+
 /// The right to write one output, held until dropped.
 #[derive(Debug)]
 pub struct Partial {
     output: PathBuf,
     data: PathBuf,
     force: bool,
+    artefact: Artefact,
     side_files: Vec<PathBuf>,
     _lock: Lock,
 }
 
 impl Partial {
-    /// Takes the lock of `output`, creating its folder where needed.
+    /// Takes the lock of `output`, an activation file, creating its folder where needed.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] where the finished output is there and `force` is not set, [`StoreError::Locked`] where
-    /// another process is at work on it.
+    /// As [`Partial::claim_for`].
     pub fn claim(output: &Path, force: bool) -> Result<Self, StoreError> {
+        Self::claim_for(output, STORE, force)
+    }
+
+    /// The same for a file of any kind.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where the finished output is there and `force` is not set, [`StoreError::Refused`] where
+    /// something lies there that is never replaced, [`StoreError::Locked`] where another process is at work on it.
+    pub fn claim_for(output: &Path, artefact: Artefact, force: bool) -> Result<Self, StoreError> {
+        // Before anything is made; the lock comes first only for what a killed run left.
+        match output::check(output, &artefact, force) {
+            Err(StoreError::Exists { .. }) | Ok(()) => {}
+            refused => refused?,
+        }
         // Without a slash at the end, which would ask for a folder.
-        let output: &Path = &output.components().collect::<PathBuf>();
+        let output: &Path = &output::plain(output);
         if let Some(folder) = output.parent() {
             fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
         }
         let data = durable::with_suffix(output, ".partial");
         let lock = Lock::take(&durable::with_suffix(&data, ".lock"), output)?;
-        let mut partial = Partial { output: output.to_owned(), data, force, side_files: Vec::new(), _lock: lock };
+        output::check_unfinished(&data)?;
+        BESIDE
+            .iter()
+            .try_for_each(|name| output::check_unfinished(&durable::with_suffix(&data, &format!(".{name}"))))?;
+        let side_files = Vec::new();
+        let mut partial = Partial { output: output.to_owned(), data, force, artefact, side_files, _lock: lock };
         let journal = partial.side_file(JOURNAL);
-        if output.try_exists().map_err(StoreError::io(output))? && !force {
+        if let Err(error) = output::check(output, &artefact, force) {
             // A run that was killed after giving the output its name leaves its journal.
             if !partial.data.try_exists().map_err(StoreError::io(&partial.data))? {
                 durable::remove(&journal)?;
             }
-            return Err(StoreError::Exists { path: output.to_owned() });
+            return Err(error);
         }
         Ok(partial)
     }
@@ -85,6 +109,7 @@ impl Partial {
 
     /// Gives the side file `name`, which was made of the unfinished file, the output's name, and removes the rest.
     pub(crate) fn finish_with(mut self, name: &str) -> Result<PathBuf, StoreError> {
+        output::check(&self.output, &self.artefact, self.force)?;
         durable::place(&self.side_file(name), &self.output, self.force)?;
         durable::remove(&self.data)?;
         self.side_files.iter().try_for_each(|path| durable::remove(path))?;
@@ -92,7 +117,11 @@ impl Partial {
     }
 
     /// Gives the unfinished file its final name and removes what belonged to it.
-    pub(crate) fn finish(self) -> Result<PathBuf, StoreError> {
+    ///
+    /// # Errors
+    /// Where something came to lie there meanwhile that may not be replaced; when renaming fails.
+    pub fn finish(self) -> Result<PathBuf, StoreError> {
+        output::check(&self.output, &self.artefact, self.force)?;
         durable::place(&self.data, &self.output, self.force)?;
         self.side_files.iter().try_for_each(|path| durable::remove(path))?;
         Ok(self.output.clone())

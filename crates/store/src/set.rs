@@ -4,6 +4,7 @@ use crate::beside::Beside;
 use crate::element::{Elements, first_not_finite};
 use crate::error::StoreError;
 use crate::formats::{self, Captured, Shard};
+use crate::inputs;
 use crate::join::{self, Documents};
 use crate::matrix::RowNumbers;
 use crate::place::Place;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::ops::Range;
+use std::path::PathBuf;
 use untangle_schema::capture::row_flags;
 use untangle_schema::{CaptureManifest, HookPoint, StoreDtype};
 use zerocopy::{FromBytes, IntoBytes};
@@ -135,8 +137,8 @@ impl ActivationSet {
         self.names().join(" + ")
     }
 
-    /// SHA-256 (hexadecimal) over what is known about the content: the manifests and row counts, or name, size, shape
-    /// and type of matrices from elsewhere. Cheap: the rows themselves are not read.
+    /// SHA-256 (hexadecimal) over what is known about the content: the manifests and row counts, or name, size, shape,
+    /// type and a sample of the elements of matrices from elsewhere. Cheap: at most 4 MiB of rows are read of a file.
     pub fn content_identity(&self) -> String {
         let describe = |shard: &Shard| -> Value {
             let name = shard.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -145,14 +147,26 @@ impl ActivationSet {
                 None => {
                     let column = &shard.columns[0];
                     let bytes = fs::metadata(&shard.path).map_or(0, |about| about.len());
+                    // What cannot be read is like no other content, and the reader of its rows will say why.
+                    let sample = inputs::sample(column).map_or_else(|error| error.to_string(), |sum| sum.to_string());
                     json!({"name": name, "bytes": bytes, "column": column.name, "rows": column.n, "d": column.d,
-                        "dtype": column.dtype})
+                        "dtype": column.dtype, "sample": sample})
                 }
             }
         };
         let beside = self.beside.iter().map(|beside| Value::from(beside.set.content_identity()));
         let all = Value::Array(self.shards.iter().map(describe).chain(beside).collect());
         Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The files of this store and of those beside it.
+    pub(crate) fn all_shards(&self) -> Vec<&Shard> {
+        self.shards.iter().chain(self.beside.iter().flat_map(|beside| beside.set.all_shards())).collect()
+    }
+
+    /// Where the files lie, those of stores beside included.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.all_shards().into_iter().map(|shard| shard.path.clone()).collect()
     }
 
     /// Reads contiguous rows with these columns (none for tokens and positions alone) into `block`.

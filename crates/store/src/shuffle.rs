@@ -129,6 +129,10 @@ impl RowSource for Shuffled {
         &self.widths
     }
 
+    fn recognise(&self, known: Option<&serde_json::Value>) -> Result<serde_json::Value, StoreError> {
+        self.plan.set.recognise(known)
+    }
+
     fn rows_per_epoch(&self) -> u64 {
         self.plan.rows_per_epoch
     }

@@ -1,6 +1,7 @@
 //! What a trainer reads: numbered batches of rows in host memory.
 
 use crate::error::StoreError;
+use serde_json::Value;
 
 /// A block of rows, several captured columns aligned. Buffers are reused from call to call.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -100,4 +101,14 @@ pub trait RowSource: Send {
     /// When reading fails, or a row holds a value that is not finite: the error names file, column and row;
     /// [`StoreError::Interrupted`] where the user asked to stop while a source that takes long was waited for.
     fn read(&mut self, index: u64, block: &mut RowBlock) -> Result<(), StoreError>;
+
+    /// What the rows are read from, as far as a later run can hold it against what it finds: see
+    /// [`crate::ActivationSet::recognise`]. Sources that keep what they read, or make it, have nothing to say.
+    ///
+    /// # Errors
+    /// Where `known`, which an earlier run was given, says that something was changed since.
+    fn recognise(&self, known: Option<&Value>) -> Result<Value, StoreError> {
+        let _ = known;
+        Ok(Value::Null)
+    }
 }

@@ -60,6 +60,21 @@ pub(crate) fn available(path: &Path) -> io::Result<u64> {
     }
 }
 
+/// Lets `a` and `b`, which exist both, change places in one step.
+///
+/// # Errors
+/// [`io::ErrorKind::Unsupported`] where the file system or the platform has no such operation.
+#[cfg(target_os = "linux")]
+pub(crate) fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    rename_with(a, b, libc::RENAME_EXCHANGE)
+}
+
+/// Not supported on this platform.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Renames `from` to `to`, which must not exist.
 ///
 /// # Errors
@@ -67,10 +82,14 @@ pub(crate) fn available(path: &Path) -> io::Result<u64> {
 /// platform has no such operation.
 #[cfg(target_os = "linux")]
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    rename_with(from, to, libc::RENAME_NOREPLACE)
+}
+
+#[cfg(target_os = "linux")]
+fn rename_with(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {
     let (from, to) = (c_path(from)?, c_path(to)?);
     // SAFETY: both paths are NUL-terminated strings that outlive the call.
-    let status =
-        unsafe { libc::renameat2(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::RENAME_NOREPLACE) };
+    let status = unsafe { libc::renameat2(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags) };
     let error = match status {
         0 => return Ok(()),
         _ => io::Error::last_os_error(),

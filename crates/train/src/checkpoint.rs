@@ -1,13 +1,18 @@
 //! The state of a run on disk: everything that the next step depends on, in one file that appears by rename.
+//!
+//! The file carries a CRC-32 over the names and bytes of its tensors: what was damaged since is never gone on from.
 
 use crate::average;
 use crate::error::TrainError;
 use crate::init::{DataScale, TargetScale};
+use crate::log::{Log, Mark};
 use crate::run::{Run, Trained};
 use crate::state::{Carried, TrainState};
+use crc32fast::Hasher;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::Path;
 use untangle_store::durable;
@@ -39,12 +44,28 @@ fn named(run: &Run, tensor: &str) -> String {
     if run.name.is_empty() { tensor.to_owned() } else { format!("{}/{tensor}", run.name) }
 }
 
-/// Writes the states of all dictionaries, with the scales of their data, to `path`.
+/// The key of the header under which the checksum stands.
+const CHECKSUM: &str = "crc32";
+
+/// The checksum of tensors, by name.
+fn checksum<'a>(tensors: impl Iterator<Item = (String, Dtype, &'a [u8])>) -> String {
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut hasher = Hasher::new();
+    for (name, dtype, bytes) in tensors {
+        hasher.update(format!("{name} {dtype:?} {}", bytes.len()).as_bytes());
+        hasher.update(bytes);
+    }
+    format!("{:08x}", hasher.finalize())
+}
+
+/// Writes the states of all dictionaries, with the scales of their data and how far their logs are, to `path`.
 ///
 /// # Errors
 /// When writing fails; an older checkpoint is then still there.
-pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(), TrainError> {
-    let numbers: Vec<Vec<u64>> = trained.iter().map(numbers).collect();
+pub(crate) fn save(runs: &[Run], trained: &[Trained], logs: &[Log], path: &Path) -> Result<(), TrainError> {
+    let marks = logs.iter().map(Log::mark).collect::<Result<Vec<_>, _>>()?;
+    let numbers: Vec<Vec<u64>> = trained.iter().zip(&marks).map(|(trained, mark)| numbers(trained, *mark)).collect();
     let mut views: Vec<(String, Stored<'_>)> = Vec::new();
     for ((run, Trained { state, scale, .. }), numbers) in runs.iter().zip(trained).zip(&numbers) {
         let mut add = |tensor: &str, dtype: Dtype, len: usize, bytes| {
@@ -64,9 +85,12 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(),
         add("fired_at", Dtype::U64, state.fired_at.len(), bytemuck::cast_slice(&state.fired_at));
         add("counters", Dtype::U64, numbers.len(), bytemuck::cast_slice(numbers));
     }
-    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    let io = |source: std::io::Error| TrainError::Io { path: path.to_owned(), source };
     let beside = durable::with_suffix(path, ".new");
-    safetensors::serialize_to_file(views, None, &beside).map_err(|error| match error {
+    durable::create(&beside).map_err(io)?;
+    let sum = checksum(views.iter().map(|(name, stored)| (name.clone(), stored.dtype, stored.bytes)));
+    let metadata = HashMap::from([(CHECKSUM.to_owned(), sum)]);
+    safetensors::serialize_to_file(views, Some(metadata), &beside).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => io(source),
         other => TrainError::Checkpoint { path: path.to_owned(), reason: other.to_string() },
     })?;
@@ -76,26 +100,37 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], path: &Path) -> Result<(),
 }
 
 /// Everything of a state that is a number: steps, tokens, the data's scale, what the architecture carries, and the scale of
-/// what a transcoder predicts.
-fn numbers(Trained { state, scale, target }: &Trained) -> Vec<u64> {
+/// what a transcoder predicts; then how far the log is.
+fn numbers(Trained { state, scale, target }: &Trained, mark: Mark) -> Vec<u64> {
     let mut numbers = vec![state.step, state.tokens, u64::from(scale.factor.to_bits()), scale.variance.to_bits()];
     numbers.extend(state.carried.words());
     numbers.extend(target.iter().flat_map(|target| [u64::from(target.factor.to_bits()), target.variance.to_bits()]));
+    numbers.extend([mark.bytes, u64::from(mark.crc)]);
     numbers
 }
 
 /// Reads what [`save`] wrote; none where there is no checkpoint.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`] where the file is not one of these runs.
-pub(crate) fn load(runs: &[Run], path: &Path) -> Result<Option<Vec<Trained>>, TrainError> {
+/// [`TrainError::Checkpoint`] where the file is damaged or not one of these runs.
+pub(crate) fn load(runs: &[Run], path: &Path) -> Result<Option<Vec<(Trained, Mark)>>, TrainError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(TrainError::Io { path: path.to_owned(), source }),
     };
     let wrong = |reason: String| TrainError::Checkpoint { path: path.to_owned(), reason };
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
+    let stored = header.metadata().as_ref().and_then(|metadata| metadata.get(CHECKSUM));
+    let tensors = file.iter().map(|(name, tensor)| (name.to_owned(), tensor.dtype(), tensor.data()));
+    match stored {
+        None => return Err(wrong("it has no checksum: an older untangle wrote it".to_owned())),
+        Some(sum) if *sum != checksum(tensors) => {
+            return Err(wrong("it is damaged: it does not have its checksum".to_owned()));
+        }
+        Some(_) => {}
+    }
     let restored = runs.iter().map(|run| Reader { path, file: &file, run }.restore()).collect::<Result<Vec<_>, _>>()?;
     Ok(Some(restored))
 }
@@ -129,11 +164,13 @@ impl Reader<'_> {
         Ok(data.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect())
     }
 
-    fn restore(&self) -> Result<Trained, TrainError> {
+    fn restore(&self) -> Result<(Trained, Mark), TrainError> {
         let plan = &self.run.plan;
         let carried = Carried::default().words();
         let of_target = 4 + carried.len();
-        let numbers = self.integers("counters", of_target + if plan.d_out.is_some() { 2 } else { 0 })?;
+        let of_log = of_target + if plan.d_out.is_some() { 2 } else { 0 };
+        let numbers = self.integers("counters", of_log + 2)?;
+        let mark = Mark { bytes: numbers[of_log], crc: numbers[of_log + 1] as u32 };
         let target = |_| TargetScale {
             factor: f32::from_bits(numbers[of_target] as u32),
             variance: f64::from_bits(numbers[of_target + 1]),
@@ -168,6 +205,6 @@ impl Reader<'_> {
         let mut words = carried;
         words.copy_from_slice(&numbers[4..of_target]);
         state.carried = Carried::from_words(words);
-        Ok(Trained { state, scale, target })
+        Ok((Trained { state, scale, target }, mark))
     }
 }

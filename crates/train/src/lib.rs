@@ -10,6 +10,7 @@
 pub mod adam;
 pub mod arch;
 pub mod architecture;
+mod artefact;
 pub mod aux_k;
 mod aux_k_int8;
 mod average;
@@ -43,6 +44,7 @@ pub mod widths;
 
 pub use adam::Optimiser;
 pub use architecture::{Architecture, Kind};
+pub use artefact::{DICTIONARY, GRID};
 pub use config::{TrainConfig, TrainPlan, Width, check_memory_of};
 pub use error::TrainError;
 pub use finish::{DataProvenance, PartOrigin, TrainingRecord};

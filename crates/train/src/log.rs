@@ -3,11 +3,13 @@
 use crate::error::TrainError;
 use crate::step::StepReport;
 use crate::tensorboard;
+use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+use untangle_store::durable;
 
 /// A logged step. Losses are of normalised rows; `fvu` is the batch's loss over the variance of a sample of the training
 /// rows, a running figure and not the held-out metric.
@@ -79,26 +81,70 @@ pub(crate) struct Log {
     events: Option<Appended>,
     /// Whether a record has been written, now or by the run that is continued.
     begun: bool,
+    mark: Mark,
+}
+
+/// How far a log is: what a checkpoint says of it, so that what a later run takes over is what was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// CRC-32 of all of them.
+    pub(crate) crc: u32,
+}
+
+impl Mark {
+    fn add(&mut self, bytes: &[u8]) {
+        let mut hasher = Hasher::new_with_initial(self.crc);
+        hasher.update(bytes);
+        *self = Mark { bytes: self.bytes + bytes.len() as u64, crc: hasher.finalize() };
+    }
 }
 
 impl Log {
-    /// Opens the log of a run that has done `step` steps: what an interrupted run logged after its last checkpoint is
-    /// dropped, because those steps are done again. The event file is made anew from what stays.
-    pub(crate) fn open(metrics: &Path, events: Option<&Path>, step: u64) -> Result<Self, TrainError> {
-        let kept: Vec<Record> = read(metrics).into_iter().filter(|record| record.step <= step).collect();
-        let metrics = Appended::new(metrics)?;
-        let mut log = Log { metrics, events: events.map(Appended::new).transpose()?, begun: false };
-        kept.iter().try_for_each(|record| log.write(record))?;
+    /// Opens the log of a run whose last checkpoint has seen it as far as `mark`: what was logged later is dropped, because
+    /// those steps are done again. The event file is made anew from what stays.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] where the log does not begin with what the checkpoint has seen.
+    pub(crate) fn open(metrics: &Path, events: Option<&Path>, mark: Mark) -> Result<Self, TrainError> {
+        let whole = match fs::read(metrics) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(|source| TrainError::Io { path: metrics.to_owned(), source })?,
+        };
+        let mut found = Mark::default();
+        let kept = whole.get(..mark.bytes as usize).unwrap_or_default();
+        found.add(kept);
+        if found != mark {
+            let reason = "it is not what the checkpoint beside it was saved with".to_owned();
+            return Err(TrainError::Checkpoint { path: metrics.to_owned(), reason });
+        }
+        let (metrics, events) = (Appended::new(metrics)?, events.map(Appended::new).transpose()?);
+        let mut log = Log { metrics, events, begun: false, mark: Mark::default() };
+        kept.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| log.write_line(line))?;
         Ok(log)
+    }
+
+    /// How far the log is, on disk.
+    pub(crate) fn mark(&self) -> Result<Mark, TrainError> {
+        let synced = self.metrics.file.sync_data();
+        synced.map_err(|source| TrainError::Io { path: self.metrics.path.clone(), source })?;
+        Ok(self.mark)
     }
 
     pub(crate) fn write(&mut self, record: &Record) -> Result<(), TrainError> {
         let line = serde_json::to_string(record);
         let line = line.map_err(|e| TrainError::Io { path: self.metrics.path.clone(), source: e.into() })?;
-        self.metrics.append(format!("{line}\n").as_bytes())?;
+        self.write_line(format!("{line}\n").as_bytes())
+    }
+
+    fn write_line(&mut self, line: &[u8]) -> Result<(), TrainError> {
+        self.metrics.append(line)?;
+        self.mark.add(line);
+        let Ok(record) = serde_json::from_slice::<Record>(line) else { return Ok(()) };
         if let Some(events) = &mut self.events {
-            let beginning = if self.begun { Vec::new() } else { tensorboard::beginning(record) };
-            events.append(&[beginning, tensorboard::scalars(record)].concat())?;
+            let beginning = if self.begun { Vec::new() } else { tensorboard::beginning(&record) };
+            events.append(&[beginning, tensorboard::scalars(&record)].concat())?;
         }
         self.begun = true;
         Ok(())
@@ -114,8 +160,7 @@ struct Appended {
 impl Appended {
     /// The file without what it held.
     fn new(path: &Path) -> Result<Self, TrainError> {
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(path);
-        let file = file.map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        let file = durable::create(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
         Ok(Appended { path: path.to_owned(), file })
     }
 
@@ -134,20 +179,28 @@ mod tests {
         let record = |step: u64| Record { step, fvu: 1.0 / step as f64, time: 1e9 + step as f64, ..Record::default() };
         let paths = |name: &str| (folder.path().join(name), folder.path().join(format!("{name}.tfevents")));
         let ((whole, whole_events), (cut, cut_events)) = (paths("whole"), paths("cut"));
-        let write = |path: &Path, events: &Path, done: u64, steps: std::ops::RangeInclusive<u64>| {
-            let mut log = Log::open(path, Some(events), done).expect("writable");
+        let write = |path: &Path, events: &Path, mark: Mark, steps: std::ops::RangeInclusive<u64>| {
+            let mut log = Log::open(path, Some(events), mark).expect("writable");
             steps.for_each(|step| log.write(&record(step)).expect("writable"));
+            log.mark().expect("synced")
         };
-        write(&whole, &whole_events, 0, 1..=9);
-        write(&cut, &cut_events, 0, 1..=7);
+        write(&whole, &whole_events, Mark::default(), 1..=9);
+        let saved = write(&cut, &cut_events, Mark::default(), 1..=5);
+        write(&cut, &cut_events, saved, 6..=7);
         // A kill in the middle of a line and of an event.
-        let mut torn = OpenOptions::new().append(true).open(&cut).expect("there");
+        let append = |path: &Path| File::options().append(true).open(path).expect("there");
+        let mut torn = append(&cut);
         torn.write_all(b"{\"step\":8,\"tok").expect("writable");
-        let mut torn = OpenOptions::new().append(true).open(&cut_events).expect("there");
+        let mut torn = append(&cut_events);
         torn.write_all(&[99, 0, 0]).expect("writable");
-        write(&cut, &cut_events, 5, 6..=9);
+        write(&cut, &cut_events, saved, 6..=9);
         for (a, b) in [(whole, cut), (whole_events, cut_events)] {
-            assert_eq!(fs::read(a).expect("there"), fs::read(b).expect("there"));
+            assert_eq!(fs::read(a).expect("there"), fs::read(&b).expect("there"));
+            let mut damaged = fs::read(&b).expect("there");
+            damaged[9] ^= 1;
+            fs::write(b, damaged).expect("written");
         }
+        let refused = Log::open(&folder.path().join("cut"), None, saved).map(drop);
+        assert!(matches!(refused, Err(TrainError::Checkpoint { .. })), "{refused:?}");
     }
 }

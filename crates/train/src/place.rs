@@ -1,21 +1,29 @@
 //! The unfinished directory of a run, held under a lock: claimed, continued or discarded, and given its name at the end.
 
+use crate::artefact::{self, DICTIONARY, GRID, stranger};
 use crate::error::TrainError;
 use crate::run::Job;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use untangle_schema::sae::files;
-use untangle_store::{Lock, differences, durable};
+use untangle_schema::{Classify, Fault};
+use untangle_store::{Artefact, Lock, StoreError, differences, durable, output};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const PLAN: &str = "plan.json";
+/// What the rows are read from, as the source knows it again.
+const INPUTS: &str = "inputs.json";
 const FINISHED: &str = "finished";
+/// Where a dictionary that is replaced lies for a moment, where the file system cannot exchange two folders.
+const REPLACED: &str = "replaced";
 
 /// The unfinished directory, held under a lock.
 pub(crate) struct Place {
     out: PathBuf,
     partial: PathBuf,
+    artefact: Artefact,
     _lock: Lock,
 }
 
@@ -26,22 +34,51 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
 
 impl Place {
     pub(crate) fn claim(job: &Job<'_>) -> Result<Self, TrainError> {
-        let (out, partial) = (job.out.to_owned(), durable::with_suffix(job.out, ".partial"));
+        let (out, partial) = (output::plain(job.out), durable::with_suffix(job.out, ".partial"));
+        let artefact = match job.runs {
+            [single] if single.name.is_empty() => DICTIONARY,
+            _ => GRID,
+        };
+        // A run that was killed while it put the new folder in place of the old one is told below.
+        let replacing = partial.join(REPLACED).exists();
+        if !replacing {
+            check(&out, &artefact, job.force)?;
+        }
         if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(io(folder))?;
         }
         let lock = Lock::take(&durable::with_suffix(&partial, ".lock"), &out)?;
-        if out.exists() && !job.force {
-            return Err(TrainError::Exists { path: out });
-        }
-        let place = Place { out, partial, _lock: lock };
+        let place = Place { out, partial, artefact, _lock: lock };
+        place.refuse_strangers(job)?;
         place.clear_remains()?;
-        place.keep_or_discard(&settings(job), job.force)?;
+        check(&place.out, &artefact, job.force)?;
+        place.keep_or_discard(job, &settings(job))?;
         for run in job.runs {
             let folder = place.partial.join(&run.name);
             fs::create_dir_all(&folder).map_err(io(&folder))?;
         }
         Ok(place)
+    }
+
+    /// Makes sure that everything in the partial directory is of a training: it is going to be written over or removed.
+    fn refuse_strangers(&self, job: &Job<'_>) -> Result<(), TrainError> {
+        let found = match fs::symlink_metadata(&self.partial) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io(&self.partial)(error)),
+            Ok(about) if !about.is_dir() => Some(self.partial.clone()),
+            Ok(_) => {
+                let earlier = fs::read_to_string(self.partial.join(PLAN)).unwrap_or_default();
+                let earlier: Value = serde_json::from_str(&earlier).unwrap_or_default();
+                let earlier = earlier.as_object().into_iter().flat_map(|runs| runs.keys().cloned());
+                let runs = job.runs.iter().map(|run| run.name.clone()).chain(earlier);
+                let folders = runs.chain([FINISHED, REPLACED].map(str::to_owned)).collect();
+                stranger(&self.partial, &[CHECKPOINT, PLAN, INPUTS], &folders).map_err(io(&self.partial))?
+            }
+        };
+        let Some(path) = found else { return Ok(()) };
+        let out = self.out.display();
+        let problem = format!("is not of an unfinished training, but lies where that of {out} would; move it away");
+        Err(StoreError::Refused { path, problem, fault: Fault::BadInput }.into())
     }
 
     /// The checkpoint of all dictionaries.
@@ -59,38 +96,35 @@ impl Place {
         self.partial.join(name).join(files::EVENTS)
     }
 
-    /// Removes what a run that was killed while finishing left behind.
+    /// Removes what a run that was killed while finishing left behind, and puts back what it had moved.
     fn clear_remains(&self) -> Result<(), TrainError> {
-        let replaced = self.replaced();
-        if replaced.exists() && self.out.exists() {
-            fs::remove_dir_all(&replaced).map_err(io(&replaced))?;
+        let replaced = self.partial.join(REPLACED);
+        if replaced.exists() {
+            match self.out.exists() {
+                true => artefact::remove(&replaced).map_err(io(&replaced))?,
+                false => durable::place(&replaced, &self.out, false)?,
+            }
         }
         durable::remove(&durable::with_suffix(&self.checkpoint(), ".new"))?;
+        self.remove_finished()
+    }
+
+    fn remove_finished(&self) -> Result<(), TrainError> {
         let finished = self.partial.join(FINISHED);
         match fs::remove_dir_all(&finished) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&finished)(error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(io(&finished)(error)),
             _ => Ok(()),
         }
     }
 
-    /// Makes sure that the partial directory is one of these settings: continued, or empty.
-    fn keep_or_discard(&self, settings: &Value, force: bool) -> Result<(), TrainError> {
-        let plan_path = self.partial.join(PLAN);
-        match fs::read_to_string(&plan_path) {
-            Ok(text) => {
-                let found: Value = serde_json::from_str(&text)
-                    .map_err(|e| TrainError::Checkpoint { path: plan_path.clone(), reason: e.to_string() })?;
-                let differing = differences(&found, settings);
-                if differing.is_empty() {
-                    return Ok(());
-                }
-                if !force {
-                    let differing = differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                    return Err(TrainError::OtherRun { path: self.partial.clone(), differing });
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io(&plan_path)(error)),
+    /// Makes sure that the partial directory is one of these settings and of these inputs: continued, or empty.
+    fn keep_or_discard(&self, job: &Job<'_>, settings: &Value) -> Result<(), TrainError> {
+        let checked = self.check_unfinished(job, settings);
+        match checked {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if !job.force || error.fault() == Fault::Io => return Err(error),
+            Err(_) => {}
         }
         // The checkpoint goes first: a kill in between must not leave one whose settings are unknown or others.
         durable::remove(&self.checkpoint())?;
@@ -98,13 +132,43 @@ impl Place {
             fs::remove_dir_all(&self.partial).map_err(io(&self.partial))?;
         }
         fs::create_dir_all(&self.partial).map_err(io(&self.partial))?;
-        durable::sync_folder(&plan_path)?;
-        let text = serde_json::to_string_pretty(settings).map_err(|e| io(&plan_path)(e.into()))?;
-        Ok(durable::replace(&plan_path, text.as_bytes())?)
+        durable::sync_folder(&self.partial)?;
+        let inputs = job.source.recognise(None)?;
+        for (name, value) in [(INPUTS, &inputs), (PLAN, settings)] {
+            let path = self.partial.join(name);
+            let text = serde_json::to_string_pretty(value).map_err(|e| io(&path)(e.into()))?;
+            durable::replace(&path, text.as_bytes())?;
+        }
+        Ok(())
     }
 
-    fn replaced(&self) -> PathBuf {
-        durable::with_suffix(&self.out, ".replaced")
+    /// Whether there is unfinished work, of these settings and of inputs that are what they were.
+    fn check_unfinished(&self, job: &Job<'_>, settings: &Value) -> Result<bool, TrainError> {
+        let Some(found) = self.read_json(PLAN)? else { return Ok(false) };
+        // A store that was changed is told as that, not as another value of a setting.
+        let inputs = self.read_json(INPUTS)?;
+        let now = job.source.recognise(inputs.as_ref())?;
+        let differing = differences(&found, settings);
+        if !differing.is_empty() {
+            let differing = differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return Err(TrainError::OtherRun { path: self.partial.clone(), differing });
+        }
+        if inputs.is_none() && self.checkpoint().exists() && !now.is_null() {
+            let reason = format!("{INPUTS} beside it is missing, so that nobody knows which rows it was trained on");
+            return Err(TrainError::Checkpoint { path: self.checkpoint(), reason });
+        }
+        Ok(inputs.is_some())
+    }
+
+    fn read_json(&self, name: &str) -> Result<Option<Value>, TrainError> {
+        let path = self.partial.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| TrainError::Checkpoint { path: self.partial.clone(), reason: format!("{name}: {e}") }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io(&path)(error)),
+        }
     }
 
     /// The directory that becomes the output, with the folder of dictionary `name` and its log: within the partial one, so
@@ -126,18 +190,28 @@ impl Place {
         self.partial.join(FINISHED).join(file)
     }
 
-    /// Gives the output its name, then removes what only a continuation needs. A finished dictionary that is replaced goes
-    /// first to a name of its own, because a folder cannot be renamed over another.
+    /// Gives the output its name, then removes what only a continuation needs. A finished dictionary that is replaced
+    /// changes places with it, and goes with the partial directory.
     pub(crate) fn finish(self, force: bool) -> Result<(), TrainError> {
-        let replaced = self.replaced();
-        if force && self.out.exists() {
-            fs::rename(&self.out, &replaced).map_err(io(&self.out))?;
-        }
-        durable::place(&self.partial.join(FINISHED), &self.out, false)?;
-        if replaced.exists() {
-            fs::remove_dir_all(&replaced).map_err(io(&replaced))?;
+        check(&self.out, &self.artefact, force)?;
+        let (finished, replaced) = (self.partial.join(FINISHED), self.partial.join(REPLACED));
+        // An empty folder is free, but no rename that replaces nothing goes onto it.
+        let _ = fs::remove_dir(&self.out);
+        if self.out.exists() {
+            durable::exchange(&finished, &self.out, &replaced)?;
+            artefact::remove(&finished).map_err(io(&finished))?;
+        } else {
+            durable::place(&finished, &self.out, false)?;
         }
         fs::remove_dir_all(&self.partial).map_err(io(&self.partial))
+    }
+}
+
+/// Whether the output may be written; see [`output::check`].
+fn check(out: &Path, artefact: &Artefact, force: bool) -> Result<(), TrainError> {
+    match output::check(out, artefact, force) {
+        Err(StoreError::Exists { path }) => Err(TrainError::Exists { path }),
+        checked => Ok(checked?),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::feed::Feed;
 use crate::finish::{self, DataProvenance};
 use crate::forward::{Batch, Scaled};
 use crate::init::{Centre, DataScale, TargetScale, geometric_median, initial};
-use crate::log::{Log, Record};
+use crate::log::{Log, Mark, Record};
 use crate::pareto;
 use crate::place::Place;
 use crate::state::TrainState;
@@ -143,13 +143,13 @@ pub(crate) const SAMPLE_ROWS: usize = 1 << 16;
 pub fn train(mut job: Job<'_>, observer: &dyn Observer) -> Result<Vec<Finished>, TrainError> {
     check(&job)?;
     let place = Place::claim(&job)?;
-    let mut trained = match checkpoint::load(job.runs, &place.checkpoint())? {
-        Some(restored) => restored,
-        None => begin(job.runs, job.source)?,
+    let (mut trained, marks): (Vec<_>, Vec<_>) = match checkpoint::load(job.runs, &place.checkpoint())? {
+        Some(restored) => restored.into_iter().unzip(),
+        None => begin(job.runs, job.source)?.into_iter().map(|trained| (trained, Mark::default())).unzip(),
     };
     let (job_runs, checkpoint_every, tensorboard) = (job.runs, job.checkpoint_every, job.shown.tensorboard);
-    let last =
-        Steps { job_runs, place: &place, checkpoint_every, tensorboard, observer }.run(job.source, &mut trained)?;
+    let last = Steps { job_runs, place: &place, marks, checkpoint_every, tensorboard, observer }
+        .run(job.source, &mut trained)?;
     let finished = finish::write_all(&mut job, trained, last, &place, observer)?;
     place.finish(job.force)?;
     observer.event(Event::Finished);
@@ -238,6 +238,8 @@ pub(crate) fn sample(source: &mut dyn RowSource, rows: usize) -> Result<Vec<Vec<
 struct Steps<'a> {
     job_runs: &'a [Run],
     place: &'a Place,
+    /// How far the logs were at the last checkpoint.
+    marks: Vec<Mark>,
     checkpoint_every: Option<u64>,
     tensorboard: bool,
     observer: &'a dyn Observer,
@@ -247,8 +249,8 @@ impl Steps<'_> {
     fn run(&self, source: &mut dyn RowSource, trained: &mut [Trained]) -> Result<Vec<Record>, TrainError> {
         let (steps, done) = (self.job_runs[0].plan.schedule.steps, trained[0].state.step);
         let events = |run: &Run| self.tensorboard.then(|| self.place.events(&run.name));
-        let open = |run: &Run| Log::open(&self.place.log(&run.name), events(run).as_deref(), done);
-        let mut logs = self.job_runs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let open = |(run, mark): (&Run, &Mark)| Log::open(&self.place.log(&run.name), events(run).as_deref(), *mark);
+        let mut logs = self.job_runs.iter().zip(&self.marks).map(open).collect::<Result<Vec<_>, _>>()?;
         let (began, mut saved) = (Instant::now(), Instant::now());
         let workspaces = Mutex::new(Vec::new());
         let nothing = StepReport::default();
@@ -263,7 +265,7 @@ impl Steps<'_> {
             self.observer.event(Event::Started { task: "train", unit: Unit::Steps, done, total: steps });
             while let Some(block) = first.take().or_else(|| feed.next()) {
                 if let Err(StoreError::Interrupted) = block {
-                    checkpoint::save(self.job_runs, trained, &self.place.checkpoint())?;
+                    checkpoint::save(self.job_runs, trained, &logs, &self.place.checkpoint())?;
                     return Err(TrainError::Interrupted { step: trained[0].state.step });
                 }
                 let block = block?;
@@ -283,7 +285,7 @@ impl Steps<'_> {
                     .map_or(saved.elapsed() >= CHECKPOINT_PERIOD, |every| done.is_multiple_of(every.max(1)));
                 let interrupted = self.observer.interrupted() && done < steps;
                 if (due || interrupted) && done < steps {
-                    checkpoint::save(self.job_runs, trained, &self.place.checkpoint())?;
+                    checkpoint::save(self.job_runs, trained, &logs, &self.place.checkpoint())?;
                     saved = Instant::now();
                 }
                 if interrupted {

@@ -248,15 +248,28 @@ fn what_a_kill_left_behind_is_neither_believed_nor_in_the_way() {
     std::fs::remove_file(partial.join("plan.json")).expect("removed");
     std::fs::write(partial.join("checkpoint.safetensors.new"), "half").expect("written");
     std::fs::create_dir(partial.join("finished")).expect("made");
-    std::fs::write(partial.join("finished/remains"), "of another").expect("written");
+    std::fs::write(partial.join("finished/cfg.json"), "of another").expect("written");
     run(&planted.rows, &other, &out, &Silent).expect("trains from the beginning");
     let weights = |dir: &Path| std::fs::read(dir.join("sae_weights.safetensors")).expect("written");
     assert!(weights(&out) == weights(&clean), "the old checkpoint was believed");
     assert_eq!(std::fs::read_dir(&out).expect("listed").count(), 4);
-    // A dictionary that was being replaced when the process died.
+    // A folder of somebody else's beside it.
     std::fs::create_dir(dir.path().join("sae.replaced")).expect("made");
     std::fs::write(dir.path().join("sae.replaced/cfg.json"), "old").expect("written");
     run_with(&planted.rows, &config, &out, &Silent, true).expect("forced");
     assert!(weights(&out) != weights(&clean));
-    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 2, "only the two outputs are left");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 3, "only the two outputs are left");
+    assert_eq!(std::fs::read(dir.path().join("sae.replaced/cfg.json")).expect("kept"), b"old");
+    // A dictionary that was being replaced when the process died, where two folders cannot be exchanged.
+    run(&planted.rows, &other, &dir.path().join("third"), &StopAfter(AtomicU64::new(9))).expect_err("stops");
+    std::fs::rename(&out, dir.path().join("third.partial/replaced")).expect("renamed");
+    let before = weights(&dir.path().join("third.partial/replaced"));
+    let error = run(&planted.rows, &other, &dir.path().join("third"), &Silent).expect_err("it is back");
+    assert!(matches!(error, TrainError::Exists { .. }), "{error}");
+    assert!(weights(&dir.path().join("third")) == before);
+    // What is not of a training is neither written over nor removed.
+    std::fs::write(dir.path().join("third.partial/notes.txt"), "mine").expect("written");
+    let error = run_with(&planted.rows, &other, &dir.path().join("third"), &Silent, true).expect_err("refused");
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    assert_eq!(std::fs::read(dir.path().join("third.partial/notes.txt")).expect("kept"), b"mine");
 }

@@ -2,11 +2,13 @@
 
 mod command;
 mod material;
+mod matrix;
 mod process;
 mod tiny_model;
 
 pub(crate) use command::Untangle;
 pub(crate) use material::{corpus_text, skip};
+pub(crate) use matrix::matrix;
 pub(crate) use process::{kill_after, peak_anonymous_memory, timed};
 pub(crate) use tiny_model::TinyModel;
 

@@ -1,6 +1,7 @@
 //! `untangle capture`: what passes a model's hook points while it reads text, written to a store.
 
 use super::options::{Bos, ComputeArgs, load_model_and_reference, parse_hook};
+use super::outputs;
 use super::text::{Text, TextArgs};
 use crate::context::Context;
 use crate::models::NamedModel;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture_compared};
 use untangle_model::LanguageModel;
 use untangle_schema::{CaptureManifest, HookPoint, ShardId, Site, StoreDtype};
+use untangle_store::output::STORE;
 
 /// Record a model's activations over text, several hook points in one pass, into a store
 #[derive(Debug, Args)]
@@ -91,6 +93,8 @@ impl From<StoreType> for StoreDtype {
 const WORLD_TOKENS: u64 = 1_000_000;
 
 pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
+    let inputs: Vec<PathBuf> = args.text.iter().chain([&args.model]).cloned().collect();
+    outputs::check(&args.out, &STORE, args.force, &inputs)?;
     let captured = with_plan(args, None, context, |plan, model, reference, text| {
         context.progress.note(&describe(&plan.settings(text.corpus())));
         Ok(capture_compared(&plan, &model, reference, text.corpus(), &context.progress)?)

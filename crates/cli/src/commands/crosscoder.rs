@@ -1,6 +1,6 @@
 //! What `evaluate` and `inspect` say of crosscoders.
 
-use super::dictionary::{Judges, Origin, Rows};
+use super::dictionary::{Judges, Origin, Rows, training_record};
 use super::inspect::write_training;
 use super::options::open_beside;
 use crate::context::Context;
@@ -8,14 +8,11 @@ use crate::exit::Complaint;
 use crate::output::table;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use untangle_interpret::sharing::{ABSENT, EQUAL, SAME, shared};
 use untangle_interpret::{CrosscoderEvaluation, Interval, Sharing, evaluate_crosscoder, sharing};
 use untangle_sae::Crosscoder;
-use untangle_schema::sae::files;
-use untangle_train::TrainingRecord;
 
 /// Everything measured of one crosscoder.
 #[derive(Debug, Serialize)]
@@ -36,7 +33,8 @@ pub(crate) fn evaluate(
     let store = open_beside(store, beside)?;
     let mut measured = Vec::new();
     for dir in dirs {
-        let (crosscoder, origin) = (Crosscoder::load(dir)?, Origin::read(dir));
+        let (crosscoder, origin) = (Crosscoder::load(dir)?, Origin::read(dir)?);
+        origin.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
         let Judges { held_out, part, name, in_doubt } = origin.rows_of(&store, rows);
         if in_doubt {
             context.progress.warning(&format!(
@@ -114,8 +112,7 @@ fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
 /// Shows what a crosscoder holds; as JSON, also the shares and cosines of every feature.
 pub(crate) fn inspect(dir: &Path, context: &Context) -> anyhow::Result<()> {
     let crosscoder = Crosscoder::load(dir)?;
-    let text = fs::read_to_string(dir.join(files::TRAINING)).unwrap_or_default();
-    let training: Option<TrainingRecord> = serde_json::from_str(&text).ok();
+    let training = training_record(dir)?;
     let (config, sharing) = (crosscoder.config(), sharing(&crosscoder, |_| true));
     let feature = |feature: usize| -> Value {
         let cosines: Vec<_> = (1..crosscoder.parts()).map(|part| crosscoder.cosine(feature, 0, part)).collect();

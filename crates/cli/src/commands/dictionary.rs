@@ -5,6 +5,7 @@ use crate::exit::Complaint;
 use crate::world_text::overlap;
 use clap::{Args, ValueEnum};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use untangle_interpret::point::doubt;
 use untangle_sae::Sae;
@@ -41,6 +42,25 @@ struct Training {
     capture: Option<CaptureManifest>,
 }
 
+/// What a training wrote beside its dictionary; none beside those from elsewhere. One that cannot be read is an error: taken
+/// for none, it would make rows that were trained on judge the dictionary.
+pub(crate) fn training_record(dir: &Path) -> anyhow::Result<Option<TrainingRecord>> {
+    let path = dir.join(files::TRAINING);
+    match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged_record(dir, &error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Complaint::io(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn damaged_record(dir: &Path, error: &serde_json::Error) -> anyhow::Error {
+    Complaint::bad_input(format!(
+        "{}: it does not say what the dictionary was trained on ({error}); fetch it again or train again, or remove it to \
+         have every row taken as one that training did not see",
+        dir.join(files::TRAINING).display()
+    ))
+}
+
 /// What is known of the rows of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
@@ -53,16 +73,11 @@ enum Seen {
 }
 
 impl Training {
-    fn read(dir: &Path) -> Option<Self> {
-        let text = fs::read_to_string(dir.join(files::TRAINING)).ok()?;
-        let record: TrainingRecord = serde_json::from_str(&text).ok()?;
-        let data = record.data;
-        Some(Training {
-            held_out: serde_json::from_value(data.held_out).ok()?,
-            content: data.content,
-            corpus: data.capture.as_ref().map(|capture| capture.corpus.clone()).unwrap_or_default(),
-            capture: data.capture,
-        })
+    fn read(dir: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(TrainingRecord { data, .. }) = training_record(dir)? else { return Ok(None) };
+        let held_out = serde_json::from_value(data.held_out).map_err(|error| damaged_record(dir, &error))?;
+        let corpus = data.capture.as_ref().map(|capture| capture.corpus.clone()).unwrap_or_default();
+        Ok(Some(Training { held_out, content: data.content, corpus, capture: data.capture }))
     }
 
     /// Whether the rows of another capture are the same tokens of the same documents, so that the held-out rule divides
@@ -176,17 +191,22 @@ pub(crate) fn dictionaries_at(names: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>>
 impl Dictionary {
     /// Reads the directory of one's own making.
     pub(crate) fn load(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self::of(Sae::load(dir)?, dir))
+        Self::of(Sae::load(dir)?, dir)
     }
 
     /// Reads the directory of anyone's making, see [`load_sae`].
     pub(crate) fn load_any(dir: &Path, belonging: BelongingArgs, context: &Context) -> anyhow::Result<Self> {
-        Ok(Self::of(load_sae(dir, belonging, context)?, dir))
+        Self::of(load_sae(dir, belonging, context)?, dir)
     }
 
-    fn of(sae: Sae, dir: &Path) -> Self {
-        let origin = Origin::read(dir);
-        Dictionary { sae, name: origin.name.clone(), origin }
+    fn of(sae: Sae, dir: &Path) -> anyhow::Result<Self> {
+        let origin = Origin::read(dir)?;
+        Ok(Dictionary { sae, name: origin.name.clone(), origin })
+    }
+
+    /// See [`Origin::unknown_training`].
+    pub(crate) fn unknown_training(&self) -> Option<String> {
+        self.origin.unknown_training()
     }
 
     /// Whether it was trained on documents that begin contexts of their own.
@@ -202,10 +222,21 @@ impl Dictionary {
 
 impl Origin {
     /// Reads what lies beside a dictionary.
-    pub(crate) fn read(dir: &Path) -> Self {
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = real.file_name().map_or_else(|| "sae".to_owned(), |name| name.to_string_lossy().into_owned());
-        Origin { name, training: Training::read(dir) }
+        Ok(Origin { name, training: Training::read(dir)? })
+    }
+
+    /// What to say where nobody knows what the dictionary was trained on.
+    pub(crate) fn unknown_training(&self) -> Option<String> {
+        self.training.is_none().then(|| {
+            format!(
+                "{} has no {}: what it was trained on is not known, and every row is taken as one that it has not seen",
+                self.name,
+                files::TRAINING
+            )
+        })
     }
 
     /// See [`Dictionary::padded`].

@@ -2,7 +2,8 @@
 
 use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::open_store;
-use crate::codes_file::CodesFile;
+use super::outputs;
+use crate::codes_file::{CODES, CodesFile};
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
@@ -59,6 +60,8 @@ const BLOCK_ROWS: usize = 8192;
 pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
     let sae = load_sae(&args.sae, args.belonging, context)?;
     let store = open_store(&args.store)?;
+    let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).collect();
+    outputs::check(&args.out, &CODES, args.force, &inputs)?;
     say_doubts(&sae, store.manifest().map(|manifest| &manifest.model), context);
     let column = column_of(&sae, &store, args.hook.as_deref())?;
     let part = match args.part {

@@ -178,6 +178,7 @@ impl Judging<'_> {
         let Judges { held_out, part, name, in_doubt } = dictionary.rows_of(store, self.rows);
         let corpus = Corpus::new(store.clone(), &dictionary.sae, held_out)?;
         self.model.map_or(Ok(()), |model| corpus.check_model(model))?;
+        dictionary.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
         if in_doubt {
             context.progress.warning(&format!(
                 "{} may have been trained on rows of {}: {name}; evaluate on the store that it was trained on, or on \

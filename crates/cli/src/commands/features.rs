@@ -2,6 +2,7 @@
 
 use super::dictionary::{BelongingArgs, Dictionary, Rows, say_doubts};
 use super::options::{ComputeArgs, load_model, open_store};
+use super::outputs;
 use crate::cards::summary_rows;
 use crate::context::Context;
 use crate::models::NamedModel;
@@ -9,7 +10,7 @@ use crate::output::table;
 use clap::Args;
 use std::path::PathBuf;
 use untangle_interpret::features::{FeaturesPlan, features};
-use untangle_interpret::{Corpus, Database};
+use untangle_interpret::{Corpus, DATABASE, Database};
 
 /// Describe every feature: examples, statistics, raised and lowered tokens, and a first label, in one database
 #[derive(Debug, Args)]
@@ -51,6 +52,9 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     args.model.as_deref().map(NamedModel::find).transpose()?;
     let dictionary = Dictionary::load_any(&args.sae, args.belonging, context)?;
     let store = open_store(&args.store)?;
+    let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).chain(args.model.clone()).collect();
+    outputs::check(&args.out, &DATABASE, args.force, &inputs)?;
+    dictionary.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
     say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
     let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;
     let corpus = Corpus::new(store, &dictionary.sae, held_out)?;

@@ -1,5 +1,6 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
+use super::dictionary::training_record;
 use super::{crosscoder, inspect_store};
 use crate::context::Context;
 use crate::exit::Complaint;
@@ -65,8 +66,7 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
 
 fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
     let sae = Sae::load(dir)?;
-    let text = fs::read_to_string(dir.join(files::TRAINING)).unwrap_or_default();
-    let training: Option<TrainingRecord> = serde_json::from_str(&text).ok();
+    let training = training_record(dir)?;
     let config = sae.config();
     context.output.result(
         &json!({ "kind": "dictionary", "config": config, "notes": sae.notes(), "training": training }),

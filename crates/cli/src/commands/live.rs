@@ -1,6 +1,7 @@
 //! `untangle train --model`: rows straight from a model, without a store between.
 
 use super::options::{Bos, ComputeArgs, Dtype, check_hook_out, load_model_and_reference, parse_hook};
+use super::outputs;
 use super::text::{Text, TextArgs};
 use super::train::{TrainArgs, describe};
 use crate::context::Context;
@@ -12,8 +13,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
 use untangle_schema::{HookPoint, StoreDtype};
-use untangle_store::RowSource;
-use untangle_train::{DataProvenance, Finished, Job, Run, Shown, TrainError, Widths, train};
+use untangle_store::{RowSource, output};
+use untangle_train::{DICTIONARY, DataProvenance, Finished, Job, Run, Shown, Widths, train};
 
 /// A model and a text in place of a store.
 #[derive(Debug, Args)]
@@ -56,9 +57,9 @@ const WORLD_TOKENS: u64 = 1_000_000;
 
 /// Trains on what `model` gives at the hook point that is asked for, or goes on where such a run stopped.
 pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<(Run, Finished)> {
-    if args.out.exists() && !args.force {
-        return Err(TrainError::Exists { path: args.out.clone() }.into());
-    }
+    let inputs: Vec<PathBuf> = args.live.text.iter().cloned().chain([model.to_owned()]).collect();
+    outputs::check(&args.out, &DICTIONARY, args.force, &inputs)?;
+    output::check(&args.out, &DICTIONARY, args.force)?;
     let place = LivePlace { token_ids: &beside(&args.out), memory_bytes: args.shuffle_bytes() };
     with_live_rows(args, model, &place, context, |mut rows, run| {
         let runs = [run];

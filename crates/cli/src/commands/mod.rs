@@ -3,6 +3,7 @@
 mod crosscoder;
 mod dictionary;
 mod options;
+mod outputs;
 mod text;
 mod text_store;
 

@@ -1,6 +1,6 @@
 //! How SIGINT and SIGTERM reach the engine.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
@@ -22,6 +22,9 @@ impl Interrupt {
             flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&requested))?;
             flag::register(signal, Arc::clone(&requested))?;
         }
+        // A file beyond the limit of the shell (`ulimit -f`) is then an error of writing, told and kept as any other,
+        // instead of the end of the process.
+        flag::register(SIGXFSZ, Arc::default())?;
         Ok(Interrupt(requested))
     }
 

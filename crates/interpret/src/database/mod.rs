@@ -20,10 +20,12 @@ use crate::error::InterpretError;
 use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use untangle_sae::{Activation, Sae};
 use untangle_schema::{ModelIdentity, SaeConfig};
-use untangle_store::ActivationSet;
+use untangle_store::{ActivationSet, Artefact};
 
 /// `PRAGMA application_id`: "Untg".
 const APPLICATION_ID: i32 = 0x556e_7467;
@@ -48,6 +50,18 @@ CREATE TABLE logits (
     token TEXT NOT NULL, effect REAL NOT NULL, PRIMARY KEY (feature, side, rank)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (label, examples, logits, tokenize = 'unicode61 remove_diacritics 2');
 ";
+
+/// A feature database, as an output.
+pub const DATABASE: Artefact =
+    Artefact { name: "a finished feature database of Untangle", is_folder: false, is_at: is_database };
+
+/// Whether a file is of SQLite and of this program, whatever its version: both stand in the first hundred bytes.
+fn is_database(path: &Path) -> std::io::Result<bool> {
+    let mut header = Vec::new();
+    File::open(path)?.take(100).read_to_end(&mut header)?;
+    let application = header.get(68..72).is_some_and(|id| *id == APPLICATION_ID.to_be_bytes());
+    Ok(header.starts_with(b"SQLite format 3\0") && application)
+}
 
 /// Kinds of examples.
 mod kind {

@@ -1,12 +1,12 @@
 //! Writes a feature database under a partial name, and gives it its final name when it is whole.
 
-use super::{APPLICATION_ID, Run, TABLES, VERSION, failure, kind, side};
+use super::{APPLICATION_ID, DATABASE, Run, TABLES, VERSION, failure, kind, side};
 use crate::error::InterpretError;
 use rusqlite::{Connection, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use untangle_schema::{Example, FeatureCard, LogitEffect};
-use untangle_store::durable::{place, remove};
+use untangle_store::durable::{create, remove};
 use untangle_store::{Partial, StoreError};
 
 /// A database that is being written. Dropped unfinished, it leaves nothing under the final name.
@@ -35,9 +35,10 @@ impl DatabaseWriter {
     /// # Errors
     /// When `path` exists and `force` is not set, when another process writes the same file, or the disk refuses.
     pub fn create(path: &Path, force: bool) -> Result<Self, InterpretError> {
-        let partial = Partial::claim(path, force)?;
+        let partial = Partial::claim_for(path, DATABASE, force)?;
         // What a killed run left behind is of no use: features are written at the end, in one go.
         remove(partial.data())?;
+        create(partial.data()).map_err(StoreError::io(partial.data()))?;
         let unfinished = Unfinished(partial.data().to_owned());
         let connection = begin(partial.data()).map_err(failure(partial.data()))?;
         Ok(Self { connection, _unfinished: unfinished, partial })
@@ -60,10 +61,11 @@ impl DatabaseWriter {
             .and_then(|()| self.connection.execute_batch("INSERT INTO words (words) VALUES ('optimize'); COMMIT"))
             .map_err(failure(self.partial.data()))?;
         self.connection.close().map_err(|(_, error)| failure(self.partial.data())(error))?;
-        let (data, output) = (self.partial.data(), self.partial.output());
+        let data = self.partial.data();
         let synced = File::open(data).and_then(|file| file.sync_all());
         synced.map_err(|source| StoreError::Io { path: data.to_owned(), source })?;
-        Ok(place(data, output, self.partial.force())?)
+        self.partial.finish()?;
+        Ok(())
     }
 }
 

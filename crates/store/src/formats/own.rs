@@ -40,6 +40,23 @@ pub(super) fn open(path: &Path) -> Result<Shard, StoreError> {
     Ok(Shard { path: path.to_owned(), n_rows: manifest.n_rows, columns, captured: Some(captured) })
 }
 
+/// CRC-32 over all the checksums of a file, which stands for its content as long as that is sound.
+pub(crate) fn sum_of_checksums(path: &Path) -> Result<u32, StoreError> {
+    let hdf5 = layout::open(path)?;
+    check_version(&hdf5, path)?;
+    let file = Arc::new(File::open(path).map_err(StoreError::io(path))?);
+    let opened = Opened { path, hdf5: &hdf5, file: &file };
+    let manifest = opened.manifest()?;
+    let layout = Layout::locate(&hdf5, path, &manifest)?;
+    let rows = layout::row_datasets(&manifest).into_iter().map(|rows| rows.name);
+    let statistics = manifest.hooks.iter().map(|hook| layout::statistics(hook.hook));
+    let mut hasher = crc32fast::Hasher::new();
+    for name in rows.chain(statistics).chain([layout::MANIFEST.to_owned()]) {
+        hasher.update(&opened.bytes(layout.extent(&layout::checksums(&name)))?);
+    }
+    Ok(hasher.finalize())
+}
+
 /// The activations of a hook point, which `layout` has.
 pub(crate) fn column(opened: &Opened<'_>, layout: &Layout, manifest: &CaptureManifest, hook: &HookColumn) -> Matrix {
     Matrix {

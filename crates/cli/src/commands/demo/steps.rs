@@ -5,6 +5,7 @@ use crate::commands::capture::{capture_text, is_capture_of};
 use crate::commands::dictionary::{Dictionary, Rows};
 use crate::commands::evaluate::{Judging, Measured};
 use crate::commands::options::{open_store, parse_hook};
+use crate::commands::outputs;
 use crate::commands::text::{Text, TextArgs};
 use crate::commands::train::{Asked, Calibration, Request, SHUFFLE_BYTES, train_dictionaries};
 use crate::context::Context;
@@ -16,13 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use untangle_capture::CaptureConfig;
 use untangle_interpret::features::{FeaturesPlan, features};
-use untangle_interpret::{Corpus, Database, InterpretError};
+use untangle_interpret::{Corpus, DATABASE, Database, InterpretError};
 use untangle_model::LanguageModel;
 use untangle_sae::Precision;
 use untangle_schema::sae::files;
 use untangle_schema::{HookPoint, Site};
+use untangle_store::output::{self, STORE};
 use untangle_store::{ActivationSet, HeldOut};
-use untangle_train::{TrainConfig, TrainingRecord, Width};
+use untangle_train::{DICTIONARY, GRID, TrainConfig, TrainingRecord, Width};
 
 /// Tokens captured, where the text has as many.
 pub(super) const CAPTURE_TOKENS: u64 = 1_000_000;
@@ -72,9 +74,21 @@ pub(super) struct Demo<'a> {
 impl<'a> Demo<'a> {
     /// Plans a demo with `model`.
     pub(super) fn new(args: &'a DemoArgs, model: &'a LanguageModel, context: &'a Context) -> anyhow::Result<Self> {
-        fs::create_dir_all(&args.out).map_err(|error| Complaint::io(format!("{}: {error}", args.out.display())))?;
         let (store, saes) = (args.out.join("activations.h5"), args.out.join("sae"));
-        Ok(Demo { args, model, context, store, layers: layers(args, model, &saes)?, saes, anew: args.force })
+        let layers = layers(args, model, &saes)?;
+        let demo = Demo { args, model, context, store, layers, saes, anew: args.force };
+        demo.check_outputs()?;
+        fs::create_dir_all(&args.out).map_err(|error| Complaint::io(format!("{}: {error}", args.out.display())))?;
+        Ok(demo)
+    }
+
+    /// Refuses what the demo would have to replace and may not, before anything is made.
+    fn check_outputs(&self) -> anyhow::Result<()> {
+        let inputs: Vec<PathBuf> = self.args.text.iter().chain([&self.args.model]).cloned().collect();
+        output::check_folder(&self.args.out)?;
+        outputs::check(&self.store, &STORE, true, &inputs)?;
+        outputs::check(&self.saes, if self.layers.len() > 1 { &GRID } else { &DICTIONARY }, true, &inputs)?;
+        self.layers.iter().try_for_each(|layer| outputs::check(&layer.database, &DATABASE, true, &inputs))
     }
 
     /// What is read.

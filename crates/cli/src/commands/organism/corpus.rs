@@ -6,10 +6,12 @@ use crate::world_text::{Amount, Form, Part, WorldText, tokenizer};
 use clap::Args;
 use serde_json::json;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use untangle_store::durable::place;
-use untangle_store::{Partial, StoreError};
+use untangle_capture::corpus::SEPARATOR;
+use untangle_schema::AnnotatedHeader;
+use untangle_store::durable::create;
+use untangle_store::{Artefact, Partial, StoreError};
 
 /// Write documents of the world to a file; the same command gives the same bytes
 #[derive(Debug, Args)]
@@ -37,6 +39,30 @@ pub(crate) struct CorpusArgs {
     force: bool,
 }
 
+/// A corpus, as an output.
+const CORPUS: Artefact = Artefact { name: "a text that was written here", is_folder: false, is_at: is_corpus };
+
+/// Longest first line that is looked at; the table of concepts takes some tens of KiB.
+const LONGEST_LINE: u64 = 4 << 20;
+
+/// Whether a file is one of the forms that are written here: JSON lines that begin with a text and nothing else, or with the
+/// table of concepts; plain text whose last document ends with a separator.
+fn is_corpus(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut line = Vec::new();
+    BufReader::new((&mut file).take(LONGEST_LINE)).read_until(b'\n', &mut line)?;
+    if let Ok(object) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&line) {
+        let is_text = object.len() == 1 && object.get("text").is_some_and(serde_json::Value::is_string);
+        return Ok(is_text || serde_json::from_slice::<AnnotatedHeader>(&line).is_ok());
+    }
+    let end = [b"\n", SEPARATOR, b"\n"].concat();
+    let length = file.metadata()?.len();
+    let mut last = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(end.len() as u64)))?;
+    file.read_to_end(&mut last)?;
+    Ok(last == end)
+}
+
 pub(crate) fn run(args: &CorpusArgs, context: &Context) -> anyhow::Result<()> {
     let form = form_of(&args.out, args.annotated)?;
     let amount = args.tokens.map_or(Amount::Documents(args.documents), Amount::Tokens);
@@ -44,7 +70,7 @@ pub(crate) fn run(args: &CorpusArgs, context: &Context) -> anyhow::Result<()> {
         return Err(Complaint::usage("a corpus of nothing: --documents and --tokens must be at least 1"));
     }
     let text = WorldText { seed: args.seed, part: args.split, amount };
-    let partial = Partial::claim(&args.out, args.force)?;
+    let partial = Partial::claim_for(&args.out, CORPUS, args.force)?;
     let written = write(&text, form, partial.data(), context);
     let (documents, bytes) = match written {
         Ok(written) => written,
@@ -53,7 +79,7 @@ pub(crate) fn run(args: &CorpusArgs, context: &Context) -> anyhow::Result<()> {
             return Err(error);
         }
     };
-    place(partial.data(), &args.out, args.force)?;
+    partial.finish()?;
     let result = json!({
         "corpus": args.out, "documents": documents, "bytes": bytes, "split": args.split.name(), "seed": args.seed,
         "annotated": args.annotated,
@@ -86,7 +112,7 @@ fn form_of(out: &Path, annotated: bool) -> anyhow::Result<Form> {
 
 /// Writes and syncs; returns documents and bytes.
 fn write(text: &WorldText, form: Form, path: &Path, context: &Context) -> anyhow::Result<(u64, u64)> {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(StoreError::io(path))?);
+    let mut out = BufWriter::with_capacity(1 << 20, create(path).map_err(StoreError::io(path))?);
     let documents = text.write(&mut out, form, &tokenizer()?, &context.progress)?;
     let file = out.into_inner().map_err(|error| StoreError::io(path)(error.into_error()))?;
     file.sync_all().map_err(StoreError::io(path))?;

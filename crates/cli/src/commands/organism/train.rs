@@ -1,13 +1,13 @@
 //! `untangle organism train`: the bundled weights, made again.
 
 use crate::context::Context;
-use crate::exit::Complaint;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use untangle_organism::recipe::Recipe;
 use untangle_organism::train::train;
 use untangle_organism::{Stage, World, bundled};
+use untangle_store::output::check_folder;
 
 /// Train the organism anew, all stages or some; interrupted, the same command goes on
 #[derive(Debug, Args)]
@@ -27,9 +27,7 @@ const WITH_REFERENCE: f64 = 4.0 / 3.0;
 
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     let named = args.stages.iter().map(|name| Stage::named(name)).collect::<Result<Vec<_>, _>>()?;
-    if args.out.exists() && !args.out.is_dir() {
-        return Err(Complaint::bad_input(format!("{}: this is a file; name a folder", args.out.display())));
-    }
+    check_folder(&args.out)?;
     // Those that others start from come first.
     let stages: Vec<_> = Stage::ALL.into_iter().filter(|stage| named.is_empty() || named.contains(stage)).collect();
     let recipe = Recipe::standard();

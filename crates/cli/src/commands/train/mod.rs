@@ -6,6 +6,7 @@ mod request;
 
 use super::live::{LiveArgs, train_live};
 use super::options::{choose_columns, choose_target, open_beside};
+use super::outputs;
 use crate::context::Context;
 use crate::device::DeviceChoice;
 use crate::exit::Complaint;
@@ -15,7 +16,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use untangle_sae::Precision;
 use untangle_store::HeldOut;
-use untangle_train::{Centre, Finished, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width};
+use untangle_train::{
+    Centre, DICTIONARY, Finished, GRID, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width,
+};
 
 pub(crate) use request::{Asked, Calibration, Prepared, Request, SHUFFLE_BYTES, describe, prepare, train_dictionaries};
 
@@ -234,6 +237,8 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
         context.progress.warning("using the CPU: training has no CUDA form in this version");
     }
     let request = args.request()?;
+    let inputs: Vec<PathBuf> = request.store.paths().into_iter().chain(args.grid.clone()).collect();
+    outputs::check(&args.out, if args.grid.is_some() { &GRID } else { &DICTIONARY }, args.force, &inputs)?;
     let results = train_dictionaries(&request, context)?;
     match (&args.grid, &results[..]) {
         (None, [(run, finished)]) => show_one(args, run, finished, context),

@@ -1,0 +1,161 @@
+//! Are the files that a run goes on with those that it was begun with?
+//!
+//! The system's marks of a file (device, number, size, times) tell that nothing was written to it: the time of change
+//! cannot be set by programs, so an edit that restores size and modification time is noticed as well. Where they differ,
+//! as after a copy or a restored backup, the content decides. A matrix is summed up whole when a run begins, which takes one
+//! sequential reading of what training reads next. An activation file has checksums of its own: those are summed up at
+//! the beginning, and when marks differ later, every row is read and held against them.
+
+use crate::element::Elements;
+use crate::error::StoreError;
+use crate::examine::examine;
+use crate::formats::{self, Shard};
+use crate::matrix::{Matrix, Storage};
+use crate::set::ActivationSet;
+use crc32fast::Hasher;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use untangle_schema::Fault;
+
+/// Bytes summed up at a time.
+const PIECE: usize = 1 << 20;
+/// Places of a matrix from which its identity is taken, and the bytes of each: 4 MiB, whatever its size.
+const PLACES: u64 = 64;
+const BYTES_OF_A_PLACE: u64 = 1 << 16;
+/// Rows that HDF5 has to unpack in larger pieces than this are no part of an identity.
+const LARGEST_PIECE: usize = 16 << 20;
+
+impl ActivationSet {
+    /// What the files of the store are, to be kept by a run that another may continue; `known` is what an earlier run
+    /// kept. None where that was a run on other files.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where a file is no longer what it was; when reading fails.
+    pub fn recognise(&self, known: Option<&Value>) -> Result<Value, StoreError> {
+        let shards: Vec<&Shard> = self.all_shards();
+        let before = known.and_then(Value::as_array).filter(|known| known.len() == shards.len());
+        let one = |(at, shard): (usize, &&Shard)| recognise(shard, before.map(|known| &known[at]));
+        shards.iter().enumerate().map(one).collect::<Result<Vec<_>, _>>().map(Value::Array)
+    }
+}
+
+fn recognise(shard: &Shard, known: Option<&Value>) -> Result<Value, StoreError> {
+    let name = shard.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let marks = marks(&shard.path)?;
+    let known = known.filter(|known| known["name"] == json!(name) && known["column"] == json!(shard.columns[0].name));
+    if let Some(known) = known.filter(|known| known["marks"] == marks) {
+        return Ok(known.clone());
+    }
+    let content = match &shard.captured {
+        Some(_) => json!(formats::sum_of_checksums(&shard.path)?),
+        None => json!(sum(&shard.columns[0])?),
+    };
+    if let Some(known) = known
+        && (known["content"] != content || (shard.captured.is_some() && !is_sound(&shard.path)?))
+    {
+        let problem =
+            "was changed after the unfinished run was begun that would go on with it; put it back as it was, or \
+                       pass --force to begin anew"
+                .to_owned();
+        return Err(StoreError::Refused { path: shard.path.clone(), problem, fault: Fault::BadInput });
+    }
+    Ok(json!({ "name": name, "column": shard.columns[0].name, "marks": marks, "content": content }))
+}
+
+/// What the system knows of a file. It changes with every write, and with much else that changes nothing.
+fn marks(path: &Path) -> Result<Value, StoreError> {
+    let about = fs::metadata(path).map_err(StoreError::io(path))?;
+    let times = [about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec()];
+    Ok(json!({ "device": about.dev(), "number": about.ino(), "bytes": about.size(), "times": times }))
+}
+
+fn is_sound(path: &Path) -> Result<bool, StoreError> {
+    Ok(examine(path, Some(&mut |_, _| true))?.is_some_and(|found| found.violations.is_empty()))
+}
+
+/// CRC-32 of all elements of a matrix.
+fn sum(matrix: &Matrix) -> Result<u32, StoreError> {
+    let mut hasher = Hasher::new();
+    let row_bytes = (matrix.d * matrix.dtype.size()) as u64;
+    match &matrix.storage {
+        Storage::Contiguous { file, offset } => {
+            let (mut at, end, mut piece) = (*offset, offset + matrix.n * row_bytes, vec![0; PIECE]);
+            while at < end {
+                let piece = &mut piece[..PIECE.min((end - at) as usize)];
+                file.read_exact_at(piece, at).map_err(StoreError::io(&matrix.path))?;
+                hasher.update(piece);
+                at += piece.len() as u64;
+            }
+        }
+        Storage::Hdf5 { chunk_rows, .. } => {
+            let rows = (*chunk_rows).max(1) as u64;
+            let mut elements = Elements::zeros(matrix.dtype, 0);
+            for first in (0..matrix.n).step_by(rows as usize) {
+                update_by_rows(&mut hasher, matrix, first, rows, &mut elements)?;
+            }
+        }
+    }
+    Ok(hasher.finalize())
+}
+
+fn update_by_rows(
+    hasher: &mut Hasher,
+    matrix: &Matrix,
+    first: u64,
+    rows: u64,
+    elements: &mut Elements,
+) -> Result<(), StoreError> {
+    let end = matrix.n.min(first + rows);
+    let len = (end - first) as usize * matrix.d;
+    elements.resize(len);
+    matrix.read(first..end, elements, 0)?;
+    hasher.update(elements.bytes(0..len));
+    Ok(())
+}
+
+/// CRC-32 of places all over a matrix: enough to tell it from another, at no cost that grows with it.
+pub(crate) fn sample(matrix: &Matrix) -> Result<u32, StoreError> {
+    let mut hasher = Hasher::new();
+    let row_bytes = (matrix.d * matrix.dtype.size()) as u64;
+    match &matrix.storage {
+        Storage::Contiguous { file, offset } => {
+            let total = matrix.n * row_bytes;
+            let length = BYTES_OF_A_PLACE.min(total);
+            let mut piece = vec![0; length as usize];
+            for at in spread(total - length) {
+                file.read_exact_at(&mut piece, offset + at).map_err(StoreError::io(&matrix.path))?;
+                hasher.update(&piece);
+            }
+        }
+        Storage::Hdf5 { chunk_rows, .. } if chunk_rows.saturating_mul(row_bytes as usize) <= LARGEST_PIECE => {
+            let mut elements = Elements::zeros(matrix.dtype, 0);
+            for first in spread(matrix.n - 1) {
+                update_by_rows(&mut hasher, matrix, first, 1, &mut elements)?;
+            }
+        }
+        Storage::Hdf5 { .. } => {}
+    }
+    Ok(hasher.finalize())
+}
+
+/// Places from 0 to `last`, ends included, each once.
+fn spread(last: u64) -> impl Iterator<Item = u64> {
+    let mut places: Vec<u64> =
+        (0..PLACES).map(|place| (u128::from(last) * u128::from(place) / u128::from(PLACES - 1)) as u64).collect();
+    places.dedup();
+    places.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_reach_from_end_to_end() {
+        assert_eq!(spread(0).collect::<Vec<_>>(), [0]);
+        let places: Vec<u64> = spread(6300).collect();
+        assert_eq!((places.len(), places[1], places[63]), (64, 100, 6300));
+    }
+}

@@ -1,0 +1,158 @@
+//! Is a folder a finished dictionary, a finished grid, or the unfinished work on one, and nothing besides?
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use untangle_schema::sae::files;
+use untangle_store::Artefact;
+
+/// A dictionary's folder.
+pub const DICTIONARY: Artefact =
+    Artefact { name: "a finished dictionary of Untangle", is_folder: true, is_at: is_dictionary };
+/// A folder with a dictionary's folder each for the dictionaries of a grid.
+pub const GRID: Artefact = Artefact { name: "a finished grid of Untangle", is_folder: true, is_at: is_grid };
+
+/// Everything that a training writes of a dictionary.
+const OF_A_DICTIONARY: [&str; 6] =
+    [files::CONFIG, files::WEIGHTS, files::TRAINING, files::METRICS, files::EVENTS, files::REPORT];
+/// Without these it is none.
+const NEEDED: [&str; 3] = [files::CONFIG, files::WEIGHTS, files::TRAINING];
+/// Longest header of safetensors that is believed.
+const LONGEST_HEADER: u64 = 100 << 20;
+
+/// The names in a folder; none where something in it is neither a regular file nor a folder, or has no name in UTF-8.
+fn names(folder: &Path) -> io::Result<Option<(BTreeSet<String>, BTreeSet<String>)>> {
+    let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (kind, Ok(name)) = (entry.file_type()?, entry.file_name().into_string()) else { return Ok(None) };
+        match () {
+            () if kind.is_file() => files.insert(name),
+            () if kind.is_dir() => folders.insert(name),
+            () => return Ok(None),
+        };
+    }
+    Ok(Some((files, folders)))
+}
+
+fn is_dictionary(folder: &Path) -> io::Result<bool> {
+    let Some((files, folders)) = names(folder)? else { return Ok(false) };
+    let known = files.iter().all(|name| OF_A_DICTIONARY.contains(&name.as_str()));
+    if !known || !folders.is_empty() || !NEEDED.iter().all(|name| files.contains(*name)) {
+        return Ok(false);
+    }
+    let json = |name: &str| -> io::Result<Value> {
+        Ok(serde_json::from_slice(&fs::read(folder.join(name))?).unwrap_or_default())
+    };
+    let (config, training) = (json(files::CONFIG)?, json(files::TRAINING)?);
+    let ours = config["architecture"].is_string() && training["tool_version"].is_string();
+    Ok(ours && training["plan"].is_object() && has_header(&folder.join(files::WEIGHTS))?)
+}
+
+/// Whether a file begins as safetensors do.
+fn has_header(path: &Path) -> io::Result<bool> {
+    let mut file = fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut length = [0; 8];
+    if size < 10 || io::Read::read_exact(&mut file, &mut length).is_err() {
+        return Ok(false);
+    }
+    let length = u64::from_le_bytes(length);
+    let mut header = Vec::new();
+    if length > LONGEST_HEADER.min(size - 8) {
+        return Ok(false);
+    }
+    io::Read::read_to_end(&mut io::Read::take(file, length), &mut header)?;
+    Ok(serde_json::from_slice::<Value>(&header).is_ok_and(|header| header.is_object()))
+}
+
+fn is_grid(folder: &Path) -> io::Result<bool> {
+    let Some((files, folders)) = names(folder)? else { return Ok(false) };
+    if folders.is_empty() || files.iter().any(|name| name != files::REPORT) {
+        return Ok(false);
+    }
+    for name in folders {
+        if !is_dictionary(&folder.join(name))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a folder of which [`Artefact::is_at`] has said what it holds, and nothing that came to lie there since.
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
+    let Some((files, folders)) = names(folder)? else { return Err(io::ErrorKind::DirectoryNotEmpty.into()) };
+    for name in files.iter().filter(|name| OF_A_DICTIONARY.contains(&name.as_str())) {
+        fs::remove_file(folder.join(name))?;
+    }
+    for name in folders {
+        remove(&folder.join(name))?;
+    }
+    fs::remove_dir(folder)
+}
+
+/// What of the unfinished work in a folder is none: another file than those in `own`, or a folder of another name than in
+/// `folders`, at any depth; files that have a second name, which writing would change as well.
+pub(crate) fn stranger(folder: &Path, own: &[&str], folders: &BTreeSet<String>) -> io::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name, about) = (entry.path(), entry.file_name(), entry.metadata()?);
+        let name = name.to_string_lossy();
+        let plain = name.strip_suffix(".new").or(name.strip_suffix(".tmp")).unwrap_or(&name);
+        let is_own = own.contains(&plain) || OF_A_DICTIONARY.contains(&plain);
+        match () {
+            () if about.is_dir() && folders.contains(&*name) => {
+                if let Some(found) = stranger(&path, own, folders)? {
+                    return Ok(Some(found));
+                }
+            }
+            () if about.is_file() && is_own && about.nlink() == 1 => {}
+            () => return Ok(Some(path)),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dictionary(folder: &Path) {
+        fs::create_dir_all(folder).expect("made");
+        let write = |name: &str, text: &[u8]| fs::write(folder.join(name), text).expect("written");
+        write(files::CONFIG, br#"{"architecture":"topk"}"#);
+        write(files::TRAINING, br#"{"tool_version":"1","plan":{}}"#);
+        write(files::WEIGHTS, b"\x02\0\0\0\0\0\0\0{}");
+    }
+
+    #[test]
+    fn only_what_training_wrote_is_a_dictionary_or_a_grid() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, grid) = (folder.path().join("one"), folder.path().join("grid"));
+        dictionary(&one);
+        dictionary(&grid.join("a"));
+        fs::write(grid.join(files::REPORT), "page").expect("written");
+        let (is_one, is_many) =
+            (|path: &Path| is_dictionary(path).expect("read"), |path: &Path| is_grid(path).expect("read"));
+        assert!(is_one(&one) && !is_many(&one) && is_many(&grid) && !is_one(&grid));
+        for (name, text) in
+            [(files::TRAINING, "null"), (files::CONFIG, "{}"), (files::WEIGHTS, "weights of somebody"), ("mine", "")]
+        {
+            let before = fs::read(one.join(name)).ok();
+            fs::write(one.join(name), text).expect("written");
+            assert!(!is_one(&one), "{name}");
+            match before {
+                Some(before) => fs::write(one.join(name), before).expect("written"),
+                None => fs::remove_file(one.join(name)).expect("removed"),
+            }
+        }
+        std::os::unix::fs::symlink("/", one.join(files::REPORT)).expect("linked");
+        assert!(!is_one(&one), "a link");
+        fs::write(grid.join("a/mine"), "").expect("written");
+        assert!(!is_many(&grid));
+        assert!(remove(&grid).is_err() && grid.join("a/mine").exists(), "what is not ours stays");
+    }
+}
