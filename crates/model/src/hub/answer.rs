@@ -1,5 +1,6 @@
 //! What do a hub's status and headers mean?
 
+use super::cache::INCOMPLETE;
 use super::client::{Asked, Client};
 use super::error::HubError;
 use super::patience::Failure;
@@ -55,7 +56,8 @@ pub(crate) fn facts(url: &str, headers: &HeaderMap, elsewhere: bool) -> Result<F
     let etag = etag.trim_start_matches("W/").trim_matches('"');
     // It becomes the name of a file.
     let plain = etag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if etag.is_empty() || etag.len() > 128 || etag.starts_with('.') || !plain {
+    let unfinished = etag.ends_with(INCOMPLETE);
+    if etag.is_empty() || etag.len() > 128 || etag.starts_with('.') || !plain || unfinished {
         return Err(refuse("its ETag is not the name of a content"));
     }
     let own = header(headers, "content-length").filter(|_| !elsewhere);

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How often a lock that somebody else holds is looked at.
 const LOCK_AGAIN: Duration = Duration::from_millis(200);
 /// Ending of a blob that is being fetched. Not Python's `.incomplete`, which some of its versions write without a lock.
-const INCOMPLETE: &str = "untangle-incomplete";
+pub(crate) const INCOMPLETE: &str = "untangle-incomplete";
 
 /// The folder of one repository.
 #[derive(Clone, Debug)]

@@ -4,20 +4,25 @@ use super::answer::{self, FileFacts, header};
 use super::connect;
 use super::error::HubError;
 use super::options::HubOptions;
+use super::origin::{Origin, resolve};
 use super::patience::Failure;
 use super::repository::{Repository, escape, is_commit};
+use super::wire::{self, Answer, Question, Silence};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use untangle_schema::Observer;
-use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body, RequestBuilder};
+use ureq::Agent;
+use ureq::http::StatusCode;
 
-/// Redirections inside the hub that are followed.
-const REDIRECTS: u32 = 5;
+/// Redirections that are followed.
+const REDIRECTS: usize = 10;
 /// Longest list of files that is read.
-const LISTING_BYTES: u64 = 64 << 20;
+const LISTING_BYTES: usize = 64 << 20;
 
 /// A hub, and who is waiting for it.
 pub(crate) struct Client<'a> {
     agent: Agent,
+    home: Origin,
     pub(crate) options: &'a HubOptions,
     pub(crate) observer: &'a dyn Observer,
 }
@@ -32,7 +37,19 @@ pub(crate) struct Asked<'a> {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(options: &'a HubOptions, observer: &'a dyn Observer) -> Result<Self, HubError> {
-        Ok(Client { agent: connect::agent(options)?, options, observer })
+        let setting = |what, given: &str, reason: &str| HubError::Setting {
+            what,
+            given: given.to_owned(),
+            reason: reason.to_owned(),
+        };
+        // Not the URL itself: it may hold a password.
+        let home = Origin::of(&options.endpoint);
+        let home = home.map_err(|reason| setting("the address of the hub", "HF_ENDPOINT", reason))?;
+        if options.token.as_ref().is_some_and(|token| !token.fits_a_header()) {
+            let reason = "it holds characters that no token has";
+            return Err(setting("the token", "HF_TOKEN or the token file", reason));
+        }
+        Ok(Client { agent: connect::agent(options)?, home, options, observer })
     }
 
     /// URL of a part of the hub.
@@ -46,73 +63,106 @@ impl<'a> Client<'a> {
     }
 
     /// The JSON at a URL, and the URL of the list's next page.
-    pub(crate) fn json(&self, url: &str, asked: Asked<'_>) -> Result<(serde_json::Value, Option<String>), HubError> {
+    pub(crate) fn json<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        asked: Asked<'_>,
+    ) -> Result<(T, Option<String>, usize), HubError> {
+        let refuse = |what: String| HubError::Answer { url: url.to_owned(), what };
         let bytes = self.patiently(url, asked, || {
-            let mut response = self.get(url, None, asked)?;
-            let next = answer::next_page(response.headers());
-            let read = response.body_mut().with_config().limit(LISTING_BYTES).read_to_vec();
-            Ok((read.map_err(|error| answer::connection(url, error))?, next))
+            let mut answer = self.get(url, None, asked)?;
+            let next = answer::next_page(&answer.headers);
+            let mut bytes = Vec::new();
+            while let Some(chunk) = self.heard(url, asked, answer.next(self.observer))? {
+                bytes.extend_from_slice(&chunk);
+                if bytes.len() > LISTING_BYTES {
+                    let what = format!("a list of more than {} MiB", LISTING_BYTES >> 20);
+                    return Err(Failure::Final(refuse(what)));
+                }
+            }
+            Ok((bytes, next))
         });
         let (bytes, next) = bytes?;
-        let answer = |what: String| HubError::Answer { url: url.to_owned(), what };
-        let value = serde_json::from_slice(&bytes).map_err(|error| answer(format!("not JSON ({error})")))?;
-        Ok((value, next))
+        let value = serde_json::from_slice(&bytes).map_err(|error| refuse(format!("not JSON ({error})")))?;
+        let next = next.map(|next| resolve(url, &next).ok_or_else(|| refuse("its next page has no URL".to_owned())));
+        let next = next.transpose()?;
+        if next.as_deref().is_some_and(|next| Origin::of(next).as_ref() != Ok(&self.home)) {
+            return Err(refuse("the list goes on at another host".to_owned()));
+        }
+        Ok((value, next, bytes.len()))
     }
 
     /// What the hub says about a file. Redirections to another host, where large files lie, are not followed: their
     /// facts come with the redirection.
     pub(crate) fn facts(&self, url: &str, asked: Asked<'_>) -> Result<FileFacts, HubError> {
         self.patiently(url, asked, || {
-            let mut at = url.to_owned();
-            for _ in 0..REDIRECTS {
-                let request = self.agent.head(&at).config().max_redirects(0).build();
-                let response = self.signed(request).call().map_err(|error| answer::connection(&at, error))?;
-                let (status, headers) = (response.status(), response.headers());
-                let location = header(headers, "location").filter(|_| status.is_redirection());
-                match location.map(|location| within(&at, location)) {
-                    Some(Some(next)) => at = next,
-                    Some(_) => return answer::facts(url, headers, true),
-                    None if status.is_success() => return answer::facts(url, headers, false),
-                    None => return Err(self.failure(url, status, headers, asked)),
-                }
+            let question = self.question(url, true, None);
+            let (answer, elsewhere) = self.follow(question, asked, |next| *next == self.home)?;
+            match elsewhere || answer.status.is_success() {
+                true => answer::facts(url, &answer.headers, elsewhere),
+                false => Err(self.failure(url, answer.status, &answer.headers, asked)),
             }
-            Err(Failure::Final(HubError::Answer { url: url.to_owned(), what: "endless redirections".into() }))
         })
     }
 
     /// Opens a file from byte `from` on.
-    pub(crate) fn get(&self, url: &str, from: Option<u64>, asked: Asked<'_>) -> Result<Response<Body>, Failure> {
-        let request = self.signed(self.agent.get(url));
-        let request = match from {
-            Some(byte) => request.header("Range", format!("bytes={byte}-")),
-            None => request,
-        };
-        let response = request.call().map_err(|error| answer::connection(url, error))?;
-        let status = response.status();
-        let past_the_end = from.is_some() && status == StatusCode::RANGE_NOT_SATISFIABLE;
-        if status.is_success() || past_the_end {
-            return Ok(response);
+    pub(crate) fn get(&self, url: &str, from: Option<u64>, asked: Asked<'_>) -> Result<Answer, Failure> {
+        let question = self.question(url, false, from.map(|byte| format!("bytes={byte}-")));
+        let (answer, _) = self.follow(question, asked, |_| true)?;
+        let past_the_end = from.is_some() && answer.status == StatusCode::RANGE_NOT_SATISFIABLE;
+        if answer.status.is_success() || past_the_end {
+            return Ok(answer);
         }
-        Err(self.failure(url, status, response.headers(), asked))
+        Err(self.failure(url, answer.status, &answer.headers, asked))
     }
 
-    fn signed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
-        match &self.options.token {
-            Some(token) => request.header("Authorization", format!("Bearer {}", token.secret())),
-            None => request,
-        }
+    /// What came of an answer, or why nothing did.
+    pub(crate) fn heard<T>(&self, url: &str, asked: Asked<'_>, came: Result<T, Silence>) -> Result<T, Failure> {
+        came.map_err(|silence| match silence {
+            Silence::Interrupted => Failure::Final(HubError::Interrupted { repository: asked.repository.clone() }),
+            Silence::Failed(error) => answer::connection(url, *error),
+            Silence::Broken(reason) => Failure::Connection(reason),
+        })
     }
-}
 
-/// The address that a redirection leads to, if it stays on the same host.
-fn within(url: &str, location: &str) -> Option<String> {
-    let host_begins = url.find("://")? + 3;
-    let host_ends = url[host_begins..].find('/').map_or(url.len(), |slash| host_begins + slash);
-    let origin = &url[..host_ends];
-    if location.starts_with('/') && !location.starts_with("//") {
-        return Some(format!("{origin}{location}"));
+    fn question(&self, url: &str, head: bool, range: Option<String>) -> Question {
+        let retry = &self.options.retry;
+        let patience = if head { retry.answer } else { retry.silence };
+        Question { url: url.to_owned(), head, authorization: None, range, patience }
     }
-    location.strip_prefix(origin).is_some_and(|path| path.starts_with('/')).then(|| location.to_owned())
+
+    /// Asks, and follows redirections to where `further` lets them go; says also whether it stopped before one. The
+    /// only place from which requests are sent.
+    fn follow(
+        &self,
+        mut question: Question,
+        asked: Asked<'_>,
+        further: impl Fn(&Origin) -> bool,
+    ) -> Result<(Answer, bool), Failure> {
+        let first = question.url.clone();
+        let refuse = |what: String| Failure::Final(HubError::Answer { url: first.clone(), what });
+        let mut way = Vec::new();
+        for _ in 0..=REDIRECTS {
+            let origin = Origin::of(&question.url).map_err(|reason| refuse(format!("a URL of which {reason}")))?;
+            way.push(origin.clone());
+            let token = self.options.token.as_ref().filter(|_| self.home.takes_token_along(&way));
+            question.authorization = token.map(|token| format!("Bearer {}", token.secret()));
+            let came = wire::ask(&self.agent, question.clone(), self.observer);
+            let answer = self.heard(&question.url, asked, came)?;
+            let location = header(&answer.headers, "location").filter(|_| answer.status.is_redirection());
+            let Some(location) = location else { return Ok((answer, false)) };
+            let next = resolve(&question.url, location).ok_or_else(|| refuse("a redirection to no URL".to_owned()))?;
+            let to = Origin::of(&next).map_err(|reason| refuse(format!("a redirection to a URL: {reason}")))?;
+            if !origin.may_lead_to(&to) {
+                return Err(refuse("a redirection from an encrypted connection to one that is not".to_owned()));
+            }
+            if !further(&to) {
+                return Ok((answer, true));
+            }
+            question.url = next;
+        }
+        Err(refuse(format!("more than {REDIRECTS} redirections")))
+    }
 }
 
 /// The revision that a repository stands at, and its files.
@@ -126,27 +176,22 @@ impl Client<'_> {
     /// Which commit a revision stands for and what files it has.
     pub(crate) fn listing(&self, repository: &Repository, revision: &str) -> Result<Listing, HubError> {
         let url = self.url(&format!("{}/revision/{}", repository.api(), escape(revision, b"")));
-        let (answer, _) = self.json(&url, Asked { repository, revision, file: None })?;
-        let commit = answer["sha"].as_str().filter(|sha| is_commit(sha));
+        let (answer, _, _) = self.json::<Revision>(&url, Asked { repository, revision, file: None })?;
         let refuse = |what: &str| HubError::Answer { url: url.clone(), what: what.to_owned() };
-        let commit = commit.ok_or_else(|| refuse("it names no commit"))?.to_owned();
-        let files = answer["siblings"].as_array().ok_or_else(|| refuse("it lists no files"))?;
-        let files = files.iter().filter_map(|file| file["rfilename"].as_str()).map(str::to_owned).collect();
-        Ok(Listing { commit, files })
+        let commit = answer.sha.filter(|sha| is_commit(sha)).ok_or_else(|| refuse("it names no commit"))?;
+        let files = answer.siblings.ok_or_else(|| refuse("it lists no files"))?;
+        Ok(Listing { commit, files: files.into_iter().map(|file| file.rfilename).collect() })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is read of the hub's description of a revision.
+#[derive(Deserialize)]
+struct Revision {
+    sha: Option<String>,
+    siblings: Option<Vec<Sibling>>,
+}
 
-    #[test]
-    fn only_redirections_on_the_same_host_are_followed() {
-        let from = "https://hub:8443/a/b/resolve/main/x";
-        assert_eq!(within(from, "/c/d").as_deref(), Some("https://hub:8443/c/d"));
-        assert_eq!(within(from, "https://hub:8443/c").as_deref(), Some("https://hub:8443/c"));
-        for elsewhere in ["https://cdn/c", "//cdn/c", "http://hub:8443/c", "https://hub:84430/c", "c"] {
-            assert_eq!(within(from, elsewhere), None, "{elsewhere}");
-        }
-    }
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
 }

@@ -13,7 +13,9 @@ pub(crate) fn agent(options: &HubOptions) -> Result<Agent, HubError> {
         .http_status_as_error(false)
         .user_agent(format!("untangle/{TOOL_VERSION}"))
         .accept_encoding("identity")
-        .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+        // Redirections are followed by us, who decide where the token goes.
+        .max_redirects(0)
+        .redirect_auth_headers(ureq::config::RedirectAuthHeaders::Never)
         .timeout_connect(silence)
         .timeout_recv_response(silence)
         .timeout_per_read(silence)

@@ -6,6 +6,8 @@ use super::error::HubError;
 use super::options::HubOptions;
 use super::repository::{MAIN, Repository, RepositoryKind, check_revision, escape, is_commit, is_inside};
 use super::transfer::Transfer;
+use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use untangle_schema::Observer;
 
@@ -13,6 +15,8 @@ use untangle_schema::Observer;
 const CONVERTED: &str = "refs/convert/parquet";
 /// Pages of a listing that are read: a million files.
 const PAGES: usize = 1000;
+/// Bytes of all pages together.
+const LISTING_BYTES: usize = 512 << 20;
 
 /// A data set, or some files of it: `hf://datasets/OWNER/NAME[@REVISION][/PATH]` or
 /// `dataset:OWNER/NAME[@REVISION][/PATH]`. PATH is a file, a folder, or either with `*` for any characters; else the
@@ -144,30 +148,52 @@ fn list_revision(spec: &DatasetSpec, revision: &str, client: &Client<'_>) -> Res
     let repository = &spec.repository;
     let listing = client.listing(repository, revision)?;
     let tree = format!("{}/tree/{}?recursive=true", repository.api(), escape(&listing.commit, b""));
-    let mut next = Some(client.url(&tree));
-    let mut files = Vec::new();
-    for _ in 0..PAGES {
-        let Some(url) = next else { break };
-        if !url.starts_with(&client.options.endpoint) {
-            return Err(HubError::Answer { url, what: "the list goes on at another host".to_owned() });
-        }
-        let (page, further) = client.json(&url, Asked { repository, revision, file: None })?;
-        let entries =
-            page.as_array().ok_or_else(|| HubError::Answer { url, what: "not a list of files".to_owned() })?;
-        for entry in entries.iter().filter(|entry| entry["type"] == "file") {
-            let (Some(path), Some(bytes)) = (entry["path"].as_str(), entry["size"].as_u64()) else { continue };
-            if is_inside(path) {
-                files.push((path.to_owned(), bytes));
-            }
-        }
-        next = further;
-    }
-    let files = choose(spec, files);
+    let files = choose(spec, list_pages(client, client.url(&tree), Asked { repository, revision, file: None })?);
+    check_names(repository, &files)?;
     if files.is_empty() {
         return Err(no_file(spec, revision, listing.files));
     }
     Cache::new(&client.options.cache, repository).set_revision(revision, &listing.commit)?;
     Ok(at_commit(repository, &listing.commit, files))
+}
+
+/// An entry of a listing.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    path: Option<String>,
+    size: Option<u64>,
+}
+
+/// The files on all pages of a listing, with their sizes.
+fn list_pages(client: &Client<'_>, first: String, asked: Asked<'_>) -> Result<Vec<(String, u64)>, HubError> {
+    let (mut files, mut bytes, mut seen, mut next) = (Vec::new(), 0, BTreeSet::new(), Some(first));
+    while let Some(url) = next {
+        let refuse = |what: String| HubError::Answer { url: url.clone(), what };
+        if !seen.insert(url.clone()) {
+            return Err(refuse("the list leads back to a page that was read already".to_owned()));
+        }
+        if seen.len() > PAGES || bytes > LISTING_BYTES {
+            return Err(refuse(format!("a list of more than {PAGES} pages or {} MiB", LISTING_BYTES >> 20)));
+        }
+        let (entries, further, read) = client.json::<Vec<Entry>>(&url, asked)?;
+        let of_file = |entry: Entry| Some((entry.path.filter(|_| entry.kind == "file")?, entry.size?));
+        files.extend(entries.into_iter().filter_map(of_file));
+        (next, bytes) = (further, bytes + read);
+    }
+    Ok(files)
+}
+
+/// Refuses files whose names are no paths inside the cache, or of which one would have to be the folder of another.
+fn check_names(repository: &Repository, files: &[(String, u64)]) -> Result<(), HubError> {
+    let names: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let is_folder = |name: &str| {
+        let folder = format!("{name}/");
+        names.range(folder.as_str()..).next().is_some_and(|next| next.starts_with(&folder))
+    };
+    let odd = names.iter().find(|name| !is_inside(name) || is_folder(name));
+    odd.map_or(Ok(()), |name| Err(HubError::OddName { repository: repository.clone(), name: (*name).to_owned() }))
 }
 
 fn at_commit(repository: &Repository, commit: &str, files: Vec<(String, u64)>) -> Vec<DatasetFile> {

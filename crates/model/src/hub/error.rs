@@ -144,6 +144,26 @@ pub enum HubError {
         /// What is wrong.
         what: String,
     },
+    /// A file that is larger than any of its kind, or does not end.
+    #[error(
+        "{url}: it is longer than {limit} bytes, where no such file is; nothing of it was kept, look at what the hub holds"
+    )]
+    Endless {
+        /// The file.
+        url: String,
+        /// Most bytes that are fetched.
+        limit: u64,
+    },
+    /// A file of the hub whose name is none here.
+    #[error(
+        "{repository}: its file `{name}` cannot be kept under that name; rename it in the repository, or name other files"
+    )]
+    OddName {
+        /// The repository.
+        repository: Repository,
+        /// What the hub calls the file.
+        name: String,
+    },
     /// Nothing may be fetched, and the cache lacks something.
     #[error("{repository}: offline, and the cache {} has no {missing}; to fetch it, leave out --offline and unset HF_HUB_OFFLINE", .cache.display())]
     Offline {
@@ -214,9 +234,9 @@ impl Classify for HubError {
         match self {
             E::Name { .. } | E::NoCache | E::Setting { .. } => Fault::Usage,
             E::Refused { .. } | E::Gated { .. } | E::NoRepository { .. } | E::NoRevision { .. } => Fault::BadInput,
-            E::NoFile { .. } | E::Offline { .. } => Fault::BadInput,
+            E::NoFile { .. } | E::Offline { .. } | E::OddName { .. } => Fault::BadInput,
             E::Busy { .. } | E::Unreachable { .. } | E::Stopped { .. } | E::Damaged { .. } => Fault::Io,
-            E::Answer { .. } | E::Io { .. } => Fault::Io,
+            E::Answer { .. } | E::Endless { .. } | E::Io { .. } => Fault::Io,
             E::Interrupted { .. } => Fault::Interrupted,
         }
     }

@@ -16,12 +16,15 @@ mod client;
 mod connect;
 mod dataset;
 pub mod error;
+mod expand;
 mod model;
 pub mod options;
+mod origin;
 mod patience;
 pub mod repository;
 mod source;
 mod transfer;
+mod wire;
 
 pub use dataset::{DatasetFile, DatasetSpec, fetch_dataset_file, list_dataset};
 pub use error::HubError;

@@ -3,6 +3,7 @@
 //! The names and defaults are those of Python's `huggingface_hub`, so that one setting serves both.
 
 use super::error::HubError;
+use super::expand;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -18,10 +19,16 @@ const PUBLIC: &str = "https://huggingface.co";
 pub struct Token(String);
 
 impl Token {
-    /// Takes a token without the white space around it; none where nothing is left.
+    /// Takes a token without line breaks and the white space around it; none where nothing is left.
     pub fn new(text: &str) -> Option<Self> {
+        let text = text.replace(['\r', '\n'], "");
         let text = text.trim();
         (!text.is_empty()).then(|| Token(text.to_owned()))
+    }
+
+    /// Whether it can be sent.
+    pub(crate) fn fits_a_header(&self) -> bool {
+        self.0.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
     pub(crate) fn secret(&self) -> &str {
@@ -46,6 +53,8 @@ pub struct Retry {
     pub longest_wait: Duration,
     /// Silence after which a connection counts as dead.
     pub silence: Duration,
+    /// The same while waiting for what the hub says of a file.
+    pub answer: Duration,
 }
 
 impl Default for Retry {
@@ -55,6 +64,7 @@ impl Default for Retry {
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(60),
             silence: Duration::from_secs(60),
+            answer: Duration::from_secs(60),
         }
     }
 }
@@ -100,17 +110,22 @@ impl HubOptions {
     /// - place: `HF_ENDPOINT`
     /// - cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME/hub`, `XDG_CACHE_HOME/huggingface/hub`,
     ///   `HOME/.cache/huggingface/hub`
-    /// - token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file `HF_TOKEN_PATH` or `HF_HOME/token`; the file is left
-    ///   alone where `HF_HUB_DISABLE_IMPLICIT_TOKEN` is on
-    /// - offline: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`
+    /// - token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file `HF_TOKEN_PATH` or `HF_HOME/token`; none where
+    ///   `HF_HUB_DISABLE_IMPLICIT_TOKEN` is on
+    /// - offline: the first that is set of `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`
+    /// - patience in seconds: `HF_HUB_DOWNLOAD_TIMEOUT`, `HF_HUB_ETAG_TIMEOUT`
     /// - proxy: `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in capitals or not
     /// - certificates: `REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE`
     ///
+    /// `~`, `$NAME` and `${NAME}` in paths of cache and token mean what they mean to Python. What is empty counts as not
+    /// set.
+    ///
     /// # Errors
-    /// [`HubError::NoCache`] where no folder is named, [`HubError::Io`] where the token file cannot be read.
+    /// [`HubError::NoCache`] where no folder is named, [`HubError::Io`] where the token file cannot be read,
+    /// [`HubError::Setting`] for a time that is none.
     pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
         let raw = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let path = |name: &str| raw(name).map(PathBuf::from);
+        let path = |name: &str| raw(name).map(|value| expand::path(value, &variable));
         let text = |name: &str| raw(name).and_then(|value| value.into_string().ok());
         let either = |name: &str| text(name).or_else(|| text(&name.to_ascii_lowercase()));
         let on = |name: &str| text(name).is_some_and(|value| is_true(&value));
@@ -121,22 +136,41 @@ impl HubOptions {
         let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")).or_else(|| in_home("hub"));
         let mut options = Self::with_cache(cache.ok_or(HubError::NoCache)?);
         if let Some(endpoint) = text("HF_ENDPOINT") {
-            options.endpoint = endpoint.trim_end_matches('/').to_owned();
+            options.endpoint = endpoint.trim().trim_end_matches('/').to_owned();
         }
-        options.offline = on("HF_HUB_OFFLINE") || on("TRANSFORMERS_OFFLINE");
+        options.offline = text("HF_HUB_OFFLINE").or_else(|| text("TRANSFORMERS_OFFLINE")).is_some_and(|v| is_true(&v));
         options.proxy = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"].into_iter().find_map(either);
         options.no_proxy = either("NO_PROXY");
-        options.certificates = path("REQUESTS_CA_BUNDLE").or_else(|| path("SSL_CERT_FILE"));
-        let named = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN"));
-        options.token = named.as_deref().and_then(Token::new);
-        let file = path("HF_TOKEN_PATH").or_else(|| in_home("token"));
-        if let (None, Some(file), false) = (&options.token, file, on("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
-            options.token = match fs::read_to_string(&file) {
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                read => Token::new(&read.map_err(HubError::io(&file))?),
-            };
+        options.certificates = raw("REQUESTS_CA_BUNDLE").or_else(|| raw("SSL_CERT_FILE")).map(PathBuf::from);
+        let retry = &mut options.retry;
+        for (what, limit) in
+            [("HF_HUB_DOWNLOAD_TIMEOUT", &mut retry.silence), ("HF_HUB_ETAG_TIMEOUT", &mut retry.answer)]
+        {
+            *limit = text(what).map_or(Ok(None), |given| seconds(what, given))?.unwrap_or(*limit);
+        }
+        if !on("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+            let named = text("HF_TOKEN").and_then(|token| Token::new(&token));
+            let named = named.or_else(|| text("HUGGING_FACE_HUB_TOKEN").and_then(|token| Token::new(&token)));
+            let file = || path("HF_TOKEN_PATH").or_else(|| in_home("token"));
+            options.token = named.map_or_else(|| file().map_or(Ok(None), read_token), |token| Ok(Some(token)))?;
         }
         Ok(options)
+    }
+}
+
+/// A time limit; none where it is zero, which means that of the program.
+fn seconds(what: &'static str, given: String) -> Result<Option<Duration>, HubError> {
+    match given.trim().parse::<u32>() {
+        Ok(seconds) => Ok(Some(Duration::from_secs(seconds.into())).filter(|limit| !limit.is_zero())),
+        Err(_) => Err(HubError::Setting { what, given, reason: "it is no whole number of seconds".to_owned() }),
+    }
+}
+
+/// The token in a file; none where there is no such file.
+fn read_token(file: PathBuf) -> Result<Option<Token>, HubError> {
+    match fs::read_to_string(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => Ok(Token::new(&read.map_err(HubError::io(&file))?)),
     }
 }
 
@@ -190,5 +224,26 @@ mod tests {
         assert!(found.offline && !options(&[("HOME", "/h"), ("HF_HUB_OFFLINE", "0")]).expect("options").offline);
         assert_eq!(found.endpoint, "http://mirror");
         assert_eq!((found.proxy.as_deref(), found.no_proxy.as_deref()), (Some("http://p:3128"), Some("a,b")));
+    }
+
+    #[test]
+    fn settings_are_read_as_python_reads_them() {
+        let read = |more: &[(&str, &str)]| options(&[&[("HOME", "/h")], more].concat()).expect("options");
+        for (name, value) in [("HF_HOME", "~/hf"), ("HF_HOME", "$HOME/hf"), ("HF_HUB_CACHE", "~/hf/hub")] {
+            assert_eq!(read(&[(name, value)]).cache, PathBuf::from("/h/hf/hub"), "{name}={value}");
+        }
+        assert_eq!(read(&[("HUGGINGFACE_HUB_CACHE", "${HOME}/c")]).cache, PathBuf::from("/h/c"));
+        assert_eq!(read(&[("XDG_CACHE_HOME", "~/x")]).cache, PathBuf::from("/h/x/huggingface/hub"));
+        for value in ["1", "TRUE", "Yes", "on"] {
+            assert!(read(&[("TRANSFORMERS_OFFLINE", value), ("HF_HUB_OFFLINE", "")]).offline, "{value}");
+        }
+        assert!(!read(&[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).offline, "the first that is set");
+        assert_eq!(read(&[("HF_TOKEN", "a\r\nb ")]).token, Token::new("ab"));
+        assert_eq!(read(&[("HF_TOKEN", " "), ("HUGGING_FACE_HUB_TOKEN", "b")]).token, Token::new("b"));
+        assert_eq!(read(&[("HF_TOKEN", "a"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "TRUE")]).token, None);
+        let retry = read(&[("HF_HUB_DOWNLOAD_TIMEOUT", "7"), ("HF_HUB_ETAG_TIMEOUT", "0")]).retry;
+        assert_eq!((retry.silence, retry.answer), (Duration::from_secs(7), Duration::from_secs(60)));
+        let wrong = options(&[("HOME", "/h"), ("HF_HUB_ETAG_TIMEOUT", "soon")]).expect_err("refused").to_string();
+        assert!(wrong.contains("HF_HUB_ETAG_TIMEOUT `soon`"), "{wrong}");
     }
 }

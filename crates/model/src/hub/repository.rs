@@ -2,7 +2,6 @@
 
 use super::error::HubError;
 use std::fmt;
-use std::path::{Component, Path};
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,10 +107,14 @@ pub(crate) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a path of a repository stays inside it.
+/// Longest name of a file or folder that file systems take, and longest path of a repository.
+const NAME_BYTES: usize = 255;
+const PATH_BYTES: usize = 1024;
+
+/// Whether a path of a repository stays inside it, and can be that of a file here.
 pub(crate) fn is_inside(path: &str) -> bool {
-    let plain = |component| matches!(component, Component::Normal(_));
-    !path.is_empty() && !path.contains('\\') && !path.contains('\0') && Path::new(path).components().all(plain)
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= NAME_BYTES;
+    path.len() <= PATH_BYTES && !path.contains(|c: char| c == '\\' || c.is_control()) && path.split('/').all(plain)
 }
 
 /// A path or revision in a URL: everything but letters, digits and some marks as `%XX`.
@@ -156,7 +159,10 @@ mod tests {
             assert!(check_revision(revision).is_err(), "{revision:?}");
         }
         assert!(is_inside("data/train-00000-of-00001.parquet") && is_inside("a b"));
-        for path in ["", "/etc/passwd", "../x", "a/../../x", "a\\..\\x", "."] {
+        let long = ["x".repeat(256), "x/".repeat(600) + "x"];
+        let odd =
+            ["", "/etc/passwd", "../x", "a/../../x", "a\\..\\x", ".", "a//b", "a/", "a/./b", "a\nb", "a\u{1b}[2J"];
+        for path in odd.into_iter().chain(long.iter().map(String::as_str)) {
             assert!(!is_inside(path), "{path:?}");
         }
         assert!(is_commit(&"0f".repeat(20)) && !is_commit("main") && !is_commit(&"0g".repeat(20)));

@@ -9,17 +9,21 @@ use super::client::{Asked, Client};
 use super::error::HubError;
 use super::patience::Failure;
 use super::repository::{Repository, is_inside};
+use super::wire::Answer;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use untangle_schema::{Event, Unit};
-use ureq::Body;
-use ureq::http::{Response, StatusCode};
+use ureq::http::StatusCode;
 
-/// Bytes that are read at a time.
-const CHUNK: usize = 1 << 20;
+/// Most bytes of a small file, and of one whose size the hub does not say.
+const SMALL: u64 = 256 << 20;
+const UNSIZED: u64 = 64 << 30;
+/// Bytes of a file for which a transfer may break once more, beyond [`BREAKS`] times, in each of its attempts.
+const BREAK_EVERY: u64 = 1 << 20;
+const BREAKS: u64 = 10;
 
 /// Fetches files of one commit.
 pub(crate) struct Transfer<'a> {
@@ -47,6 +51,8 @@ impl Progress {
 pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
     pub(crate) facts: FileFacts,
+    /// Most bytes that are taken.
+    limit: u64,
 }
 
 impl Transfer<'_> {
@@ -54,7 +60,7 @@ impl Transfer<'_> {
     pub(crate) fn fetch_quietly(&self, names: &[&str]) -> Result<(), HubError> {
         for name in names.iter().filter(|name| self.cache.file(self.commit, name).is_none()) {
             let facts = self.facts(name)?;
-            self.fetch(&Wanted { name, facts }, &mut Progress::new())?;
+            self.fetch(&Wanted { name, facts, limit: SMALL }, &mut Progress::new())?;
         }
         Ok(())
     }
@@ -62,12 +68,16 @@ impl Transfer<'_> {
     /// Fetches files with a report of the bytes that have come.
     pub(crate) fn fetch_visibly(&self, task: &str, names: &[&str]) -> Result<(), HubError> {
         let missing = names.iter().filter(|name| self.cache.file(self.commit, name).is_none());
-        let wanted = missing.map(|name| Ok(Wanted { name, facts: self.facts(name)? }));
+        let wanted = missing.map(|name| {
+            let facts = self.facts(name)?;
+            let limit = facts.size.unwrap_or(UNSIZED);
+            Ok(Wanted { name, facts, limit })
+        });
         let wanted = wanted.collect::<Result<Vec<_>, HubError>>()?;
         if wanted.is_empty() {
             return Ok(());
         }
-        let total = wanted.iter().map(|file| file.facts.size.unwrap_or(0)).sum();
+        let total = wanted.iter().map(|file| file.facts.size.unwrap_or(0)).fold(0, u64::saturating_add);
         let here = |file: &Wanted<'_>| self.bytes_here(&file.facts);
         let done = wanted.iter().map(here).sum();
         let observer = self.client.observer;
@@ -84,8 +94,7 @@ impl Transfer<'_> {
 
     fn facts(&self, name: &str) -> Result<FileFacts, HubError> {
         if !is_inside(name) {
-            let expected = "a file in the repository";
-            return Err(HubError::Name { what: "path in a repository", given: name.to_owned(), expected });
+            return Err(HubError::OddName { repository: self.repository.clone(), name: name.to_owned() });
         }
         self.client.facts(&self.client.file_url(self.repository, self.commit, name), self.asked(name))
     }
@@ -122,20 +131,29 @@ impl Transfer<'_> {
         let mut file = options.map_err(HubError::io(path))?;
         let url = self.client.file_url(self.repository, self.commit, wanted.name);
         let mut got = file.metadata().map_err(HubError::io(path))?.len();
-        let (before, mut attempts) = (progress.done, 0);
+        let (before, mut attempts, mut breaks) = (progress.done, 0, 0);
+        // What a server sends again from the begin is no progress.
+        let mut furthest = got;
         loop {
             progress.done = before + got;
             let failure = match self.attempt(wanted, (&mut file, path), &url, &mut got, progress) {
                 Ok(()) => break,
-                Err((failure, came)) => {
-                    attempts = if came { 1 } else { attempts + 1 };
+                Err(failure) => {
+                    attempts = if got > furthest { 1 } else { attempts + 1 };
+                    furthest = furthest.max(got);
                     failure
                 }
             };
+            breaks += 1;
+            let most = u64::from(self.client.options.retry.attempts).saturating_mul(BREAKS + got / BREAK_EVERY);
+            if breaks > most {
+                attempts = u32::MAX;
+            }
             let reason = failure.reason();
             let broken = matches!(failure, Failure::Connection(_));
             match self.client.wait_or_give_up(&url, self.asked(wanted.name), failure, attempts) {
                 Err(HubError::Unreachable { .. }) if broken && got > 0 => {
+                    let attempts = attempts.min(breaks.try_into().unwrap_or(u32::MAX));
                     return Err(HubError::Stopped { url, got, expected: wanted.facts.size, reason, attempts });
                 }
                 waited => waited?,
@@ -145,7 +163,7 @@ impl Transfer<'_> {
         self.verify(wanted, &mut file, path, &url)
     }
 
-    /// One request: appends what comes. Says on failure also whether anything came.
+    /// One request: appends what comes.
     fn attempt(
         &self,
         wanted: &Wanted<'_>,
@@ -153,59 +171,55 @@ impl Transfer<'_> {
         url: &str,
         got: &mut u64,
         progress: &mut Progress,
-    ) -> Result<(), (Failure, bool)> {
+    ) -> Result<(), Failure> {
         if wanted.facts.size.is_some_and(|size| *got == size) {
             return Ok(());
         }
-        let fresh = |failure| (failure, false);
-        let response = self.client.get(url, (*got > 0).then_some(*got), self.asked(wanted.name)).map_err(fresh)?;
-        if *got > 0 && begins_at(&response) != Some(*got) {
+        if wanted.facts.size.is_some_and(|size| size > wanted.limit) {
+            return Err(Failure::Final(HubError::Endless { url: url.to_owned(), limit: wanted.limit }));
+        }
+        let answer = self.client.get(url, (*got > 0).then_some(*got), self.asked(wanted.name))?;
+        if *got > 0 && begins_at(&answer) != Some(*got) {
             // The hub sends the whole file, or has no such byte: what is here is worth nothing.
-            file.set_len(0).map_err(|error| fresh(Failure::Final(HubError::io(path)(error))))?;
+            file.set_len(0).map_err(|error| Failure::Final(HubError::io(path)(error)))?;
             progress.done -= *got;
             *got = 0;
-            if !response.status().is_success() {
-                return Err(fresh(Failure::Connection("the hub does not have the byte to go on from".to_owned())));
+            if !answer.status.is_success() {
+                return Err(Failure::Connection("the hub does not have the byte to go on from".to_owned()));
             }
         }
-        self.append(response, (file, path), wanted, got, progress)
+        self.append(answer, (file, path), (wanted, url), got, progress)
     }
 
     fn append(
         &self,
-        response: Response<Body>,
+        mut answer: Answer,
         (file, path): (&mut File, &Path),
-        wanted: &Wanted<'_>,
+        (wanted, url): (&Wanted<'_>, &str),
         got: &mut u64,
         progress: &mut Progress,
-    ) -> Result<(), (Failure, bool)> {
-        let start = *got;
-        let limit = wanted.facts.size.unwrap_or(u64::MAX);
-        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let failed = |failure, got| (failure, got > start);
-            if self.client.observer.interrupted() {
-                let repository = self.repository.clone();
-                return Err(failed(Failure::Final(HubError::Interrupted { repository }), *got));
-            }
-            let n = match body.read(&mut chunk) {
-                Ok(0) if *got < limit && wanted.facts.size.is_some() => {
-                    return Err(failed(Failure::Connection("the connection was closed".to_owned()), *got));
+    ) -> Result<(), Failure> {
+        let observer = self.client.observer;
+        while let Some(chunk) = self.client.heard(url, self.asked(wanted.name), answer.next(observer))? {
+            file.write_all(&chunk).map_err(|error| Failure::Final(HubError::io(path)(error)))?;
+            *got += chunk.len() as u64;
+            match wanted.facts.size {
+                // What is wrong is found when the file is compared.
+                Some(size) if *got > size => return Ok(()),
+                None if *got > wanted.limit => {
+                    fs::remove_file(path).map_err(|error| Failure::Final(HubError::io(path)(error)))?;
+                    return Err(Failure::Final(HubError::Endless { url: url.to_owned(), limit: wanted.limit }));
                 }
-                Ok(0) => return Ok(()),
-                Ok(n) => n,
-                Err(error) => return Err(failed(Failure::Connection(error.to_string()), *got)),
-            };
-            file.write_all(&chunk[..n]).map_err(|error| failed(Failure::Final(HubError::io(path)(error)), *got))?;
-            *got += n as u64;
-            if *got > limit {
-                return Ok(());
+                _ => {}
             }
-            progress.done += n as u64;
-            progress.fetched += n as u64;
+            progress.done += chunk.len() as u64;
+            progress.fetched += chunk.len() as u64;
             let speed = progress.fetched as f64 / 1e6 / progress.since.elapsed().as_secs_f64().max(1e-9);
-            self.client.observer.event(Event::Advanced { done: progress.done, figures: &[("MB/s", speed)] });
+            observer.event(Event::Advanced { done: progress.done, figures: &[("MB/s", speed)] });
+        }
+        match wanted.facts.size {
+            Some(size) if *got < size => Err(Failure::Connection("the connection was closed".to_owned())),
+            _ => Ok(()),
         }
     }
 
@@ -215,7 +229,10 @@ impl Transfer<'_> {
         let difference = match wanted.facts.size {
             Some(size) if size != found => Some(format!("{found} bytes instead of {size}")),
             _ if is_sha256(&wanted.facts.etag) => {
-                let hash = sha256(file).map_err(HubError::io(path))?;
+                let hash = sha256(file, &|| self.client.observer.interrupted()).map_err(HubError::io(path))?;
+                let Some(hash) = hash else {
+                    return Err(HubError::Interrupted { repository: self.repository.clone() });
+                };
                 let differs = !hash.eq_ignore_ascii_case(&wanted.facts.etag);
                 differs.then(|| format!("SHA-256 {hash} instead of {}", wanted.facts.etag))
             }
@@ -232,11 +249,11 @@ impl Transfer<'_> {
 }
 
 /// The byte of the file with which a response begins.
-fn begins_at(response: &Response<Body>) -> Option<u64> {
-    if response.status() != StatusCode::PARTIAL_CONTENT {
+fn begins_at(answer: &Answer) -> Option<u64> {
+    if answer.status != StatusCode::PARTIAL_CONTENT {
         return None;
     }
-    let range = header(response.headers(), "content-range")?;
+    let range = header(&answer.headers, "content-range")?;
     range.trim().strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
@@ -245,9 +262,18 @@ fn is_sha256(etag: &str) -> bool {
     etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn sha256(file: &mut File) -> std::io::Result<String> {
+/// Hash of a file; none where `stop` says so.
+fn sha256(file: &mut File, stop: &dyn Fn() -> bool) -> std::io::Result<Option<String>> {
     file.seek(SeekFrom::Start(0))?;
-    let mut hash = Sha256::new();
-    std::io::copy(file, &mut hash)?;
-    Ok(format!("{:x}", hash.finalize()))
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(Some(format!("{:x}", hash.finalize())));
+        }
+        hash.update(&buffer[..n]);
+        if stop() {
+            return Ok(None);
+        }
+    }
 }

@@ -30,8 +30,8 @@ fn hub(weights: usize) -> (Hub, TempDir, HubOptions, Vec<u8>) {
 }
 
 fn quick() -> Retry {
-    let wait = Duration::from_millis(1);
-    Retry { attempts: 3, first_wait: wait, longest_wait: Duration::from_secs(2), silence: Duration::from_secs(10) }
+    let (wait, silence) = (Duration::from_millis(1), Duration::from_secs(10));
+    Retry { attempts: 3, first_wait: wait, longest_wait: Duration::from_secs(2), silence, answer: silence }
 }
 
 fn fetch(options: &HubOptions) -> Result<Snapshot, ModelError> {
