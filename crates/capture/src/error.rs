@@ -120,6 +120,16 @@ pub enum CaptureError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file that is whole, and needs something that is not here.
+    #[error("{file}: {what}; {remedy}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// What it needs.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A table lacks the column that holds the text.
     #[error("{file}: no column `{field}`; it has {found}: choose one with --field")]
     NoColumn {
@@ -202,7 +212,7 @@ impl Classify for CaptureError {
             E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } => Fault::BadInput,
             E::CorpusChanged { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. } => Fault::BadInput,
             E::NoColumn { .. } | E::ColumnType { .. } | E::NoConversations { .. } => Fault::BadInput,
-            E::NoMessages { .. } => Fault::BadInput,
+            E::NoMessages { .. } | E::Unsupported { .. } => Fault::BadInput,
             E::Interrupted { .. } => Fault::Interrupted,
         }
     }

@@ -135,10 +135,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file's name does not say what it is.
-    #[error(
-        "{path}: unknown kind of file; give FILE.h5, FILE.h5:/dataset, FILE.npy or FILE.safetensors:key",
-        path = .path.display()
-    )]
+    #[error("{path}: unknown kind of file; give FILE.h5, FILE.h5:/dataset, FILE.npy or FILE.safetensors:key", path = .path.display())]
     UnknownKind {
         /// The file.
         path: PathBuf,
@@ -241,10 +238,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A dataset is not a matrix.
-    #[error(
-        "{path}: {object} has shape {shape:?}; activations are a matrix [rows, width], reshape to (-1, width)",
-        path = .path.display()
-    )]
+    #[error("{path}: {object} has shape {shape:?}; activations are a matrix [rows, width], reshape to (-1, width)", path = .path.display())]
     NotAMatrix {
         /// The file.
         path: PathBuf,
@@ -262,6 +256,16 @@ pub enum StoreError {
         object: String,
         /// Its type.
         found: String,
+    },
+    /// A dataset is packed by a filter that is not here.
+    #[error("{path}: `{object}` is packed with {filter}, which is not here; set HDF5_PLUGIN_PATH to the folder of its plugin, or write it again with gzip or without (h5repack -f NONE)", path = .path.display())]
+    Filter {
+        /// The file.
+        path: PathBuf,
+        /// The dataset.
+        object: String,
+        /// The filter.
+        filter: String,
     },
     /// A dataset or key does not exist.
     #[error("{path} has no `{object}` ({holds})", path = .path.display(), holds = listing(.holds))]

@@ -1,8 +1,8 @@
 //! How are the bytes of a text read, compressed or not?
 
 use super::file::Packing;
+use super::gzip::Members;
 use crate::error::CaptureError;
-use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that are read from a file at a time.
 const BUFFER: usize = 256 << 10;
+/// Largest window of zstd, as a power of two: 2 GiB, of which as much is used as there is text (`zstd --long=31`).
+const LARGEST_WINDOW: u32 = 31;
 
 /// A reader of text.
 pub(super) type TextReader = Box<dyn BufRead + Send>;
@@ -44,10 +46,14 @@ pub(super) fn unpack(file: impl Read + Send + 'static, packing: Packing) -> io::
     Ok(match packing {
         Packing::None => Box::new(BufReader::with_capacity(BUFFER, file)),
         Packing::Gzip => {
-            let decoder = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
+            let decoder = Members::new(BufReader::with_capacity(BUFFER, file));
             Box::new(BufReader::with_capacity(BUFFER, decoder))
         }
-        Packing::Zstd => Box::new(BufReader::with_capacity(BUFFER, zstd::stream::read::Decoder::new(file)?)),
+        Packing::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(file)?;
+            decoder.window_log_max(LARGEST_WINDOW)?;
+            Box::new(BufReader::with_capacity(BUFFER, decoder))
+        }
     })
 }
 
@@ -57,12 +63,38 @@ pub(super) fn damage(label: &str) -> impl FnOnce(io::Error) -> CaptureError {
         if error.raw_os_error().is_some() {
             return CaptureError::Io { path: label.into(), source: error };
         }
+        if let Some((what, remedy)) = need(&error.to_string()) {
+            return CaptureError::Unsupported {
+                file: label.to_owned(),
+                what: what.to_owned(),
+                remedy: remedy.to_owned(),
+            };
+        }
         let problem = match error.kind() {
             io::ErrorKind::UnexpectedEof => "it ends in the middle of its compressed content".to_owned(),
             _ => format!("its compressed content is damaged ({error})"),
         };
         CaptureError::Damaged { file: label.to_owned(), problem }
     }
+}
+
+/// What a compressed file needs that is not here, and what to do, by what zstd says of it.
+pub(super) fn need(said: &str) -> Option<(&'static str, &'static str)> {
+    let needs = [
+        ("too much memory", "its window is larger than 2 GiB", "compress it again, with `zstd --long=31` at most"),
+        ("Allocation error", "there is not enough memory for its window", "compress it again, without `--long`"),
+        (
+            "Dictionary mismatch",
+            "it was compressed with a dictionary that is not in it",
+            "decompress it first, with `zstd -d -D DICTIONARY`",
+        ),
+        (
+            "Version not supported",
+            "it was compressed with an old version of zstd",
+            "compress it again, with zstd 1.0 or later",
+        ),
+    ];
+    needs.into_iter().find(|(words, ..)| said.contains(words)).map(|(_, what, remedy)| (what, remedy))
 }
 
 /// Counts what is read.

@@ -1,6 +1,7 @@
 //! What is a file of text: where does it lie, what is it called, and in which form does it hold its documents?
 
 use super::bytes::{Bytes, damage};
+use super::content;
 use crate::error::CaptureError;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -45,9 +46,20 @@ pub struct Form {
 /// Longest first line that is looked at to tell a form.
 const FIRST_LINE: u64 = 16 << 20;
 
-/// Endings of file names that are no text, whatever they hold.
-const NO_TEXT: [&str; 14] =
-    ["bz2", "xz", "lzma", "lz4", "7z", "zip", "tar", "tgz", "arrow", "npy", "safetensors", "h5", "db", "pdf"];
+const DECOMPRESS: &str =
+    "compressed with something that is not read; decompress it first, or compress it with gzip or zstd";
+const NO_TEXT: &str = "no form of text that can be read; give .txt, .jsonl, .parquet, or .gz or .zst of these";
+
+/// Endings of file names that are no text, whatever they hold, and why.
+fn no_text(ending: &str) -> Option<&'static str> {
+    Some(match ending {
+        "bz2" | "xz" | "lzma" | "lz4" | "br" | "sz" | "snappy" | "z" | "lz" | "lzo" => DECOMPRESS,
+        "7z" | "zip" | "tar" | "tgz" => "an archive; extract its files and give their folder",
+        "arrow" | "feather" | "orc" | "avro" => "a table that is not read; write it again as .parquet",
+        "npy" | "safetensors" | "h5" | "db" | "pdf" => NO_TEXT,
+        _ => return None,
+    })
+}
 
 impl Form {
     /// The form of a file of this name: what ends as nothing known is plain text.
@@ -62,10 +74,10 @@ impl Form {
                 return Err("parquet files compress their own columns; decompress this one first");
             }
             "parquet" => Layout::Parquet,
-            other if NO_TEXT.contains(&other) => {
-                return Err("no form of text that can be read; give .txt, .jsonl, .parquet, or .gz or .zst of these");
-            }
-            _ => Layout::Plain,
+            other => match no_text(other) {
+                Some(problem) => return Err(problem),
+                None => Layout::Plain,
+            },
         };
         Ok(Form { layout, packing })
     }
@@ -79,18 +91,15 @@ impl Form {
         let mut begin = Vec::new();
         let file = fs::File::open(path).map_err(CaptureError::io(path))?;
         file.take(4).read_to_end(&mut begin).map_err(CaptureError::io(path))?;
-        let packing = match begin[..] {
-            [0x1f, 0x8b, ..] => Packing::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd] => Packing::Zstd,
-            _ => Packing::None,
-        };
-        if begin == b"PAR1" {
-            return Ok(Form { layout: Layout::Parquet, packing });
-        }
         let label = path.display().to_string();
+        if begin == b"PAR1" {
+            return Ok(Form { layout: Layout::Parquet, packing: Packing::None });
+        }
+        let packing = content::packing(path, &label, Form { layout: Layout::Plain, packing: Packing::None })?;
         let text = Bytes::open(path, &label, packing, 0)?.reader;
         let mut line = Vec::new();
         text.take(FIRST_LINE).read_until(b'\n', &mut line).map_err(damage(&label))?;
+        let line = super::python::mend(&line, false).map_or(line, |mended| mended.line);
         let is_object = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&line).is_ok();
         Ok(Form { layout: if is_object { Layout::JsonLines } else { Layout::Plain }, packing })
     }

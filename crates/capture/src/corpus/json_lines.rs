@@ -1,16 +1,18 @@
 //! How is one field of JSON lines read?
 //!
 //! Every line is an object; of it, the named field alone is taken, the rest is passed over. Blank lines are allowed.
-//! The field is a text, or a conversation that the chat template makes one.
+//! The field is a text, or a conversation that the chat template makes one. A name with a dot is that of a field, or of
+//! one inside an object, where no field has the whole name.
 
 use super::bytes::{Bytes, damage};
 use super::file::Packing;
+use super::python::mend;
 use super::records::{Record, rendered};
 use super::utf8::{faults, first_fault};
 use super::{Place, Source};
 use crate::error::CaptureError;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::io::{BufRead, Read};
 use std::marker::PhantomData;
@@ -55,8 +57,7 @@ impl<'a> JsonLines<'a> {
             if content.trim_ascii().is_empty() {
                 continue;
             }
-            let text = self.text_of(content)?;
-            let replaced = if self.source.chat.is_some() { faults(content) } else { 0 };
+            let (text, replaced) = self.text_of(content)?;
             // The place of the fault where bytes are wrong; escapes of half a character have none of their own.
             let fault = first_fault(content).map_or(0, |at| at + self.line.len() - content.len());
             let at = format!("line {} (byte {})", self.place.line, start.at + fault as u64);
@@ -72,25 +73,37 @@ impl<'a> JsonLines<'a> {
         self.place.read = if plain { self.place.at } else { self.bytes.read.load(Ordering::Relaxed) };
     }
 
-    /// The text of the field; none where it is null.
-    fn text_of(&self, line: &[u8]) -> Result<Option<Vec<u8>>, CaptureError> {
-        match self.source.chat {
-            None => Ok(self.field_of::<Text>(line)?.map(|text| text.0)),
-            Some(template) => {
-                // Braces and quotation marks are where they were, whatever else is replaced.
-                let line = String::from_utf8_lossy(line);
-                let Some(conversation) = self.field_of::<Conversation>(line.as_bytes())? else { return Ok(None) };
-                rendered(template, &conversation, |problem| self.wrong(&problem)).map(Some)
-            }
-        }
+    /// The text of the field, none where it is null, with the number of byte sequences that were replaced in it.
+    fn text_of(&self, line: &[u8]) -> Result<(Option<Vec<u8>>, u64), CaptureError> {
+        let Some(template) = self.source.chat else {
+            let (text, _) = self.field_of::<Text>(line, false)?;
+            return Ok((text.map(|text| text.0), 0));
+        };
+        // Braces and quotation marks are where they were, whatever else is replaced.
+        let whole = String::from_utf8_lossy(line);
+        let (conversation, halves) = self.field_of::<Conversation>(whole.as_bytes(), true)?;
+        let replaced = halves + faults(line);
+        let Some(conversation) = conversation else { return Ok((None, replaced)) };
+        let text = rendered(template, &conversation, |problem| self.wrong(&problem))?;
+        Ok((Some(text), replaced))
     }
 
-    /// The value of the field; none where it is null.
-    fn field_of<'de, T: Deserialize<'de>>(&self, line: &'de [u8]) -> Result<Option<T>, CaptureError> {
-        let mut json = serde_json::Deserializer::from_slice(line);
-        let field = Field::<T> { name: self.source.field, value: PhantomData };
-        match field.deserialize(&mut json).and_then(|found| json.end().map(|()| found)) {
-            Ok(Some(value)) => Ok(value),
+    /// The value of the field, none where it is null, with the number of byte sequences that had to be replaced; `halves`
+    /// of characters are where they stop the reading.
+    fn field_of<T: DeserializeOwned>(&self, line: &[u8], halves: bool) -> Result<(Option<T>, u64), CaptureError> {
+        let (found, replaced) = match find::<T>(line, self.source.field) {
+            Err(error) if !error.is_data() => match mend(line, halves) {
+                // What is said of the line is said of it as it stands.
+                Some(mended) => {
+                    let again = find::<T>(&mended.line, self.source.field);
+                    (again.map_err(|new| if new.is_data() { new } else { error }), mended.replaced)
+                }
+                None => (Err(error), 0),
+            },
+            found => (found, 0),
+        };
+        match found {
+            Ok(Some(value)) => Ok((value, replaced)),
             Ok(None) => Err(self.wrong(&format!("has no field `{}`; choose another with --field", self.source.field))),
             Err(error) => Err(self.wrong(&self.reason(line, &error))),
         }
@@ -117,7 +130,15 @@ impl<'a> JsonLines<'a> {
     }
 }
 
-/// Looks for one field of an object: none where it is missing, none inside where it is null.
+/// Looks for one field of the object in a line: none where it is missing, none inside where it is null.
+fn find<T: DeserializeOwned>(line: &[u8], name: &str) -> Result<Option<Option<T>>, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(line);
+    let found = json.deserialize_map(Field { name, value: PhantomData })?;
+    json.end()?;
+    Ok(found)
+}
+
+/// The field of this name in an object.
 struct Field<'a, T> {
     name: &'a str,
     value: PhantomData<T>,
@@ -127,7 +148,7 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Field<'_, T> {
     type Value = Option<Option<T>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -139,38 +160,87 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Field<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(is_it) = map.next_key_seed(Key(self.name))? {
-            if is_it {
-                found = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        let (mut whole, mut below) = (None, None);
+        while let Some(named) = map.next_key_seed(Key(self.name))? {
+            match named {
+                Named::Field => whole = Some(map.next_value()?),
+                Named::Above(length) => {
+                    let name = &self.name[length..];
+                    below = map.next_value_seed(Field { name, value: PhantomData })?;
+                }
+                Named::Otherwise => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(found)
+        Ok(whole.or(below))
+    }
+
+    // What follows is the value of a field that has no field inside: null, or something else.
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Some(None))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
     }
 }
 
-/// Whether a key is the one that is looked for.
+/// What a key is to the name that is looked for.
+enum Named {
+    /// The name.
+    Field,
+    /// What stands before a dot of it; so many bytes with the dot.
+    Above(usize),
+    Otherwise,
+}
+
 struct Key<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = bool;
+    type Value = Named;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Named, D::Error> {
         deserializer.deserialize_bytes(self)
     }
 }
 
 impl Visitor<'_> for Key<'_> {
-    type Value = bool;
+    type Value = Named;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<bool, E> {
-        Ok(key == self.0.as_bytes())
+    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Named, E> {
+        let name = self.0.as_bytes();
+        Ok(if key == name {
+            Named::Field
+        } else if name.get(key.len()) == Some(&b'.') && name.starts_with(key) {
+            Named::Above(key.len() + 1)
+        } else {
+            Named::Otherwise
+        })
     }
 }
 

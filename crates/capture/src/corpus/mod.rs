@@ -10,17 +10,22 @@
 //! replaced by U+FFFD and counted, or refused. Wherever a document ends, reading can go on from there later, and gives
 //! the same documents.
 //!
-//! Reading order: `file`, `find`, `bytes`; `plain` with `lines` and `cut`; `records` with `json_lines`, and `table` with
-//! `messages`.
+//! Reading order: `file`, `content`, `find`, `bytes` with `gzip`; `plain` with `lines` and `cut`; `records` with
+//! `json_lines` and `python`, and `table` with `messages`, `nested` and `leaves`.
 
 mod bytes;
+mod content;
 mod cut;
 mod file;
 mod find;
+mod gzip;
 mod json_lines;
+mod leaves;
 mod lines;
 mod messages;
+mod nested;
 mod plain;
+mod python;
 mod records;
 mod table;
 mod utf8;
@@ -51,7 +56,8 @@ pub const CONVERSATION_FIELD: &str = "messages";
 /// How files are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The field of JSON lines, or column of tables, that holds the text.
+    /// The field of JSON lines, or column of tables, that holds the text; `a.b` is the field of that name, or `b` inside
+    /// of `a`.
     pub field: String,
     /// Whether bytes that are not UTF-8 are refused instead of replaced.
     pub strict: bool,
@@ -146,16 +152,16 @@ impl Corpus {
     }
 
     /// What the reading of a file needs, once it is at `path`.
-    fn source<'a>(&'a self, file: &'a TextFile, path: &'a Path) -> Source<'a> {
-        Source {
+    fn source<'a>(&'a self, file: &'a TextFile, path: &'a Path) -> Result<Source<'a>, CaptureError> {
+        Ok(Source {
             path,
             label: file.label(),
-            packing: file.form().packing,
+            packing: content::packing(path, file.label(), file.form())?,
             bytes: file.bytes(),
             field: &self.reading.field,
             strict: self.reading.strict,
             chat: self.reading.chat.as_ref(),
-        }
+        })
     }
 
     /// Reads a file once, for its hash and its separators, and looks whether it has what is to be read. `stop` is asked
@@ -167,7 +173,7 @@ impl Corpus {
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Survey>, CaptureError> {
         let Some((bytes, sha256)) = hash(path, stop).map_err(CaptureError::io(path))? else { return Ok(None) };
-        let source = self.source(file, path);
+        let source = self.source(file, path)?;
         let separated = match file.form().layout {
             Layout::Plain => match is_separated(source, stop)? {
                 Some(separated) => separated,
@@ -192,7 +198,7 @@ impl Corpus {
         separated: bool,
         from: Place,
     ) -> Result<Documents<'a>, CaptureError> {
-        let source = self.source(file, path);
+        let source = self.source(file, path)?;
         let records = match file.form().layout {
             Layout::Plain => return Ok(Documents::Plain(Plain::open(source, separated, from)?)),
             Layout::JsonLines => Records::Lines(JsonLines::open(source, from)?),

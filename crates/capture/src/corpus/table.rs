@@ -3,7 +3,10 @@
 //! Pages are read one after another, so that memory is that of a page and its dictionary, however long the table is. A
 //! column of conversations is several to parquet, one for every field of the messages; they are read side by side.
 
-use super::messages::{Decoded, MessageField, Row, conversations, find_fields};
+use super::bytes::need;
+use super::leaves::{LeafReader, Leaves};
+use super::messages::{Row, conversations, find_messages};
+use super::nested::{Node, locate};
 use super::records::{Record, rendered};
 use super::{Place, Source};
 use crate::error::CaptureError;
@@ -28,13 +31,19 @@ enum Content<'a> {
     /// A column of text.
     Text(usize),
     /// Conversations, of which the template makes text.
-    Conversations(Vec<MessageField>, &'a ChatTemplate),
+    Conversations(Node, &'a ChatTemplate),
 }
 
 /// What a row holds.
 enum Value {
     Text(Option<ByteArray>),
     Conversation(Row),
+}
+
+/// What reads the columns of a group of rows.
+enum Readers {
+    Text(ColumnReaderImpl<ByteArrayType>),
+    Leaves(Vec<LeafReader>),
 }
 
 /// The records of a table's column.
@@ -44,13 +53,15 @@ pub(super) struct Table<'a> {
     content: Content<'a>,
     /// The group of rows that is being read.
     group: usize,
-    /// One for every column that is read; empty between groups.
-    readers: Vec<ColumnReaderImpl<ByteArrayType>>,
+    /// What reads the group; none between groups.
+    readers: Option<Readers>,
     /// Decoded rows that were not handed out.
     ready: VecDeque<Value>,
     /// Row that is handed out next.
     row: u64,
     rows: u64,
+    /// Definition level of texts that are not null.
+    full: i16,
 }
 
 impl<'a> Table<'a> {
@@ -61,11 +72,15 @@ impl<'a> Table<'a> {
         let schema = file.metadata().file_metadata().schema_descr();
         let content = match source.chat {
             None => Content::Text(find_column(source, schema)?),
-            Some(template) => Content::Conversations(find_fields(source, schema)?, template),
+            Some(template) => Content::Conversations(find_messages(source, schema)?, template),
         };
         let rows = u64::try_from(file.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let (readers, ready) = (Vec::new(), VecDeque::new());
-        let mut table = Table { source, file, content, group: 0, readers, ready, row: from.at, rows };
+        let (readers, ready) = (None, VecDeque::new());
+        let full = match &content {
+            Content::Text(column) => schema.column(*column).max_def_level(),
+            Content::Conversations(..) => 0,
+        };
+        let mut table = Table { source, file, content, group: 0, readers, ready, row: from.at, rows, full };
         table.go_to(from.at)?;
         Ok(table)
     }
@@ -115,10 +130,14 @@ impl<'a> Table<'a> {
             if left < rows {
                 self.open_group()?;
                 let source = self.source;
-                for reader in &mut self.readers {
-                    attempt(source, || reader.skip_records(left as usize))?;
-                }
-                return Ok(());
+                let left = left as usize;
+                return match &mut self.readers {
+                    None => Ok(()),
+                    Some(Readers::Text(reader)) => attempt(source, || reader.skip_records(left)).map(drop),
+                    Some(Readers::Leaves(readers)) => {
+                        attempt(source, || readers.iter_mut().try_for_each(|reader| reader.skip(left).map(drop)))
+                    }
+                };
             }
             left -= rows;
             self.group += 1;
@@ -127,17 +146,19 @@ impl<'a> Table<'a> {
     }
 
     fn open_group(&mut self) -> Result<(), CaptureError> {
-        let columns: Vec<usize> = match &self.content {
-            Content::Text(column) => vec![*column],
-            Content::Conversations(fields, _) => fields.iter().map(|field| field.column).collect(),
-        };
-        self.readers.clear();
-        for column in columns {
-            let open = || self.file.get_row_group(self.group)?.get_column_reader(column);
-            if let ColumnReader::ByteArrayColumnReader(reader) = attempt(self.source, open)? {
-                self.readers.push(reader);
+        let open = |column: usize| self.file.get_row_group(self.group)?.get_column_reader(column);
+        self.readers = Some(match &self.content {
+            Content::Text(column) => match attempt(self.source, || open(*column))? {
+                ColumnReader::ByteArrayColumnReader(reader) => Readers::Text(reader),
+                _ => return Err(damaged(self.source, "a column of text holds something else")),
+            },
+            Content::Conversations(node, _) => {
+                let schema = self.file.metadata().file_metadata().schema_descr();
+                let reader = |column| Ok(LeafReader::new(open(column)?, &schema.column(column)));
+                let columns = node.first..node.first + node.columns;
+                Readers::Leaves(attempt(self.source, || columns.map(reader).collect())?)
             }
-        }
+        });
         Ok(())
     }
 
@@ -146,26 +167,27 @@ impl<'a> Table<'a> {
         if self.group >= self.file.num_row_groups() {
             return Ok(false);
         }
-        if self.readers.is_empty() {
+        if self.readers.is_none() {
             self.open_group()?;
         }
-        let (source, mut columns) = (self.source, Vec::new());
-        for reader in &mut self.readers {
-            let (mut definition, mut repetition, mut values) = (Vec::new(), Vec::new(), Vec::new());
-            let levels = (Some(&mut definition), Some(&mut repetition));
-            attempt(source, || reader.read_records(ROWS, levels.0, levels.1, &mut values))?;
-            columns.push(Decoded { definition, repetition, values });
-        }
-        let rows: Vec<Value> = match &self.content {
-            Content::Text(_) => columns.pop().into_iter().flat_map(texts).map(Value::Text).collect(),
-            Content::Conversations(fields, _) => {
-                let rows = conversations(fields, columns);
+        let source = self.source;
+        let rows: Vec<Value> = match (&mut self.readers, &self.content) {
+            (Some(Readers::Text(reader)), _) => {
+                let (mut definition, mut repetition, mut values) = (Vec::new(), Vec::new(), Vec::new());
+                let levels = (Some(&mut definition), Some(&mut repetition));
+                attempt(source, || reader.read_records(ROWS, levels.0, levels.1, &mut values))?;
+                texts(&definition, self.full, values).into_iter().map(Value::Text).collect()
+            }
+            (Some(Readers::Leaves(readers)), Content::Conversations(node, _)) => {
+                let leaves = attempt(source, || Leaves::read(node.first, readers, ROWS))?;
+                let rows = conversations(node, leaves);
                 let rows = rows.ok_or_else(|| damaged(source, "the fields of its messages are of different number"))?;
                 rows.into_iter().map(Value::Conversation).collect()
             }
+            _ => Vec::new(),
         };
         if rows.is_empty() {
-            self.readers.clear();
+            self.readers = None;
             self.group += 1;
         }
         self.ready.extend(rows);
@@ -173,36 +195,31 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The values of a column of text; none where one is null.
-fn texts(column: Decoded) -> Vec<Option<ByteArray>> {
-    let mut values = column.values.into_iter();
-    if column.definition.is_empty() {
+/// The values of a column of text, which are there at the level `full`; none where one is null.
+fn texts(definition: &[i16], full: i16, values: Vec<ByteArray>) -> Vec<Option<ByteArray>> {
+    let mut values = values.into_iter();
+    if definition.is_empty() {
         // A column without nulls has no levels.
         return values.map(Some).collect();
     }
-    column.definition.into_iter().map(|level| if level == 0 { None } else { values.next() }).collect()
+    definition.iter().map(|level| if *level < full { None } else { values.next() }).collect()
 }
 
 /// The column that holds the text.
 fn find_column(source: Source<'_>, schema: &SchemaDescriptor) -> Result<usize, CaptureError> {
-    let columns = schema.columns();
-    let label = || source.label.to_owned();
-    let field = source.field.to_owned();
-    let Some(index) = columns.iter().position(|column| column.path().string() == field) else {
-        let below = columns.iter().find(|column| column.path().parts().first() == Some(&field));
-        if below.is_some() {
-            return Err(CaptureError::ColumnType { file: label(), field, found: "a list or structure".to_owned() });
-        }
-        return Err(CaptureError::NoColumn { file: label(), field, found: label_of_columns(schema) });
+    let (file, field) = (source.label.to_owned(), source.field.to_owned());
+    let found = match locate(schema.root_schema().get_fields(), source.field) {
+        Some(place) if !place.field.is_primitive() => "a list or structure".to_owned(),
+        Some(place) => match kind_unless_text(&schema.column(place.column)) {
+            _ if schema.column(place.column).max_rep_level() > 0 => "a list".to_owned(),
+            Some(found) => found,
+            None => return Ok(place.column),
+        },
+        // Inside of a list.
+        None if schema.columns().iter().any(|column| column.path().string() == field) => "a list".to_owned(),
+        None => return Err(CaptureError::NoColumn { file, field, found: label_of_columns(schema) }),
     };
-    let found = match columns[index].max_rep_level() {
-        0 => kind_unless_text(&columns[index]),
-        _ => Some("a list".to_owned()),
-    };
-    match found {
-        Some(found) => Err(CaptureError::ColumnType { file: label(), field, found }),
-        None => Ok(index),
-    }
+    Err(CaptureError::ColumnType { file, field, found })
 }
 
 /// The first columns of a table, for people.
@@ -225,18 +242,39 @@ pub(super) fn kind_unless_text(column: &ColumnDescriptor) -> Option<String> {
     }
 }
 
-/// What the library gives; whatever it complains of, in whatever way, is damage.
+/// What the library gives; what it complains of, in whatever way, is damage, unless it is something that it lacks.
 fn attempt<T>(source: Source<'_>, work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, CaptureError> {
+    let unsupported = |what: String, remedy: &str| CaptureError::Unsupported {
+        file: source.label.to_owned(),
+        what: format!("as a parquet file it needs what is not here ({what})"),
+        remedy: remedy.to_owned(),
+    };
+    const AGAIN: &str = "write it again, with zstd or snappy and without encryption";
     match guarded(work) {
-        Some(done) => done.map_err(|error| damaged(source, &error.to_string())),
+        Some(Ok(done)) => Ok(done),
+        Some(Err(ParquetError::NYI(what))) => Err(unsupported(what, AGAIN)),
+        Some(Err(error)) => {
+            let said = error.to_string();
+            if let Some((what, _)) = need(&said) {
+                return Err(unsupported(what.to_owned(), AGAIN));
+            }
+            let lacks = ["Disabled feature", "encrypted", "not supported", "unsupported", "Unsupported"];
+            match lacks.iter().any(|words| said.contains(words)) {
+                true => Err(unsupported(without_prefix(&said).to_owned(), AGAIN)),
+                false => Err(damaged(source, &said)),
+            }
+        }
         None => Err(damaged(source, "its pages contradict themselves")),
     }
 }
 
+fn without_prefix(said: &str) -> &str {
+    said.strip_prefix("Parquet error: ").unwrap_or(said)
+}
+
 fn damaged(source: Source<'_>, said: &str) -> CaptureError {
-    let said = said.strip_prefix("Parquet error: ").unwrap_or(said);
     CaptureError::Damaged {
         file: source.label.to_owned(),
-        problem: format!("as a parquet file it is damaged ({said})"),
+        problem: format!("as a parquet file it is damaged ({})", without_prefix(said)),
     }
 }

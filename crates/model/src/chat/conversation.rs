@@ -4,7 +4,7 @@
 //! usually a `content`, sometimes calls of tools.
 
 use super::data::Data;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The names under which messages have what was thought, the first that one counts.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -27,18 +27,16 @@ impl Conversation {
         Conversation(Data::List(turns.into_iter().map(message).collect()))
     }
 
-    /// A conversation of messages that have these fields, of which those without text are null.
+    /// The conversation that a table's list of messages is, serialised. A table cannot tell a field that is null from one
+    /// that is not there, since all its rows have the same fields; so nulls count as absent, at whatever depth, and the same
+    /// conversation gives the same text from a table as from a line of JSON. Elements of lists stay.
     ///
     /// # Errors
     /// Why it is none: a message has no `role`.
-    pub fn of_messages<'a>(messages: impl IntoIterator<Item = Vec<(&'a str, Option<String>)>>) -> Result<Self, String> {
-        let field = |(name, text): (&str, Option<String>)| {
-            (name.into(), text.map_or(Data::None, |text| Data::Text(text.into())))
-        };
-        let message = |fields: Vec<(&str, Option<String>)>| Data::Dict(fields.into_iter().map(field).collect());
-        let value = Data::List(messages.into_iter().map(message).collect());
+    pub fn of_table(messages: &impl Serialize) -> Result<Self, String> {
+        let value = serde_json::to_value(messages).and_then(Data::deserialize).map_err(|error| error.to_string())?;
         match fault(&value) {
-            None => Ok(Conversation(value)),
+            None => Ok(Conversation(without_nulls(value))),
             Some(fault) => Err(fault),
         }
     }
@@ -48,6 +46,18 @@ impl Conversation {
     pub(super) fn messages(&self) -> Data {
         let Data::List(messages) = &self.0 else { return self.0.clone() };
         Data::List(messages.iter().map(normalized).collect())
+    }
+}
+
+/// A value whose objects have no fields that are null.
+fn without_nulls(value: Data) -> Data {
+    match value {
+        Data::Dict(fields) => {
+            let kept = fields.into_iter().filter(|(_, value)| *value != Data::None);
+            Data::Dict(kept.map(|(name, value)| (name, without_nulls(value))).collect())
+        }
+        Data::List(items) => Data::List(items.into_iter().map(without_nulls).collect()),
+        other => other,
     }
 }
 
@@ -108,6 +118,15 @@ mod tests {
             let said = read(wrong).expect_err(wrong).to_string();
             assert!(said.contains(why), "{said}");
         }
+    }
+
+    #[test]
+    fn nulls_of_a_table_are_absent_at_every_depth() {
+        let table = serde_json::json!([{"role": "a", "name": null, "calls": [{"x": null, "y": [null, 1]}]}]);
+        let expected = r#"[{"role": "a", "calls": [{"y": [null, 1]}]}]"#;
+        let found = Conversation::of_table(&table).expect("a conversation");
+        assert_eq!(found, serde_json::from_str(expected).expect("a conversation"));
+        assert!(Conversation::of_table(&serde_json::json!([{"name": "x"}])).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::as_matrix;
 use crate::error::StoreError;
 use crate::layout;
 use crate::matrix::{Matrix, Storage};
+use hdf5::filters::Filter;
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Dataset, Group};
 use std::fs::File;
@@ -25,6 +26,7 @@ pub(super) fn open(path: &Path, name: &str) -> Result<Matrix, StoreError> {
     let shape: Vec<u64> = dataset.shape().into_iter().map(|size| size as u64).collect();
     let (n, d) = as_matrix(&shape, path, name)?;
     let dtype = element_type(&hdf5, &dataset, path, name)?;
+    check_filters(&dataset, path, name)?;
     let storage = storage(dataset, path, name)?;
     let name = name.rsplit('/').next().unwrap_or(name).to_owned();
     Ok(Matrix { path: path.to_owned(), name, n, d: d as usize, dtype, storage })
@@ -45,6 +47,38 @@ fn element_type(hdf5: &hdf5::File, dataset: &Dataset, path: &Path, name: &str) -
         Err(_) => "elements of a type of its own".to_owned(),
     };
     Err(StoreError::ElementType { path: path.to_owned(), object: name.to_owned(), found })
+}
+
+/// Refuses what is packed by a filter that is not here, before HDF5 says of it where it looked for it.
+fn check_filters(dataset: &Dataset, path: &Path, name: &str) -> Result<(), StoreError> {
+    let missing = dataset.filters().into_iter().find(|filter| !Filter::get_info(filter.id()).decode_enabled);
+    missing.map_or(Ok(()), |filter| {
+        let (path, object, filter) = (path.to_owned(), name.to_owned(), filter_name(filter.id()));
+        Err(StoreError::Filter { path, object, filter })
+    })
+}
+
+/// What people call a filter, and its registered number.
+fn filter_name(id: i32) -> String {
+    let name = match id {
+        1 => "gzip",
+        4 => "szip",
+        5 => "n-bit packing",
+        6 => "scale-offset packing",
+        305 => "LZO",
+        307 => "bzip2",
+        32000 => "LZF",
+        32001 => "Blosc",
+        32004 => "LZ4",
+        32008 => "bitshuffle",
+        32013 => "ZFP",
+        32015 => "Zstandard",
+        32017 => "SZ",
+        32024 => "SZ3",
+        32026 => "Blosc2",
+        _ => return format!("HDF5 filter {id}"),
+    };
+    format!("{name} (HDF5 filter {id})")
 }
 
 fn storage(dataset: Dataset, path: &Path, name: &str) -> Result<Storage, StoreError> {
@@ -73,4 +107,34 @@ pub(super) fn datasets(group: &Group) -> Vec<String> {
         names.len() < MOST_NAMES
     });
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A matrix of 1000 rows of zeros, packed so.
+    fn packed(filter: Filter) -> Result<Matrix, StoreError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.h5");
+        let file = hdf5::File::create(&path).expect("created");
+        let builder = file.new_dataset::<f32>().shape((1000, 4)).chunk((100, 4));
+        builder.with_dcpl(|list| list.set_filters(&[filter])).create("acts").map(drop).expect("made");
+        file.close().expect("closed");
+        open(&path, "acts")
+    }
+
+    #[test]
+    fn filters_that_are_here_are_used() {
+        for filter in [Filter::deflate(4), Filter::shuffle(), Filter::fletcher32(), Filter::lzf(), Filter::nbit()] {
+            assert!(Filter::get_info(filter.id()).decode_enabled, "{filter:?}");
+        }
+        packed(Filter::lzf()).expect("read");
+    }
+
+    #[test]
+    fn filters_are_called_by_name_and_number() {
+        assert_eq!(filter_name(32001), "Blosc (HDF5 filter 32001)");
+        assert_eq!(filter_name(40000), "HDF5 filter 40000");
+    }
 }

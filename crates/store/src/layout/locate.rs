@@ -174,6 +174,30 @@ pub(crate) fn unreadable(path: &Path) -> impl Fn(hdf5::Error) -> StoreError {
     let path: PathBuf = path.to_owned();
     move |error| {
         let text = error.to_string();
-        StoreError::Unreadable { path: path.clone(), detail: text.lines().next().unwrap_or("").trim().to_owned() }
+        let detail = without_paths(text.lines().next().unwrap_or("").trim(), &path);
+        StoreError::Unreadable { path: path.clone(), detail }
+    }
+}
+
+/// What HDF5 says, without the folders of the machine that it was built on, which it names where it misses a plugin.
+fn without_paths(text: &str, own: &Path) -> String {
+    let own = own.display().to_string();
+    let is_foreign = |word: &str| {
+        let path = word.trim_matches(|c: char| "()[]'\"`,;:.".contains(c));
+        path.starts_with('/') && path.matches('/').count() > 2 && !path.contains(&own)
+    };
+    text.split(' ').map(|word| if is_foreign(word) { "…" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_path_of_the_file_is_told() {
+        let said =
+            "H5Dread(): can't open directory (/home/builder/hdf5/lib/plugin). Please verify '/d/e/f/x.h5', '/acts'";
+        let told = without_paths(said, "/d/e/f/x.h5".as_ref());
+        assert_eq!(told, "H5Dread(): can't open directory … Please verify '/d/e/f/x.h5', '/acts'");
     }
 }

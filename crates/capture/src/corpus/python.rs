@@ -1,0 +1,103 @@
+//! What does Python write into lines of JSON that is no JSON?
+//!
+//! `json.dumps` writes floats that are not finite as `NaN`, `Infinity` and `-Infinity`, and halves of characters as they
+//! stand in a string, `\ud800`. Lines are read as they are first; only those that fail come here, so that this costs
+//! nothing where nothing is wrong.
+
+use std::ops::Range;
+
+const NOT_FINITE: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+/// What stands for half a character: one mark for each of the three bytes that it would be, as where texts are read.
+const HALF: &[u8] = b"\\ufffd\\ufffd\\ufffd";
+const HALF_COUNT: u64 = 3;
+
+/// A line that was made JSON.
+pub(super) struct Mended {
+    pub(super) line: Vec<u8>,
+    /// Byte sequences that were replaced in its strings.
+    pub(super) replaced: u64,
+}
+
+/// The line with `null` for what is not finite, and with whole characters for halves where `halves` says so; none where
+/// nothing of that is in it.
+pub(super) fn mend(line: &[u8], halves: bool) -> Option<Mended> {
+    let mut mended = Mended { line: Vec::with_capacity(line.len() + 16), replaced: 0 };
+    let (mut at, mut copied) = (0, 0);
+    let mut put = |mended: &mut Mended, range: Range<usize>, instead: &[u8]| {
+        mended.line.extend_from_slice(&line[copied..range.start]);
+        mended.line.extend_from_slice(instead);
+        copied = range.end;
+    };
+    let mut in_string = false;
+    while at < line.len() {
+        let rest = &line[at..];
+        at += match (in_string, rest[0]) {
+            (_, b'"') => {
+                in_string = !in_string;
+                1
+            }
+            (true, b'\\') => {
+                let (length, is_half) = escape(rest);
+                if is_half && halves {
+                    put(&mut mended, at..at + length, HALF);
+                    mended.replaced += HALF_COUNT;
+                }
+                length
+            }
+            (false, b'-' | b'I' | b'N') => match NOT_FINITE.iter().find(|word| rest.starts_with(word)) {
+                Some(word) => {
+                    put(&mut mended, at..at + word.len(), b"null");
+                    word.len()
+                }
+                None => 1,
+            },
+            _ => 1,
+        };
+    }
+    if copied == 0 {
+        return None;
+    }
+    mended.line.extend_from_slice(&line[copied..]);
+    Some(mended)
+}
+
+/// Length of the escape, or pair of escapes, that `text` begins with, and whether it is half a character.
+fn escape(text: &[u8]) -> (usize, bool) {
+    match unit(text) {
+        Some(0xd800..=0xdbff) => match text.get(6..).and_then(unit) {
+            Some(0xdc00..=0xdfff) => (12, false),
+            _ => (6, true),
+        },
+        Some(0xdc00..=0xdfff) => (6, true),
+        Some(_) => (6, false),
+        None => (2, false),
+    }
+}
+
+/// The number of an escape `\uXXXX`.
+fn unit(text: &[u8]) -> Option<u32> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_outside_of_strings_is_a_number() {
+        let of =
+            |line: &str| mend(line.as_bytes(), true).map(|m| (String::from_utf8(m.line).expect("text"), m.replaced));
+        let whole = |text: &str| Some((text.to_owned(), 0));
+        assert_eq!(
+            of(r#"{"NaN": NaN, "a": [-Infinity,Infinity], "b": -1}"#),
+            whole(r#"{"NaN": null, "a": [null,null], "b": -1}"#)
+        );
+        assert_eq!(of(r#"{"a": "\\\" NaN", "b": "\ud83d\ude00 \u00e9"}"#), None);
+        assert_eq!(
+            of(r#"{"a": "\ud800x\\ud800\udc00"}"#),
+            Some((r#"{"a": "\ufffd\ufffd\ufffdx\\ud800\ufffd\ufffd\ufffd"}"#.to_owned(), 6))
+        );
+        assert!(mend(br#"{"a": "\ud800"}"#, false).is_none());
+    }
+}
