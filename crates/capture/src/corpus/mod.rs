@@ -14,6 +14,7 @@
 //! `messages`.
 
 mod bytes;
+mod count;
 mod cut;
 mod file;
 mod find;
