@@ -9,6 +9,7 @@ mod hub_server;
 
 // The shape of the workspace.
 mod edges;
+mod figures;
 mod live;
 mod tidy;
 mod transcoders;

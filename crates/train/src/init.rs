@@ -217,6 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn a_constant_that_dwarfs_the_rest_does_not_scale_it() {
+        // The first dimension is 1 or -1, the second a constant.
+        let scale_of = |constant: f32| DataScale::of(&[1.0, constant, -1.0, constant], 2, true);
+        let (none, dwarfed) = (scale_of(0.0), scale_of(100.0));
+        assert!((dwarfed.factor - none.factor).abs() < 1e-6 && (dwarfed.variance - none.variance).abs() < 1e-4);
+        // At 3, rows vary by a third of their norm, and are scaled by that.
+        assert!((scale_of(3.0).factor - (2.0f32 / 10.0).sqrt()).abs() < 1e-6);
+        // Rows that are all alike have nothing else to be scaled by.
+        let alike = DataScale::of(&[3.0, 4.0, 3.0, 4.0], 2, true);
+        assert!((alike.factor - 2f32.sqrt() / 5.0).abs() < 1e-7);
+    }
+
+    #[test]
     fn far_rows_pull_the_median_less_than_the_mean() {
         // Of a triangle whose angle at the origin is 120 degrees or more, the median is the origin.
         let rows = [0.0f32, 0.0, 10.0, 1.0, -10.0, 1.0];

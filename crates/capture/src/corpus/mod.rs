@@ -15,6 +15,7 @@
 
 mod bytes;
 mod content;
+mod count;
 mod cut;
 mod file;
 mod find;

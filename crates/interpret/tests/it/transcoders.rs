@@ -81,9 +81,9 @@ fn fvu_is_that_of_what_is_predicted() {
     let error = rows.iter().map(|y| y[1] * y[1]).sum::<f64>();
     let mean = [0, 1].map(|at| rows.iter().map(|y| y[at]).sum::<f64>() / n);
     let variance = rows.iter().map(|y| (y[0] - mean[0]).powi(2) + (y[1] - mean[1]).powi(2)).sum::<f64>();
-    assert!((found.fvu - error / variance).abs() < 1e-9, "{found:?} where {} is expected", error / variance);
+    assert!((found.fvu_all_rows - error / variance).abs() < 1e-9, "{found:?} where {} is expected", error / variance);
     let active = tokens.iter().filter(|token| read(token.row) > 0.0).count() as f64;
-    assert!((found.l0 - active / n).abs() < 1e-12);
+    assert!((found.l0_all_rows - active / n).abs() < 1e-12);
     assert_eq!((found.d_sae, found.dead), (1, 0));
 
     let lacking = store_of(&folder.path().join("y.h5"), &tokens, nobody(), &columns[..1]);

@@ -43,6 +43,8 @@ const ORGANISMS_BLOCK: usize = 2;
 const ORGANISMS_LAST_BLOCK: usize = 4;
 /// Rows per training step.
 const BATCH: usize = 2048;
+/// Tokens of the shortest text: enough for a step when some are held out, and others are special or sinks.
+const FEWEST_TOKENS: u64 = 2 * BATCH as u64;
 /// Contexts that the model is run on in the evaluation.
 const CONTEXTS: usize = 256;
 
@@ -74,6 +76,13 @@ pub(super) struct Demo<'a> {
 impl<'a> Demo<'a> {
     /// Plans a demo with `model`.
     pub(super) fn new(args: &'a DemoArgs, model: &'a LanguageModel, context: &'a Context) -> anyhow::Result<Self> {
+        let size = &args.size;
+        if size.tokens < FEWEST_TOKENS || size.train_tokens < BATCH as u64 {
+            return Err(Complaint::usage(format!(
+                "a demo needs at least --tokens {FEWEST_TOKENS} to look at and --train-tokens {BATCH}; these are {} and {}",
+                size.tokens, size.train_tokens
+            )));
+        }
         let (store, saes) = (args.out.join("activations.h5"), args.out.join("sae"));
         let layers = layers(args, model, &saes)?;
         let demo = Demo { args, model, context, store, layers, saes, anew: args.force };
@@ -110,6 +119,18 @@ impl<'a> Demo<'a> {
     pub(super) fn capture(&mut self) -> anyhow::Result<Arc<ActivationSet>> {
         let (path, tokens) = (&self.store, self.args.size.tokens);
         let text = Text::find(&self.args.text, &TextArgs::default(), tokens, self.model, self.context)?;
+        let tokenizer = self.model.tokenizer()?;
+        let found = text.corpus().tokens_up_to(FEWEST_TOKENS, tokenizer, &self.context.progress)?;
+        if found < FEWEST_TOKENS {
+            let names: Vec<_> = self.args.text.iter().map(|text| text.display().to_string()).collect();
+            return Err(Complaint::bad_input(format!(
+                "{}: has {found} tokens, and a demo needs at least {FEWEST_TOKENS}, better a hundred times as many; give it \
+                 a longer text, or leave --text out",
+                names.join(", ")
+            )));
+        }
+        let out = &self.args.out;
+        fs::create_dir_all(out).map_err(|error| Complaint::io(format!("{}: {error}", out.display())))?;
         let config = CaptureConfig {
             tokens: Some(tokens),
             force: self.anew,
