@@ -26,7 +26,7 @@ impl Corpus {
             let is_small = file.bytes() <= enough.saturating_mul(BYTES_OF_A_TOKEN);
             let separated = is_small
                 && file.form().layout == Layout::Plain
-                && is_separated(self.source(file, &path), &|| false)?.unwrap_or(false);
+                && is_separated(self.source(file, &path)?, &|| false)?.unwrap_or(false);
             let mut documents = self.documents(file, &path, separated, Place::default())?;
             while let Some(document) = documents.next()? {
                 tokens += tokenizer.encode_with_ranges(&document.text)?.len() as u64;

@@ -15,7 +15,6 @@ use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
 use untangle_sae::{Crosscoder, Sae};
-use untangle_schema::sae::files;
 use untangle_store::HeldOut;
 use untangle_train::TrainingRecord;
 
