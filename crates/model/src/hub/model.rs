@@ -13,7 +13,14 @@ use untangle_schema::{Event, Observer};
 
 const CONFIG: &str = "config.json";
 /// Fetched where the repository has them.
-const BESIDE: [&str; 4] = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+const BESIDE: [&str; 6] = [
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+];
 
 /// A model of a hub in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
