@@ -250,7 +250,7 @@ fn summarise(sums: Vec<Sums>, uniform: f64) -> Result<CeRecovered, InterpretErro
         ce_uniform: uniform,
         recovered_from: from,
         recovered: recovered(&total),
-        recovered_interval: bootstrap::interval(&groups, 0, recovered),
+        recovered_interval: bootstrap::interval(&groups, 0, recovered).filter(|_| !recovered(&total).is_nan()),
         recovered_mean: fraction(mean, sae, clean),
     })
 }

@@ -72,7 +72,11 @@ impl Class {
         if !declared.is_directory {
             return Ok(None);
         }
+        // transformers goes by the model's family here, too, and makes another tokenizer of the file where that does not fit,
+        // as of a GPT-2's over single characters. A file that stands alone is what the model was trained with.
+        let alone = declared.config().is_none() && declared.class()?.is_none();
         let of_family = match family {
+            _ if alone => None,
             Family::Mistral | Family::Olmo2 | Family::Phi3 => return Ok(None),
             Family::Qwen2 => return Ok(Some(Class::Qwen2)),
             Family::Llama => None,

@@ -144,14 +144,20 @@ mod tests {
 
     #[test]
     fn an_output_is_claimed_once_and_never_when_finished() {
+        const ROWS: Artefact =
+            Artefact { name: "rows", is_folder: false, is_at: |path| Ok(fs::read(path)? == b"rows") };
         let folder = tempfile::tempdir().expect("a folder");
         let output = folder.path().join("new/folder/x.h5");
-        let first = Partial::claim(&output, false).expect("free");
-        assert!(matches!(Partial::claim(&output, true), Err(StoreError::Locked { .. })));
+        let first = Partial::claim_for(&output, ROWS, false).expect("free");
+        assert!(matches!(Partial::claim_for(&output, ROWS, true), Err(StoreError::Locked { .. })));
         fs::write(first.data(), "rows").expect("written");
         assert_eq!(first.finish().expect("placed"), output);
-        assert!(matches!(Partial::claim(&output, false), Err(StoreError::Exists { .. })));
-        Partial::claim(&output, true).expect("forced");
+        assert!(matches!(Partial::claim_for(&output, ROWS, false), Err(StoreError::Exists { .. })));
+        Partial::claim_for(&output, ROWS, true).expect("forced");
+        assert!(
+            matches!(Partial::claim(&output, true), Err(StoreError::Refused { .. })),
+            "rows are no activation file"
+        );
         let left: Vec<_> = fs::read_dir(folder.path().join("new/folder")).expect("listed").collect();
         assert_eq!(left.len(), 1, "only the output is left: {left:?}");
     }

@@ -34,7 +34,7 @@ fn conversations_become_text_by_the_template() {
     let wrong = |line: &str| chat(format!("{turn}{line}\n").as_bytes(), false).refusal();
     let refused = wrong("{\"messages\": [{\"role\": \"model\", \"content\": \"x\"}]}");
     assert_eq!(refused, "a.jsonl: line 2 is a conversation that the chat template refuses: users come first");
-    assert!(wrong("{\"messages\": \"x\"}").contains("line 2 field `messages`: string where a list of messages"));
+    assert!(wrong("{\"messages\": \"x\"}").contains("line 2 field `messages`: a string where a list of messages"));
     assert!(wrong("{\"text\": \"x\"}").contains("line 2 has no field `messages`"));
     let bytes = b"{\"messages\": [{\"role\": \"user\", \"content\": \"a\xff\"}]}";
     let found = chat(bytes, false).read(Place::default());

@@ -175,6 +175,13 @@ impl Node {
         Node { shape, there, first: column, columns: leaves(field) }
     }
 
+    /// Whether another element follows; none where the columns below disagree.
+    fn goes_on(&self, columns: &dyn Columns, repeated: Repeated) -> Option<bool> {
+        let mut all = (self.first..self.first + self.columns).map(|at| columns.repetition(at) == Some(repeated.again));
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
+    }
+
     /// The value of the next row; none where the columns contradict each other.
     pub(super) fn next(&self, columns: &mut dyn Columns) -> Option<Cell> {
         let definition = columns.definition(self.first)?;
@@ -196,14 +203,14 @@ impl Node {
             Shape::Map(_, repeated) if definition < repeated.filled => skipped(columns, Cell::Fields(Vec::new())),
             Shape::List(element, repeated) => {
                 let mut items = vec![element.next(columns)?];
-                while columns.repetition(self.first) == Some(repeated.again) {
+                while self.goes_on(columns, *repeated)? {
                     items.push(element.next(columns)?);
                 }
                 Some(Cell::List(items))
             }
             Shape::Map(pair, repeated) => {
                 let mut fields = vec![(pair.0.next(columns)?, pair.1.next(columns)?)];
-                while columns.repetition(self.first) == Some(repeated.again) {
+                while self.goes_on(columns, *repeated)? {
                     fields.push((pair.0.next(columns)?, pair.1.next(columns)?));
                 }
                 Some(Cell::Fields(fields))

@@ -31,6 +31,10 @@ pub(super) fn rendered(
     conversation: &Conversation,
     wrong: impl FnOnce(String) -> CaptureError,
 ) -> Result<Vec<u8>, CaptureError> {
+    // No text, and no reason to refuse a file: tables of conversations have such rows.
+    if conversation.is_empty() {
+        return Ok(Vec::new());
+    }
     match template.render(conversation, false) {
         Ok(text) => Ok(text.into_bytes()),
         Err(ModelError::Conversation { reason, .. }) => {

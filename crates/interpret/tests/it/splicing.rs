@@ -19,12 +19,14 @@ fn contexts() -> Vec<Context> {
 fn a_perfect_dictionary_costs_nothing_and_an_empty_one_everything() {
     let (model, contexts) = (model(), contexts());
     let found = ce_recovered(&model, &perfect(16), &contexts, &Silent).expect("measured");
-    assert!(found.nats_lost.abs() < 1e-7 && (found.recovered - 1.0).abs() < 1e-4, "{found:?}");
+    assert!(found.nats_lost.abs() < 1e-7, "{found:?}");
+    // A model with random weights knows less than a uniform guess: there is nothing to lose a fraction of.
+    assert!(found.ce_clean > found.ce_uniform && found.recovered.is_nan(), "{found:?}");
     assert_ne!(found.ce_zero, found.ce_clean, "zeroing does something");
     // Feature 0 reads nothing, so every reconstruction is 0.
     let empty = dictionary(16, &[0.0; 16], &[1.0; 16]);
     let found = ce_recovered(&model, &empty, &contexts, &Silent).expect("measured");
-    assert_eq!((found.ce_sae, found.recovered), (found.ce_zero, 0.0));
+    assert_eq!((found.ce_sae, found.nats_lost), (found.ce_zero, found.ce_zero - found.ce_clean));
 }
 
 /// Zeroes everything but special tokens in torch.

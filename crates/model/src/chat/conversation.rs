@@ -34,11 +34,18 @@ impl Conversation {
     /// # Errors
     /// Why it is none: a message has no `role`.
     pub fn of_table(messages: &impl Serialize) -> Result<Self, String> {
-        let value = serde_json::to_value(messages).and_then(Data::deserialize).map_err(|error| error.to_string())?;
+        // By way of text, which keeps the order of fields.
+        let text = serde_json::to_string(messages).map_err(|error| error.to_string())?;
+        let value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         match fault(&value) {
             None => Ok(Conversation(without_nulls(value))),
             Some(fault) => Err(fault),
         }
+    }
+
+    /// Whether it has no message.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.0, Data::List(messages) if messages.is_empty())
     }
 
     /// The messages as transformers hands them to a template: without fields that are null, and with what was thought
@@ -122,7 +129,14 @@ mod tests {
 
     #[test]
     fn nulls_of_a_table_are_absent_at_every_depth() {
-        let table = serde_json::json!([{"role": "a", "name": null, "calls": [{"x": null, "y": [null, 1]}]}]);
+        #[derive(Serialize)]
+        struct Message {
+            role: &'static str,
+            name: Option<u8>,
+            calls: Vec<serde_json::Value>,
+        }
+        let calls = vec![serde_json::json!({"x": null, "y": [null, 1]})];
+        let table = [Message { role: "a", name: None, calls }];
         let expected = r#"[{"role": "a", "calls": [{"y": [null, 1]}]}]"#;
         let found = Conversation::of_table(&table).expect("a conversation");
         assert_eq!(found, serde_json::from_str(expected).expect("a conversation"));

@@ -69,8 +69,9 @@ fn missing_files_are_named() {
     let dir = copy_of("llama");
     fs::remove_file(dir.path().join("model-00002-of-00003.safetensors")).unwrap();
     let error = LanguageModel::load(dir.path(), &LoadOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("model-00002-of-00003.safetensors: No such file"), "{error}");
-    assert_eq!(error.fault(), Fault::Io);
+    assert!(error.to_string().contains("model-00002-of-00003.safetensors: this shard is missing"), "{error}");
+    assert!(error.to_string().contains("model.safetensors.index.json names it; fetch it again"), "{error}");
+    assert_eq!(error.fault(), Fault::BadInput);
     fs::remove_file(dir.path().join("model.safetensors.index.json")).unwrap();
     assert!(refusal(dir.path()).starts_with("DIR: no `model.safetensors` in this directory"));
     fs::remove_file(dir.path().join("config.json")).unwrap();

@@ -123,7 +123,7 @@ const OF_TRAINING: [&str; 96] = [
 ];
 
 /// Further keys of metadata that no activation depends on.
-const OF_METADATA: [&str; 24] = [
+const OF_METADATA: [&str; 25] = [
     "model_class_name",
     "neuronpedia_id",
     "dataset_path",
@@ -136,6 +136,7 @@ const OF_METADATA: [&str; 24] = [
     "model_weights_sha256",
     "untangle_version",
     "training_architecture",
+    "training_architecture_details",
     "release",
     "sae_id",
     "n_training_samples",
