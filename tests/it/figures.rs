@@ -43,8 +43,12 @@ fn a_report_and_evaluate_tell_the_same_of_dictionaries_and_grids() {
     fs::write(path("grid.toml"), "[[sae]]\nk = [4, 8]\n[[sae]]\narch = 'batch-topk'\nk = 8\n").expect("written");
     let train = Untangle::new("train --d-sae 256 --tokens 200000 --batch 1024").arg(path("store.h5"));
     train.option("--grid", path("grid.toml")).option("--out", path("grid")).succeed();
-    let evaluate = || Untangle::new("evaluate --model organism --contexts 40").option("--store", path("store.h5"));
-    let measured = evaluate().arg(path("grid")).json();
+    // The options stand last: --store takes several.
+    let evaluate = |names: &[&str]| {
+        let command = names.iter().fold(Untangle::new("evaluate"), |command, name| command.arg(path(name)));
+        command.words("--model organism --contexts 40").option("--store", path("store.h5"))
+    };
+    let measured = evaluate(&["grid"]).json();
     let all = measured["dictionaries"].as_array().expect("a list");
     let names: Vec<&str> = all.iter().filter_map(|one| one["sae"].as_str()).collect();
     assert_eq!(names, ["batch-topk-k8", "topk-k4", "topk-k8"]);
@@ -57,13 +61,13 @@ fn a_report_and_evaluate_tell_the_same_of_dictionaries_and_grids() {
         assert_eq!(ce["recovered_from"], if uniform < zero { "uniform" } else { "zero" }, "{ce}");
     }
     // Every file of the grid, as a shell names them; alone, a dictionary has the same figures.
-    let star = evaluate().arg(path("grid/batch-topk-k8")).arg(path("grid/report.html")).arg(path("grid/topk-k4"));
-    assert_eq!(star.arg(path("grid/topk-k8")).json(), measured);
-    assert_eq!(evaluate().arg(path("grid/topk-k8")).json()["dictionaries"][0], all[2]);
-    let table = evaluate().arg(path("grid")).succeed();
+    let star = evaluate(&["grid/batch-topk-k8", "grid/report.html", "grid/topk-k4", "grid/topk-k8"]);
+    assert_eq!(star.json(), measured);
+    assert_eq!(evaluate(&["grid/topk-k8"]).json()["dictionaries"][0], all[2]);
+    let table = evaluate(&["grid"]).succeed();
     let place = |name: &str| table.find(name).unwrap_or_else(|| panic!("no {name} in {table}"));
     assert!(place("nats per token lost") < place("CE recovered") && place("FVU ") < place("FVU of all rows"));
-    evaluate().arg(path("grid/report.html")).run().fails_with(BAD_INPUT, &["report.html", "no dictionary"]);
+    evaluate(&["grid/report.html"]).run().fails_with(BAD_INPUT, &["report.html", "no dictionary"]);
 }
 
 #[test]

@@ -97,5 +97,7 @@ fn what_contradicts_itself_is_refused_before_the_text_is_read() {
     let both = live(&model.path, &text, &out, &hook).arg(folder.path().join("store.h5")).run();
     assert_eq!(both.code, Some(USAGE), "a store and a model");
     fs::create_dir(&out).expect("the scratch folder is writable");
-    run(&hook).fails_with(USAGE, &["sae exists already", "--force"]);
+    fs::write(out.join("notes.txt"), "kept").expect("the scratch folder is writable");
+    run(&hook).fails_with(USAGE, &["exists and is not", "sae"]);
+    assert_eq!(fs::read_to_string(out.join("notes.txt")).expect("readable"), "kept");
 }

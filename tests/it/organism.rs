@@ -234,7 +234,7 @@ fn training_that_cannot_be_is_refused() {
     let train = |options: &str, out: &str| Untangle::new("organism train").words(options).option("--out", path(out));
     train("--stage dpo", "out").run().fails_with(BAD_INPUT, &["sft", "train it first"]);
     fs::write(path("file"), "kept").expect("the scratch folder is writable");
-    train("", "file").run().fails_with(BAD_INPUT, &["file"]);
+    train("", "file").run().fails_with(USAGE, &["file", "name a folder"]);
     assert_eq!(fs::read_to_string(path("file")).expect("readable"), "kept");
     assert_eq!(Untangle::new("organism train").run().code, Some(USAGE));
 }

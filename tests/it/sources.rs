@@ -130,7 +130,7 @@ fn what_is_wrong_with_a_text_is_one_line_and_nothing_is_left() {
     fails("a.jsonl.gz", &packed[..packed.len() / 2], "", &["a.jsonl.gz: it ends in the middle"]);
     fails("a.txt.zst", b"not zst", "", &["a.txt.zst", "is damaged"]);
     fails("a.parquet", b"PAR1", "", &["a.parquet", "as a parquet file it is damaged"]);
-    fails("a.zip", b"PK", "", &["a.zip", "no form of text"]);
+    fails("a.zip", b"PK", "", &["a.zip", "an archive; extract its files"]);
     fails("a.txt", b"a cat", "--chat", &["the model has no chat template"]);
     let twice: [&Path; 2] = ["-".as_ref(), "-".as_ref()];
     bench.capture(&twice, "", "x.h5").run().fails_with(USAGE, &["`-` is named twice"]);

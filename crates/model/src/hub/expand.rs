@@ -81,8 +81,8 @@ mod tests {
         ] {
             assert_eq!(path(value.into(), &variable).to_str(), Some(expected), "{value}");
         }
-        let users = "root:x:0:0:root:/root:/bin/sh\nann:x:7:7::/home/ann:/bin/sh\n";
-        assert_eq!(home_of("ann", users).as_deref(), Some("/home/ann"));
+        let users = "root:x:0:0:root:/root:/bin/sh\nann:x:7:7::/users/ann:/bin/sh\n";
+        assert_eq!(home_of("ann", users).as_deref(), Some("/users/ann"));
         assert_eq!(home_of("an", users), None);
     }
 }

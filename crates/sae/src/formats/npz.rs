@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path, bytes: &[u8], known: &[&str]) -> Result<BTreeMap
         let npy =
             entry.content(bytes).ok_or_else(|| of_array("is cut short or packed in an unknown way".to_owned()))?;
         let array = array(&npy).map_err(&of_array)?;
-        check_finite(&array.values, &of_array)?;
+        check_finite(&array.values, of_array)?;
         arrays.insert(name, array);
     }
     Ok(arrays)

@@ -119,7 +119,11 @@ mod tests {
         let path = folder.path().join("x.h5");
         let file = hdf5::File::create(&path).expect("created");
         let builder = file.new_dataset::<f32>().shape((1000, 4)).chunk((100, 4));
-        builder.with_dcpl(|list| list.set_filters(&[filter.clone()])).create("acts").map(drop).expect("made");
+        builder
+            .with_dcpl(|list| list.set_filters(std::slice::from_ref(&filter)))
+            .create("acts")
+            .map(drop)
+            .expect("made");
         file.close().expect("closed");
         open(&path, "acts")
     }

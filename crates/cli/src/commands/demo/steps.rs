@@ -87,7 +87,6 @@ impl<'a> Demo<'a> {
         let layers = layers(args, model, &saes)?;
         let demo = Demo { args, model, context, store, layers, saes, anew: args.force };
         demo.check_outputs()?;
-        fs::create_dir_all(&args.out).map_err(|error| Complaint::io(format!("{}: {error}", args.out.display())))?;
         Ok(demo)
     }
 

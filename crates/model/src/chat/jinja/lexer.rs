@@ -206,10 +206,8 @@ impl<'a> Lexer<'a> {
                 "{" => open.push("}"),
                 "(" => open.push(")"),
                 "[" => open.push("]"),
-                close @ ("}" | ")" | "]") => {
-                    if open.pop() != Some(close) {
-                        return Err(Failure::new(format!("unexpected '{close}'")));
-                    }
+                close @ ("}" | ")" | "]") if open.pop() != Some(close) => {
+                    return Err(Failure::new(format!("unexpected '{close}'")));
                 }
                 _ => {}
             }

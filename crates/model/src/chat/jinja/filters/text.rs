@@ -40,11 +40,11 @@ fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<O
             };
             let text = shown(budget, value)?;
             budget.read(text.len())?;
-            Value::text(replaced(budget, &text, &*old?, &*new?, count)?)
+            Value::text(replaced(budget, &text, &old?, &new?, count)?)
         }
         "center" => {
             let [width] = given.bind(name, ["width"], 0)?;
-            Value::text(centered(budget, &*shown(budget, value)?, ' ', size(width.as_ref(), 80)?)?)
+            Value::text(centered(budget, &shown(budget, value)?, ' ', size(width.as_ref(), 80)?)?)
         }
         "format" => formatted(budget, value, given)?,
         "join" => return Ok(None),
@@ -114,7 +114,7 @@ fn formatted(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
         }
         Value::Dict(Rc::new(dict))
     };
-    Value::new_text(budget, percent::format(budget, &*shown(budget, value)?, &values)?)
+    Value::new_text(budget, percent::format(budget, &shown(budget, value)?, &values)?)
 }
 
 fn indent(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
