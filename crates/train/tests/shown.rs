@@ -64,7 +64,8 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
         data: data.clone(),
     };
     let runs: Vec<Run> = named.iter().map(one).collect();
-    let held_out = |_: &[usize], visit: &mut dyn FnMut(&[Vec<f32>], &[bool])| -> Result<(), StoreError> {
+    type Visit<'a> = &'a mut dyn FnMut(&[Vec<f32>], &[bool]);
+    let held_out = |_: &[usize], visit: Visit<'_>| -> Result<(), StoreError> {
         judged.chunks(700 * D_IN).for_each(|rows| visit(&[rows.to_vec()], &vec![true; rows.len() / D_IN]));
         Ok(())
     };

@@ -24,6 +24,10 @@ struct Leaf {
     at: usize,
 }
 
+/// The level at which an entry has a value, the levels of all entries, and the values.
+#[cfg(test)]
+type Column = (i16, Vec<(i16, i16)>, Vec<Cell>);
+
 impl Leaves {
     /// Decodes so many rows of these columns, of which `first` is the number of the first.
     pub(super) fn read(first: usize, readers: &mut [LeafReader], rows: usize) -> Result<Self, ParquetError> {
@@ -33,9 +37,8 @@ impl Leaves {
 
     /// Entries that were put together elsewhere.
     #[cfg(test)]
-    pub(super) fn of(columns: Vec<(i16, Vec<(i16, i16)>, Vec<Cell>)>) -> Self {
-        let leaf =
-            |(full, levels, values): (i16, _, Vec<Cell>)| Leaf { levels, values: values.into_iter(), full, at: 0 };
+    pub(super) fn of(columns: Vec<Column>) -> Self {
+        let leaf = |(full, levels, values): Column| Leaf { levels, values: values.into_iter(), full, at: 0 };
         Leaves { first: 0, leaves: columns.into_iter().map(leaf).collect() }
     }
 

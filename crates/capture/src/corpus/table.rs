@@ -42,7 +42,7 @@ enum Value {
 
 /// What reads the columns of a group of rows.
 enum Readers {
-    Text(ColumnReaderImpl<ByteArrayType>),
+    Text(Box<ColumnReaderImpl<ByteArrayType>>),
     Leaves(Vec<LeafReader>),
 }
 
@@ -149,7 +149,7 @@ impl<'a> Table<'a> {
         let open = |column: usize| self.file.get_row_group(self.group)?.get_column_reader(column);
         self.readers = Some(match &self.content {
             Content::Text(column) => match attempt(self.source, || open(*column))? {
-                ColumnReader::ByteArrayColumnReader(reader) => Readers::Text(reader),
+                ColumnReader::ByteArrayColumnReader(reader) => Readers::Text(Box::new(reader)),
                 _ => return Err(damaged(self.source, "a column of text holds something else")),
             },
             Content::Conversations(node, _) => {

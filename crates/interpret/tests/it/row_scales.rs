@@ -41,7 +41,7 @@ fn with(codes: &Codes, feature: u32, change: impl Fn(f32) -> f32) -> Codes {
         entries.retain(|(other, _)| *other != feature);
         entries.push((feature, change(f)));
         entries.sort_by_key(|(feature, _)| *feature);
-        changed.push_row(entries.into_iter());
+        changed.push_row(entries);
     }
     changed
 }

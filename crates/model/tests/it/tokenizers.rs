@@ -55,7 +55,7 @@ fn tokens_of_every_file_are_tokens() {
         (&[("tokenizer_config.json", json!({"image_token": "<|turn|>"}))], "a name of its own"),
     ];
     for (files, name) in cases {
-        let dir = directory(&[&[own.clone()], files].concat());
+        let dir = directory(&[std::slice::from_ref(&own), files].concat());
         let tokenizer = load(dir.path(), 10).unwrap();
         assert_eq!(tokenizer.encode("<|turn|>a").unwrap(), [6, 2], "{name}");
     }

@@ -22,6 +22,9 @@ pub(super) fn widened(held_out: &HeldOut, fraction: f64, n_rows: u64) -> HeldOut
     }
 }
 
+/// Takes blocks of rows, the columns of each, and which rows are ordinary.
+type Visit<'a> = &'a mut dyn FnMut(&[Vec<f32>], &[bool]);
+
 /// The rows that judge a result, and what training reads of their kind.
 pub(super) struct Judged<'a> {
     pub(super) store: &'a Arc<ActivationSet>,
@@ -39,7 +42,7 @@ impl Judged<'_> {
     pub(super) fn each_block(
         &self,
         columns: &[usize],
-        visit: &mut dyn FnMut(&[Vec<f32>], &[bool]),
+        visit: Visit<'_>,
     ) -> Result<(), StoreError> {
         if *self.held_out == HeldOut::None {
             return Ok(());
