@@ -333,8 +333,8 @@ fn what_is_no_file_of_text_is_refused() {
     assert!(refused(folder.path()).contains("no file of text in this folder"));
     fs::write(folder.path().join("a.zip"), "PK").expect("written");
     assert!(refused(&folder.path().join("a.zip")).contains("an archive; extract its files"));
-    fs::write(folder.path().join("a.csv"), "x,y").expect("written");
-    assert!(refused(&folder.path().join("a.csv")).contains("no form of text that can be read"));
+    fs::write(folder.path().join("a.pdf"), "x").expect("written");
+    assert!(refused(&folder.path().join("a.pdf")).contains("no form of text that can be read"));
     assert!(matches!(Corpus::open::<&Path>(&[]), Err(CaptureError::NoText)));
 }
 

@@ -39,11 +39,7 @@ pub(super) struct Judged<'a> {
 impl Judged<'_> {
     /// Visits all of them in blocks, with these columns, `[n, d]` each, and which rows are ordinary; none where nothing is
     /// held out. They are the blocks of rows that `evaluate` reads.
-    pub(super) fn each_block(
-        &self,
-        columns: &[usize],
-        visit: Visit<'_>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn each_block(&self, columns: &[usize], visit: Visit<'_>) -> Result<(), StoreError> {
         if *self.held_out == HeldOut::None {
             return Ok(());
         }
