@@ -74,7 +74,7 @@ fn escape(text: &[u8]) -> (usize, bool) {
     }
 }
 
-/// The number of an escape `\uXXXX`.
+/// The number of an escape of four hexadecimal digits, such as `\ud83d`.
 fn unit(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
