@@ -39,7 +39,8 @@ fn with(codes: &Codes, feature: u32, change: impl Fn(f32) -> f32) -> Codes {
         let mut entries: Vec<(u32, f32)> = features.iter().copied().zip(activations.iter().copied()).collect();
         let f = codes.activation(row, feature as usize);
         entries.retain(|(other, _)| *other != feature);
-        entries.push((feature, change(f)));
+        // Codes hold active features only.
+        entries.extend(Some((feature, change(f))).filter(|(_, f)| *f != 0.0));
         entries.sort_by_key(|(feature, _)| *feature);
         changed.push_row(entries);
     }

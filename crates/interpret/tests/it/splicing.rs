@@ -26,7 +26,9 @@ fn a_perfect_dictionary_costs_nothing_and_an_empty_one_everything() {
     // Feature 0 reads nothing, so every reconstruction is 0.
     let empty = dictionary(16, &[0.0; 16], &[1.0; 16]);
     let found = ce_recovered(&model, &empty, &contexts, &Silent).expect("measured");
-    assert_eq!((found.ce_sae, found.nats_lost), (found.ce_zero, found.ce_zero - found.ce_clean));
+    assert_eq!(found.ce_sae, found.ce_zero);
+    // A mean of differences and a difference of means are rounded differently.
+    assert!((found.nats_lost - (found.ce_zero - found.ce_clean)).abs() < 1e-12, "{found:?}");
 }
 
 /// Zeroes everything but special tokens in torch.
