@@ -5,7 +5,9 @@ use crate::device::{self, DeviceChoice};
 use crate::observers::{Interrupt, Progress};
 use crate::output::Output;
 use anyhow::Context as _;
+use std::path::Path;
 use std::thread::available_parallelism;
+use untangle_interpret::{Database, InterpretError};
 use untangle_model::threads::give_this_thread;
 use untangle_model::{HubError, HubOptions};
 
@@ -41,6 +43,11 @@ impl Context {
     pub(crate) fn hub(&self) -> Result<HubOptions, HubError> {
         let options = HubOptions::from_environment(|name| std::env::var_os(name))?;
         Ok(HubOptions { offline: options.offline || self.offline, ..options })
+    }
+
+    /// A feature database; reading it ends where a signal arrives.
+    pub(crate) fn database(&self, path: &Path) -> Result<Database, InterpretError> {
+        Database::open_until(path, self.progress.stop())
     }
 
     /// The device that `choice` names. To be called before the first tensor call.

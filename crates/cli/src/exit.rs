@@ -9,6 +9,7 @@
 //! | 4 | reading or writing failed, or another process holds the output |
 //! | 130 | interrupted; what was done so far is kept |
 
+use crate::terminal::{say, visible};
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
@@ -55,7 +56,12 @@ impl std::error::Error for Complaint {}
 /// The exit code where the command line asks for help or the version, or cannot be understood; prints what clap has to say.
 /// Help that does not get onto its device is told as any other result would be.
 pub(crate) fn conclude_parsing(told: &clap::Error) -> ExitCode {
-    let printed = told.print().and_then(|()| io::stdout().flush());
+    // An argument that is quoted may be the name of a file, and that may be anything.
+    let quoted = told.render().to_string();
+    let printed = match visible(&quoted) {
+        same if same == quoted => told.print().and_then(|()| io::stdout().flush()),
+        shown => write!(io::stderr(), "{shown}"),
+    };
     match printed {
         Err(error) if !told.use_stderr() => conclude(Err(anyhow::Error::from(error).context("stdout"))),
         _ => ExitCode::from(if told.use_stderr() { code(Fault::Usage) } else { 0 }),
@@ -69,8 +75,7 @@ pub(crate) fn conclude(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let fault = fault_of(&error);
-    // Nothing is left to do when stderr is closed as well.
-    let _ = writeln!(io::stderr(), "{}", last_line(fault, &message_of(&error)));
+    say(&last_line(fault, &message_of(&error)));
     ExitCode::from(code(fault))
 }
 
@@ -91,7 +96,7 @@ pub(crate) fn report_panics_in_one_line() {
             return;
         }
         if !REPORTED.swap(true, Ordering::SeqCst) {
-            let _ = writeln!(io::stderr(), "error: {}", panic_line(info));
+            say(&format!("error: {}", panic_line(info)));
         }
     }));
 }

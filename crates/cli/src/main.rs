@@ -14,6 +14,7 @@ mod models;
 mod observers;
 mod output;
 mod scratch;
+mod terminal;
 mod world_text;
 
 use clap::Parser;

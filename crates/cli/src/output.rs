@@ -1,5 +1,6 @@
 //! Results on stdout: text for people, or one JSON object.
 
+use crate::terminal::{Visible, visible_line};
 use anyhow::Context;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -35,7 +36,7 @@ impl Output {
 
     /// Prints text whatever the form; for what has no JSON form.
     pub(crate) fn write(self, text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
-        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut out = Visible(io::BufWriter::new(io::stdout().lock()));
         text(&mut out).and_then(|()| out.flush()).context("stdout")
     }
 }
@@ -43,8 +44,9 @@ impl Output {
 /// Rows of cells as columns, the first row being the head. Columns of `left` are aligned at their left, others at
 /// their right.
 pub(crate) fn table(out: &mut dyn Write, rows: &[Vec<String>], left: &[usize]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible_line(cell)).collect()).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().enumerate().map(|(column, cell)| {
             let width = width(column).unwrap_or(0);
             if left.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }

@@ -230,6 +230,14 @@ pub enum InterpretError {
         /// The file.
         path: PathBuf,
     },
+    /// A feature database that this program did not write, or that was changed since.
+    #[error("{path} is not as `untangle features` writes it ({problem}); make it again with that", path = .path.display())]
+    ForeignDatabase {
+        /// The file.
+        path: PathBuf,
+        /// What stands there.
+        problem: String,
+    },
     /// A feature database of another version.
     #[error("{path} has version {found}, this program reads version {supported}; make it again with `untangle features`", path = .path.display())]
     DatabaseVersion {
@@ -344,6 +352,7 @@ impl Classify for InterpretError {
             | E::OtherDictionary { .. }
             | E::NotAFeatureDatabase { .. }
             | E::DamagedDatabase { .. }
+            | E::ForeignDatabase { .. }
             | E::DatabaseVersion { .. }
             | E::AnnotatedText { .. }
             | E::NoTokensIn { .. }

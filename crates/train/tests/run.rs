@@ -185,13 +185,27 @@ fn killed_latents_come_back_to_life() {
 /// Lowers the biases of every fifth latent in a checkpoint's bytes; returns the latents.
 fn kill_every_fifth(path: &Path, d_sae: usize) -> Vec<usize> {
     let mut bytes = std::fs::read(path).expect("checkpoint");
-    let header_len = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).expect("header");
-    let begin = header["b_enc.value"]["data_offsets"][0].as_u64().expect("offset") as usize + 8 + header_len;
+    let tensors = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..tensors]).expect("header");
+    let offset = |tensor: &serde_json::Value, end: usize| {
+        tensors + tensor["data_offsets"][end].as_u64().expect("an offset") as usize
+    };
+    let begin = offset(&header["b_enc.value"], 0);
     let killed: Vec<usize> = (0..d_sae).step_by(5).collect();
     for latent in &killed {
         bytes[begin + 4 * latent..begin + 4 * latent + 4].copy_from_slice(&(-2f32).to_le_bytes());
     }
+    // The checksum is that of the changed tensors, or nothing would go on from them; serde_json sorts by name.
+    let mut sum = crc32fast::Hasher::new();
+    for (name, tensor) in header.as_object().expect("an object").iter().filter(|(name, _)| *name != "__metadata__") {
+        let data = &bytes[offset(tensor, 0)..offset(tensor, 1)];
+        sum.update(format!("{name} {} {}", tensor["dtype"].as_str().expect("a name"), data.len()).as_bytes());
+        sum.update(data);
+    }
+    let old = header["__metadata__"]["crc32"].as_str().expect("a checksum");
+    let text = String::from_utf8(bytes[8..tensors].to_vec()).expect("UTF-8");
+    let text = text.replace(old, &format!("{:08x}", sum.finalize()));
+    bytes[8..tensors].copy_from_slice(text.as_bytes());
     std::fs::write(path, bytes).expect("written");
     killed
 }

@@ -10,7 +10,7 @@ use crate::output::table;
 use clap::Args;
 use std::path::PathBuf;
 use untangle_interpret::features::{FeaturesPlan, features};
-use untangle_interpret::{Corpus, DATABASE, Database};
+use untangle_interpret::{Corpus, DATABASE};
 
 /// Describe every feature: examples, statistics, raised and lowered tokens, and a first label, in one database
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     let plan = FeaturesPlan { top: args.examples, sampled: args.sampled, seed: args.seed, ..FeaturesPlan::default() };
     let (sae, name) = (&dictionary.sae, &dictionary.name);
     let report = features(sae, name, &corpus, model.as_ref(), &plan, &args.out, args.force, &context.progress)?;
-    let best = Database::open(&args.out)?.list(LISTED)?;
+    let best = context.database(&args.out)?.list(LISTED)?;
     let value = serde_json::json!({ "database": args.out, "report": report, "best": best });
     context.output.result(&value, |out| {
         let (all, dead, labelled, rows) = (report.features, report.dead, report.labelled, report.run.rows);

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use untangle_interpret::Database;
 use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
@@ -116,7 +115,7 @@ fn held_out_text(recorded: &Value) -> String {
 }
 
 fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
-    let database = Database::open(path)?;
+    let database = context.database(path)?;
     let (run, n_features) = (database.run()?, database.n_features()?);
     context.output.result(&json!({ "kind": "features", "features": n_features, "run": run }), |out| {
         writeln!(out, "{n_features} features of {}, described on {}", run.sae, run.store)?;

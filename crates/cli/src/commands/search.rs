@@ -6,7 +6,6 @@ use crate::output::table;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use untangle_interpret::database::Database;
 
 /// Find features by words in their labels, examples and raised tokens
 #[derive(Debug, Args)]
@@ -23,7 +22,7 @@ pub(crate) struct SearchArgs {
 }
 
 pub(crate) fn run(args: &SearchArgs, context: &Context) -> anyhow::Result<()> {
-    let found = Database::open(&args.database)?.search(&args.text, args.limit)?;
+    let found = context.database(&args.database)?.search(&args.text, args.limit)?;
     context.output.result(&json!({ "features": found }), |out| {
         if found.is_empty() {
             return writeln!(out, "no feature has to do with `{}`", args.text);

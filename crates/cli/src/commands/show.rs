@@ -5,7 +5,6 @@ use crate::context::Context;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use untangle_interpret::database::Database;
 
 /// Show features: label, strongest examples, raised and lowered tokens
 #[derive(Debug, Args)]
@@ -25,7 +24,7 @@ pub(crate) struct ShowArgs {
 const BEST: usize = 10;
 
 pub(crate) fn run(args: &ShowArgs, context: &Context) -> anyhow::Result<()> {
-    let database = Database::open(&args.database)?;
+    let database = context.database(&args.database)?;
     let cards = if args.features.is_empty() {
         database.most_interpretable(BEST)?
     } else {

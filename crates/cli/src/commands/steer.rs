@@ -10,9 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use untangle_interpret::{
-    Database, Edit, Effect, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep, swept,
-};
+use untangle_interpret::{Edit, Effect, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep, swept};
 use untangle_model::{Conversation, GenerateOptions, Sampling};
 
 /// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
@@ -102,7 +100,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     NamedModel::find(&args.model)?;
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
     let sae = load_sae(&args.sae, args.belonging, context)?;
-    let database = args.features.as_deref().map(Database::open).transpose()?;
+    let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     let values = sweep_values(&args.sweep)?;
     let edits = values
         .iter()

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let topic = Topic::of_name(&concept(args, of_world)?);
     let plan = plan(args, of_world, &topic)?;
     let sae = load_sae(&args.sae, args.belonging, context)?;
-    let database = args.features.as_deref().map(Database::open).transpose()?;
+    let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     let edits = edits(args, &specs, database.as_ref(), &sae)?;
     let model = load_model(&args.model, &args.compute, context)?;
     say_doubts(&sae, Some(&model.identity()), context);

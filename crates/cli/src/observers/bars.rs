@@ -2,8 +2,8 @@
 
 use super::front;
 use super::rate::{Rate, figures_text};
+use crate::terminal::{say, visible};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use untangle_schema::Event;
@@ -25,7 +25,10 @@ impl Bars {
         let mut running = self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         match event {
             Event::Started { task, unit, done, total } => {
-                let bar = ProgressBar::new(total).with_style(style()).with_prefix(task.to_owned()).with_position(done);
+                let bar = ProgressBar::new(total)
+                    .with_style(style())
+                    .with_prefix(visible(task).into_owned())
+                    .with_position(done);
                 *running = Some((bar, Rate::new(unit, done, total)));
             }
             Event::Advanced { done, figures } => {
@@ -62,11 +65,8 @@ fn style() -> ProgressStyle {
 }
 
 fn above(running: Option<&(ProgressBar, Rate)>, text: &str) {
-    let write = || {
-        let _ = writeln!(std::io::stderr(), "{text}");
-    };
     match running {
-        Some((bar, _)) => bar.suspend(write),
-        None => write(),
+        Some((bar, _)) => bar.suspend(|| say(text)),
+        None => say(text),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::front;
 use super::rate::{Rate, figures_text};
-use std::io::{self, Write};
+use crate::terminal::say;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use untangle_schema::Event;
@@ -32,7 +32,7 @@ impl Lines {
                 let rate = Rate::new(unit, done, total);
                 let how = if done > 0 { "continues at" } else { "begins" };
                 let counts = if done > 0 { format!(" {}", rate.counts(done)) } else { format!(", {}", rate.counts(0)) };
-                write_line(&format!("{task}: {how}{counts}"));
+                say(&format!("{task}: {how}{counts}"));
                 *running = Some(Running { task: task.to_owned(), rate, done, last_line: Instant::now() });
             }
             Event::Advanced { done, figures } => {
@@ -40,7 +40,7 @@ impl Lines {
                 running.done = done;
                 if running.last_line.elapsed() >= EVERY {
                     running.last_line = Instant::now();
-                    write_line(&running.line(done, figures));
+                    say(&running.line(done, figures));
                 }
             }
             Event::Compared { done, points } => {
@@ -48,17 +48,17 @@ impl Lines {
                 running.done = done;
                 if running.last_line.elapsed() >= EVERY {
                     running.last_line = Instant::now();
-                    write_line(&running.line(done, &[]));
-                    write_line(&format!("{}: {}", running.task, front::line(points)));
+                    say(&running.line(done, &[]));
+                    say(&format!("{}: {}", running.task, front::line(points)));
                 }
             }
             Event::Finished => {
                 if let Some(running) = running.take() {
-                    write_line(&format!("{}: done in {}", running.task, running.rate.conclude(running.done)));
+                    say(&format!("{}: done in {}", running.task, running.rate.conclude(running.done)));
                 }
             }
-            Event::Note(text) => write_line(&format!("note: {text}")),
-            Event::Warning(text) => write_line(&format!("warning: {text}")),
+            Event::Note(text) => say(&format!("note: {text}")),
+            Event::Warning(text) => say(&format!("warning: {text}")),
         }
     }
 }
@@ -69,9 +69,4 @@ impl Running {
         let shown: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         format!("{}: {}", self.task, shown.join(", "))
     }
-}
-
-/// One line on stderr; a closed stderr is no reason to stop working.
-pub(super) fn write_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }

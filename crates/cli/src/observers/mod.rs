@@ -6,6 +6,7 @@ mod lines;
 mod rate;
 mod signals;
 
+use crate::terminal::say;
 use bars::Bars;
 use lines::Lines;
 use std::io::{self, IsTerminal};
@@ -36,6 +37,12 @@ impl Progress {
         Progress { display, interrupt }
     }
 
+    /// Says whether a signal has arrived, for work that is not given this.
+    pub(crate) fn stop(&self) -> impl FnMut() -> bool + Send + 'static {
+        let interrupt = self.interrupt.clone();
+        move || interrupt.requested()
+    }
+
     /// Something that was decided and the user should know.
     pub(crate) fn note(&self, text: &str) {
         self.event(Event::Note(text));
@@ -52,7 +59,7 @@ impl Observer for Progress {
         match (&self.display, event) {
             (Display::Bars(bars), event) => bars.event(event),
             (Display::Lines(lines), event) => lines.event(event),
-            (Display::Quiet, Event::Warning(text)) => lines::write_line(&format!("warning: {text}")),
+            (Display::Quiet, Event::Warning(text)) => say(&format!("warning: {text}")),
             (Display::Quiet, _) => {}
         }
     }

@@ -9,6 +9,7 @@
 //! | `logits` | feature, side and rank | a token that the feature raises or lowers |
 //! | `words` | feature | label, example and logit text, indexed by FTS5 |
 
+mod foreign;
 mod read;
 mod search;
 mod write;
@@ -132,6 +133,10 @@ fn failure(path: &Path) -> impl Fn(rusqlite::Error) -> InterpretError + '_ {
     move |source| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => InterpretError::NotAFeatureDatabase { path: path.to_owned() },
         Some(ErrorCode::DatabaseCorrupt) => InterpretError::DamagedDatabase { path: path.to_owned() },
-        _ => InterpretError::Database { path: path.to_owned(), source },
+        Some(ErrorCode::OperationInterrupted) => InterpretError::Interrupted,
+        _ => match foreign::problem_of_cell(&source) {
+            Some(problem) => InterpretError::ForeignDatabase { path: path.to_owned(), problem },
+            None => InterpretError::Database { path: path.to_owned(), source },
+        },
     }
 }

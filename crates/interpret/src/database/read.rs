@@ -1,5 +1,6 @@
 //! Reads a feature database.
 
+use super::foreign::{self, Budget, Stop, count, finite, finite_or_none, unfit};
 use super::{APPLICATION_ID, Run, VERSION, failure, kind, side};
 use crate::error::InterpretError;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
@@ -12,6 +13,8 @@ use untangle_schema::{Example, FeatureCard, LabelEvidence, LogitEffect};
 pub struct Database {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
+    pub(super) budget: Budget,
+    file_bytes: u64,
 }
 
 /// One line of a list of features.
@@ -39,33 +42,47 @@ impl Database {
     /// Opens a database.
     ///
     /// # Errors
-    /// When the file is missing, damaged, not a feature database, or of another version.
+    /// When the file is missing, damaged, not a feature database, of another version, or made by something else.
     pub fn open(path: &Path) -> Result<Self, InterpretError> {
-        if let Err(source) = std::fs::File::open(path) {
-            return Err(untangle_store::StoreError::Io { path: path.to_owned(), source }.into());
-        }
+        Self::open_until(path, || false)
+    }
+
+    /// As [`Self::open`]; what is asked of the database ends with [`InterpretError::Interrupted`] once `stop` says so.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_until(path: &Path, stop: impl FnMut() -> bool + Send + 'static) -> Result<Self, InterpretError> {
+        let io = |source| InterpretError::from(untangle_store::StoreError::Io { path: path.to_owned(), source });
+        let file_bytes = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failure(path))?;
+        let stop: Stop = Box::new(stop);
+        let budget = foreign::restrain(&connection, file_bytes, stop).map_err(failure(path))?;
+        let database = Self { path: path.to_owned(), connection, budget, file_bytes };
+        database.check_version()?;
+        database.check_size()?;
+        foreign::check_tables(&database.connection, path).map_err(|error| database.explain(error))?;
+        Ok(database)
+    }
+
+    fn check_version(&self) -> Result<(), InterpretError> {
         let pragma =
-            |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(failure(path));
+            |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(self.fail());
         if pragma("application_id")? != APPLICATION_ID {
-            return Err(InterpretError::NotAFeatureDatabase { path: path.to_owned() });
+            return Err(InterpretError::NotAFeatureDatabase { path: self.path.clone() });
         }
         let found = pragma("user_version")?;
         if found != VERSION {
-            return Err(InterpretError::DatabaseVersion { path: path.to_owned(), found, supported: VERSION });
+            return Err(InterpretError::DatabaseVersion { path: self.path.clone(), found, supported: VERSION });
         }
-        let database = Self { path: path.to_owned(), connection };
-        database.check_size()?;
-        Ok(database)
+        Ok(())
     }
 
     /// A file that was cut short still opens; its header says how long it should be.
     fn check_size(&self) -> Result<(), InterpretError> {
         let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
         let pages = pragma("page_count").and_then(|pages| Ok(pages * pragma("page_size")?)).map_err(self.fail())?;
-        let on_disk = std::fs::metadata(&self.path).map(|meta| meta.len()).unwrap_or(0);
-        if on_disk < pages {
+        if self.file_bytes < pages {
             return Err(InterpretError::DamagedDatabase { path: self.path.clone() });
         }
         Ok(())
@@ -76,8 +93,20 @@ impl Database {
         &self.path
     }
 
+    /// What a failure of SQLite means.
     pub(super) fn fail(&self) -> impl Fn(rusqlite::Error) -> InterpretError + '_ {
-        failure(&self.path)
+        |source| self.explain(failure(&self.path)(source))
+    }
+
+    /// A query that was stopped was stopped by the user, or because it found no end.
+    fn explain(&self, error: InterpretError) -> InterpretError {
+        match error {
+            InterpretError::Interrupted if self.budget.is_used_up(self.file_bytes) => InterpretError::ForeignDatabase {
+                path: self.path.clone(),
+                problem: format!("reading it found no end in a file of {} bytes", self.file_bytes),
+            },
+            error => error,
+        }
     }
 
     /// How the database was made.
@@ -85,14 +114,17 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn run(&self) -> Result<Run, InterpretError> {
+        self.budget.begin();
         let read = || -> rusqlite::Result<Map<String, Value>> {
             let mut select = self.connection.prepare("SELECT key, value FROM run")?;
             let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, from_json(row, 1)?)))?;
             rows.collect()
         };
         let fields = read().map_err(self.fail())?;
-        serde_json::from_value(Value::Object(fields))
-            .map_err(|_| InterpretError::DamagedDatabase { path: self.path.clone() })
+        serde_json::from_value(Value::Object(fields)).map_err(|error| InterpretError::ForeignDatabase {
+            path: self.path.clone(),
+            problem: format!("run: {error}"),
+        })
     }
 
     /// Number of features.
@@ -100,8 +132,9 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn n_features(&self) -> Result<usize, InterpretError> {
-        let count = self.connection.query_row("SELECT count(*) FROM features", [], |row| row.get::<_, i64>(0));
-        Ok(count.map_err(self.fail())? as usize)
+        self.budget.begin();
+        let features = self.connection.query_row("SELECT count(*) FROM features", [], |row| count(row, 0));
+        Ok(features.map_err(self.fail())? as usize)
     }
 
     /// Everything about one feature.
@@ -109,6 +142,7 @@ impl Database {
     /// # Errors
     /// When there is no such feature.
     pub fn card(&self, feature: usize) -> Result<FeatureCard, InterpretError> {
+        self.budget.begin();
         let Some(mut card) = self.bare_card(feature).map_err(self.fail())? else {
             return Err(InterpretError::NoSuchFeature { feature, d_sae: self.n_features()? });
         };
@@ -125,13 +159,13 @@ impl Database {
         let read = |row: &Row<'_>| {
             Ok(FeatureCard {
                 feature,
-                density: row.get(0)?,
-                max_activation: row.get(1)?,
-                mean_activation: row.get(2)?,
+                density: finite(row, 0)?,
+                max_activation: finite(row, 1)? as f32,
+                mean_activation: finite(row, 2)? as f32,
                 histogram: from_json(row, 3)?,
                 label: row.get(4)?,
                 label_source: row.get(5)?,
-                label_score: row.get(6)?,
+                label_score: finite_or_none(row, 6)?,
                 label_evidence: evidence(row)?,
                 examples: Vec::new(),
                 sampled: Vec::new(),
@@ -157,15 +191,24 @@ impl Database {
         )?;
         let read = |row: &Row<'_>| {
             let bytes: Vec<u8> = row.get(5)?;
-            Ok(Example {
-                row: row.get::<_, i64>(0)? as u64,
+            let example = Example {
+                row: count(row, 0)?,
                 document: row.get(1)?,
                 position: row.get(2)?,
-                activation: row.get(3)?,
+                activation: finite(row, 3)? as f32,
                 tokens: from_json(row, 4)?,
                 activations: bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-                peak: row.get::<_, i64>(6)? as usize,
-            })
+                peak: count(row, 6)? as usize,
+            };
+            let tokens = example.tokens.len();
+            if bytes.len() != 4 * tokens || example.peak >= tokens {
+                let (bytes, peak) = (bytes.len(), example.peak);
+                return Err(unfit(
+                    5,
+                    format!("an example of {tokens} tokens has {bytes} bytes of activations, peak {peak}"),
+                ));
+            }
+            Ok(example)
         };
         select.query_map(params![feature as i64, kind], read)?.collect()
     }
@@ -174,32 +217,33 @@ impl Database {
         let mut select = self
             .connection
             .prepare_cached("SELECT token, id, effect FROM logits WHERE feature = ?1 AND side = ?2 ORDER BY rank")?;
-        let read = |row: &Row<'_>| Ok(LogitEffect { token: row.get(0)?, id: row.get(1)?, effect: row.get(2)? });
+        let read =
+            |row: &Row<'_>| Ok(LogitEffect { token: row.get(0)?, id: row.get(1)?, effect: finite(row, 2)? as f32 });
         select.query_map(params![feature as i64, side], read)?.collect()
     }
 }
 
 fn evidence(row: &Row<'_>) -> rusqlite::Result<Option<LabelEvidence>> {
-    let Some(precision) = row.get::<_, Option<f64>>(7)? else { return Ok(None) };
+    let Some(precision) = finite_or_none(row, 7)? else { return Ok(None) };
     Ok(Some(LabelEvidence {
         precision,
-        recall: row.get(8)?,
-        mass_recall: row.get(9)?,
-        floor: row.get(10)?,
-        control: row.get(11)?,
-        firings: row.get::<_, i64>(12)? as u64,
-        rows: row.get::<_, i64>(13)? as u64,
+        recall: finite(row, 8)?,
+        mass_recall: finite(row, 9)?,
+        floor: finite(row, 10)?,
+        control: finite(row, 11)?,
+        firings: count(row, 12)?,
+        rows: count(row, 13)?,
     }))
 }
 
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
     Ok(Summary {
-        feature: row.get::<_, i64>(0)? as usize,
+        feature: count(row, 0)? as usize,
         label: row.get(1)?,
-        label_score: row.get(2)?,
-        held_out_firings: row.get::<_, Option<i64>>(3)?.unwrap_or(0) as u64,
-        density: row.get(4)?,
-        max_activation: row.get(5)?,
+        label_score: finite_or_none(row, 2)?,
+        held_out_firings: finite_or_none(row, 3)?.map_or(Ok(0), |_| count(row, 3))?,
+        density: finite(row, 4)?,
+        max_activation: finite(row, 5)? as f32,
     })
 }
 

@@ -77,6 +77,7 @@ impl Database {
     }
 
     fn summaries(&self, sql: &str, params: impl Params) -> Result<Vec<Summary>, InterpretError> {
+        self.budget.begin();
         let mut select = self.connection.prepare(sql).map_err(self.fail())?;
         let rows = select.query_map(params, summary).map_err(self.fail())?;
         rows.collect::<rusqlite::Result<_>>().map_err(self.fail())

@@ -227,7 +227,7 @@ impl<'a> Demo<'a> {
             // A database that stands here describes something else.
             features(sae, name, &corpus, Some(self.model), &plan, path, true, &self.context.progress)?;
         }
-        Ok(Database::open(path)?)
+        Ok(self.context.database(path)?)
     }
 
     fn reuse(&self, path: &Path) {
@@ -277,7 +277,11 @@ fn is_trained_on(sae: &Path, store: &ActivationSet, config: &TrainConfig) -> boo
 fn describes(database: &Path, dictionary: &Dictionary, store: &ActivationSet) -> anyhow::Result<bool> {
     match Database::open(database).and_then(|database| database.run()) {
         Ok(run) => Ok(run.is_of(&dictionary.sae, store)),
-        Err(InterpretError::DatabaseVersion { .. } | InterpretError::DamagedDatabase { .. }) => Ok(false),
+        Err(
+            InterpretError::DatabaseVersion { .. }
+            | InterpretError::DamagedDatabase { .. }
+            | InterpretError::ForeignDatabase { .. },
+        ) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
