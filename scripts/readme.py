@@ -25,7 +25,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BINARY = ROOT / "target" / "release" / "untangle"
-BLOCK = re.compile(r"(?P<comment><!-- readme: demo from \"(?P<start>[^\"]+)\" -->\n)?```\n(?P<body>.*?)```\n", re.DOTALL)
+# A fence with a language is matched too, or its end would be taken for the beginning of a block; it is left as it is.
+BLOCK = re.compile(
+    r"(?P<comment><!-- readme: demo from \"(?P<start>[^\"]+)\" -->\n)?^```(?P<language>[a-z]*)\n(?P<body>.*?)^```\n",
+    re.DOTALL | re.MULTILINE,
+)
 FEATURE = re.compile(r"<!-- readme: feature (?P<id>\d+) is \"(?P<label>[^\"]+)\" -->")
 # What a command says on stderr belongs to its output if it is the result of the work and not its progress.
 SAID = re.compile(r"(^|: )done in ")

@@ -5,6 +5,7 @@ use crate::device::{self, DeviceChoice};
 use crate::observers::{Interrupt, Progress};
 use crate::output::Output;
 use anyhow::Context as _;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::thread::available_parallelism;
 use untangle_interpret::{Database, InterpretError};
@@ -28,15 +29,17 @@ impl Context {
     pub(crate) fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
         let interrupt = Interrupt::install().context("while setting up signal handlers")?;
         let available = || available_parallelism().map_or(1, |n| n.get());
-        let threads = global.threads.map_or_else(available, |n| n.get());
+        let (asked, most) = (global.threads.map(NonZeroUsize::get), available());
+        let threads = asked.unwrap_or(most).min(most);
         give_this_thread(threads);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("while starting threads")?;
-        Ok(Context {
-            progress: Progress::new(global.quiet, interrupt),
-            output: Output::new(global.json),
-            threads,
-            offline: global.offline,
-        })
+        let progress = Progress::new(global.quiet, interrupt);
+        if let Some(asked) = asked.filter(|asked| *asked > most) {
+            progress.warning(&format!(
+                "--threads {asked}: this machine offers {most}, more would wait for each other; {most} compute"
+            ));
+        }
+        Ok(Context { progress, output: Output::new(global.json), threads, offline: global.offline })
     }
 
     /// How the hub is reached: what the environment says, as for Python's tools.

@@ -15,6 +15,8 @@ pub mod files {
     pub const METRICS: &str = "metrics.jsonl";
     /// The same for TensorBoard, which looks for `tfevents` in names.
     pub const EVENTS: &str = "events.out.tfevents.untangle";
+    /// In a grid's folder: the names of its dictionaries, and the version of the tool.
+    pub const GRID: &str = "grid.json";
     /// A page that shows how the training went.
     pub const REPORT: &str = "report.html";
 }

@@ -20,10 +20,9 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// When writing fails; `path` is then as it was.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let beside = with_suffix(path, ".new");
-    let written = create(&beside).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
+    // What cannot be replaced by a new file is somebody else's, and stays.
+    let mut file = create(&beside).map_err(StoreError::io(path))?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
     let renamed = written.and_then(|()| fs::rename(&beside, path));
     if let Err(error) = renamed {
         // On a full disk a half-written file would only be in the way; the error that matters is the first one.

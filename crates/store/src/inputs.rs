@@ -3,7 +3,7 @@
 //! The system's marks of a file (device, number, size, times) tell that nothing was written to it: the time of change
 //! cannot be set by programs, so an edit that restores size and modification time is noticed as well. Where they differ,
 //! as after a copy or a restored backup, the content decides. A matrix is summed up whole when a run begins, which takes one
-//! sequential reading of what training reads next. An activation file has checksums of its own: those are summed up at
+//! sequential reading of it. An activation file has checksums of its own: those are summed up at
 //! the beginning, and when marks differ later, every row is read and held against them.
 
 use crate::element::Elements;
@@ -17,14 +17,16 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use untangle_schema::Fault;
+use untangle_schema::{Event, Fault, Observer, Unit};
 
 /// Bytes summed up at a time.
 const PIECE: usize = 1 << 20;
+/// Bytes of rows that are read from HDF5 at a time, however large its chunks are.
+const ROWS_AT_ONCE: usize = 64 << 20;
 /// Places of a matrix from which its identity is taken, and the bytes of each: 4 MiB, whatever its size.
 const PLACES: u64 = 64;
 const BYTES_OF_A_PLACE: u64 = 1 << 16;
-/// Rows that HDF5 has to unpack in larger pieces than this are no part of an identity.
+/// Where HDF5 has to unpack larger pieces than this for a row, the first and the last row are its identity.
 const LARGEST_PIECE: usize = 16 << 20;
 
 impl ActivationSet {
@@ -32,16 +34,17 @@ impl ActivationSet {
     /// kept. None where that was a run on other files.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where a file is no longer what it was; when reading fails.
-    pub fn recognise(&self, known: Option<&Value>) -> Result<Value, StoreError> {
+    /// [`StoreError::Refused`] where a file is no longer what it was; when reading fails;
+    /// [`StoreError::Interrupted`].
+    pub fn recognise(&self, known: Option<&Value>, observer: &dyn Observer) -> Result<Value, StoreError> {
         let shards: Vec<&Shard> = self.all_shards();
         let before = known.and_then(Value::as_array).filter(|known| known.len() == shards.len());
-        let one = |(at, shard): (usize, &&Shard)| recognise(shard, before.map(|known| &known[at]));
+        let one = |(at, shard): (usize, &&Shard)| recognise(shard, before.map(|known| &known[at]), observer);
         shards.iter().enumerate().map(one).collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
 }
 
-fn recognise(shard: &Shard, known: Option<&Value>) -> Result<Value, StoreError> {
+fn recognise(shard: &Shard, known: Option<&Value>, observer: &dyn Observer) -> Result<Value, StoreError> {
     let name = shard.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let marks = marks(&shard.path)?;
     let known = known.filter(|known| known["name"] == json!(name) && known["column"] == json!(shard.columns[0].name));
@@ -50,10 +53,10 @@ fn recognise(shard: &Shard, known: Option<&Value>) -> Result<Value, StoreError> 
     }
     let content = match &shard.captured {
         Some(_) => json!(formats::sum_of_checksums(&shard.path)?),
-        None => json!(sum(&shard.columns[0])?),
+        None => json!(sum(&shard.columns[0], observer)?),
     };
     if let Some(known) = known
-        && (known["content"] != content || (shard.captured.is_some() && !is_sound(&shard.path)?))
+        && (known["content"] != content || (shard.captured.is_some() && !is_sound(&shard.path, observer)?))
     {
         let problem =
             "was changed after the unfinished run was begun that would go on with it; put it back as it was, or \
@@ -71,13 +74,30 @@ fn marks(path: &Path) -> Result<Value, StoreError> {
     Ok(json!({ "device": about.dev(), "number": about.ino(), "bytes": about.size(), "times": times }))
 }
 
-fn is_sound(path: &Path) -> Result<bool, StoreError> {
-    Ok(examine(path, Some(&mut |_, _| true))?.is_some_and(|found| found.violations.is_empty()))
+/// Every row of an activation file, held against its checksums.
+fn is_sound(path: &Path, observer: &dyn Observer) -> Result<bool, StoreError> {
+    let mut begun = false;
+    let mut tell = |done, total| {
+        if !std::mem::replace(&mut begun, true) {
+            observer.event(Event::Started { task: "check", unit: Unit::Bytes, done: 0, total });
+        }
+        observer.event(Event::Advanced { done, figures: &[] });
+        !observer.interrupted()
+    };
+    let found = examine(path, Some(&mut tell))?.ok_or(StoreError::Interrupted)?;
+    observer.event(Event::Finished);
+    Ok(found.violations.is_empty())
 }
 
 /// CRC-32 of all elements of a matrix.
-fn sum(matrix: &Matrix) -> Result<u32, StoreError> {
+fn sum(matrix: &Matrix, observer: &dyn Observer) -> Result<u32, StoreError> {
     let mut hasher = Hasher::new();
+    let total = matrix.n * (matrix.d * matrix.dtype.size()) as u64;
+    observer.event(Event::Started { task: "check", unit: Unit::Bytes, done: 0, total });
+    let tell = |done| {
+        observer.event(Event::Advanced { done, figures: &[] });
+        if observer.interrupted() { Err(StoreError::Interrupted) } else { Ok(()) }
+    };
     let row_bytes = (matrix.d * matrix.dtype.size()) as u64;
     match &matrix.storage {
         Storage::Contiguous { file, offset } => {
@@ -87,16 +107,19 @@ fn sum(matrix: &Matrix) -> Result<u32, StoreError> {
                 file.read_exact_at(piece, at).map_err(StoreError::io(&matrix.path))?;
                 hasher.update(piece);
                 at += piece.len() as u64;
+                tell(at - offset)?;
             }
         }
         Storage::Hdf5 { chunk_rows, .. } => {
-            let rows = (*chunk_rows).max(1) as u64;
+            let rows = (*chunk_rows).min(ROWS_AT_ONCE / row_bytes.max(1) as usize).max(1) as u64;
             let mut elements = Elements::zeros(matrix.dtype, 0);
             for first in (0..matrix.n).step_by(rows as usize) {
                 update_by_rows(&mut hasher, matrix, first, rows, &mut elements)?;
+                tell(matrix.n.min(first + rows) * row_bytes)?;
             }
         }
     }
+    observer.event(Event::Finished);
     Ok(hasher.finalize())
 }
 
@@ -129,13 +152,14 @@ pub(crate) fn sample(matrix: &Matrix) -> Result<u32, StoreError> {
                 hasher.update(&piece);
             }
         }
-        Storage::Hdf5 { chunk_rows, .. } if chunk_rows.saturating_mul(row_bytes as usize) <= LARGEST_PIECE => {
+        Storage::Hdf5 { chunk_rows, .. } => {
             let mut elements = Elements::zeros(matrix.dtype, 0);
-            for first in spread(matrix.n - 1) {
+            let is_fine = chunk_rows.saturating_mul(row_bytes as usize) <= LARGEST_PIECE;
+            let ends = |row: &u64| *row == 0 || *row == matrix.n - 1;
+            for first in spread(matrix.n - 1).filter(|row| is_fine || ends(row)) {
                 update_by_rows(&mut hasher, matrix, first, 1, &mut elements)?;
             }
         }
-        Storage::Hdf5 { .. } => {}
     }
     Ok(hasher.finalize())
 }

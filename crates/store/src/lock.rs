@@ -12,6 +12,7 @@ use untangle_schema::Fault;
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
+    was_left: bool,
     _file: File,
 }
 
@@ -23,6 +24,8 @@ impl Lock {
     pub fn take(path: &Path, output: &Path) -> Result<Self, StoreError> {
         loop {
             check_unfinished(path)?;
+            // Two that find nothing at once differ in nothing that matters: neither finds work of a killed one.
+            let was_left = path.try_exists().map_err(StoreError::io(path))?;
             let mut options = OpenOptions::new();
             // Neither through a link nor waiting for the other end of a pipe that appeared just now.
             options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -39,9 +42,14 @@ impl Lock {
             }
             // The former holder removes the file when it is done: a lock on a removed file keeps nobody out.
             if is_at(&file, path) {
-                return Ok(Lock { path: path.to_owned(), _file: file });
+                return Ok(Lock { path: path.to_owned(), was_left, _file: file });
             }
         }
+    }
+
+    /// Whether a holder that was killed left its lock file: what lies beside it is then the work of that one.
+    pub fn was_left(&self) -> bool {
+        self.was_left
     }
 }
 
@@ -72,6 +80,8 @@ mod tests {
         assert!(matches!(&refused, StoreError::Locked { path } if *path == output), "{refused}");
         drop(held);
         assert!(!lock.exists());
-        Lock::take(&lock, &output).expect("free again");
+        assert!(!Lock::take(&lock, &output).expect("free again").was_left());
+        File::create(&lock).expect("made");
+        assert!(Lock::take(&lock, &output).expect("nobody holds it").was_left());
     }
 }

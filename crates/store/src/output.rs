@@ -97,13 +97,15 @@ pub fn check_inputs(output: &Path, inputs: &[PathBuf]) -> Result<(), StoreError>
     let place = resolved(&plain(output))?;
     let same_file = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
     let there = fs::metadata(&place).ok();
-    let mut unfinished = place.clone().into_os_string();
-    unfinished.push(".partial");
+    let unfinished = crate::durable::with_suffix(&place, ".partial");
     for input in inputs {
         let Ok(real) = fs::canonicalize(input) else { continue };
         let about = fs::metadata(&real).map_err(StoreError::io(input))?;
         let same = real == place || there.as_ref().is_some_and(|there| same_file(there, &about));
-        let work = real.as_os_str().as_encoded_bytes().starts_with(unfinished.as_encoded_bytes());
+        let name = |path: &Path| path.file_name().unwrap_or_default().as_encoded_bytes().to_owned();
+        let beside =
+            real.parent() == unfinished.parent() && name(&real).starts_with(&[&name(&unfinished)[..], b"."].concat());
+        let work = beside || real.starts_with(&unfinished);
         let relation = match () {
             () if same => "is what is read",
             () if real.starts_with(&place) => "holds what is read",

@@ -9,12 +9,16 @@ use crate::lock::Lock;
 use crate::output::{self, Artefact, STORE};
 use std::fs;
 use std::path::{Path, PathBuf};
+use untangle_schema::Fault;
 
 /// Name of the side file that a resume believes.
 pub(crate) const JOURNAL: &str = "journal";
 /// Name of the side file that becomes the output where it is compressed.
 pub(crate) const PACKED: &str = "packed";
 
+/// Names of side files by which an unfinished output is known as one. Work without any of them is removed by whoever does
+/// it, unless that one is killed: then its lock is left.
+const WITNESSES: [&str; 3] = [JOURNAL, "tokens", "spool"];
 /// Names of everything that can lie beside an unfinished file.
 const BESIDE: [&str; 10] =
     [JOURNAL, "journal.new", PACKED, "tokens", "spool", "spool.new", "rows", "starts", "features", "activations"];
@@ -58,9 +62,12 @@ impl Partial {
         let data = durable::with_suffix(output, ".partial");
         let lock = Lock::take(&durable::with_suffix(&data, ".lock"), output)?;
         output::check_unfinished(&data)?;
-        BESIDE
-            .iter()
-            .try_for_each(|name| output::check_unfinished(&durable::with_suffix(&data, &format!(".{name}"))))?;
+        let beside = |name: &str| durable::with_suffix(&data, &format!(".{name}"));
+        BESIDE.iter().try_for_each(|name| output::check_unfinished(&beside(name)))?;
+        if !lock.was_left() && !WITNESSES.iter().any(|name| beside(name).exists()) {
+            let taken = std::iter::once(data.clone()).chain(BESIDE.map(beside));
+            taken.filter(|path| path.exists()).try_for_each(|path| Err(stranger(path, output)))?;
+        }
         let side_files = Vec::new();
         let mut partial = Partial { output: output.to_owned(), data, force, artefact, side_files, _lock: lock };
         let journal = partial.side_file(JOURNAL);
@@ -128,6 +135,13 @@ impl Partial {
     }
 }
 
+/// Something lies at a name that unfinished work has, and nothing says that it is that.
+fn stranger(path: PathBuf, output: &Path) -> StoreError {
+    let output = output.display();
+    let problem = format!("is not of unfinished work, but lies where that of {output} would; move it away");
+    StoreError::Refused { path, problem, fault: Fault::BadInput }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +154,27 @@ mod tests {
         fs::write(claimed.data(), "rows").expect("written");
         claimed.finish().expect("placed");
         assert!(folder.path().join("x.h5").is_file());
+    }
+
+    #[test]
+    fn what_is_not_known_as_unfinished_work_is_no_place_for_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for mine in ["x.h5.partial", "x.h5.partial.rows"] {
+            fs::write(at(mine), "my notes").expect("written");
+            for force in [false, true] {
+                let refused = Partial::claim(&at("x.h5"), force).expect_err("somebody else's");
+                assert!(matches!(&refused, StoreError::Refused { path, .. } if *path == at(mine)), "{refused}");
+            }
+            assert_eq!(fs::read(at(mine)).expect("kept"), b"my notes");
+            // A run that was killed leaves its lock, one that was interrupted its journal.
+            for witness in ["x.h5.partial.lock", "x.h5.partial.journal"] {
+                fs::write(at(witness), "").expect("written");
+                Partial::claim(&at("x.h5"), false).expect("known");
+                let _ = fs::remove_file(at(witness));
+            }
+            fs::remove_file(at(mine)).expect("removed");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::window::{Content, Epoch, Plan, Window, WindowId};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use untangle_schema::Observer;
 
 /// Smallest read from disk, in bytes; at that length disks are at their full speed.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -129,8 +130,12 @@ impl RowSource for Shuffled {
         &self.widths
     }
 
-    fn recognise(&self, known: Option<&serde_json::Value>) -> Result<serde_json::Value, StoreError> {
-        self.plan.set.recognise(known)
+    fn recognise(
+        &self,
+        known: Option<&serde_json::Value>,
+        observer: &dyn Observer,
+    ) -> Result<serde_json::Value, StoreError> {
+        self.plan.set.recognise(known, observer)
     }
 
     fn rows_per_epoch(&self) -> u64 {

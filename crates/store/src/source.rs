@@ -2,6 +2,7 @@
 
 use crate::error::StoreError;
 use serde_json::Value;
+use untangle_schema::Observer;
 
 /// A block of rows, several captured columns aligned. Buffers are reused from call to call.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -107,8 +108,8 @@ pub trait RowSource: Send {
     ///
     /// # Errors
     /// Where `known`, which an earlier run was given, says that something was changed since.
-    fn recognise(&self, known: Option<&Value>) -> Result<Value, StoreError> {
-        let _ = known;
+    fn recognise(&self, known: Option<&Value>, observer: &dyn Observer) -> Result<Value, StoreError> {
+        let _ = (known, observer);
         Ok(Value::Null)
     }
 }

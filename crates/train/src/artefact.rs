@@ -1,5 +1,6 @@
 //! Is a folder a finished dictionary, a finished grid, or the unfinished work on one, and nothing besides?
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,6 +15,15 @@ pub const DICTIONARY: Artefact =
     Artefact { name: "a finished dictionary of Untangle", is_folder: true, is_at: is_dictionary };
 /// A folder with a dictionary's folder each for the dictionaries of a grid.
 pub const GRID: Artefact = Artefact { name: "a finished grid of Untangle", is_folder: true, is_at: is_grid };
+
+/// `grid.json`: which dictionaries a grid has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GridRecord {
+    /// Version of the tool.
+    pub tool_version: String,
+    /// Their names, which are those of their folders.
+    pub dictionaries: Vec<String>,
+}
 
 /// Everything that a training writes of a dictionary.
 const OF_A_DICTIONARY: [&str; 6] =
@@ -71,7 +81,12 @@ fn has_header(path: &Path) -> io::Result<bool> {
 
 fn is_grid(folder: &Path) -> io::Result<bool> {
     let Some((files, folders)) = names(folder)? else { return Ok(false) };
-    if folders.is_empty() || files.iter().any(|name| name != files::REPORT) {
+    // Dictionaries that somebody put into one folder are no grid: a record says which ones were made together.
+    let Ok(record) = fs::read(folder.join(files::GRID)) else { return Ok(false) };
+    let record = serde_json::from_slice::<GridRecord>(&record);
+    let made = record.map(|record| record.dictionaries.into_iter().collect::<BTreeSet<_>>());
+    let is_known = |name: &String| [files::REPORT, files::GRID].contains(&name.as_str());
+    if folders.is_empty() || !made.is_ok_and(|made| made == folders) || !files.iter().all(is_known) {
         return Ok(false);
     }
     for name in folders {
@@ -85,7 +100,7 @@ fn is_grid(folder: &Path) -> io::Result<bool> {
 /// Removes a folder of which [`Artefact::is_at`] has said what it holds, and nothing that came to lie there since.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     let Some((files, folders)) = names(folder)? else { return Err(io::ErrorKind::DirectoryNotEmpty.into()) };
-    for name in files.iter().filter(|name| OF_A_DICTIONARY.contains(&name.as_str())) {
+    for name in files.iter().filter(|name| OF_A_DICTIONARY.contains(&name.as_str()) || *name == files::GRID) {
         fs::remove_file(folder.join(name))?;
     }
     for name in folders {
@@ -135,6 +150,14 @@ mod tests {
         dictionary(&one);
         dictionary(&grid.join("a"));
         fs::write(grid.join(files::REPORT), "page").expect("written");
+        assert!(!is_grid(&grid).expect("read"), "dictionaries that lie in one folder");
+        let record = |names: &[&str]| {
+            let record = serde_json::json!({ "tool_version": "1", "dictionaries": names }).to_string();
+            fs::write(grid.join(files::GRID), record).expect("written");
+        };
+        record(&["a", "b"]);
+        assert!(!is_grid(&grid).expect("read"), "not the same dictionaries");
+        record(&["a"]);
         let (is_one, is_many) =
             (|path: &Path| is_dictionary(path).expect("read"), |path: &Path| is_grid(path).expect("read"));
         assert!(is_one(&one) && !is_many(&one) && is_many(&grid) && !is_one(&grid));

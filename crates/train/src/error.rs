@@ -32,7 +32,7 @@ pub enum TrainError {
         differing: String,
     },
     /// A checkpoint cannot be used.
-    #[error("{path}: {reason}; remove it to begin anew", path = .path.display())]
+    #[error("{path}: {reason}; pass --force to begin anew", path = .path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,7 @@
 //! From training states to dictionaries on disk: calibrated, folded (`fold.rs`), written, measured, with how they came about.
 
 use crate::architecture::Architecture;
+use crate::artefact::GridRecord;
 use crate::average;
 use crate::calibrate::{Calibration, calibrate};
 use crate::config::TrainPlan;
@@ -122,6 +123,11 @@ pub(crate) fn write_all(
     }
     if members.iter().any(|member| !member.name.is_empty()) {
         write_text(&place.prepared(files::REPORT), &report::grid(&members))?;
+    }
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).filter(|name| !name.is_empty()).collect();
+    if !names.is_empty() {
+        let record = GridRecord { tool_version: TOOL_VERSION.to_owned(), dictionaries: names };
+        write_text(&place.prepared(files::GRID), &format!("{}\n", serde_json::json!(record)))?;
     }
     Ok(finished)
 }

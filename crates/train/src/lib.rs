@@ -44,7 +44,7 @@ pub mod widths;
 
 pub use adam::Optimiser;
 pub use architecture::{Architecture, Kind};
-pub use artefact::{DICTIONARY, GRID};
+pub use artefact::{DICTIONARY, GRID, GridRecord};
 pub use config::{TrainConfig, TrainPlan, Width, check_memory_of};
 pub use error::TrainError;
 pub use finish::{DataProvenance, PartOrigin, TrainingRecord};

@@ -6,7 +6,7 @@ use crate::tensorboard;
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use untangle_store::durable;
@@ -101,6 +101,25 @@ impl Mark {
     }
 }
 
+/// What the log at `metrics` begins with, as far as a checkpoint has seen it.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`] where it is something else.
+pub(crate) fn begins_with(metrics: &Path, mark: Mark) -> Result<Vec<u8>, TrainError> {
+    let mut kept = match fs::read(metrics) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(|source| TrainError::Io { path: metrics.to_owned(), source })?,
+    };
+    kept.truncate(mark.bytes as usize);
+    let mut found = Mark::default();
+    found.add(&kept);
+    if found != mark {
+        let reason = "it is not what the checkpoint beside it was saved with".to_owned();
+        return Err(TrainError::Checkpoint { path: metrics.to_owned(), reason });
+    }
+    Ok(kept)
+}
+
 impl Log {
     /// Opens the log of a run whose last checkpoint has seen it as far as `mark`: what was logged later is dropped, because
     /// those steps are done again. The event file is made anew from what stays.
@@ -108,20 +127,14 @@ impl Log {
     /// # Errors
     /// [`TrainError::Checkpoint`] where the log does not begin with what the checkpoint has seen.
     pub(crate) fn open(metrics: &Path, events: Option<&Path>, mark: Mark) -> Result<Self, TrainError> {
-        let whole = match fs::read(metrics) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            read => read.map_err(|source| TrainError::Io { path: metrics.to_owned(), source })?,
+        let kept = begins_with(metrics, mark)?;
+        let metrics = match kept.is_empty() {
+            true => Appended::new(metrics)?,
+            false => Appended::after(metrics, mark.bytes)?,
         };
-        let mut found = Mark::default();
-        let kept = whole.get(..mark.bytes as usize).unwrap_or_default();
-        found.add(kept);
-        if found != mark {
-            let reason = "it is not what the checkpoint beside it was saved with".to_owned();
-            return Err(TrainError::Checkpoint { path: metrics.to_owned(), reason });
-        }
-        let (metrics, events) = (Appended::new(metrics)?, events.map(Appended::new).transpose()?);
-        let mut log = Log { metrics, events, begun: false, mark: Mark::default() };
-        kept.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| log.write_line(line))?;
+        let events = events.map(Appended::new).transpose()?;
+        let mut log = Log { metrics, events, begun: false, mark };
+        kept.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| log.show(line))?;
         Ok(log)
     }
 
@@ -141,6 +154,11 @@ impl Log {
     fn write_line(&mut self, line: &[u8]) -> Result<(), TrainError> {
         self.metrics.append(line)?;
         self.mark.add(line);
+        self.show(line)
+    }
+
+    /// Adds a line to the event file.
+    fn show(&mut self, line: &[u8]) -> Result<(), TrainError> {
         let Ok(record) = serde_json::from_slice::<Record>(line) else { return Ok(()) };
         if let Some(events) = &mut self.events {
             let beginning = if self.begun { Vec::new() } else { tensorboard::beginning(&record) };
@@ -161,6 +179,18 @@ impl Appended {
     /// The file without what it held.
     fn new(path: &Path) -> Result<Self, TrainError> {
         let file = durable::create(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        Ok(Appended { path: path.to_owned(), file })
+    }
+
+    /// The file, from `bytes` on. What stands before stays where it is, so that a kill at any moment leaves it.
+    fn after(path: &Path, bytes: u64) -> Result<Self, TrainError> {
+        let cut = || {
+            let mut file = File::options().write(true).open(path)?;
+            file.set_len(bytes)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        let file = cut().map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
         Ok(Appended { path: path.to_owned(), file })
     }
 

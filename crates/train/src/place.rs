@@ -8,7 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use untangle_schema::sae::files;
-use untangle_schema::{Classify, Fault};
+use untangle_schema::{Classify, Fault, Observer};
 use untangle_store::{Artefact, Lock, StoreError, differences, durable, output};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -24,7 +24,7 @@ pub(crate) struct Place {
     out: PathBuf,
     partial: PathBuf,
     artefact: Artefact,
-    _lock: Lock,
+    lock: Lock,
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
@@ -33,7 +33,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
 }
 
 impl Place {
-    pub(crate) fn claim(job: &Job<'_>) -> Result<Self, TrainError> {
+    pub(crate) fn claim(job: &Job<'_>, observer: &dyn Observer) -> Result<Self, TrainError> {
         let (out, partial) = (output::plain(job.out), durable::with_suffix(job.out, ".partial"));
         let artefact = match job.runs {
             [single] if single.name.is_empty() => DICTIONARY,
@@ -48,16 +48,22 @@ impl Place {
             fs::create_dir_all(folder).map_err(io(folder))?;
         }
         let lock = Lock::take(&durable::with_suffix(&partial, ".lock"), &out)?;
-        let place = Place { out, partial, artefact, _lock: lock };
+        let place = Place { out, partial, artefact, lock };
         place.refuse_strangers(job)?;
         place.clear_remains()?;
         check(&place.out, &artefact, job.force)?;
-        place.keep_or_discard(job, &settings(job))?;
-        for run in job.runs {
-            let folder = place.partial.join(&run.name);
-            fs::create_dir_all(&folder).map_err(io(&folder))?;
+        if !place.is_kept(job, observer)? {
+            place.begin_anew(job, observer)?;
         }
+        place.make_folders(job)?;
         Ok(place)
+    }
+
+    fn make_folders(&self, job: &Job<'_>) -> Result<(), TrainError> {
+        job.runs.iter().try_for_each(|run| {
+            let folder = self.partial.join(&run.name);
+            fs::create_dir_all(&folder).map_err(io(&folder))
+        })
     }
 
     /// Makes sure that everything in the partial directory is of a training: it is going to be written over or removed.
@@ -72,13 +78,23 @@ impl Place {
                 let earlier = earlier.as_object().into_iter().flat_map(|runs| runs.keys().cloned());
                 let runs = job.runs.iter().map(|run| run.name.clone()).chain(earlier);
                 let folders = runs.chain([FINISHED, REPLACED].map(str::to_owned)).collect();
-                stranger(&self.partial, &[CHECKPOINT, PLAN, INPUTS], &folders).map_err(io(&self.partial))?
+                let found =
+                    stranger(&self.partial, &[CHECKPOINT, PLAN, INPUTS], &folders).map_err(io(&self.partial))?;
+                found.or_else(|| (!self.is_known()).then(|| self.partial.clone()))
             }
         };
         let Some(path) = found else { return Ok(()) };
         let out = self.out.display();
         let problem = format!("is not of an unfinished training, but lies where that of {out} would; move it away");
         Err(StoreError::Refused { path, problem, fault: Fault::BadInput }.into())
+    }
+
+    /// Whether something says that the partial directory, which holds no stranger's names, is of a training: the files
+    /// that each begins with, or the lock of one that was killed before. An empty one is as good as none.
+    fn is_known(&self) -> bool {
+        let has = |name: &str| self.partial.join(name).is_file();
+        let is_empty = fs::read_dir(&self.partial).is_ok_and(|mut entries| entries.next().is_none());
+        has(PLAN) || has(INPUTS) || self.lock.was_left() || is_empty
     }
 
     /// The checkpoint of all dictionaries.
@@ -117,15 +133,33 @@ impl Place {
         }
     }
 
-    /// Makes sure that the partial directory is one of these settings and of these inputs: continued, or empty.
-    fn keep_or_discard(&self, job: &Job<'_>, settings: &Value) -> Result<(), TrainError> {
-        let checked = self.check_unfinished(job, settings);
-        match checked {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(error) if !job.force || error.fault() == Fault::Io => return Err(error),
-            Err(_) => {}
+    /// Whether the partial directory is one of these settings and of these inputs, and is to be gone on with.
+    fn is_kept(&self, job: &Job<'_>, observer: &dyn Observer) -> Result<bool, TrainError> {
+        match self.check_unfinished(job, &settings(job), observer) {
+            Err(error) if job.force && is_replaceable(&error) => Ok(false),
+            checked => checked,
         }
+    }
+
+    /// What `restore` reads of the unfinished work; where that is damaged and `--force` says so, the work is begun anew.
+    pub(crate) fn restored<T>(
+        &self,
+        job: &Job<'_>,
+        observer: &dyn Observer,
+        restore: impl FnOnce() -> Result<Option<T>, TrainError>,
+    ) -> Result<Option<T>, TrainError> {
+        match restore() {
+            Err(error) if job.force && is_replaceable(&error) => {
+                self.begin_anew(job, observer)?;
+                self.make_folders(job)?;
+                Ok(None)
+            }
+            restored => restored,
+        }
+    }
+
+    /// Empties the partial directory and writes down what is trained, on what.
+    fn begin_anew(&self, job: &Job<'_>, observer: &dyn Observer) -> Result<(), TrainError> {
         // The checkpoint goes first: a kill in between must not leave one whose settings are unknown or others.
         durable::remove(&self.checkpoint())?;
         if self.partial.exists() {
@@ -133,29 +167,38 @@ impl Place {
         }
         fs::create_dir_all(&self.partial).map_err(io(&self.partial))?;
         durable::sync_folder(&self.partial)?;
-        let inputs = job.source.recognise(None)?;
-        for (name, value) in [(INPUTS, &inputs), (PLAN, settings)] {
-            let path = self.partial.join(name);
-            let text = serde_json::to_string_pretty(value).map_err(|e| io(&path)(e.into()))?;
-            durable::replace(&path, text.as_bytes())?;
-        }
-        Ok(())
+        self.write_json(INPUTS, &job.source.recognise(None, observer)?)?;
+        self.write_json(PLAN, &settings(job))
+    }
+
+    fn write_json(&self, name: &str, value: &Value) -> Result<(), TrainError> {
+        let path = self.partial.join(name);
+        let text = serde_json::to_string_pretty(value).map_err(|e| io(&path)(e.into()))?;
+        Ok(durable::replace(&path, text.as_bytes())?)
     }
 
     /// Whether there is unfinished work, of these settings and of inputs that are what they were.
-    fn check_unfinished(&self, job: &Job<'_>, settings: &Value) -> Result<bool, TrainError> {
+    fn check_unfinished(&self, job: &Job<'_>, settings: &Value, observer: &dyn Observer) -> Result<bool, TrainError> {
+        // Before the first checkpoint nothing is lost by beginning anew, whatever was asked for before.
+        if !self.checkpoint().exists() {
+            return Ok(false);
+        }
         let Some(found) = self.read_json(PLAN)? else { return Ok(false) };
         // A store that was changed is told as that, not as another value of a setting.
         let inputs = self.read_json(INPUTS)?;
-        let now = job.source.recognise(inputs.as_ref())?;
+        let now = job.source.recognise(inputs.as_ref(), observer)?;
         let differing = differences(&found, settings);
         if !differing.is_empty() {
             let differing = differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             return Err(TrainError::OtherRun { path: self.partial.clone(), differing });
         }
-        if inputs.is_none() && self.checkpoint().exists() && !now.is_null() {
+        if inputs.is_none() && !now.is_null() {
             let reason = format!("{INPUTS} beside it is missing, so that nobody knows which rows it was trained on");
             return Err(TrainError::Checkpoint { path: self.checkpoint(), reason });
+        }
+        if inputs.as_ref().is_some_and(|inputs| *inputs != now) {
+            // The same content under new marks, after a copy: the next time need not read all of it again.
+            self.write_json(INPUTS, &now)?;
         }
         Ok(inputs.is_some())
     }
@@ -205,6 +248,11 @@ impl Place {
         }
         fs::remove_dir_all(&self.partial).map_err(io(&self.partial))
     }
+}
+
+/// Whether an error is about what an earlier run left, which `--force` replaces.
+fn is_replaceable(error: &TrainError) -> bool {
+    matches!(error.fault(), Fault::BadInput | Fault::Usage)
 }
 
 /// Whether the output may be written; see [`output::check`].

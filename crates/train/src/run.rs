@@ -142,8 +142,8 @@ pub(crate) const SAMPLE_ROWS: usize = 1 << 16;
 /// and failures to read or write; [`TrainError::Interrupted`] when the observer asks to stop, after a checkpoint.
 pub fn train(mut job: Job<'_>, observer: &dyn Observer) -> Result<Vec<Finished>, TrainError> {
     check(&job)?;
-    let place = Place::claim(&job)?;
-    let (mut trained, marks): (Vec<_>, Vec<_>) = match checkpoint::load(job.runs, &place.checkpoint())? {
+    let place = Place::claim(&job, observer)?;
+    let (mut trained, marks): (Vec<_>, Vec<_>) = match place.restored(&job, observer, || restore(&job, &place))? {
         Some(restored) => restored.into_iter().unzip(),
         None => begin(job.runs, job.source)?.into_iter().map(|trained| (trained, Mark::default())).unzip(),
     };
@@ -154,6 +154,15 @@ pub fn train(mut job: Job<'_>, observer: &dyn Observer) -> Result<Vec<Finished>,
     place.finish(job.force)?;
     observer.event(Event::Finished);
     Ok(finished)
+}
+
+/// What the last checkpoint has, with how far the logs were; none where there is none.
+fn restore(job: &Job<'_>, place: &Place) -> Result<Option<Vec<(Trained, Mark)>>, TrainError> {
+    let restored = checkpoint::load(job.runs, &place.checkpoint())?;
+    for (run, (_, mark)) in job.runs.iter().zip(restored.iter().flatten()) {
+        crate::log::begins_with(&place.log(&run.name), *mark)?;
+    }
+    Ok(restored)
 }
 
 fn check(job: &Job<'_>) -> Result<(), TrainError> {

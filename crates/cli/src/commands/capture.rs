@@ -93,8 +93,7 @@ impl From<StoreType> for StoreDtype {
 const WORLD_TOKENS: u64 = 1_000_000;
 
 pub(crate) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
-    let inputs: Vec<PathBuf> = args.text.iter().chain([&args.model]).cloned().collect();
-    outputs::check(&args.out, &STORE, args.force, &inputs)?;
+    outputs::check(&args.out, &STORE, args.force, &outputs::paths(Some(&args.model), &args.text))?;
     let captured = with_plan(args, None, context, |plan, model, reference, text| {
         context.progress.note(&describe(&plan.settings(text.corpus())));
         Ok(capture_compared(&plan, &model, reference, text.corpus(), &context.progress)?)

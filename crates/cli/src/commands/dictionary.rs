@@ -158,7 +158,7 @@ pub(crate) fn say_doubts(sae: &Sae, given: Option<&ModelIdentity>, context: &Con
 /// grid.
 pub(crate) fn dictionaries_at(names: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let is_one = |dir: &Path| dir.join(files::CONFIG).is_file();
-    let others = [files::REPORT, files::EVENTS, files::METRICS, files::TRAINING];
+    let others = [files::REPORT, files::EVENTS, files::METRICS, files::TRAINING, files::GRID];
     let is_other = |path: &Path| path.is_file() && others.iter().any(|file| path.ends_with(file));
     let mut found = Vec::new();
     for name in names {

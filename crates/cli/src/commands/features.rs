@@ -52,7 +52,8 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     args.model.as_deref().map(NamedModel::find).transpose()?;
     let dictionary = Dictionary::load_any(&args.sae, args.belonging, context)?;
     let store = open_store(&args.store)?;
-    let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).chain(args.model.clone()).collect();
+    let model = outputs::paths(args.model.as_ref(), &[]);
+    let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).chain(model).collect();
     outputs::check(&args.out, &DATABASE, args.force, &inputs)?;
     dictionary.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
     say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);

@@ -57,8 +57,7 @@ const WORLD_TOKENS: u64 = 1_000_000;
 
 /// Trains on what `model` gives at the hook point that is asked for, or goes on where such a run stopped.
 pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<(Run, Finished)> {
-    let inputs: Vec<PathBuf> = args.live.text.iter().cloned().chain([model.to_owned()]).collect();
-    outputs::check(&args.out, &DICTIONARY, args.force, &inputs)?;
+    outputs::check(&args.out, &DICTIONARY, args.force, &outputs::paths(Some(&model.to_owned()), &args.live.text))?;
     output::check(&args.out, &DICTIONARY, args.force)?;
     let place = LivePlace { token_ids: &beside(&args.out), memory_bytes: args.shuffle_bytes() };
     with_live_rows(args, model, &place, context, |mut rows, run| {

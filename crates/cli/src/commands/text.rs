@@ -17,6 +17,8 @@ use clap::Args;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 use untangle_capture::corpus::{self, Corpus, Layout, Reading, TextFile};
 use untangle_model::LanguageModel;
 use untangle_model::hub::{DatasetSpec, list_dataset};
@@ -29,6 +31,8 @@ const SEED: u64 = 0;
 const STANDARD_INPUT: &str = "standard input";
 /// Bytes of standard input that are read at a time.
 const CHUNK: usize = 1 << 20;
+/// How often a signal is looked for while standard input is silent.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How text is read.
 #[derive(Clone, Debug, Default, Args)]
@@ -90,6 +94,11 @@ impl Text {
             1 => Ok(()),
             _ => Err(Complaint::usage("--text: `-` is named twice, and standard input can be read once")),
         }
+    }
+
+    /// Whether an argument is a path, and not a name of something else.
+    pub(crate) fn is_path(name: &Path) -> bool {
+        named(name).map_or(true, |named| matches!(named, Named::Path))
     }
 
     /// Whether an argument names documents of the world.
@@ -183,19 +192,16 @@ fn standard_input(folder: &Path, context: &Context) -> anyhow::Result<TextFile> 
     let failed = |error: io::Error| Complaint::io(format!("{}: {error}", path.display()));
     let unread = |error: io::Error| Complaint::io(format!("{STANDARD_INPUT}: {error}"));
     let mut kept = File::create(&path).map_err(failed)?;
-    let (mut input, mut chunk) = (io::stdin().lock(), vec![0; CHUNK]);
+    let chunks = chunks_of_input();
     loop {
         if context.progress.interrupted() {
             return Err(Complaint::interrupted("standard input was not read to its end"));
         }
-        let n = match input.read(&mut chunk) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(unread)?,
-        };
-        if n == 0 {
-            break;
+        match chunks.recv_timeout(LOOK) {
+            Ok(chunk) => kept.write_all(&chunk.map_err(unread)?).map_err(failed)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        kept.write_all(&chunk[..n]).map_err(failed)?;
     }
     let form = corpus::Form::of_content(&path)?;
     let file = TextFile::named(&path, STANDARD_INPUT.to_owned(), form)?.labelled(STANDARD_INPUT);
@@ -206,6 +212,31 @@ fn standard_input(folder: &Path, context: &Context) -> anyhow::Result<TextFile> 
     };
     context.progress.note(&format!("{STANDARD_INPUT}: {} bytes, read as {kind}", file.bytes()));
     Ok(file)
+}
+
+/// Chunks of standard input as they come, from a thread of its own: a signal is heard while a pipe is silent. The thread
+/// ends with the input or with the process.
+fn chunks_of_input() -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = sync_channel(4);
+    std::thread::spawn(move || {
+        let mut input = io::stdin().lock();
+        loop {
+            let mut chunk = vec![0; CHUNK];
+            let read = match input.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(0) => break,
+                read => read.map(|n| {
+                    chunk.truncate(n);
+                    chunk
+                }),
+            };
+            let failed = read.is_err();
+            if sender.send(read).is_err() || failed {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 fn write(text: WorldText, folder: &Path, model: &LanguageModel, context: &Context) -> anyhow::Result<PathBuf> {

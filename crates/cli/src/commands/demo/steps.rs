@@ -92,8 +92,16 @@ impl<'a> Demo<'a> {
 
     /// Refuses what the demo would have to replace and may not, before anything is made.
     fn check_outputs(&self) -> anyhow::Result<()> {
-        let inputs: Vec<PathBuf> = self.args.text.iter().chain([&self.args.model]).cloned().collect();
+        let inputs = outputs::paths(Some(&self.args.model), &self.args.text);
         output::check_folder(&self.args.out)?;
+        for artefact in [DICTIONARY, GRID] {
+            if self.args.out.is_dir() && (artefact.is_at)(&self.args.out).unwrap_or(false) {
+                let (out, what) = (self.args.out.display(), artefact.name);
+                return Err(Complaint::usage(format!(
+                    "{out} is {what}, and the demo makes a folder of its own; name another --out"
+                )));
+            }
+        }
         outputs::check(&self.store, &STORE, true, &inputs)?;
         outputs::check(&self.saes, if self.layers.len() > 1 { &GRID } else { &DICTIONARY }, true, &inputs)?;
         self.layers.iter().try_for_each(|layer| outputs::check(&layer.database, &DATABASE, true, &inputs))

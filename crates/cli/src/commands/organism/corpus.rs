@@ -5,10 +5,12 @@ use crate::exit::Complaint;
 use crate::world_text::{Amount, Form, Part, WorldText, tokenizer};
 use clap::Args;
 use serde_json::json;
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use untangle_capture::corpus::SEPARATOR;
+use untangle_organism::World;
 use untangle_schema::AnnotatedHeader;
 use untangle_store::durable::create;
 use untangle_store::{Artefact, Partial, StoreError};
@@ -42,25 +44,55 @@ pub(crate) struct CorpusArgs {
 /// A corpus, as an output.
 const CORPUS: Artefact = Artefact { name: "a text that was written here", is_folder: false, is_at: is_corpus };
 
-/// Longest first line that is looked at; the table of concepts takes some tens of KiB.
-const LONGEST_LINE: u64 = 4 << 20;
+/// Bytes at either end of a file that are looked at. The table of concepts takes some tens of KiB.
+const END: u64 = 1 << 18;
+/// Documents whose words are taken for all that the world has.
+const DOCUMENTS: u64 = 4000;
 
-/// Whether a file is one of the forms that are written here: JSON lines that begin with a text and nothing else, or with the
-/// table of concepts; plain text whose last document ends with a separator.
+/// Whether a file is one of the forms that are written here: JSON lines with a text and nothing else, or behind the table
+/// of concepts; plain text whose documents end with a separator. Texts carry no mark of their own, so their first and last
+/// documents must consist of the world's words.
 fn is_corpus(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
-    let mut line = Vec::new();
-    BufReader::new((&mut file).take(LONGEST_LINE)).read_until(b'\n', &mut line)?;
-    if let Ok(object) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&line) {
-        let is_text = object.len() == 1 && object.get("text").is_some_and(serde_json::Value::is_string);
-        return Ok(is_text || serde_json::from_slice::<AnnotatedHeader>(&line).is_ok());
-    }
-    let end = [b"\n", SEPARATOR, b"\n"].concat();
     let length = file.metadata()?.len();
-    let mut last = Vec::new();
-    file.seek(SeekFrom::Start(length.saturating_sub(end.len() as u64)))?;
-    file.read_to_end(&mut last)?;
-    Ok(last == end)
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    (&mut file).take(END).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+    file.read_to_end(&mut tail)?;
+    let (Ok(head), Ok(tail)) = (str::from_utf8(&head), str::from_utf8(&tail)) else { return Ok(false) };
+    let separator = String::from_utf8_lossy(SEPARATOR);
+    let separator = format!("\n{separator}\n");
+    let (first, last) = (head.lines().next().unwrap_or_default(), tail.lines().next_back().unwrap_or_default());
+    if serde_json::from_str::<AnnotatedHeader>(first).is_ok() {
+        return Ok(true);
+    }
+    let texts = match (text_of_line(first), text_of_line(last)) {
+        (Some(first), Some(last)) => [first, last],
+        _ => {
+            let Some(ended) = tail.strip_suffix(&separator) else { return Ok(false) };
+            let first = head.split(&separator).next().unwrap_or_default();
+            [first, ended.rsplit(&separator).next().unwrap_or_default()].map(str::to_owned)
+        }
+    };
+    let known = words_of_the_world();
+    Ok(texts.iter().all(|text| words(text).next().is_some() && words(text).all(|word| known.contains(word))))
+}
+
+/// The text of a line `{"text": …}`.
+fn text_of_line(line: &str) -> Option<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).ok()?;
+    let text = object.get("text")?.as_str()?;
+    (object.len() == 1).then(|| text.to_owned())
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn words_of_the_world() -> HashSet<String> {
+    let world = World::standard();
+    let documents = (0..DOCUMENTS).map(|index| world.document(0, index));
+    documents.flat_map(|document| words(&document.text).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 pub(crate) fn run(args: &CorpusArgs, context: &Context) -> anyhow::Result<()> {
@@ -130,5 +162,25 @@ mod tests {
         assert_eq!(form("a.jsonl", false), Some(Form::JsonLines));
         assert_eq!(form("a.jsonl", true), Some(Form::Annotated));
         assert_eq!([form("a.txt", true), form("a", false), form("a.csv", true)], [None, None, None]);
+    }
+
+    #[test]
+    fn only_texts_of_the_world_are_texts_that_were_written_here() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let is = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            is_corpus(&path).expect("read")
+        };
+        let world = World::standard();
+        let (one, other) = (world.document(7, 90_001).text, world.document(8, 5).text);
+        let separator = String::from_utf8_lossy(SEPARATOR);
+        let plain = |one: &str, other: &str| format!("{one}\n{separator}\n{other}\n{separator}\n");
+        let lines = |one: &str, other: &str| format!("{}\n{}\n", json!({ "text": one }), json!({ "text": other }));
+        assert!(is("a.txt", &plain(&one, &other)) && is("a.jsonl", &lines(&one, &other)));
+        let mine = "My own precious corpus.";
+        assert!(!is("a.txt", &plain(mine, &one)) && !is("a.jsonl", &lines(mine, mine)));
+        assert!(!is("a.txt", &plain(&one, mine)) && !is("a.jsonl", &lines(&one, mine)));
+        assert!(!is("a.txt", "") && !is("a.txt", &one) && !is("a.jsonl", "{}\n"));
     }
 }
