@@ -33,3 +33,4 @@ mod plan;
 mod resume;
 mod sources;
 mod stores;
+mod terminal;

@@ -223,7 +223,11 @@ mod tests {
         torn.write_all(b"{\"step\":8,\"tok").expect("writable");
         let mut torn = append(&cut_events);
         torn.write_all(&[99, 0, 0]).expect("writable");
+        // What the checkpoint has seen stays where it is: a kill while the log is opened cannot make it shorter.
+        let number = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("there"));
+        let before = number(&cut);
         write(&cut, &cut_events, saved, 6..=9);
+        assert_eq!(number(&cut), before);
         for (a, b) in [(whole, cut), (whole_events, cut_events)] {
             assert_eq!(fs::read(a).expect("there"), fs::read(&b).expect("there"));
             let mut damaged = fs::read(&b).expect("there");

@@ -287,3 +287,44 @@ fn what_a_kill_left_behind_is_neither_believed_nor_in_the_way() {
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(std::fs::read(dir.path().join("third.partial/notes.txt")).expect("kept"), b"mine");
 }
+
+#[test]
+fn a_damaged_checkpoint_or_log_is_replaced_only_by_force() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    let config = TrainConfig { tokens: Some(20_000), ..config() };
+    for file in ["checkpoint.safetensors", "metrics.jsonl"] {
+        let out = dir.path().join(file);
+        run(&planted.rows, &config, &out, &StopAfter(AtomicU64::new(9))).expect_err("stops");
+        let path = dir.path().join(format!("{file}.partial")).join(file);
+        let mut bytes = std::fs::read(&path).expect("left");
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).expect("written");
+        let error = run(&planted.rows, &config, &out, &Silent).expect_err("damaged");
+        assert!(error.fault() == Fault::BadInput && error.to_string().contains("--force"), "{error}");
+        assert!(std::fs::read(&path).expect("kept") == bytes);
+        run_with(&planted.rows, &config, &out, &Silent, true).expect("begun anew");
+    }
+}
+
+#[test]
+fn a_dictionary_at_the_name_of_unfinished_work_stays() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    let config = TrainConfig { tokens: Some(5_000), ..config() };
+    let (mine, out) = (dir.path().join("new.partial"), dir.path().join("new"));
+    run(&planted.rows, &config, &mine, &Silent).expect("trains");
+    for force in [false, true] {
+        let error = run_with(&planted.rows, &config, &out, &Silent, force).expect_err("in the way");
+        assert!(error.fault() == Fault::BadInput && error.to_string().contains("new.partial"), "{error}");
+    }
+    Sae::load(&mine).expect("still there");
+}
+
+#[test]
+fn a_run_that_failed_before_it_had_learned_anything_is_in_nobodys_way() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    let out = dir.path().join("sae");
+    let wild = TrainConfig { lr: Some(1e38), clip_norm: None, normalise: false, ..config() };
+    run(&planted.rows, &wild, &out, &Silent).expect_err("diverges");
+    run(&planted.rows, &TrainConfig { tokens: Some(5_000), ..config() }, &out, &Silent).expect("other settings");
+}

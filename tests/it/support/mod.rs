@@ -6,7 +6,7 @@ mod matrix;
 mod process;
 mod tiny_model;
 
-pub(crate) use command::Untangle;
+pub(crate) use command::{Outcome, Untangle};
 pub(crate) use material::{corpus_text, skip};
 pub(crate) use matrix::matrix;
 pub(crate) use process::{kill_after, peak_anonymous_memory, timed};

@@ -24,28 +24,38 @@ const STEPS_PER_BYTE: u64 = 16;
 /// Says when to stop: the user's interruption.
 pub(super) type Stop = Box<dyn FnMut() -> bool + Send>;
 
-/// The steps that the running query has taken.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Budget(Arc<AtomicU64>);
+/// The steps that the running query has taken, and those that it may take.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    taken: Arc<AtomicU64>,
+    limit: u64,
+}
 
 impl Budget {
+    /// For a file of so many bytes.
+    pub(super) fn of(file_bytes: u64) -> Self {
+        Budget { taken: Arc::default(), limit: STEPS.saturating_add(file_bytes.saturating_mul(STEPS_PER_BYTE)) }
+    }
+
     /// Begins to count anew; to be called before each query.
     pub(super) fn begin(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
     }
 
     /// Whether a query that was stopped had used up its steps; else the user stopped it.
-    pub(super) fn is_used_up(&self, file_bytes: u64) -> bool {
-        self.0.load(Ordering::Relaxed) > limit(file_bytes)
+    pub(super) fn is_used_up(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.limit
+    }
+
+    /// Takes another stretch of steps; whether they were still there.
+    fn take(&self) -> bool {
+        let steps = STEPS_PER_LOOK as u64;
+        self.taken.fetch_add(steps, Ordering::Relaxed) + steps <= self.limit
     }
 }
 
-fn limit(file_bytes: u64) -> u64 {
-    STEPS.saturating_add(file_bytes.saturating_mul(STEPS_PER_BYTE))
-}
-
 /// Takes the connection's program text away and counts its steps from now on.
-pub(super) fn restrain(connection: &Connection, file_bytes: u64, mut stop: Stop) -> rusqlite::Result<Budget> {
+pub(super) fn restrain(connection: &Connection, budget: &Budget, mut stop: Stop) -> rusqlite::Result<()> {
     for (setting, to) in [
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
@@ -54,15 +64,9 @@ pub(super) fn restrain(connection: &Connection, file_bytes: u64, mut stop: Stop)
     ] {
         connection.set_db_config(setting, to)?;
     }
-    let budget = Budget::default();
-    let (counted, limit) = (budget.clone(), limit(file_bytes));
-    let look = move || {
-        let steps = counted.0.fetch_add(STEPS_PER_LOOK as u64, Ordering::Relaxed) + STEPS_PER_LOOK as u64;
-        steps > limit || stop()
-    };
-    connection.progress_handler(STEPS_PER_LOOK, Some(look));
-    connection.pragma_update(None, "cell_size_check", true)?;
-    Ok(budget)
+    let counted = budget.clone();
+    connection.progress_handler(STEPS_PER_LOOK, Some(move || !counted.take() || stop()));
+    connection.pragma_update(None, "cell_size_check", true)
 }
 
 /// Refuses a database whose tables are not the ones that this program writes. Tables and indices beside them, which
@@ -137,5 +141,37 @@ pub(super) fn problem_of_cell(error: &Error) -> Option<String> {
         Error::InvalidColumnType(_, name, kind) => Some(format!("{name} is a value of the type {kind}")),
         Error::Utf8Error(problem) => Some(format!("a text is not UTF-8: {problem}")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDLESS: &str = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
+
+    #[test]
+    fn a_query_without_end_ends_by_its_steps_or_by_the_user() {
+        let ended_by_steps = |limit: u64, stop: bool| {
+            let (connection, budget) =
+                (Connection::open_in_memory().expect("memory"), Budget { taken: Arc::default(), limit });
+            restrain(&connection, &budget, Box::new(move || stop)).expect("set");
+            let error = connection.query_row(ENDLESS, [], |row| row.get::<_, i64>(0)).expect_err("no end");
+            assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
+            let used_up = budget.is_used_up();
+            budget.begin();
+            assert!(!budget.is_used_up());
+            used_up
+        };
+        assert!(ended_by_steps(1_000_000, false));
+        assert!(!ended_by_steps(u64::MAX, true));
+    }
+
+    #[test]
+    fn views_and_triggers_are_switched_off() {
+        let connection = Connection::open_in_memory().expect("memory");
+        connection.execute_batch("CREATE TABLE t (x); CREATE VIEW v AS SELECT 1 AS x").expect("made");
+        restrain(&connection, &Budget::of(0), Box::new(|| false)).expect("set");
+        assert!(connection.query_row("SELECT x FROM v", [], |_| Ok(())).is_err());
     }
 }

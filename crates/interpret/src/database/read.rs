@@ -56,8 +56,8 @@ impl Database {
         let file_bytes = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failure(path))?;
-        let stop: Stop = Box::new(stop);
-        let budget = foreign::restrain(&connection, file_bytes, stop).map_err(failure(path))?;
+        let (stop, budget): (Stop, _) = (Box::new(stop), Budget::of(file_bytes));
+        foreign::restrain(&connection, &budget, stop).map_err(failure(path))?;
         let database = Self { path: path.to_owned(), connection, budget, file_bytes };
         database.check_version()?;
         database.check_size()?;
@@ -101,7 +101,7 @@ impl Database {
     /// A query that was stopped was stopped by the user, or because it found no end.
     fn explain(&self, error: InterpretError) -> InterpretError {
         match error {
-            InterpretError::Interrupted if self.budget.is_used_up(self.file_bytes) => InterpretError::ForeignDatabase {
+            InterpretError::Interrupted if self.budget.is_used_up() => InterpretError::ForeignDatabase {
                 path: self.path.clone(),
                 problem: format!("reading it found no end in a file of {} bytes", self.file_bytes),
             },

@@ -237,7 +237,9 @@ impl Studies<'_> {
         let tokens: Vec<i64> = prompt.iter().chain(added).map(|id| i64::from(*id)).collect();
         let tokens = Tensor::from_slice(&tokens).to_device(self.model.device());
         let (first, n) = (prompt.len() as i64, added.len() as i64);
-        let all = log_probabilities(self.model, &tokens.unsqueeze(0), &mut NoHook)?; // [seq, vocab]
+        // Nothing follows the last token, which may lie behind the model's last position.
+        let read = tokens.narrow(0, 0, first + n - 1).unsqueeze(0);
+        let all = log_probabilities(self.model, &read, &mut NoHook)?; // [seq - 1, vocab]
         let targets = tokens.narrow(0, first, n).unsqueeze(1);
         let chosen = all.narrow(0, first - 1, n).gather(1, &targets, false);
         Ok(-chosen.sum(Kind::Double).double_value(&[]))

@@ -1,6 +1,7 @@
 //! Feature databases come back as they were written, broken ones are refused by name, and labels find features.
 
 use crate::planted::config;
+use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
 use untangle_interpret::{Database, DatabaseWriter, InterpretError, Operator, Run, resolve};
@@ -162,6 +163,46 @@ fn broken_and_foreign_files_are_refused_by_name() {
     assert!(matches!(opened(&changed(68, [0; 4])), InterpretError::NotAFeatureDatabase { .. }));
     let missing = Database::open(&folder.path().join("absent.db")).expect_err("absent");
     assert_eq!(missing.fault(), Fault::Io);
+}
+
+#[test]
+fn databases_that_somebody_else_made_or_changed_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, changed) = (folder.path().join("FEATURES.db"), folder.path().join("changed.db"));
+    write(&path);
+    let with = |sql: &str| {
+        fs::copy(&path, &changed).expect("copied");
+        Connection::open(&changed)
+            .and_then(|connection| connection.execute_batch(&format!("PRAGMA foreign_keys = OFF; {sql}")))
+            .expect("changed");
+        Database::open(&changed)
+    };
+    let endless = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS id FROM c";
+    for (sql, problem) in [
+        (format!("DROP TABLE features; CREATE VIEW features AS {endless}"), "features is a view and not a table"),
+        ("DROP TABLE logits".to_owned(), "the table logits is missing"),
+        ("ALTER TABLE labels ADD COLUMN more TEXT AS (upper(text))".to_owned(), "labels is made in another way"),
+        ("DROP TABLE words; CREATE TABLE words (label, examples, logits)".to_owned(), "words is made in another way"),
+    ] {
+        let error = with(&sql).map(drop).expect_err("refused");
+        assert!(error.fault() == Fault::BadInput && error.to_string().contains(problem), "{error}");
+    }
+    for cell in [
+        "features SET histogram = '[]'",
+        "features SET density = 9e999",
+        "features SET max_activation = 'much'",
+        "labels SET firings = -1",
+        "logits SET effect = -9e999",
+        "examples SET activations = x'00'",
+        "examples SET peak = 1000",
+        "examples SET tokens = '{}'",
+    ] {
+        let database = with(&format!("UPDATE {cell}")).expect("the tables are right");
+        let error = (0..5).find_map(|feature| database.card(feature).err()).unwrap_or_else(|| panic!("{cell}"));
+        assert!(error.fault() == Fault::BadInput && error.to_string().contains("changed.db"), "{cell}: {error}");
+    }
+    let with_notes = with("CREATE TABLE notes (x); CREATE INDEX by_density ON features (density)").expect("read");
+    assert_eq!(with_notes.n_features().expect("counted"), 5, "what somebody added for himself is no matter");
 }
 
 #[test]
