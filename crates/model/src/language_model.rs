@@ -142,7 +142,8 @@ impl LanguageModel {
         let decoder = assemble(&config, &mut stored, options)?;
         let (sha256, beside) = stored.finish()?;
         let beside = heads::told(&beside).map(|told| format!("{}: {told}", file.display()));
-        let notes = head.note.into_iter().chain(beside).collect();
+        let of_tokenizer = tokenizer.as_ref().and_then(|tokenizer| tokenizer.note().map(str::to_owned));
+        let notes = head.note.into_iter().chain(beside).chain(of_tokenizer).collect();
         Ok(Self { notes, has_head: head.present, ..Self::new(name, decoder, tokenizer, sha256, options) })
     }
 
