@@ -88,6 +88,9 @@ impl LanguageModel {
             false => ModelError::NoModel { path: dir.to_owned(), missing: "config.json" },
         };
         let text = read_optional(&path)?.ok_or_else(absent)?;
+        if adapter.is_file() {
+            return Err(ModelError::AdapterBeside { path: adapter });
+        }
         let config = ModelConfig::from_json(&path, &text)?;
         let tokenizer = TokenizerFiles::read(dir)?.map(|files| Tokenizer::new(&files, &config)).transpose()?;
         let checkpoint = Checkpoint::from_dir(dir, &Reading { kind: options.kind, ignored: &Names::ignores })?;
