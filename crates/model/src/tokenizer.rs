@@ -144,7 +144,7 @@ impl Tokenizer {
         let unknown = unknown.and_then(|token| self.inner.token_to_id(&token));
         let marked: BTreeSet<u32> = marked.chain(unknown).collect();
         let named: BTreeSet<u32> = self.bos.into_iter().chain(self.eos.iter().copied()).collect();
-        let also = named.difference(&marked).copied().collect();
+        let also = named.difference(&marked).copied().filter(|id| *id < self.end).collect();
         self.special = marked.union(&named).copied().collect();
         also
     }

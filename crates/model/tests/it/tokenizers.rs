@@ -214,6 +214,7 @@ fn the_identity_covers_every_file_that_decides() {
             model.clone(),
         ],
         vec![("special_tokens_map.json", json!({})), ("added_tokens.json", json!({}))],
+        vec![("generation_config.json", json!({"eos_token_id": 19}))],
     ];
     for files in same {
         assert_eq!(sha(&files), plain, "{files:?}");
