@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = TokenizerFiles::read(dir)?.ok_or("the directory has no tokenizer.json")?;
     let started = std::time::Instant::now();
     let tokenizer = Tokenizer::new(&files, &config)?;
-    report(&format!("loaded in {:.2} s", started.elapsed().as_secs_f64()), true);
+    let seconds = started.elapsed().as_secs_f64();
+    report(&format!("loaded in {seconds:.2} s, known as {}", tokenizer.sha256()), true);
     for line in std::fs::read_to_string(texts)?.lines() {
         let text: String = serde_json::from_str(line)?;
         report(&tokens(&tokenizer, &text).to_string(), false);

@@ -101,6 +101,16 @@ pub enum ModelError {
         /// Its configuration.
         path: PathBuf,
     },
+    /// An adapter beside a whole model.
+    #[error(
+        "{}: there is an adapter (PEFT, LoRA) beside the model, which other tools apply and this one does not; merge it \
+         into the model (`merge_and_unload` of PEFT), or move it to another directory to use the model without it",
+        .path.display()
+    )]
+    AdapterBeside {
+        /// Its configuration.
+        path: PathBuf,
+    },
     /// A shard that the index names and the directory lacks.
     #[error(
         "{}: this shard is missing, {} names it; fetch it again, or all files of the model",
@@ -130,6 +140,19 @@ pub enum ModelError {
         name: String,
         /// The other weight file.
         other: PathBuf,
+    },
+    /// Two stored names of which one is the other with a wrapper's prefix.
+    #[error(
+        "{}: tensors `{name}` and `{other}` mean the same parameter; take one of them out, or save the model anew",
+        .path.display()
+    )]
+    SameTensor {
+        /// The weight file of the one.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// The name of the other.
+        other: String,
     },
     /// A tensor of another shape than config.json asks for.
     #[error("{}: tensor `{name}` has shape {found:?}, config.json asks for {expected:?}", .path.display())]
@@ -330,9 +353,11 @@ impl Classify for ModelError {
             | ModelError::UnexpectedTensor { .. }
             | ModelError::Adapter { .. }
             | ModelError::AdapterAlone { .. }
+            | ModelError::AdapterBeside { .. }
             | ModelError::MissingShard { .. }
             | ModelError::NoHead { .. }
             | ModelError::DuplicateTensor { .. }
+            | ModelError::SameTensor { .. }
             | ModelError::WrongShape { .. }
             | ModelError::WrongDtype { .. }
             | ModelError::Tokenizer { .. }

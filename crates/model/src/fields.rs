@@ -40,11 +40,6 @@ impl Fields {
         ModelError::Field { path: self.path.clone(), field, found, supported: supported.into() }
     }
 
-    /// All fields in the order of the file.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.map.iter()
-    }
-
     /// The entries of the object under `name`; none where there is no object.
     pub(crate) fn entries(&self, name: &str) -> Option<&Map<String, Value>> {
         self.get(name)?.as_object()

@@ -5,7 +5,6 @@ use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::names::{Module, Names};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// What tools put before every name: PEFT, torch.compile, data parallelism, TRL.
 const WRAPPERS: [&str; 4] = ["base_model.model.", "_orig_mod.", "module.", "pretrained_model."];
@@ -34,9 +33,8 @@ pub(crate) fn unwrap_names(checkpoint: &mut Checkpoint) -> Result<(), ModelError
             return Err(ModelError::Adapter { path: path.to_path_buf(), name });
         }
         let plain = unwrapped(&name);
-        if let Some((_, (_, other))) = tensors.insert(plain, (name.clone(), (tensor, path.clone()))) {
-            let (path, other) = (path.to_path_buf(), PathBuf::from(&*other));
-            return Err(ModelError::DuplicateTensor { path, name, other });
+        if let Some((other, _)) = tensors.insert(plain, (name.clone(), (tensor, path.clone()))) {
+            return Err(ModelError::SameTensor { path: path.to_path_buf(), name, other });
         }
     }
     checkpoint.tensors = tensors.into_iter().map(|(plain, (_, held))| (plain, held)).collect();
@@ -63,8 +61,7 @@ pub(crate) fn settle(config: &mut ModelConfig, checkpoint: &mut Checkpoint) -> H
     let (Some(embed), Some(head)) = (weight(Module::Embed), weight(Module::Unembed)) else {
         return Head { present: true, note: None };
     };
-    let long = format!("{}{embed}", names.prefix());
-    let embed = if checkpoint.tensors.contains_key(&embed) { embed } else { long };
+    let embed = format!("{}{embed}", names.prefix_among(checkpoint.tensors.keys()));
     let (has_embed, has_head) = (checkpoint.tensors.contains_key(&embed), checkpoint.tensors.contains_key(&head));
     match (config.tied_unembedding, has_embed, has_head) {
         (true, true, true) => {

@@ -88,6 +88,9 @@ impl LanguageModel {
             false => ModelError::NoModel { path: dir.to_owned(), missing: "config.json" },
         };
         let text = read_optional(&path)?.ok_or_else(absent)?;
+        if adapter.is_file() {
+            return Err(ModelError::AdapterBeside { path: adapter });
+        }
         let config = ModelConfig::from_json(&path, &text)?;
         let tokenizer = TokenizerFiles::read(dir)?.map(|files| Tokenizer::new(&files, &config)).transpose()?;
         let checkpoint = Checkpoint::from_dir(dir, &Reading { kind: options.kind, ignored: &Names::ignores })?;
@@ -142,7 +145,8 @@ impl LanguageModel {
         let decoder = assemble(&config, &mut stored, options)?;
         let (sha256, beside) = stored.finish()?;
         let beside = heads::told(&beside).map(|told| format!("{}: {told}", file.display()));
-        let notes = head.note.into_iter().chain(beside).collect();
+        let of_tokenizer = tokenizer.as_ref().and_then(|tokenizer| tokenizer.note().map(str::to_owned));
+        let notes = head.note.into_iter().chain(beside).chain(of_tokenizer).collect();
         Ok(Self { notes, has_head: head.present, ..Self::new(name, decoder, tokenizer, sha256, options) })
     }
 

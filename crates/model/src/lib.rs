@@ -37,18 +37,23 @@ mod names;
 mod parameters;
 
 mod backend;
+mod backend_class;
 pub mod cache;
 pub mod chat;
 pub mod error;
 pub mod generate;
+mod growth;
 pub mod guard;
 pub mod input;
 pub mod language_model;
+mod order;
 pub mod sampling;
+mod special_tokens;
 pub mod threads;
 mod token_text;
 pub mod tokenizer;
 mod tokenizer_files;
+mod tokenizer_identity;
 
 pub mod hub;
 

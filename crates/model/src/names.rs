@@ -151,6 +151,11 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// The prefix of a checkpoint's names: nothing where none of them has the family's.
+    pub(crate) fn prefix_among<'n>(&self, mut names: impl Iterator<Item = &'n String>) -> &'static str {
+        if names.any(|name| name.starts_with(self.prefix())) { self.prefix() } else { "" }
+    }
+
     /// Name without prefix and `.weight` or `.bias`; none for what the family does not have.
     pub(crate) fn place(&self, module: Module) -> Option<(String, Layout)> {
         let ((name, layout), blocks) = match self.config.family {

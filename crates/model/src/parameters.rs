@@ -41,8 +41,7 @@ pub(crate) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     pub(crate) fn new(checkpoint: Checkpoint, names: Names<'a>) -> Self {
-        let prefixed = checkpoint.tensors.keys().any(|name| name.starts_with(names.prefix()));
-        let prefix = if prefixed { names.prefix() } else { "" };
+        let prefix = names.prefix_among(checkpoint.tensors.keys());
         Self { checkpoint, names, prefix }
     }
 

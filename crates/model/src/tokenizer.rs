@@ -8,10 +8,11 @@ use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::guard::guarded;
+use crate::special_tokens::SpecialTokens;
 use crate::token_text::TokenStyle;
-use crate::tokenizer_files::{CONFIG, Declared, NAMED, TEMPLATE, TokenizerFiles};
+use crate::tokenizer_files::{CONFIG, Declared, TEMPLATE, TokenizerFiles};
+use crate::tokenizer_identity;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ pub struct Tokenizer {
     embedded: usize,
     chat: Option<Template>,
     sha256: String,
+    note: Option<String>,
 }
 
 impl Tokenizer {
@@ -57,11 +59,13 @@ impl Tokenizer {
     /// A file is damaged.
     pub fn new(files: &TokenizerFiles, config: &ModelConfig) -> Result<Self, ModelError> {
         let declared = files.declared()?;
-        let inner = backend::tokenizer(files, &declared, config)?;
+        let made = backend::tokenizer(files, &declared, config)?;
+        let inner = made.tokenizer;
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
         let mut tokenizer = Self {
             style: TokenStyle::of(&inner),
-            sha256: format!("{:x}", Sha256::digest(&files.tokenizer)),
+            sha256: String::new(),
+            note: made.note,
             bos: None,
             eos: config.eos_tokens.iter().copied().collect(),
             special: BTreeSet::new(),
@@ -72,13 +76,14 @@ impl Tokenizer {
             path: files.path.clone(),
         };
         tokenizer.find_named(files, &declared, config)?;
-        tokenizer.find_special();
-        tokenizer.chat = tokenizer.find_template(files, &declared);
+        let also_special = tokenizer.find_special();
+        tokenizer.sha256 = tokenizer_identity::sha256(&files.tokenizer, &made.differs, &also_special);
+        tokenizer.chat = tokenizer.find_template(files, &declared, made.special);
         Ok(tokenizer)
     }
 
     /// The template of `chat_template.jinja`, else of `tokenizer_config.json`.
-    fn find_template(&self, files: &TokenizerFiles, declared: &Declared) -> Option<Template> {
+    fn find_template(&self, files: &TokenizerFiles, declared: &Declared, named: SpecialTokens) -> Option<Template> {
         let (path, source) = match &files.chat_template {
             Some(own) => (self.path.with_file_name(TEMPLATE), String::from_utf8_lossy(own).into_owned()),
             None => {
@@ -86,16 +91,7 @@ impl Tokenizer {
                 (self.path.with_file_name(CONFIG), source)
             }
         };
-        let mut special = BTreeMap::new();
-        for name in NAMED {
-            let known = match name {
-                "bos_token" => self.bos,
-                "eos_token" => self.eos.first().copied(),
-                _ => None,
-            };
-            let text = declared.content(name).or_else(|| self.inner.id_to_token(known?));
-            special.extend(text.map(|text| (name.to_owned(), text)));
-        }
+        let special = named.named.into_iter().map(|(name, token)| (name, token.content)).collect();
         Some(Template { path, source, special })
     }
 
@@ -134,7 +130,8 @@ impl Tokenizer {
         added.get(&first).is_some_and(|token| token.special).then_some(first)
     }
 
-    fn find_special(&mut self) {
+    /// Finds the special tokens; says which of them neither a mark nor the model makes so.
+    fn find_special(&mut self) -> BTreeSet<u32> {
         let added = self.inner.get_added_tokens_decoder();
         let marked = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id);
         let unknown = match self.inner.get_model() {
@@ -145,7 +142,11 @@ impl Tokenizer {
             model @ ModelWrapper::Unigram(_) => unknown_piece(model),
         };
         let unknown = unknown.and_then(|token| self.inner.token_to_id(&token));
-        self.special = marked.chain(unknown).chain(self.bos).chain(self.eos.iter().copied()).collect();
+        let marked: BTreeSet<u32> = marked.chain(unknown).collect();
+        let named: BTreeSet<u32> = self.bos.into_iter().chain(self.eos.iter().copied()).collect();
+        let also = named.difference(&marked).copied().filter(|id| *id < self.end).collect();
+        self.special = marked.union(&named).copied().collect();
+        also
     }
 
     /// The ids of `text`, without any special token that is not written in it.
@@ -257,9 +258,15 @@ impl Tokenizer {
         self.end as usize
     }
 
-    /// SHA-256 of `tokenizer.json`, in hexadecimal.
+    /// SHA-256 in hexadecimal of `tokenizer.json` and, where other files make it give other ids, texts or special tokens
+    /// than it would alone, of what they make of it.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// What a user should know of how its files were read.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     fn failed(&self, reason: String) -> ModelError {

@@ -6,15 +6,17 @@
 use crate::error::ModelError;
 use crate::fields::Fields;
 use crate::language_model::read_optional;
+use crate::order::Order;
+use crate::special_tokens::{self, Ordered, SpecialTokens, added_token};
 use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use tokenizers::AddedToken;
 
 pub(crate) const CONFIG: &str = "tokenizer_config.json";
 pub(crate) const TEMPLATE: &str = "chat_template.jinja";
-/// The special tokens that have a name of their own, in the order in which transformers adds them.
-pub(crate) const NAMED: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+/// The field of `tokenizer_config.json` that lists added tokens by their ids.
+const ADDED: &str = "added_tokens_decoder";
 
 /// The files that describe a tokenizer.
 #[derive(Clone, Debug)]
@@ -87,9 +89,14 @@ impl TokenizerFiles {
 
     /// What the files beside `tokenizer.json` declare.
     pub(crate) fn declared(&self) -> Result<Declared, ModelError> {
-        let config = self.parse(CONFIG, self.tokenizer_config.as_ref())?;
-        let listed = config.as_ref().is_some_and(|fields| fields.has("added_tokens_decoder"));
-        let older = |name, text: &Option<Vec<u8>>| if listed { Ok(None) } else { self.parse(name, text.as_ref()) };
+        let ordered = |name, text: &Option<Vec<u8>>| {
+            let fields = self.parse(name, text.as_ref())?;
+            let order = || text.as_deref().map(Order::of_text).unwrap_or_default();
+            Ok::<_, ModelError>(fields.map(|fields| Ordered { fields, order: order() }))
+        };
+        let config = ordered(CONFIG, &self.tokenizer_config)?;
+        let listed = config.as_ref().is_some_and(|file| file.fields.has(ADDED));
+        let older = |name, text| if listed { Ok(None) } else { ordered(name, text) };
         Ok(Declared {
             special: older("special_tokens_map.json", &self.special_tokens_map)?,
             added: older("added_tokens.json", &self.added_tokens)?,
@@ -106,9 +113,9 @@ impl TokenizerFiles {
 /// What the files beside `tokenizer.json` declare.
 #[derive(Debug)]
 pub(crate) struct Declared {
-    config: Option<Fields>,
-    special: Option<Fields>,
-    added: Option<Fields>,
+    config: Option<Ordered>,
+    special: Option<Ordered>,
+    added: Option<Ordered>,
     class_of_model: Option<String>,
     /// Whether the tokenizer stands in a model's directory, whose class it then has.
     pub(crate) is_directory: bool,
@@ -117,101 +124,61 @@ pub(crate) struct Declared {
 impl Declared {
     /// The fields of `tokenizer_config.json`.
     pub(crate) fn config(&self) -> Option<&Fields> {
-        self.config.as_ref()
+        self.config.as_ref().map(|file| &file.fields)
     }
 
     /// The tokenizer's class, without the ending of fast ones.
     pub(crate) fn class(&self) -> Result<Option<&str>, ModelError> {
-        let own = self.config.as_ref().map_or(Ok(None), |fields| fields.text("tokenizer_class"))?;
+        let own = self.config().map_or(Ok(None), |fields| fields.text("tokenizer_class"))?;
         let class = own.or(self.class_of_model.as_deref());
         Ok(class.map(|name| if name == "PreTrainedTokenizerFast" { name } else { name.trim_end_matches("Fast") }))
     }
 
     /// A truth value of `tokenizer_config.json`.
     pub(crate) fn switch(&self, name: &str, default: bool) -> Result<bool, ModelError> {
-        self.config.as_ref().map_or(Ok(default), |fields| fields.bool_or(name, default))
+        self.config().map_or(Ok(default), |fields| fields.bool_or(name, default))
     }
 
     /// Whether a special token is named, if only as null.
     pub(crate) fn names(&self, name: &str) -> bool {
-        [&self.special, &self.config].into_iter().flatten().any(|fields| fields.has(name))
+        [&self.special, &self.config].into_iter().flatten().any(|file| file.fields.has(name))
     }
 
-    /// The text of the special token of this name.
+    /// The text of the special token of this name in the files.
     pub(crate) fn content(&self, name: &str) -> Option<String> {
-        self.value(name).and_then(token_content)
+        let holder = [&self.special, &self.config].into_iter().flatten().find(|file| file.fields.has(name))?;
+        Some(added_token(holder.fields.get(name)?, true)?.content)
     }
 
-    fn value(&self, name: &str) -> Option<&Value> {
-        let holder = [&self.special, &self.config].into_iter().flatten().find(|fields| fields.has(name))?;
-        holder.get(name)
+    /// The special tokens of the files, and of the class where the files say nothing.
+    pub(crate) fn special(&self, defaults: &[(&str, &str)]) -> SpecialTokens {
+        special_tokens::find(self.config.as_ref(), self.special.as_ref(), defaults)
     }
 
-    /// The tokens of `added_tokens_decoder` or `added_tokens.json` in the order of their ids; none where neither is there.
-    pub(crate) fn added(&self) -> Result<Option<Vec<(u64, AddedToken)>>, ModelError> {
-        const FIELD: &str = "added_tokens_decoder";
-        let mut tokens = Vec::new();
-        if let Some(fields) = self.config.as_ref().filter(|fields| fields.has(FIELD)) {
-            let refuse = || fields.refuse(FIELD, "an object of ids, each with an object that has a `content`");
-            for (id, token) in fields.entries(FIELD).ok_or_else(refuse)? {
-                let id = id.parse().map_err(|_| refuse())?;
-                tokens.push((id, added_token(token, false).ok_or_else(refuse)?));
+    /// Whether `tokenizer_config.json` lists all added tokens, so that no other list counts.
+    pub(crate) fn lists_added(&self) -> bool {
+        self.config().is_some_and(|fields| fields.has(ADDED))
+    }
+
+    /// The tokens of `added_tokens_decoder` or `added_tokens.json` by their ids.
+    pub(crate) fn added(&self) -> Result<BTreeMap<u64, AddedToken>, ModelError> {
+        let mut tokens = BTreeMap::new();
+        if let Some(file) = self.config.as_ref().filter(|_| self.lists_added()) {
+            let refuse = || file.fields.refuse(ADDED, "an object of ids, each with an object that has a `content`");
+            let entries = file.fields.entries(ADDED).ok_or_else(refuse)?;
+            for name in file.order.names_in(ADDED) {
+                let id = name.parse().map_err(|_| refuse())?;
+                tokens.insert(id, entries.get(name).and_then(|value| added_token(value, false)).ok_or_else(refuse)?);
             }
-        } else if let Some(fields) = &self.added {
-            let special = self.contents();
-            for (content, id) in fields.iter() {
-                let id = id.as_u64().ok_or_else(|| fields.refuse(content, "the id of this token"))?;
-                tokens.push((id, AddedToken::from(content.clone(), special.contains(content))));
+        } else if let Some(file) = &self.added {
+            let known = special_tokens::known(self.config.as_ref(), self.special.as_ref());
+            let known: HashSet<String> = known.into_iter().collect();
+            for content in file.order.names() {
+                let id = file.fields.get(content).and_then(Value::as_u64);
+                let id = id.ok_or_else(|| file.fields.refuse(content, "the id of this token"))?;
+                tokens.insert(id, AddedToken::from(content, known.contains(content)));
             }
-        } else {
-            return Ok(None);
         }
-        tokens.sort_by_key(|(id, _)| *id);
-        Ok(Some(tokens))
+        Ok(tokens)
     }
-
-    /// Texts of all named and further special tokens.
-    fn contents(&self) -> Vec<String> {
-        self.special().into_iter().map(|token| token.content).collect()
-    }
-
-    /// The named special tokens, then those of names that only this tokenizer has, then further ones.
-    pub(crate) fn special(&self) -> Vec<AddedToken> {
-        let mut tokens: Vec<AddedToken> =
-            NAMED.iter().filter_map(|name| added_token(self.value(name)?, true)).collect();
-        for fields in [&self.config, &self.special].into_iter().flatten() {
-            let own = fields.iter().filter(|(name, _)| name.ends_with("_token") && !NAMED.contains(&name.as_str()));
-            tokens.extend(own.filter(|(_, value)| value.is_string()).filter_map(|(_, value)| added_token(value, true)));
-        }
-        for field in ["extra_special_tokens", "additional_special_tokens"] {
-            let further = match self.value(field) {
-                Some(Value::Array(list)) => list.iter().collect::<Vec<_>>(),
-                Some(Value::Object(map)) => map.values().collect(),
-                _ => continue,
-            };
-            tokens.extend(further.into_iter().filter_map(|value| added_token(value, true)));
-            break;
-        }
-        tokens
-    }
-}
-
-/// A token as a string, or as an object that holds it under `content`.
-fn added_token(value: &Value, special: bool) -> Option<AddedToken> {
-    let content = token_content(value)?;
-    let is = |name: &str| value.get(name).and_then(Value::as_bool);
-    let special = special || is("special").unwrap_or(false);
-    Some(AddedToken {
-        content,
-        single_word: is("single_word").unwrap_or(false),
-        lstrip: is("lstrip").unwrap_or(false),
-        rstrip: is("rstrip").unwrap_or(false),
-        normalized: is("normalized").unwrap_or(!special),
-        special,
-    })
-}
-
-/// The text of a special token: a string, or an object that holds it under `content`.
-fn token_content(value: &Value) -> Option<String> {
-    value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
 }

@@ -16,7 +16,8 @@ pub struct ModelIdentity {
     pub model_type: String,
     /// SHA-256 over the weight files, in hexadecimal.
     pub weights_sha256: String,
-    /// SHA-256 of `tokenizer.json`, in hexadecimal.
+    /// SHA-256 of `tokenizer.json`, in hexadecimal; where other files make the tokenizer another than that file alone would,
+    /// of it and of what they make of it.
     pub tokenizer_sha256: String,
 }
 

@@ -6,6 +6,7 @@
 //! models--owner--name/blobs/ETAG             content, named by its hash
 //! models--owner--name/snapshots/COMMIT/FILE  link to a blob
 //! models--owner--name/refs/REVISION          the commit that a branch or tag stood for
+//! models--owner--name/untangle/COMMIT        names of the files that are here if the commit has them (ours alone)
 //! .locks/models--owner--name/ETAG.lock       held while a blob is fetched
 //! ```
 
@@ -20,6 +21,9 @@ use std::time::Duration;
 const LOCK_AGAIN: Duration = Duration::from_millis(200);
 /// Ending of a blob that is being fetched. Not Python's `.incomplete`, which some of its versions write without a lock.
 pub(crate) const INCOMPLETE: &str = "untangle-incomplete";
+
+/// Folder of what only we look at.
+const OURS: &str = "untangle";
 
 /// The folder of one repository.
 #[derive(Clone, Debug)]
@@ -76,6 +80,21 @@ impl Cache {
         let new = path.with_extension(format!("{}.new", std::process::id()));
         fs::write(&new, commit).map_err(HubError::io(&new))?;
         fs::rename(&new, &path).map_err(HubError::io(&path))
+    }
+
+    /// Whether all of these files are here that the commit has.
+    pub(crate) fn has_all(&self, commit: &str, names: &[&str]) -> bool {
+        fs::read_to_string(self.folder.join(OURS).join(commit)).is_ok_and(|text| text == names.join("\n"))
+    }
+
+    /// Remembers that all of these files are here that the commit has. Where that cannot be written, the hub is asked
+    /// again.
+    pub(crate) fn note_all(&self, commit: &str, names: &[&str]) {
+        let path = self.folder.join(OURS).join(commit);
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        if !self.has_all(commit, names) && make_parent(&path).is_ok() && fs::write(&new, names.join("\n")).is_ok() {
+            let _ = fs::rename(&new, &path);
+        }
     }
 
     /// Gives a blob its name in a commit.

@@ -112,9 +112,10 @@ pub enum HubError {
     },
     /// A transfer that stopped in mid-file.
     #[error(
-        "{url}: the transfer stopped at {got} of {} bytes ({reason}), {attempts} times without progress; the same \
-         command continues from there",
-        .expected.map_or_else(|| "unknown many".to_owned(), |n| n.to_string())
+        "{url}: the transfer stopped at {got} of {} bytes ({reason}), {attempts} times{}; the same command \
+         continues from there",
+        .expected.map_or_else(|| "unknown many".to_owned(), |n| n.to_string()),
+        if *.progress { "" } else { " without progress" }
     )]
     Stopped {
         /// The file.
@@ -127,6 +128,8 @@ pub enum HubError {
         reason: String,
         /// How often.
         attempts: u32,
+        /// Whether some bytes came each time.
+        progress: bool,
     },
     /// A file that arrived with another content than the hub announced.
     #[error("{url}: what arrived is not what the hub announced: {what}; it was removed, fetch it again")]
@@ -194,6 +197,11 @@ impl HubError {
     /// Turns what the system said about `path` into an error of the hub.
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> HubError {
         move |source| HubError::Io { path: path.to_owned(), source }
+    }
+
+    /// Whether the user asked to stop.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self, HubError::Interrupted { .. })
     }
 
     /// Whether no answer came at all, so that what is in the cache is the best there is.

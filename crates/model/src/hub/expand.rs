@@ -8,6 +8,10 @@ use std::path::PathBuf;
 
 /// Users and their homes.
 const USERS: &str = "/etc/passwd";
+/// Columns of that file.
+const NAME: usize = 0;
+const UID: usize = 2;
+const HOME: usize = 5;
 
 /// The path that a value means; `variable` looks up a variable.
 pub(super) fn path(value: OsString, variable: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
@@ -20,18 +24,32 @@ pub(super) fn path(value: OsString, variable: &dyn Fn(&str) -> Option<OsString>)
 fn home(text: &str, variable: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
     let rest = text.strip_prefix('~')?;
     let (user, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let home = if user.is_empty() {
-        variable("HOME")?.into_string().ok()?
-    } else {
-        home_of(user, &std::fs::read_to_string(USERS).ok()?)?
+    let users = || std::fs::read_to_string(USERS).ok();
+    let home = match variable("HOME").filter(|_| user.is_empty()) {
+        Some(home) => home.into_string().ok()?,
+        None if user.is_empty() => home_of(UID, &own_id()?, &users()?)?,
+        None => home_of(NAME, user, &users()?)?,
     };
-    Some(format!("{}{rest}", home.trim_end_matches('/')))
+    let path = format!("{}{rest}", home.trim_end_matches('/'));
+    Some(if path.is_empty() { "/".to_owned() } else { path })
 }
 
-/// The home of a user in a file of users.
-fn home_of(user: &str, users: &str) -> Option<String> {
-    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    fields.into_iter().find(|fields| fields[0] == user)?.get(5).map(|home| (*home).to_owned())
+/// The number of the user who runs this, from what the system says of this very process.
+#[cfg(unix)]
+fn own_id() -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|about| about.uid().to_string())
+}
+
+#[cfg(not(unix))]
+fn own_id() -> Option<String> {
+    None
+}
+
+/// The home of the user whose entry in a file of users has this value in this column.
+fn home_of(column: usize, value: &str, users: &str) -> Option<String> {
+    let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields.find(|fields| fields.get(column) == Some(&value))?.get(HOME).map(|home| (*home).to_owned())
 }
 
 fn variables(text: &str, variable: &dyn Fn(&str) -> Option<OsString>) -> String {
@@ -82,7 +100,19 @@ mod tests {
             assert_eq!(path(value.into(), &variable).to_str(), Some(expected), "{value}");
         }
         let users = "root:x:0:0:root:/root:/bin/sh\nann:x:7:7::/users/ann:/bin/sh\n";
-        assert_eq!(home_of("ann", users).as_deref(), Some("/users/ann"));
-        assert_eq!(home_of("an", users), None);
+        assert_eq!(home_of(NAME, "ann", users).as_deref(), Some("/users/ann"));
+        assert_eq!(home_of(UID, "7", users).as_deref(), Some("/users/ann"));
+        assert_eq!((home_of(NAME, "an", users), home_of(UID, "", users)), (None, None));
+    }
+
+    #[test]
+    fn a_home_is_found_without_the_variable_and_never_empty() {
+        let root = |name: &str| (name == "HOME").then(|| OsString::from("/"));
+        assert_eq!(path("~".into(), &root).to_str(), Some("/"));
+        assert_eq!(path("~/hf".into(), &root).to_str(), Some("/hf"));
+        let users = std::fs::read_to_string(USERS).unwrap_or_default();
+        let Some(home) = own_id().and_then(|id| home_of(UID, &id, &users)) else { return };
+        let expected = PathBuf::from(home).join("hf");
+        assert_eq!(path("~/hf".into(), &|_| None), expected);
     }
 }

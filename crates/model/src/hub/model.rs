@@ -13,8 +13,10 @@ use untangle_schema::{Event, Observer};
 
 const CONFIG: &str = "config.json";
 /// Fetched where the repository has them.
-const BESIDE: [&str; 6] = [
+const BESIDE: [&str; 7] = [
     "generation_config.json",
+    // An adapter beside a model changes it, which is refused.
+    "adapter_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "added_tokens.json",
@@ -35,7 +37,9 @@ pub struct Snapshot {
 
 /// Fetches what a model needs, as far as the cache lacks it: configuration, tokenizer, chat template and safetensors.
 ///
-/// A whole commit id that the cache holds is used without asking the hub. A branch is asked for every time, so that the
+/// A whole commit id that the cache holds is used without asking the hub, if this function has fetched it; of one that came
+/// otherwise the hub is asked once which files it has, since Python's tools fetch those of a tokenizer only when they need
+/// them. A branch is asked for every time, so that the
 /// result is the current one; where the hub cannot be reached, the cached one is used with a warning.
 ///
 /// # Errors
@@ -85,14 +89,19 @@ fn fetch(
     let cached = cache.commit_of(revision);
     let missing = cached.as_deref().map_or(Some(CONFIG.to_owned()), |commit| missing(&cache, commit, wanted));
     let complete = cached.filter(|_| missing.is_none());
+    let settled =
+        |commit: &str| is_commit(revision) && (wanted == Wanted::Configuration || cache.has_all(commit, &BESIDE));
     match (complete, missing) {
-        (Some(commit), _) if options.offline || is_commit(revision) => Ok(snapshot(commit)),
+        (Some(commit), _) if options.offline || settled(&commit) => Ok(snapshot(commit)),
         (_, Some(missing)) if options.offline => {
             Err(HubError::Offline { repository, missing, cache: options.cache.clone() }.into())
         }
         (complete, _) => match fetch_from_hub(&repository, (revision, wanted), &cache, options, observer) {
             Ok(commit) => Ok(snapshot(commit)),
-            Err(ModelError::Hub(error)) if error.is_unreachable() && complete.is_some() => {
+            Err(ModelError::Hub(error))
+                if complete.is_some()
+                    && (error.is_unreachable() || is_commit(revision) && !error.is_interruption()) =>
+            {
                 observer.event(Event::Warning(&format!("{error}; using the copy in the cache")));
                 Ok(snapshot(complete.unwrap_or_default()))
             }
@@ -137,6 +146,7 @@ fn fetch_from_hub(
         transfer.fetch_visibly("download", &shards.iter().map(String::as_str).collect::<Vec<_>>())?;
     }
     cache.set_revision(revision, commit)?;
+    cache.note_all(commit, &BESIDE);
     Ok(listing.commit)
 }
 

@@ -86,7 +86,8 @@ impl Failure {
         }
     }
 
-    fn into_error(self, url: &str, attempts: u32) -> HubError {
+    /// The error that this is after so many attempts.
+    pub(crate) fn into_error(self, url: &str, attempts: u32) -> HubError {
         let url = url.to_owned();
         match self {
             Failure::Final(error) => error,

@@ -146,15 +146,17 @@ impl Transfer<'_> {
             };
             breaks += 1;
             let most = u64::from(self.client.options.retry.attempts).saturating_mul(BREAKS + got / BREAK_EVERY);
-            if breaks > most {
-                attempts = u32::MAX;
-            }
             let reason = failure.reason();
             let broken = matches!(failure, Failure::Connection(_));
-            match self.client.wait_or_give_up(&url, self.asked(wanted.name), failure, attempts) {
-                Err(HubError::Unreachable { .. }) if broken && got > 0 => {
-                    let attempts = attempts.min(breaks.try_into().unwrap_or(u32::MAX));
-                    return Err(HubError::Stopped { url, got, expected: wanted.facts.size, reason, attempts });
+            let too_often = breaks > most && !matches!(failure, Failure::Final(_));
+            let waited = match too_often {
+                true => Err(failure.into_error(&url, breaks.try_into().unwrap_or(u32::MAX))),
+                false => self.client.wait_or_give_up(&url, self.asked(wanted.name), failure, attempts),
+            };
+            match waited {
+                Err(HubError::Unreachable { attempts, .. }) if broken && got > 0 => {
+                    let (expected, progress) = (wanted.facts.size, too_often);
+                    return Err(HubError::Stopped { url, got, expected, reason, attempts, progress });
                 }
                 waited => waited?,
             }

@@ -32,6 +32,13 @@ fn a_tied_head_may_have_either_name_or_both() {
     });
     assert_eq!(logits(&load(moved.path())), right);
 
+    let bare = copy_of("gpt2");
+    rewrite(bare.path(), |name, tensor| match name.strip_prefix("transformer.").unwrap_or(&name) {
+        "wte.weight" => vec![("lm_head.weight".into(), tensor)],
+        plain => vec![(plain.to_owned(), tensor)],
+    });
+    assert_eq!(logits(&load(bare.path())), right, "without the prefix that the other names have");
+
     let both = |factor: f64| {
         let dir = copy_of("gpt2");
         rewrite(dir.path(), |name, tensor| match name.as_str() {
@@ -73,6 +80,22 @@ fn an_adapter_is_refused_by_name() {
     let alone = tempfile::tempdir().unwrap();
     fs::write(alone.path().join("adapter_config.json"), "{}").unwrap();
     assert!(refusal(alone.path()).contains("holds an adapter (PEFT, LoRA) and not its model"));
+    let beside = copy_of("gpt2");
+    fs::write(beside.path().join("adapter_config.json"), "{}").unwrap();
+    let found = refusal(beside.path());
+    assert!(found.contains("adapter_config.json: there is an adapter (PEFT, LoRA) beside the model"), "{found}");
+}
+
+#[test]
+fn two_names_of_one_parameter_are_told() {
+    let dir = copy_of("gpt2");
+    rewrite(dir.path(), |name, tensor| match name.as_str() {
+        "transformer.ln_f.bias" => vec![(format!("module.{name}"), tensor.copy()), (name, tensor)],
+        _ => vec![(name, tensor)],
+    });
+    let expected =
+        "model.safetensors: tensors `transformer.ln_f.bias` and `module.transformer.ln_f.bias` mean the same";
+    assert!(refusal(dir.path()).contains(expected), "{}", refusal(dir.path()));
 }
 
 #[test]

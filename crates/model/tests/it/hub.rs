@@ -15,7 +15,7 @@ use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 const MODEL: &str = "owner/tiny";
 
 /// A hub with one model, whose weights are as large as given, and an empty cache.
-fn hub(weights: usize) -> (Hub, TempDir, HubOptions, Vec<u8>) {
+pub(crate) fn hub(weights: usize) -> (Hub, TempDir, HubOptions, Vec<u8>) {
     let hub = Hub::start();
     let content: Vec<u8> = (0..weights).map(|i| (i * 31 % 251) as u8).collect();
     hub.put(MODEL, "main", "config.json", br#"{"model_type": "gpt2"}"#);
@@ -34,12 +34,12 @@ fn quick() -> Retry {
     Retry { attempts: 3, first_wait: wait, longest_wait: Duration::from_secs(2), silence, answer: silence }
 }
 
-fn fetch(options: &HubOptions) -> Result<Snapshot, ModelError> {
+pub(crate) fn fetch(options: &HubOptions) -> Result<Snapshot, ModelError> {
     fetch_model(MODEL, None, options, &Silent)
 }
 
 #[track_caller]
-fn refused(options: &HubOptions, fault: Fault, words: &[&str]) -> String {
+pub(crate) fn refused(options: &HubOptions, fault: Fault, words: &[&str]) -> String {
     let error = fetch(options).unwrap_err();
     let text = error.to_string();
     words.iter().for_each(|word| assert!(text.contains(word), "{text}\nlacks {word}"));
@@ -48,7 +48,7 @@ fn refused(options: &HubOptions, fault: Fault, words: &[&str]) -> String {
     text
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

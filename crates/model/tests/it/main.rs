@@ -11,6 +11,7 @@ mod faults; // damaged files and impossible requests are named
 mod fuzz; // damaged and invented files
 mod heads;
 mod hub; // models and data sets of a hub that misbehaves
+mod hub_patience; // what an unsteady hub is told to be, and what an incomplete cache leads to
 mod hub_server;
 mod laws; // caches, padding, batches, early stops and hooks change only what they should
 mod parity; // every hook point equals transformers'
