@@ -89,7 +89,9 @@ pub(super) fn packing(path: &Path, label: &str, form: Form) -> Result<Packing, C
             }
             None => Ok(packing),
         },
-        (None, Layout::Plain | Layout::JsonLines) if !may_be(&begin, form.packing) => {
+        (None, Layout::Plain | Layout::JsonLines)
+            if form.packing != Packing::None && is_text(&begin) && !may_be(&begin, form.packing) =>
+        {
             let (name, ending) = if form.packing == Packing::Gzip { ("gzip", ".gz") } else { ("zstd", ".zst") };
             let remedy = format!("take {ending} off its name, or get the file again");
             Err(refuse(&format!("not compressed with {name}, as its name says"), &remedy))
@@ -113,6 +115,11 @@ fn may_be(begin: &[u8], packing: Packing) -> bool {
             is_frame || b"\x28\xb5\x2f\xfd".starts_with(begin)
         }
     }
+}
+
+/// Whether a file that begins so is text as far as one can see; its last character may be cut.
+fn is_text(begin: &[u8]) -> bool {
+    !begin.contains(&0) && std::str::from_utf8(begin).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// Number of the dictionary that the first frame of zstd was compressed with.
