@@ -100,6 +100,15 @@ pub enum InterpretError {
         /// Model that was given.
         found: String,
     },
+    /// The dictionary takes means off rows of a model whose rows have them.
+    #[error(
+        "the dictionary's cfg.json says center_writing_weights, which TransformerLens passes over in models with RMSNorm, such as \
+         {model}; name that model in it (metadata.model_name), or take the key out"
+    )]
+    CentredWithoutMean {
+        /// The model.
+        model: String,
+    },
     /// The store holds other hook points than the dictionary's.
     #[error("the dictionary belongs to {own}, {store} holds {holds}; name a store that was captured at {own}")]
     OtherHook {
@@ -337,6 +346,7 @@ impl Classify for InterpretError {
             E::WidthDiffers { .. }
             | E::OtherModel { .. }
             | E::OtherModelThanDictionary { .. }
+            | E::CentredWithoutMean { .. }
             | E::OtherHook { .. }
             | E::NoHookPoint { .. }
             | E::OutputWidthDiffers { .. }

@@ -2,6 +2,7 @@
 
 use crate::error::InterpretError;
 use untangle_model::LanguageModel;
+use untangle_model::config::NormKind;
 use untangle_sae::Sae;
 use untangle_schema::{HookPoint, ModelIdentity};
 use untangle_store::ActivationSet;
@@ -100,8 +101,12 @@ pub fn column_of(sae: &Sae, store: &ActivationSet, named: Option<&str>) -> Resul
 /// not name weights and pass, and so do those that are to be used on any model.
 ///
 /// # Errors
-/// When it names other weights.
+/// When it names other weights, or says that the model's weights were centred where no tool centres them.
 pub fn check_model(sae: &Sae, model: &LanguageModel) -> Result<(), InterpretError> {
+    let has_rms_norm = model.config().norm.kind == NormKind::RmsNorm;
+    if has_rms_norm && sae.takes_means_off() && !sae.is_of_any_model() {
+        return Err(InterpretError::CentredWithoutMean { model: model.identity().name });
+    }
     check_identity(sae, &model.identity())
 }
 
@@ -138,21 +143,46 @@ pub fn doubt(sae: &Sae, given: &ModelIdentity) -> Option<String> {
             model_name(own.unwrap_or("a model"), hash),
             model_name(&given.name, &given.weights_sha256)
         )),
-        None => own.filter(|own| !are_spellings(own, &given.name)).map(|own| {
-            let found = &given.name;
+        None => own.filter(|own| !own.is_empty() && !are_spellings(own, &given.name)).map(|own| {
+            let found = if given.name.is_empty() { "by no name" } else { &given.name };
             format!("the dictionary names the model {own}, this one is called {found}; if they are two, its numbers say nothing")
         }),
     }
 }
 
-/// Whether two names may be spellings of one: `gpt2-small`, `gpt2` and `openai-community/gpt2` are.
+/// What TransformerLens calls some models, and what their own names are, both in small letters and digits alone.
+const ALIASES: [(&str, &str); 15] = [
+    ("gpt2small", "gpt2"),
+    ("distillgpt2", "distilgpt2"),
+    ("gptneosmall", "gptneo125m"),
+    ("gptneomedium", "gptneo13b"),
+    ("gptneolarge", "gptneo27b"),
+    ("gptj", "gptj6b"),
+    ("gptneox", "gptneox20b"),
+    ("llama7b", "llama7bhf"),
+    ("llama27b", "llama27bhf"),
+    ("llama213b", "llama213bhf"),
+    ("llama270b", "llama270bhf"),
+    ("mistral7b", "mistral7bv01"),
+    ("mistral7binstruct", "mistral7binstructv01"),
+    ("mixtral", "mixtral8x7bv01"),
+    ("mixtral8x7b", "mixtral8x7bv01"),
+];
+
+/// Whether two names are spellings of one: `gpt2-small`, `gpt2` and `openai-community/gpt2` are. Names of which one only contains the
+/// other are those of two models, such as a base and its chat model.
 fn are_spellings(one: &str, other: &str) -> bool {
-    let plain = |name: &str| -> String {
-        let last = name.trim_end_matches('/').rsplit('/').next().unwrap_or(name);
-        last.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let (one, other) = (plain(one), plain(other));
-    one.contains(&other) || other.contains(&one)
+    plain(one) == plain(other)
+}
+
+/// A name without organisation, capitals and separators, as the model itself is called.
+fn plain(name: &str) -> String {
+    let last = name.trim_end_matches('/').rsplit('/').next().unwrap_or(name);
+    let letters = last.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' '));
+    let plain: String = letters.flat_map(char::to_lowercase).collect();
+    // Some of Meta's names begin with their maker's, others of the same models do not.
+    let plain = plain.strip_prefix("meta").filter(|rest| rest.starts_with("llama")).unwrap_or(&plain);
+    ALIASES.iter().find(|(alias, _)| *alias == plain).map_or(plain, |(_, own)| own).to_owned()
 }
 
 /// A model as messages name it: names alone do not tell two checkpoints apart.
@@ -171,10 +201,29 @@ mod tests {
             ("openai-community/gpt2", "gpt2-small"),
             ("meta-llama/Llama-3.1-8B", "Meta-Llama-3.1-8B"),
             ("EleutherAI/pythia-70m-deduped", "pythia-70m-deduped"),
-            ("google/gemma-2-2b", "gemma-2-2b-it"),
+            ("google/gemma-2-2b", "Gemma_2.2B"),
+            ("meta-llama/Llama-2-7b-hf", "llama-2-7b"),
+            ("mistral-7b", "mistralai/Mistral-7B-v0.1"),
+            ("models/gpt2/", "gpt2-small"),
         ] {
-            assert!(are_spellings(one, other), "{one} and {other}");
+            assert!(are_spellings(one, other) && are_spellings(other, one), "{one} and {other}");
         }
-        assert!(!are_spellings("pythia-70m", "gpt2") && !are_spellings("gemma-2-2b", "gemma-2-9b"));
+    }
+
+    #[test]
+    fn names_that_contain_each_other_are_of_two_models() {
+        for (one, other) in [
+            ("pythia-70m", "gpt2"),
+            ("gemma-2-2b", "gemma-2-9b"),
+            ("google/gemma-2-2b", "google/gemma-2-2b-it"),
+            ("EleutherAI/pythia-70m", "EleutherAI/pythia-70m-deduped"),
+            ("gpt2", "gpt2-medium"),
+            ("gpt2", "distilgpt2"),
+            ("mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.3"),
+            ("", "gpt2"),
+            ("gpt2", ""),
+        ] {
+            assert!(!are_spellings(one, other) && !are_spellings(other, one), "{one} and {other}");
+        }
     }
 }

@@ -18,10 +18,9 @@
 
 use crate::codes::Codes;
 use crate::error::SaeError;
-use crate::formats::file;
+use crate::formats::file::{self, Elements};
 use crate::formats::tensors::{Reader, is_too_large};
-use crate::io::{io, write_tensors, write_whole};
-use crate::kernels::buffer::Buffer;
+use crate::io::{io, transposed_buffer, write_tensors, write_whole};
 use crate::sae::{Activation, Parts, Sae};
 use std::fs;
 use std::path::Path;
@@ -60,9 +59,7 @@ impl Crosscoder {
 
     /// Whether a directory holds a crosscoder, as far as its `cfg.json` says.
     pub fn is_at(dir: &Path) -> bool {
-        let text = file::text(&dir.join(files::CONFIG)).unwrap_or_default();
-        let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-        value.is_some_and(|config| config["architecture"] == CROSSCODER)
+        file::json(&dir.join(files::CONFIG)).is_ok_and(|config| config["architecture"] == CROSSCODER)
     }
 
     /// Reads a crosscoder's directory.
@@ -71,9 +68,9 @@ impl Crosscoder {
     /// When a file is missing or broken, or the tensors are not what the configuration says.
     pub fn load(dir: &Path) -> Result<Self, SaeError> {
         let path = dir.join(files::CONFIG);
-        let text = file::text(&path)?;
+        let config = file::json(&path)?;
         let wrong = |reason: String| SaeError::Config { path: path.clone(), reason };
-        let config: CrosscoderConfig = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let config: CrosscoderConfig = serde_json::from_value(config).map_err(|error| wrong(error.to_string()))?;
         let (m, d, f) = (config.parts.len(), config.d_in, config.d_sae);
         if config.architecture != CROSSCODER {
             return Err(wrong(format!("architecture `{}` is not `{CROSSCODER}`", config.architecture)));
@@ -85,17 +82,19 @@ impl Crosscoder {
             return Err(wrong(format!("the scale of {} is not a positive number", part.hook_name)));
         }
         let path = dir.join(files::WEIGHTS);
-        let bytes = file::bytes(&path, 4 * (m as u64) * (d as u64) * (f as u64))?;
+        let bytes = file::bytes(&path, elements(m, d, f))?;
         let file = Reader::new(&path, &bytes)?;
-        let w_enc = crate::io::transposed(&file.read(tensors::W_ENC, &[m, d, f])?, m * d, f);
+        // By itself, so that what was read is gone when the others are.
+        let w_enc = transposed_buffer(&file.read(tensors::W_ENC, &[m, d, f])?, m * d, f);
         let parts = Parts {
-            w_enc: Buffer::copy_of(&w_enc),
+            w_enc,
             b_enc: file.read(tensors::B_ENC, &[f])?,
-            w_dec: Buffer::copy_of(&file.read(tensors::W_DEC, &[f, m, d])?),
+            w_dec: file.matrix(tensors::W_DEC, &[f, m, d])?,
             b_dec: file.read(tensors::B_DEC, &[m, d])?,
             w_skip: None,
             activation: Activation::JumpRelu { threshold: file.read(tensors::THRESHOLD, &[f])? },
         };
+        drop(bytes);
         Self::new(config, parts)
     }
 
@@ -184,6 +183,12 @@ impl Crosscoder {
     }
 }
 
+/// Two matrices and the biases, as far as the sizes say.
+fn elements(m: usize, d: usize, f: usize) -> Elements {
+    let (width, f) = ((m as u64) * (d as u64), f as u64);
+    Elements::with_transposed((2 * width + 2) * f + width, width * f)
+}
+
 /// A product summed in f64.
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
@@ -192,6 +197,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::buffer::Buffer;
     use untangle_schema::CrosscoderPart;
 
     /// Two parts of width 2; feature 0 lives in the first, feature 1 in both alike but for the scale of the second.

@@ -2,6 +2,7 @@
 
 use crate::error::SaeError;
 use crate::formats::saelens::bias_name;
+use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Sae};
 use safetensors::tensor::{Dtype, TensorView};
 use std::fs::{self, File};
@@ -67,10 +68,23 @@ pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SaeError + '_ {
     move |source| SaeError::Io { path: path.to_owned(), source }
 }
 
-/// The transpose of a row-major `[rows, columns]` matrix, in blocks that stay in cache.
+/// The transpose of a row-major `[rows, columns]` matrix.
 pub(crate) fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    const BLOCK: usize = 32;
     let mut out = vec![0f32; matrix.len()];
+    transpose(matrix, rows, columns, &mut out);
+    out
+}
+
+/// The same in memory for large matrices.
+pub(crate) fn transposed_buffer(matrix: &[f32], rows: usize, columns: usize) -> Buffer<f32> {
+    let mut out = Buffer::zeros(matrix.len());
+    transpose(matrix, rows, columns, &mut out);
+    out
+}
+
+/// Transposes in blocks that stay in cache.
+fn transpose(matrix: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
+    const BLOCK: usize = 32;
     for r0 in (0..rows).step_by(BLOCK) {
         for c0 in (0..columns).step_by(BLOCK) {
             for r in r0..rows.min(r0 + BLOCK) {
@@ -80,7 +94,6 @@ pub(crate) fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32
             }
         }
     }
-    out
 }
 
 /// Writes tensors in f32, given with their shapes, to `path`, whole.

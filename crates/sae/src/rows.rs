@@ -21,9 +21,43 @@ use untangle_schema::{HookPoint, SaeConfig, Site};
 const EPSILON: f64 = 1e-5;
 
 /// Parts of the names of models with RMSNorm, whose weights TransformerLens does not centre.
-const RMS_NORM: [&str; 13] = [
-    "llama", "gemma", "qwen", "mistral", "mixtral", "phi-3", "phi3", "phi-4", "olmo-2", "olmo2", "yi-", "deepseek",
+const RMS_NORM: [&str; 36] = [
+    "llama",
+    "vicuna",
+    "zephyr",
+    "tulu",
+    "gemma",
+    "qwen",
+    "qwq",
+    "mistral",
+    "ministral",
+    "mixtral",
+    "pixtral",
+    "codestral",
+    "devstral",
+    "magistral",
+    "mathstral",
+    "phi-3",
+    "phi3",
+    "phi-4",
+    "phi4",
+    "olmo-2",
+    "olmo2",
+    "olmo-3",
+    "olmo3",
+    "olmoe",
+    "yi-",
+    "deepseek",
     "smollm",
+    "gpt-oss",
+    "gpt_oss",
+    "apertus",
+    "granite",
+    "falcon3",
+    "internlm",
+    "minicpm",
+    "glm-4",
+    "exaone",
 ];
 
 /// How the encoder sees the scale of a row.
@@ -219,7 +253,11 @@ mod tests {
         for hook in ["blocks.0.hook_resid_pre", "blocks.3.hook_mlp_out", "blocks.3.hook_attn_out", "hook_embed"] {
             assert_eq!(entered(at(hook, "gpt2-small"), X), [-3.0, -1.0, 1.0, 3.0], "{hook}");
             assert_eq!(at(hook, "gpt2-small").leave(&X), (1.0, 4.0), "{hook}");
-            assert!(at(hook, "gemma-2b").is_plain(), "TransformerLens leaves RMSNorm alone");
+            for model in
+                ["gemma-2b", "openai/gpt-oss-20b", "allenai/Olmo-3-1025-7B", "Ministral-8B", "swiss-ai/Apertus-8B-2509"]
+            {
+                assert!(at(hook, model).is_plain(), "TransformerLens leaves RMSNorm alone: {model}");
+            }
         }
         for hook in ["blocks.0.attn.hook_z", "blocks.0.mlp.hook_post", "ln_final.hook_normalized"] {
             assert!(at(hook, "gpt2-small").is_plain(), "{hook}");

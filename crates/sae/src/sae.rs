@@ -176,6 +176,12 @@ impl Sae {
         &self.form
     }
 
+    /// Whether the mean over the width is taken off rows, or off what is predicted, because `cfg.json` says that the model's writing
+    /// weights were centred.
+    pub fn takes_means_off(&self) -> bool {
+        self.form.centres() || self.form.judges_centred()
+    }
+
     /// Width of the activations.
     pub fn d_in(&self) -> usize {
         self.config.d_in

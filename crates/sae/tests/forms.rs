@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use untangle_sae::{Activation, Codes, Sae};
+use untangle_schema::Classify;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures/sae")
@@ -207,6 +208,80 @@ fn what_changes_numbers_and_is_not_used_is_noted() {
         config["metadata"]["model_from_pretrained_kwargs"] = json!({"fold_value_biases": true});
     };
     assert!(notes(&values).contains("loaded with fold_value_biases"));
+}
+
+#[test]
+fn a_centred_target_and_a_hook_point_that_is_not_known_are_noted() {
+    let notes = |name: &str, hook: &str, out: Option<&str>, model: &str| {
+        let read = changed(name, |config, _| {
+            let metadata = &mut config["metadata"];
+            metadata["hook_name"] = json!(hook);
+            metadata["hook_name_out"] = json!(out);
+            metadata["model_name"] = json!(model);
+            metadata["model_from_pretrained_kwargs"] = json!({"center_writing_weights": true});
+        });
+        read.expect("loads").notes().join("\n")
+    };
+    let across = |hook: &str, out: &str| notes("jumprelu-transcoder", hook, Some(out), "gpt2-small");
+    let (rows, target) = ("is taken off every row", "what is predicted is compared without its");
+    let off = across("blocks.2.mlp.hook_post", "blocks.2.hook_mlp_out");
+    assert!(off.contains(target) && !off.contains(rows), "{off}");
+    let both = across("blocks.2.hook_resid_mid", "blocks.2.hook_mlp_out");
+    assert!(both.contains(target) && both.contains(rows), "{both}");
+    let read = across("blocks.2.hook_resid_mid", "blocks.2.mlp.hook_post");
+    assert!(!read.contains("compared") && read.contains(rows), "{read}");
+    assert_eq!(across("blocks.2.attn.hook_z", "blocks.2.mlp.hook_post"), "");
+    let unknown = "activations at blocks.2.hook_mlp_in were centred with them is not known";
+    assert!(notes("standard", "blocks.2.hook_mlp_in", None, "gpt2-small").contains(unknown));
+    assert!(across("blocks.2.hook_mlp_in", "blocks.2.hook_mlp_out").contains(unknown));
+    let passed = notes("standard", "blocks.2.hook_resid_pre", None, "openai/gpt-oss-20b");
+    assert!(passed.contains("passed over"), "{passed}");
+}
+
+#[test]
+fn configurations_of_python_are_read_and_what_is_no_text_is_said() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let from = fixtures().join("standard");
+    fs::copy(from.join("sae_weights.safetensors"), dir.path().join("sae_weights.safetensors")).expect("copied");
+    let text = fs::read_to_string(from.join("cfg.json")).expect("a configuration");
+    let with = |bytes: &[u8]| {
+        fs::write(dir.path().join("cfg.json"), bytes).expect("written");
+        Sae::load(dir.path())
+    };
+    // As json.dumps writes floats that are not finite.
+    let python = text.replacen('{', r#"{"lr": NaN, "l1_coefficient": -Infinity, "#, 1);
+    computes(&with(python.as_bytes()).expect("as SAELens reads it"), "standard");
+    let latin = text.replacen('{', r#"{"run_name": "caf?", "#, 1).replace('?', "\u{1}");
+    let latin: Vec<u8> = latin.bytes().map(|byte| if byte == 1 { 0xE9 } else { byte }).collect();
+    for (bytes, said) in [(&latin[..], "cfg.json: is not UTF-8"), (b"{", "cfg.json: is not JSON (EOF")] {
+        let error = with(bytes).expect_err("refused");
+        assert_eq!(error.fault(), untangle_schema::Fault::BadInput, "{error}");
+        assert!(error.to_string().contains(said), "`{error}` does not say `{said}`");
+    }
+}
+
+#[test]
+fn rows_of_an_embedding_are_scaled_as_the_model_reads_them() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let place = dir.path().join("gemma-scope-2b-pt-res/embedding/width_40/average_l0_5");
+    fs::create_dir_all(&place).expect("made");
+    let plain = "gemma-scope-2b-pt-res/layer_7/width_40/average_l0_5";
+    fs::copy(fixtures().join(plain).join("params.npz"), place.join("params.npz")).expect("copied");
+    let (plain, scaled) = (Sae::load(&fixtures().join(plain)).expect("loads"), Sae::load(&place).expect("loads"));
+    assert_eq!(scaled.config().metadata.hook_name.as_deref(), Some("hook_embed"));
+    // It was trained on rows of the table; what passes `hook_embed` is sqrt(d) times those.
+    let (d, rows) = (plain.d_in(), (0..24).map(|i| ((i * 7 % 11) as f32 - 2.0) / 2.0).collect::<Vec<f32>>());
+    let root = (d as f32).sqrt();
+    let passing: Vec<f32> = rows.iter().map(|x| x * root).collect();
+    let (mut bare, mut codes) = (Codes::new(), Codes::new());
+    plain.encode(&rows, &mut bare).expect("rows fit");
+    scaled.encode(&passing, &mut codes).expect("rows fit");
+    assert!(!bare.features().is_empty());
+    assert_eq!(bare.features(), codes.features());
+    assert!(bare.activations().iter().zip(codes.activations()).all(|(a, b)| (a - b).abs() < 1e-4));
+    for (wide, narrow) in scaled.decoder_row(3).iter().zip(plain.decoder_row(3)) {
+        assert!((wide - narrow * root).abs() < 1e-5);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub struct Example {
     pub document: u32,
     /// Position of that row in its context.
     pub position: u32,
-    /// Activation at that row, in units of the raw activations along the feature's unit direction.
+    /// Activation at that row, as the dictionary itself gives it.
     pub activation: f32,
     /// The window's tokens as text, in order.
     pub tokens: Vec<String>,

@@ -12,6 +12,7 @@
 //! - [`shard`]: which part of a capture a job of an array makes
 //! - [`share`]: how many of so many, with its interval
 //! - [`annotated`]: what a file of texts with known concepts holds
+//! - [`python`]: JSON as Python writes it
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
 
@@ -24,6 +25,7 @@ pub mod fault;
 pub mod feature;
 pub mod hook_pattern;
 pub mod hook_point;
+pub mod python;
 pub mod sae;
 pub mod shard;
 pub mod share;

@@ -257,15 +257,17 @@ pub enum StoreError {
         /// Its type.
         found: String,
     },
-    /// A dataset is packed by a filter that is not here.
-    #[error("{path}: `{object}` is packed with {filter}, which is not here; set HDF5_PLUGIN_PATH to the folder of its plugin, or write it again with gzip or without (h5repack -f NONE)", path = .path.display())]
-    Filter {
+    /// The elements of a dataset lie elsewhere, nowhere, in pieces that are too large, or packed with what is not here.
+    #[error("{path}: `{object}` {problem}; {remedy}", path = .path.display())]
+    Stored {
         /// The file.
         path: PathBuf,
         /// The dataset.
         object: String,
-        /// The filter.
-        filter: String,
+        /// How it is stored.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A dataset or key does not exist.
     #[error("{path} has no `{object}` ({holds})", path = .path.display(), holds = listing(.holds))]

@@ -2,11 +2,13 @@
 
 mod create;
 mod locate;
+mod storage;
 mod text;
 mod visit;
 
 pub(crate) use create::{Packing, create};
 pub(crate) use locate::{Extent, Layout, Located, dataset, extent_of, is_little_endian, open, unreadable};
+pub(crate) use storage::{in_this_file, stored, written_in_pieces};
 pub(crate) use text::{strings_end, text};
 pub(crate) use visit::visit_datasets;
 

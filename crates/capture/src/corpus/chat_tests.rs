@@ -83,6 +83,32 @@ fn bytes_in_tables_that_are_not_utf8_are_replaced_and_counted_or_refused() {
     assert!(refused.starts_with("a.parquet: row 1 is not UTF-8"), "{refused}");
 }
 
+/// Written by pyarrow: `tool_calls` and `name` are null in every message, of which Arrow makes columns of nothing.
+#[test]
+fn fields_that_are_null_in_every_message_are_none() {
+    let content = include_bytes!("../../tests/fixtures/nulls.parquet");
+    let texts = chat_of("a.parquet", content, "messages", true).texts();
+    assert!(!texts.is_empty());
+    assert!(texts.iter().all(|text| text.starts_with("user: ")), "{texts:?}");
+}
+
+/// Written by pyarrow, in less than two kilobytes each: one row of 30 million messages that are null, and one of 80 times the same
+/// mebibyte behind one that is read.
+#[test]
+fn rows_that_no_memory_holds_are_named_before_they_are_made() {
+    for (content, said) in [
+        (
+            &include_bytes!("../../tests/fixtures/long-row.parquet")[..],
+            "a.parquet: row 1 has more than 262144 messages",
+        ),
+        (include_bytes!("../../tests/fixtures/repeated-text.parquet"), "a.parquet: row 2 is longer than 64 MiB"),
+    ] {
+        assert!(content.len() < 2000);
+        let refusal = chat_of("a.parquet", content, "messages", false).refusal();
+        assert!(refusal.starts_with(said), "`{refusal}` does not say `{said}`");
+    }
+}
+
 proptest! {
     /// Whatever is done to a table, reading it ends, in conversations or in an error.
     #[test]

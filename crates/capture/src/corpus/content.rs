@@ -89,10 +89,37 @@ pub(super) fn packing(path: &Path, label: &str, form: Form) -> Result<Packing, C
             }
             None => Ok(packing),
         },
+        (None, Layout::Plain | Layout::JsonLines)
+            if form.packing != Packing::None && is_text(&begin) && !may_be(&begin, form.packing) =>
+        {
+            let (name, ending) = if form.packing == Packing::Gzip { ("gzip", ".gz") } else { ("zstd", ".zst") };
+            let remedy = format!("take {ending} off its name, or get the file again");
+            Err(refuse(&format!("not compressed with {name}, as its name says"), &remedy))
+        }
+        // Nothing is no text, compressed or not.
+        (None, Layout::Plain | Layout::JsonLines) if begin.is_empty() => Ok(Packing::None),
         (Some(Content::Parquet), Layout::Parquet) | (None, _) => Ok(form.packing),
         (Some(Content::Parquet), _) => Err(refuse("a parquet table", "give it a name that ends in .parquet")),
         (Some(Content::Other(what, remedy)), _) => Err(refuse(what, remedy)),
     }
+}
+
+/// Whether what begins so, and not as packed content usually does, may still be packed like this: because it is cut short, or begins
+/// with a frame of zstd that is skipped or of an old version.
+fn may_be(begin: &[u8], packing: Packing) -> bool {
+    match packing {
+        Packing::None => true,
+        Packing::Gzip => b"\x1f\x8b".starts_with(begin),
+        Packing::Zstd => {
+            let is_frame = matches!(begin, [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] | [_, 0xB5, 0x2F, 0xFD, ..]);
+            is_frame || b"\x28\xb5\x2f\xfd".starts_with(begin)
+        }
+    }
+}
+
+/// Whether a file that begins so is text as far as one can see; its last character may be cut.
+fn is_text(begin: &[u8]) -> bool {
+    !begin.contains(&0) && std::str::from_utf8(begin).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// Number of the dictionary that the first frame of zstd was compressed with.
@@ -103,6 +130,26 @@ fn dictionary(begin: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_packed_is_said_to_be_named_wrongly_and_nothing_is_no_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x");
+        let of = |content: &[u8], named: Packing| {
+            std::fs::write(&path, content).expect("written");
+            packing(&path, "x", Form { layout: Layout::Plain, packing: named }).map_err(|error| error.to_string())
+        };
+        for (named, ending) in [(Packing::Gzip, "take .gz off"), (Packing::Zstd, "take .zst off")] {
+            let message = of(b"plain text", named).expect_err("not packed");
+            assert!(message.contains("not compressed with") && message.contains(ending), "{message}");
+            assert_eq!(of(b"", named), Ok(Packing::None));
+        }
+        assert_eq!(of(b"\x1f", Packing::Gzip), Ok(Packing::Gzip), "cut short");
+        assert_eq!(of(b"\x28\xb5", Packing::Zstd), Ok(Packing::Zstd), "cut short");
+        assert_eq!(of(b"\x50\x2a\x4d\x18\0\0\0\0", Packing::Zstd), Ok(Packing::Zstd), "a frame to be skipped");
+        assert_eq!(of(b"\x26\xb5\x2f\xfd\0", Packing::Zstd), Ok(Packing::Zstd), "of an old version");
+        assert_eq!(of(&crate::corpus::tests::gzip(b"x"), Packing::Zstd), Ok(Packing::Gzip), "something else");
+    }
 
     #[test]
     fn words_are_no_signatures() {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use untangle_model::hub::{DatasetFile, HubOptions, fetch_dataset_file};
 use untangle_model::{HubError, ModelError};
 use untangle_schema::Observer;
+use untangle_schema::python::mend;
 
 /// How a file holds documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,9 @@ pub struct Form {
 
 /// Longest first line that is looked at to tell a form.
 const FIRST_LINE: u64 = 16 << 20;
+
+/// How some begin a text of UTF-8.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 const DECOMPRESS: &str =
     "compressed with something that is not read; decompress it first, or compress it with gzip or zstd";
@@ -96,10 +100,9 @@ impl Form {
             return Ok(Form { layout: Layout::Parquet, packing: Packing::None });
         }
         let packing = content::packing(path, &label, Form { layout: Layout::Plain, packing: Packing::None })?;
-        let text = Bytes::open(path, &label, packing, 0)?.reader;
-        let mut line = Vec::new();
-        text.take(FIRST_LINE).read_until(b'\n', &mut line).map_err(damage(&label))?;
-        let line = super::python::mend(&line, false).map_or(line, |mended| mended.line);
+        let mut text = Bytes::open(path, &label, packing, 0)?.reader.take(FIRST_LINE);
+        let line = first_line(&mut text).map_err(damage(&label))?;
+        let line = mend(&line, false).map_or(line, |mended| mended.line);
         let is_object = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&line).is_ok();
         Ok(Form { layout: if is_object { Layout::JsonLines } else { Layout::Plain }, packing })
     }
@@ -122,6 +125,22 @@ impl Form {
         };
         (name.rsplit_once('.').map_or(name, |(stem, _)| stem), packing)
     }
+}
+
+/// The first line that is not blank, without the mark that some put in front of UTF-8; empty where there is none. Lines of JSON are
+/// read so.
+fn first_line(text: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while text.read_until(b'\n', &mut line)? > 0 {
+        if line.starts_with(BOM) {
+            line.drain(..BOM.len());
+        }
+        if !line.trim_ascii().is_empty() {
+            break;
+        }
+        line.clear();
+    }
+    Ok(line)
 }
 
 /// What follows the last dot, in small letters; nothing where there is no dot.
@@ -247,6 +266,11 @@ mod tests {
         assert_eq!(of(b""), (Layout::Plain, Packing::None));
         assert_eq!(of(b"{braces} in a text\n"), (Layout::Plain, Packing::None));
         assert_eq!(of(lines), (Layout::JsonLines, Packing::None));
+        for before in ["\u{feff}", "\n", " \r\n\n", "\u{feff}\n\t\n"] {
+            let lines = [before.as_bytes(), lines].concat();
+            assert_eq!(of(&lines), (Layout::JsonLines, Packing::None), "behind {before:?}");
+        }
+        assert_eq!(of("\u{feff}\n \n{braces}\n".as_bytes()), (Layout::Plain, Packing::None));
         assert_eq!(of(&super::super::tests::gzip(lines)), (Layout::JsonLines, Packing::Gzip));
         assert_eq!(of(&zstd::encode_all(&b"a"[..], 1).expect("memory")), (Layout::Plain, Packing::Zstd));
         assert_eq!(of(b"PAR1"), (Layout::Parquet, Packing::None));

@@ -6,7 +6,6 @@
 
 use super::bytes::{Bytes, damage};
 use super::file::Packing;
-use super::python::mend;
 use super::records::{Record, rendered};
 use super::utf8::{faults, first_fault};
 use super::{Place, Source};
@@ -18,6 +17,7 @@ use std::io::{BufRead, Read};
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use untangle_model::Conversation;
+use untangle_schema::python::mend;
 
 /// Longest line. Longer ones are no documents but whole files without line breaks.
 const LONGEST_LINE: u64 = 64 << 20;

@@ -1,12 +1,19 @@
 //! How are the values of columns of any type decoded, with their levels?
 
 use super::nested::{Cell, Columns, Node};
+use super::pages::{LongRow, Pages};
 use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::page::PageReader;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
-use parquet::schema::types::ColumnDescriptor;
-use std::vec::IntoIter;
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
+use std::collections::VecDeque;
+
+/// Longest row, all its texts together; each of them may be the same few bytes of the file. Lines of JSON may be as long.
+const LARGEST_ROW: u64 = 64 << 20;
+/// Entries of a column after which no further row is decoded.
+const ENOUGH: usize = 1 << 16;
 
 /// The decoded entries of the columns below a node.
 pub(super) struct Leaves {
@@ -18,7 +25,7 @@ pub(super) struct Leaves {
 struct Leaf {
     /// Definition and repetition of every entry.
     levels: Vec<(i16, i16)>,
-    values: IntoIter<Cell>,
+    values: VecDeque<Cell>,
     /// Level at which an entry has a value.
     full: i16,
     at: usize,
@@ -29,16 +36,30 @@ struct Leaf {
 type Column = (i16, Vec<(i16, i16)>, Vec<Cell>);
 
 impl Leaves {
-    /// Decodes so many rows of these columns, of which `first` is the number of the first.
-    pub(super) fn read(first: usize, readers: &mut [LeafReader], rows: usize) -> Result<Self, ParquetError> {
-        let leaves = readers.iter_mut().map(|reader| reader.read(rows)).collect::<Result<_, _>>()?;
+    /// Decodes rows of these columns, of which `first` is the number of the first: so many, behind `row`, or fewer where they are
+    /// long.
+    pub(super) fn read(first: usize, readers: &mut [LeafReader], row: u64, rows: usize) -> Result<Self, ParquetError> {
+        let mut leaves: Vec<Leaf> = readers.iter().map(|reader| Leaf::new(reader.full)).collect();
+        for row in (row + 1..).take(rows) {
+            let mut bytes = 0;
+            for (leaf, reader) in leaves.iter_mut().zip(readers.iter_mut()) {
+                bytes += reader.read_into(leaf)?;
+            }
+            if bytes > LARGEST_ROW {
+                let problem = format!("is longer than {} MiB; leave it out", LARGEST_ROW >> 20);
+                return Err(ParquetError::External(Box::new(LongRow { row, problem })));
+            }
+            if leaves.iter().any(|leaf| leaf.levels.len() > ENOUGH) {
+                break;
+            }
+        }
         Ok(Leaves { first, leaves })
     }
 
     /// Entries that were put together elsewhere.
     #[cfg(test)]
     pub(super) fn of(columns: Vec<Column>) -> Self {
-        let leaf = |(full, levels, values): Column| Leaf { levels, values: values.into_iter(), full, at: 0 };
+        let leaf = |(full, levels, values): Column| Leaf { levels, values: values.into(), full, at: 0 };
         Leaves { first: 0, leaves: columns.into_iter().map(leaf).collect() }
     }
 
@@ -70,7 +91,13 @@ impl Columns for Leaves {
         let leaf = self.leaves.get_mut(column - self.first)?;
         let (definition, _) = *leaf.levels.get(leaf.at)?;
         leaf.at += 1;
-        if definition == leaf.full { leaf.values.next() } else { Some(Cell::Null) }
+        if definition == leaf.full { leaf.values.pop_front() } else { Some(Cell::Null) }
+    }
+}
+
+impl Leaf {
+    fn new(full: i16) -> Self {
+        Leaf { full, ..Leaf::default() }
     }
 }
 
@@ -82,8 +109,11 @@ pub(super) struct LeafReader {
 }
 
 impl LeafReader {
-    pub(super) fn new(reader: ColumnReader, column: &ColumnDescriptor) -> Self {
-        LeafReader { reader, full: column.max_def_level(), unsigned: is_unsigned(column) }
+    /// Reads a column's pages, of a group of rows in front of which there are so many.
+    pub(super) fn new(pages: Box<dyn PageReader>, column: ColumnDescPtr, rows_before: u64) -> Self {
+        let (full, unsigned) = (column.max_def_level(), is_unsigned(&column));
+        let pages = Pages::new(pages, column.max_rep_level(), rows_before);
+        LeafReader { reader: get_column_reader(column, Box::new(pages)), full, unsigned }
     }
 
     pub(super) fn skip(&mut self, rows: usize) -> Result<usize, ParquetError> {
@@ -99,21 +129,22 @@ impl LeafReader {
         }
     }
 
-    fn read(&mut self, rows: usize) -> Result<Leaf, ParquetError> {
-        let (full, unsigned) = (self.full, self.unsigned);
+    /// Adds the entries of the next row to `leaf`, and says how long its texts are together.
+    fn read_into(&mut self, leaf: &mut Leaf) -> Result<u64, ParquetError> {
+        let unsigned = self.unsigned;
         match &mut self.reader {
-            ColumnReader::BoolColumnReader(reader) => read(reader, full, rows, Cell::Bool),
+            ColumnReader::BoolColumnReader(reader) => read(reader, leaf, Cell::Bool),
             ColumnReader::Int32ColumnReader(reader) if unsigned => {
-                read(reader, full, rows, |value| Cell::Unsigned((value as u32).into()))
+                read(reader, leaf, |value| Cell::Unsigned((value as u32).into()))
             }
-            ColumnReader::Int32ColumnReader(reader) => read(reader, full, rows, |value| Cell::Int(value.into())),
+            ColumnReader::Int32ColumnReader(reader) => read(reader, leaf, |value| Cell::Int(value.into())),
             ColumnReader::Int64ColumnReader(reader) if unsigned => {
-                read(reader, full, rows, |value| Cell::Unsigned(value as u64))
+                read(reader, leaf, |value| Cell::Unsigned(value as u64))
             }
-            ColumnReader::Int64ColumnReader(reader) => read(reader, full, rows, Cell::Int),
-            ColumnReader::FloatColumnReader(reader) => read(reader, full, rows, |value| Cell::Float(value.into())),
-            ColumnReader::DoubleColumnReader(reader) => read(reader, full, rows, Cell::Float),
-            ColumnReader::ByteArrayColumnReader(reader) => read(reader, full, rows, Cell::Text),
+            ColumnReader::Int64ColumnReader(reader) => read(reader, leaf, Cell::Int),
+            ColumnReader::FloatColumnReader(reader) => read(reader, leaf, |value| Cell::Float(value.into())),
+            ColumnReader::DoubleColumnReader(reader) => read(reader, leaf, Cell::Float),
+            ColumnReader::ByteArrayColumnReader(reader) => read(reader, leaf, Cell::Text),
             ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
                 Err(ParquetError::NYI("a type without a form in JSON".to_owned()))
             }
@@ -123,15 +154,16 @@ impl LeafReader {
 
 fn read<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
-    full: i16,
-    rows: usize,
+    leaf: &mut Leaf,
     cell: impl Fn(T::T) -> Cell,
-) -> Result<Leaf, ParquetError> {
+) -> Result<u64, ParquetError> {
     let (mut definition, mut repetition, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    reader.read_records(rows, Some(&mut definition), Some(&mut repetition), &mut values)?;
-    let levels = definition.into_iter().zip(repetition).collect();
-    let values: Vec<Cell> = values.into_iter().map(cell).collect();
-    Ok(Leaf { levels, values: values.into_iter(), full, at: 0 })
+    reader.read_records(1, Some(&mut definition), Some(&mut repetition), &mut values)?;
+    leaf.levels.extend(definition.into_iter().zip(repetition));
+    let before = leaf.values.len();
+    leaf.values.extend(values.into_iter().map(cell));
+    let length = |cell: &Cell| if let Cell::Text(text) = cell { text.len() as u64 } else { 0 };
+    Ok(leaf.values.range(before..).map(length).sum())
 }
 
 fn is_unsigned(column: &ColumnDescriptor) -> bool {
@@ -149,6 +181,8 @@ pub(super) fn kind_unless_json(column: &ColumnDescriptor) -> Option<String> {
     }
     match (column.logical_type_ref(), column.converted_type()) {
         (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json | LogicalType::Integer(_)), _) => None,
+        // What Arrow writes of columns that hold nothing but nulls.
+        (Some(LogicalType::Unknown), _) => None,
         (Some(other), _) => Some(format!("{other:?}")),
         (None, other @ (C::DECIMAL | C::DATE | C::INTERVAL | C::BSON)) => Some(other.to_string()),
         (None, other @ (C::TIME_MILLIS | C::TIME_MICROS | C::TIMESTAMP_MILLIS | C::TIMESTAMP_MICROS)) => {

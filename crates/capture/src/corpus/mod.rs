@@ -11,7 +11,7 @@
 //! the same documents.
 //!
 //! Reading order: `file`, `content`, `find`, `bytes` with `gzip`; `plain` with `lines` and `cut`; `records` with
-//! `json_lines` and `python`, and `table` with `messages`, `nested` and `leaves`.
+//! `json_lines`, and `table` with `messages`, `nested`, `leaves` and `pages`.
 
 mod bytes;
 mod content;
@@ -25,8 +25,8 @@ mod leaves;
 mod lines;
 mod messages;
 mod nested;
+mod pages;
 mod plain;
-mod python;
 mod records;
 mod table;
 mod utf8;

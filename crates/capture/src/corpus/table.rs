@@ -7,6 +7,7 @@ use super::bytes::need;
 use super::leaves::{LeafReader, Leaves};
 use super::messages::{Row, conversations, find_messages};
 use super::nested::{Node, locate};
+use super::pages::LongRow;
 use super::records::{Record, rendered};
 use super::{Place, Source};
 use crate::error::CaptureError;
@@ -154,7 +155,12 @@ impl<'a> Table<'a> {
             },
             Content::Conversations(node, _) => {
                 let schema = self.file.metadata().file_metadata().schema_descr();
-                let reader = |column| Ok(LeafReader::new(open(column)?, &schema.column(column)));
+                let before = self.file.metadata().row_groups().iter().take(self.group);
+                let before = before.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum();
+                let reader = |column| {
+                    let pages = self.file.get_row_group(self.group)?.get_column_page_reader(column)?;
+                    Ok(LeafReader::new(pages, schema.column(column), before))
+                };
                 let columns = node.first..node.first + node.columns;
                 Readers::Leaves(attempt(self.source, || columns.map(reader).collect())?)
             }
@@ -170,7 +176,7 @@ impl<'a> Table<'a> {
         if self.readers.is_none() {
             self.open_group()?;
         }
-        let source = self.source;
+        let (source, row) = (self.source, self.row);
         let rows: Vec<Value> = match (&mut self.readers, &self.content) {
             (Some(Readers::Text(reader)), _) => {
                 let (mut definition, mut repetition, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -179,7 +185,7 @@ impl<'a> Table<'a> {
                 texts(&definition, self.full, values).into_iter().map(Value::Text).collect()
             }
             (Some(Readers::Leaves(readers)), Content::Conversations(node, _)) => {
-                let leaves = attempt(source, || Leaves::read(node.first, readers, ROWS))?;
+                let leaves = attempt(source, || Leaves::read(node.first, readers, row, ROWS))?;
                 let rows = conversations(node, leaves);
                 let rows = rows.ok_or_else(|| damaged(source, "the fields of its messages are of different number"))?;
                 rows.into_iter().map(Value::Conversation).collect()
@@ -252,6 +258,7 @@ fn attempt<T>(source: Source<'_>, work: impl FnOnce() -> Result<T, ParquetError>
     const AGAIN: &str = "write it again, with zstd or snappy and without encryption";
     match guarded(work) {
         Some(Ok(done)) => Ok(done),
+        Some(Err(ParquetError::External(error))) if error.is::<LongRow>() => Err(too_long(source, error.as_ref())),
         Some(Err(ParquetError::NYI(what))) => Err(unsupported(what, AGAIN)),
         Some(Err(error)) => {
             let said = error.to_string();
@@ -266,6 +273,15 @@ fn attempt<T>(source: Source<'_>, work: impl FnOnce() -> Result<T, ParquetError>
         }
         None => Err(damaged(source, "its pages contradict themselves")),
     }
+}
+
+/// A row that is not read to its end.
+fn too_long(source: Source<'_>, error: &(dyn std::error::Error + 'static)) -> CaptureError {
+    let (at, problem) = match error.downcast_ref::<LongRow>() {
+        Some(long) => (format!("row {}", long.row), long.problem.clone()),
+        None => ("a row".to_owned(), error.to_string()),
+    };
+    CaptureError::Record { file: source.label.to_owned(), at, problem }
 }
 
 fn without_prefix(said: &str) -> &str {

@@ -1,6 +1,8 @@
 //! Stores, models and databases that do not belong to a dictionary are refused, and both sides are named.
 
 use crate::planted::{POINT, Token, axes, corpus, model, nobody, perfect, perfect_at, perfect_of, store};
+use serde_json::json;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use untangle_interpret::ce::Context;
 use untangle_interpret::database::sae_sha256;
@@ -8,7 +10,8 @@ use untangle_interpret::{
     Corpus, Database, Edit, FeaturesPlan, InterpretError, Operator, Scope, SteerOptions, ce_recovered, check_model,
     evaluate, features, sweep,
 };
-use untangle_model::{GenerateOptions, Sampling};
+use untangle_model::{GenerateOptions, LanguageModel, LoadOptions, ModelConfig, Sampling};
+use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Classify, Event, Fault, Observer, Silent, Unit};
 use untangle_store::{ActivationSet, HeldOut, Part};
 
@@ -72,6 +75,24 @@ fn a_model_that_the_dictionary_was_not_trained_on_is_refused() {
         assert!(message.contains("theirs (weights 01234567)") && message.contains(&weights[..8]), "{message}");
         assert_eq!(error.fault(), Fault::BadInput);
     }
+}
+
+#[test]
+fn no_mean_is_taken_off_rows_of_a_model_with_rms_norm() {
+    let json = r#"{"model_type": "llama", "vocab_size": 8, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 16, "rms_norm_eps": 1e-5}"#;
+    let config = ModelConfig::from_json(Path::new("config.json"), json.as_bytes()).expect("valid");
+    let llama = LanguageModel::random(config, 1, None, &LoadOptions::default()).expect("made");
+    let plain = perfect(16);
+    let (mut config, parts) = (plain.config().clone(), plain.parts().clone());
+    config.metadata.other.insert("model_from_pretrained_kwargs".into(), json!({"center_writing_weights": true}));
+    // Whose model it is, it does not say.
+    let centred = Sae::new(config, parts).expect("shapes fit");
+    check_model(&plain, &llama).expect("takes rows as they are");
+    check_model(&centred, &model()).expect("has LayerNorm");
+    let error = check_model(&centred, &llama).expect_err("has RMSNorm");
+    assert!(matches!(error, InterpretError::CentredWithoutMean { .. }) && error.fault() == Fault::BadInput);
+    check_model(&centred.of_any_model(), &llama).expect("asked for");
 }
 
 #[test]

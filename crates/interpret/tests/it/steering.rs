@@ -1,9 +1,11 @@
 //! Laws of steering, on a random model and a random dictionary.
 
 use crate::planted::{POINT, axes, corpus, model, noise, random_dictionary};
+use std::cell::Cell;
 use tch::Tensor;
 use untangle_interpret::intervene::{Intervention, Rewrite};
 use untangle_interpret::steer::edit::{OtherStep, Steer};
+use untangle_interpret::steer::{Studies, StudyPlan};
 use untangle_interpret::{Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
 use untangle_model::{GenerateOptions, Hook, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Sampling};
 use untangle_sae::{Codes, Sae};
@@ -149,6 +151,25 @@ fn special_tokens_are_never_steered() {
     let (with, without) = (at(&mut hook), at(&mut NoHook));
     assert_eq!(with[..24], without[..24], "position 0 is special and sees nothing else");
     assert_ne!(with[24..48], without[24..48]);
+}
+
+#[test]
+fn a_study_tells_of_as_much_as_it_said_it_would_do() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    let generate = GenerateOptions { max_new_tokens: 2, sampling: Sampling::GREEDY, seed: 1, stop_at_eos: false };
+    let prompts = vec!["the little dog".to_owned(), "the dog".to_owned()];
+    let plan = StudyPlan { prompts, naming: "the little dog".to_owned(), continuations: 3, generate, directions: 2 };
+    let told = Cell::new(0);
+    let tell = |n: u64| {
+        told.set(told.get() + n);
+        Ok(())
+    };
+    let studies = Studies::new(&model, &sae, &plan, &|_| false, &tell).expect("its own");
+    assert_eq!(told.get(), plan.work(0, 3));
+    for sets in 1..3 {
+        studies.study(&[edit(4, Operator::Add(1.0))], &[1, 2, 3]).expect("studied");
+        assert_eq!(told.get(), plan.work(sets, 3));
+    }
 }
 
 #[test]

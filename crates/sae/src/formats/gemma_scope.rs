@@ -7,11 +7,11 @@
 //! Nothing is subtracted from x (Lieberum et al. 2024). The files say neither model nor hook point; the folders that they are
 //! published in do. Its transcoders read a normalised activation that has no name here, and are refused.
 
-use super::file;
+use super::file::{self, Elements};
 use super::npz::{self, Array};
-use super::tensors::{Reader, is_too_large};
+use super::tensors::{Reader, elements_in, is_too_large};
 use crate::error::SaeError;
-use crate::io::transposed;
+use crate::io::transposed_buffer;
 use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Parts, Sae};
 use serde_json::{Value, json};
@@ -20,11 +20,8 @@ use std::path::{Path, PathBuf};
 use untangle_schema::sae::files;
 use untangle_schema::{SaeConfig, SaeMetadata};
 
-/// The names of the arrays in both releases, but for the case of the first letter.
+/// The names of the arrays in both releases, in small letters.
 const ARRAYS: [&str; 5] = ["w_enc", "w_dec", "b_enc", "b_dec", "threshold"];
-
-/// More than the largest that was published has: 2 x 4608 x 2^20 (chosen).
-const MOST_ELEMENTS: u64 = 1 << 34;
 
 /// Which release a directory is of.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +60,10 @@ impl Release {
                 remedy: "it reads a normalised activation that has no hook point here".to_owned(),
             });
         }
-        let bytes = file::bytes(&path, MOST_ELEMENTS)?;
         let mut arrays = match self {
-            Release::First => npz::read(&path, &bytes, &ARRAYS)?,
-            Release::Second => of_safetensors(&path, &bytes)?,
+            Release::First => npz::read(&path, &ARRAYS, largest)?,
+            Release::Second => of_safetensors(&path)?,
         };
-        drop(bytes);
         let (d, f, parts) = parts(&path, &mut arrays, place.is_embedding)?;
         let (hook, model) = (place.hook.clone(), place.model.clone());
         let mut notes = Vec::new();
@@ -87,15 +82,22 @@ fn second_config(dir: &Path) -> Result<Value, SaeError> {
         return Ok(Value::Null);
     }
     let wrong = |reason: String| SaeError::Config { path: path.clone(), reason };
-    let config: Value = serde_json::from_str(&file::text(&path)?).map_err(|error| wrong(error.to_string()))?;
+    let config = file::json(&path)?;
     match config["architecture"].as_str() {
         None | Some("jump_relu") => Ok(config),
         Some(other) => Err(wrong(format!("architecture `{other}` is not supported; jump_relu is"))),
     }
 }
 
-fn of_safetensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Array>, SaeError> {
-    let reader = Reader::new(path, bytes)?;
+/// One matrix at a time is there twice, before it is turned or after it was moved.
+fn largest(sizes: &[u64]) -> u64 {
+    sizes.iter().copied().max().unwrap_or(0)
+}
+
+fn of_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, SaeError> {
+    let all = elements_in(path)?;
+    let bytes = file::bytes(path, Elements { all, at_once: all })?;
+    let reader = Reader::new(path, &bytes)?;
     let mut arrays = BTreeMap::new();
     for name in ARRAYS {
         if reader.has(name) {
@@ -115,9 +117,8 @@ fn parts(
     let wrong =
         |name: &str, problem: String| SaeError::Tensor { path: PathBuf::from(path), tensor: name.to_owned(), problem };
     let mut take = |name: &str| {
-        let capital = name.replacen('w', "W", 1);
-        let found = arrays.remove(name).or_else(|| arrays.remove(&capital));
-        found.ok_or_else(|| wrong(&capital, "is missing; every dictionary of Gemma Scope has it".to_owned()))
+        let missing = || "is missing; every dictionary of Gemma Scope has it".to_owned();
+        arrays.remove(name).ok_or_else(|| wrong(&name.replacen('w', "W", 1), missing()))
     };
     let w_enc = take("w_enc")?;
     let [d, f] = w_enc.shape[..] else { return Err(wrong("W_enc", format!("has shape {:?}, no matrix", w_enc.shape))) };
@@ -131,9 +132,10 @@ fn parts(
     };
     let (w_dec, b_enc) = (of_shape("w_dec", &[f, d])?, of_shape("b_enc", &[f])?);
     let (b_dec, threshold) = (of_shape("b_dec", &[d])?, of_shape("threshold", &[f])?);
-    // Those of the embedding were trained on rows times sqrt(d).
+    // Those of the embedding were trained on its bare rows; `hook_embed` has them times sqrt(d), as Gemma's blocks read them.
     let scale = if is_embedding { (d as f32).sqrt() } else { 1.0 };
-    let mut encoder = Buffer::copy_of(&transposed(&w_enc.values, d, f));
+    let mut encoder = transposed_buffer(&w_enc.values, d, f);
+    drop(w_enc);
     encoder.iter_mut().for_each(|w| *w /= scale);
     let mut decoder = Buffer::copy_of(&w_dec);
     decoder.iter_mut().for_each(|w| *w *= scale);
@@ -186,7 +188,7 @@ impl Place {
         });
         let is_embedding = below.contains("embedding");
         let words = || repository.split('-').chain(below.split(['/', '-']));
-        let site = words().find_map(|word| match word {
+        let site = words().find_map(|word| match word.trim_end_matches("_all") {
             "res" | "resid_post" => Some("hook_resid_post"),
             "mlp" | "mlp_out" => Some("hook_mlp_out"),
             "att" | "attn_out" => Some("attn.hook_z"),
@@ -210,6 +212,8 @@ impl Place {
 fn model_of(repository: &str) -> Option<String> {
     let rest = repository.strip_prefix("gemma-scope-")?;
     if let Some(second) = rest.strip_prefix("2-") {
+        // The hub has the smallest one's base under its bare name.
+        let second = if second == "270m-pt" { "270m" } else { second };
         return Some(format!("gemma-3-{second}"));
     }
     let (size, rest) = rest.split_once('-')?;
@@ -237,6 +241,17 @@ mod tests {
             Some("blocks.7.hook_resid_post")
         );
         assert_eq!(of("gemma-scope-2-1b-pt/resid_post/layer_7_width_16k").model.as_deref(), Some("gemma-3-1b-pt"));
+        // Every layer has one in the folders that end in `_all`, few of them in the others.
+        for (site, hook) in
+            [("resid_post", "hook_resid_post"), ("mlp_out", "hook_mlp_out"), ("attn_out", "attn.hook_z")]
+        {
+            for folder in [site.to_owned(), format!("{site}_all")] {
+                let place = of(&format!("gemma-scope-2-270m-pt/{folder}/layer_7_width_16k_l0_small"));
+                assert_eq!(place.hook, Some(format!("blocks.7.{hook}")), "{folder}");
+                assert_eq!(place.model.as_deref(), Some("gemma-3-270m"));
+            }
+        }
+        assert_eq!(of("gemma-scope-2-270m-it/resid_post_all/layer_1_x").model.as_deref(), Some("gemma-3-270m-it"));
         assert!(of("gemma-scope-2b-pt-transcoders/layer_3/x").is_transcoder);
         assert_eq!(of("/data/own"), Place::default());
     }

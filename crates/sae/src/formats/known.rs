@@ -3,7 +3,7 @@
 use crate::rows::{has_rms_norm, is_of_the_stream, says_centred};
 use serde_json::{Map, Value};
 use std::path::Path;
-use untangle_schema::SaeConfig;
+use untangle_schema::{HookPoint, SaeConfig};
 
 /// What is read.
 const READ: [&str; 12] = [
@@ -271,7 +271,7 @@ fn loading_notes(config: &SaeConfig) -> Vec<String> {
     let mut unknown = Vec::new();
     for (key, value) in given.iter().filter(|(key, value)| !OF_LOADING.contains(&key.as_str()) && !is_nothing(value)) {
         match key.as_str() {
-            "center_writing_weights" => notes.extend(centring_note(config, hook)),
+            "center_writing_weights" => notes.extend(centring_notes(config)),
             "fold_ln" if !hook.contains("hook_normalized") && !hook.contains("ln") => {}
             "fold_value_biases" if !hook.contains("hook_z") && !hook.contains("hook_v") => {}
             "refactor_factored_attn_matrices" if !hook.contains(".attn.") => {}
@@ -288,14 +288,39 @@ fn loading_notes(config: &SaeConfig) -> Vec<String> {
     notes
 }
 
-fn centring_note(config: &SaeConfig, hook: &str) -> Option<String> {
-    if !says_centred(config) || !is_of_the_stream(hook) {
-        return None;
+/// What becomes of rows, and of what is predicted, where the model's writing weights were centred.
+fn centring_notes(config: &SaeConfig) -> Vec<String> {
+    if !says_centred(config) {
+        return Vec::new();
     }
-    Some(match has_rms_norm(config) {
-        true => "center_writing_weights is passed over: TransformerLens leaves models with RMSNorm as they are".to_owned(),
-        false => "belongs to a model with centred writing weights (center_writing_weights): the mean over the width is taken off every \
-                  row before it is encoded, and FVU is that of rows without it"
-            .to_owned(),
-    })
+    let reads = config.metadata.hook_name.as_deref();
+    let writes = config.metadata.hook_name_out.as_deref().filter(|_| config.d_out.is_some());
+    let unknown = reads.into_iter().chain(writes).filter(|hook| hook.parse::<HookPoint>().is_err());
+    let mut notes: Vec<String> = unknown
+        .map(|hook| {
+            format!(
+                "belongs to a model with centred writing weights (center_writing_weights), and whether activations at {hook} were \
+                 centred with them is not known: they are taken as they are"
+            )
+        })
+        .collect();
+    let of_the_stream = |hook: Option<&str>| hook.is_some_and(is_of_the_stream);
+    let (reads, writes) = (of_the_stream(reads), of_the_stream(writes));
+    if !reads && !writes {
+        return notes;
+    }
+    if has_rms_norm(config) {
+        let passed = "center_writing_weights is passed over: TransformerLens leaves models with RMSNorm as they are";
+        notes.push(passed.to_owned());
+        return notes;
+    }
+    let rows = "the mean over the width is taken off every row before it is encoded";
+    let done = match (reads, writes, config.d_out.is_some()) {
+        (true, false, false) => format!("{rows}, and FVU is that of rows without it"),
+        (true, false, true) => rows.to_owned(),
+        (true, true, _) => format!("{rows}, and what is predicted is compared without its own"),
+        (false, ..) => "what is predicted is compared without its mean over the width".to_owned(),
+    };
+    notes.push(format!("belongs to a model with centred writing weights (center_writing_weights): {done}"));
+    notes
 }

@@ -15,7 +15,6 @@ pub(crate) mod tensors;
 
 use crate::error::SaeError;
 use crate::sae::Sae;
-use serde_json::Value;
 use std::path::Path;
 use untangle_schema::sae::files;
 
@@ -34,8 +33,7 @@ impl Sae {
         if !path.exists() {
             return Err(foreign::instead_of(dir));
         }
-        let wrong = |e: serde_json::Error| SaeError::Config { path: path.clone(), reason: e.to_string() };
-        let config: Value = serde_json::from_str(&file::text(&path)?).map_err(wrong)?;
+        let config = file::json(&path)?;
         if sparsify::is_its(&config, dir) {
             return sparsify::read(config, dir);
         }

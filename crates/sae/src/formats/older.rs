@@ -48,15 +48,25 @@ pub(super) fn bring_up_to_date(config: &mut Map<String, Value>) -> Result<(), St
             config.entry(name).or_insert(value);
         }
     }
-    let is_older = ["architecture", "metadata"].iter().any(|key| !config.contains_key(*key));
-    move_metadata(config)?;
+    let lacks_keys = ["architecture", "metadata"].iter().any(|key| !config.contains_key(*key));
+    let form = Form { lacks_keys, is_before_6: move_metadata(config)? };
     default_settings(config);
-    activation_function(config, is_older)?;
+    activation_function(config, form)?;
     config.remove("finetuning_scaling_factor");
     Ok(())
 }
 
-fn move_metadata(config: &mut Map<String, Value>) -> Result<(), String> {
+/// By what an older form is known.
+#[derive(Clone, Copy)]
+struct Form {
+    /// It lacks keys that every file of today has.
+    lacks_keys: bool,
+    /// It names an older version, or none.
+    is_before_6: bool,
+}
+
+/// Moves what belongs there into `metadata`, and says whether the file is of a version before 6.
+fn move_metadata(config: &mut Map<String, Value>) -> Result<bool, String> {
     let mut metadata = match config.remove("metadata") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(metadata)) => metadata,
@@ -77,7 +87,7 @@ fn move_metadata(config: &mut Map<String, Value>) -> Result<(), String> {
         metadata.insert(VERSION.0.to_owned(), VERSION.1.into());
     }
     config.insert("metadata".to_owned(), Value::Object(metadata));
-    Ok(())
+    Ok(major < 6)
 }
 
 /// Defaults of files that do not say, and earlier spellings of values.
@@ -114,7 +124,7 @@ fn default_settings(config: &mut Map<String, Value>) {
 }
 
 /// `topk` was an activation function of the architecture `standard`.
-fn activation_function(config: &mut Map<String, Value>, is_older: bool) -> Result<(), String> {
+fn activation_function(config: &mut Map<String, Value>, form: Form) -> Result<(), String> {
     let function = config.remove("activation_fn").unwrap_or(Value::Null);
     let settings = match config.remove("activation_fn_kwargs") {
         None | Some(Value::Null) => Value::Null,
@@ -128,13 +138,14 @@ fn activation_function(config: &mut Map<String, Value>, is_older: bool) -> Resul
     if !["null", "\"relu\""].contains(&settings["postact_fn"].to_string().to_lowercase().as_str()) {
         return Err(format!("`activation_fn_kwargs.postact_fn` {} is not supported; relu is", settings["postact_fn"]));
     }
-    if architecture == "topk" && !config.contains_key("k") && !settings["k"].is_null() {
+    // Of two that differ, SAELens takes this one in files of older versions, and the other in today's, which have no such settings.
+    if architecture == "topk" && (form.is_before_6 || !config.contains_key("k")) && !settings["k"].is_null() {
         config.insert("k".to_owned(), settings["k"].clone());
     }
     match (function.as_str(), architecture.as_str()) {
         (None, _) if function.is_null() => Ok(()),
         (Some("relu"), _) | (Some("topk"), "topk") => Ok(()),
-        (Some("topk"), "standard") if is_older || !settings["k"].is_null() => {
+        (Some("topk"), "standard") if form.lacks_keys || !settings["k"].is_null() => {
             let k = if settings["k"].is_null() { config.get("k").cloned() } else { Some(settings["k"].clone()) };
             let Some(k) = k else { return Err("activation function `topk` needs `activation_fn_kwargs.k`".to_owned()) };
             config.insert("architecture".to_owned(), json!("topk"));
@@ -176,6 +187,9 @@ mod tests {
             r#"{"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 7}}"#,
             r#"{"activation_fn": "topk", "activation_fn_kwargs": {"k": 7}, "architecture": "standard"}"#,
             r#"{"architecture": "topk", "activation_fn_kwargs": {"k": 7}}"#,
+            r#"{"architecture": "topk", "k": 3, "activation_fn_kwargs": {"k": 7}}"#,
+            r#"{"architecture": "topk", "k": 3, "activation_fn_kwargs": {"k": 7}, "metadata": {"sae_lens_version": "5.9.1"}}"#,
+            r#"{"architecture": "topk", "k": 7, "activation_fn_kwargs": {"k": 3}, "metadata": {"sae_lens_version": "6.1.0"}}"#,
         ] {
             let found = current(text).expect("an older form");
             assert_eq!((&found["architecture"], &found["k"]), (&json!("topk"), &json!(7)), "{text}");

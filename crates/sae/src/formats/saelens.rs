@@ -1,10 +1,10 @@
 //! Dictionaries as SAELens reads and writes them: `cfg.json` and `sae_weights.safetensors`.
 
+use super::file::{self, Elements};
 use super::tensors::{Reader, is_too_large};
-use super::{file, known, older};
+use super::{known, older};
 use crate::error::SaeError;
-use crate::io::transposed;
-use crate::kernels::buffer::Buffer;
+use crate::io::transposed_buffer;
 use crate::rows::RowForm;
 use crate::sae::{Activation, Parts, Sae};
 use serde_json::{Map, Value};
@@ -72,11 +72,12 @@ fn no_other_configuration(config: &Map<String, Value>) -> Result<(), String> {
     ))
 }
 
-/// Elements of all tensors.
-fn elements(config: &SaeConfig) -> u64 {
-    let (d, f, d_out) = (config.d_in, config.d_sae, config.d_out.unwrap_or(config.d_in));
-    let all = d.saturating_add(d_out).saturating_add(4).saturating_mul(f).saturating_add(d.saturating_mul(d_out));
-    all as u64
+/// Elements of the tensors, as far as the sizes say. One to four biases, thresholds and scales of features are counted as three.
+fn elements(config: &SaeConfig) -> Elements {
+    let (d, f, d_out) = (config.d_in as u64, config.d_sae as u64, config.d_out.unwrap_or(config.d_in) as u64);
+    let skip = if config.architecture.contains("skip") { d.saturating_mul(d_out) } else { 0 };
+    let all = d.saturating_add(d_out).saturating_add(3).saturating_mul(f).saturating_add(skip).saturating_add(d_out);
+    Elements::with_transposed(all, d.saturating_mul(f))
 }
 
 /// The bias of the pre-activations: gated dictionaries have one for the gate.
@@ -142,8 +143,8 @@ fn check_sizes(config: &SaeConfig) -> Result<(), String> {
 
 fn parts(reader: &Reader<'_>, config: &SaeConfig) -> Result<Parts, SaeError> {
     let (d, f, d_out) = (config.d_in, config.d_sae, config.d_out.unwrap_or(config.d_in));
-    let w_enc = Buffer::copy_of(&transposed(&reader.read(tensors::W_ENC, &[d, f])?, d, f));
-    let w_dec = Buffer::copy_of(&reader.read(tensors::W_DEC, &[f, d_out])?);
+    let w_enc = transposed_buffer(&reader.read(tensors::W_ENC, &[d, f])?, d, f);
+    let w_dec = reader.matrix(tensors::W_DEC, &[f, d_out])?;
     let b_dec = reader.read(tensors::B_DEC, &[d_out])?;
     let activation = match (config.architecture.as_str(), config.k) {
         ("topk", Some(k)) => Activation::TopK { k },
@@ -157,10 +158,10 @@ fn parts(reader: &Reader<'_>, config: &SaeConfig) -> Result<Parts, SaeError> {
     };
     let b_enc = reader.read(bias_name(&activation), &[f])?;
     let w_skip = match config.architecture.as_str() {
-        "skip_transcoder" | "jumprelu_skip_transcoder" => Some(reader.read(tensors::W_SKIP, &[d_out, d])?),
+        "skip_transcoder" | "jumprelu_skip_transcoder" => Some(reader.matrix(tensors::W_SKIP, &[d_out, d])?),
         _ => None,
     };
-    Ok(Parts { w_enc, b_enc, w_dec, b_dec, w_skip: w_skip.map(|w| Buffer::copy_of(&w)), activation })
+    Ok(Parts { w_enc, b_enc, w_dec, b_dec, w_skip, activation })
 }
 
 /// A training state has the logarithm.
@@ -229,6 +230,7 @@ impl Parts {
 mod tests {
     use super::*;
     use crate::codes::Codes;
+    use crate::kernels::buffer::Buffer;
 
     /// Three features that read a row of 2 and write one of 3, with decoder norms 5, 2 and 0.
     fn parts(activation: Activation) -> Parts {

@@ -4,12 +4,12 @@
 //! p = relu(encoder.weight (x - b_dec) + encoder.bias)      x_hat = sum over the k largest p_i of p_i W_dec_i + b_dec
 //! ```
 //!
-//! Source: sparsify 1.3, `sparse_coder.py`. Where the folder lies says which hook point it belongs to.
+//! Source: sparsify 1.3, `sparse_coder.py`, which takes `b_dec` off x in every autoencoder. SAELens' loader of these files does so
+//! only where the configuration does not say `normalize_decoder`, and so gives other numbers for most. Where the folder lies says which hook point it belongs to.
 
-use super::file;
+use super::file::{self, Elements};
 use super::tensors::{Reader, is_too_large};
 use crate::error::SaeError;
-use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Parts, Sae};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -31,12 +31,12 @@ pub(super) fn read(config: Value, dir: &Path) -> Result<Sae, SaeError> {
     let wrong = |reason: String| SaeError::Config { path: path.clone(), reason: format!("(of sparsify) {reason}") };
     let (d, f, k) = sizes(&config).map_err(wrong)?;
     let weights = dir.join(WEIGHTS);
-    let bytes = file::bytes(&weights, 4 * (d as u64) * (f as u64))?;
+    let bytes = file::bytes(&weights, elements(d, f))?;
     let reader = Reader::new(&weights, &bytes)?;
     let parts = Parts {
-        w_enc: Buffer::copy_of(&reader.read("encoder.weight", &[f, d])?),
+        w_enc: reader.matrix("encoder.weight", &[f, d])?,
         b_enc: reader.read("encoder.bias", &[f])?,
-        w_dec: Buffer::copy_of(&reader.read("W_dec", &[f, d])?),
+        w_dec: reader.matrix("W_dec", &[f, d])?,
         b_dec: reader.read("b_dec", &[d])?,
         w_skip: None,
         activation: Activation::TopK { k },
@@ -52,6 +52,12 @@ pub(super) fn read(config: Value, dir: &Path) -> Result<Sae, SaeError> {
         );
     }
     Ok(Sae::new(configuration(d, f, k, metadata(hook, dir)), parts)?.with_notes(notes))
+}
+
+/// Two matrices and two biases, of which nothing is transposed.
+fn elements(d: usize, f: usize) -> Elements {
+    let all = 2 * (d as u64) * (f as u64) + d as u64 + f as u64;
+    Elements { all, at_once: all }
 }
 
 /// d_in, d_sae and k.

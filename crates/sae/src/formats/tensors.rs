@@ -1,14 +1,41 @@
 //! How is a safetensors file of a dictionary read, and what does it hold that nobody asked for?
 
+use super::file;
 use crate::error::SaeError;
+use crate::io::io;
+use crate::kernels::buffer::Buffer;
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest matrix that is believed: 2^36 elements, 256 GiB in f32.
 const MAX_ELEMENTS: usize = 1 << 36;
+
+/// Longest header that the format allows.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Elements of all tensors of a file, as its header says, of which nothing else is read.
+pub(super) fn elements_in(path: &Path) -> Result<u64, SaeError> {
+    let mut file = file::open(path)?;
+    let mut length = [0; 8];
+    let whole = file.read_exact(&mut length).is_ok() && u64::from_le_bytes(length) <= LONGEST_HEADER;
+    let mut header = Vec::new();
+    if whole {
+        file.take(u64::from_le_bytes(length)).read_to_end(&mut header).map_err(io(path))?;
+    }
+    // What is no header is told of by whoever reads the tensors.
+    let header: Map<String, Value> = serde_json::from_slice(&header).unwrap_or_default();
+    let elements = |tensor: &Value| {
+        let shape = tensor["shape"].as_array().into_iter().flatten();
+        shape.fold(1u64, |product, size| product.saturating_mul(size.as_u64().unwrap_or(0)))
+    };
+    let tensors = header.iter().filter(|(name, _)| *name != "__metadata__");
+    Ok(tensors.fold(0u64, |sum, (_, tensor)| sum.saturating_add(elements(tensor))))
+}
 
 /// Parts of the names of tensors that count what happened in training and that no activation depends on.
 const COUNTS: [&str; 6] = ["sparsity", "freq", "fired", "n_forward", "num_batches", "step"];
@@ -40,23 +67,44 @@ impl<'a> Reader<'a> {
         self.tensors.tensor(name).map(|tensor| tensor.shape().to_vec()).unwrap_or_default()
     }
 
+    /// The elements of a tensor, which must have this shape.
     pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, SaeError> {
-        let wrong = |problem: String| self.wrong(name, problem);
-        self.used.borrow_mut().insert(name.to_owned());
-        let tensor = self.tensors.tensor(name).map_err(|_| wrong("is missing".to_owned()))?;
-        if tensor.shape() != shape {
-            return Err(wrong(format!("has shape {:?} where {shape:?} is expected", tensor.shape())));
-        }
-        let bytes = tensor.data();
-        let values: Vec<f32> = match tensor.dtype() {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-            other => return Err(wrong(format!("has type {other:?}; F32, F64, F16 and BF16 are supported"))),
-        };
-        check_finite(&values, wrong)?;
+        let tensor = self.tensor(name, shape)?;
+        let mut values = vec![0f32; shape.iter().product()];
+        self.fill(name, &tensor, &mut values)?;
         Ok(values)
+    }
+
+    /// The same of a matrix that is kept as it is in the file: there is never a second copy of it.
+    pub(crate) fn matrix(&self, name: &str, shape: &[usize]) -> Result<Buffer<f32>, SaeError> {
+        let tensor = self.tensor(name, shape)?;
+        let mut values = Buffer::zeros(shape.iter().product());
+        self.fill(name, &tensor, &mut values)?;
+        Ok(values)
+    }
+
+    /// A tensor that the file has in this shape.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>, SaeError> {
+        self.used.borrow_mut().insert(name.to_owned());
+        let tensor = self.tensors.tensor(name).map_err(|_| self.wrong(name, "is missing".to_owned()))?;
+        match tensor.shape() == shape {
+            true => Ok(tensor),
+            false => Err(self.wrong(name, format!("has shape {:?} where {shape:?} is expected", tensor.shape()))),
+        }
+    }
+
+    fn fill(&self, name: &str, tensor: &TensorView<'_>, out: &mut [f32]) -> Result<(), SaeError> {
+        let bytes = tensor.data();
+        match tensor.dtype() {
+            Dtype::F32 => convert(bytes, out, f32::from_le_bytes),
+            Dtype::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
+            Dtype::F16 => convert(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => convert(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
+            other => {
+                return Err(self.wrong(name, format!("has type {other:?}; F32, F64, F16 and BF16 are supported")));
+            }
+        }
+        check_finite(out, |problem| self.wrong(name, problem))
     }
 
     /// Tensors that nobody read: those that count training are passed over, any other may change the numbers.
@@ -79,6 +127,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn wrong(&self, name: &str, problem: String) -> SaeError {
         SaeError::Tensor { path: PathBuf::from(self.path), tensor: name.to_owned(), problem }
     }
+}
+
+fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, bytes)| *out = value(*bytes));
 }
 
 /// Refuses values that are not numbers, or too large for f32.

@@ -1,6 +1,6 @@
 //! How is a matrix in somebody else's HDF5 file read?
 
-use super::as_matrix;
+use super::{as_matrix, check_width};
 use crate::error::StoreError;
 use crate::layout;
 use crate::matrix::{Matrix, Storage};
@@ -11,6 +11,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use untangle_schema::StoreDtype;
+
+const PLUGIN: &str =
+    "set HDF5_PLUGIN_PATH to the folder of its plugin, or write it again with gzip or without (h5repack -f NONE)";
 
 /// Dataset names collected for a message.
 const MOST_NAMES: usize = 100;
@@ -26,7 +29,10 @@ pub(super) fn open(path: &Path, name: &str) -> Result<Matrix, StoreError> {
     let shape: Vec<u64> = dataset.shape().into_iter().map(|size| size as u64).collect();
     let (n, d) = as_matrix(&shape, path, name)?;
     let dtype = element_type(&hdf5, &dataset, path, name)?;
+    layout::in_this_file(&dataset, path, name)?;
+    check_width(d, path, name)?;
     check_filters(&dataset, path, name)?;
+    layout::written_in_pieces(&dataset, path, name)?;
     let storage = storage(dataset, path, name)?;
     let name = name.rsplit('/').next().unwrap_or(name).to_owned();
     Ok(Matrix { path: path.to_owned(), name, n, d: d as usize, dtype, storage })
@@ -53,8 +59,8 @@ fn element_type(hdf5: &hdf5::File, dataset: &Dataset, path: &Path, name: &str) -
 fn check_filters(dataset: &Dataset, path: &Path, name: &str) -> Result<(), StoreError> {
     let missing = dataset.filters().into_iter().find(|filter| !Filter::get_info(filter.id()).decode_enabled);
     missing.map_or(Ok(()), |filter| {
-        let (path, object, filter) = (path.to_owned(), name.to_owned(), filter_name(filter.id()));
-        Err(StoreError::Filter { path, object, filter })
+        let problem = format!("is packed with {}, which is not here", filter_name(filter.id()));
+        Err(layout::stored(path, name, problem, PLUGIN))
     })
 }
 
@@ -122,7 +128,7 @@ mod tests {
         builder
             .with_dcpl(|list| list.set_filters(std::slice::from_ref(&filter)))
             .create("acts")
-            .map(drop)
+            .and_then(|acts| acts.write(&ndarray::Array2::<f32>::ones((1000, 4))))
             .expect("made");
         file.close().expect("closed");
         open(&path, "acts")

@@ -11,8 +11,11 @@ use crate::error::StoreError;
 use crate::matrix::{Matrix, RowNumbers};
 use crate::place::{Kind, Place};
 use crate::statistics::ColumnStatistics;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use untangle_schema::CaptureManifest;
+
+/// Widest row; the largest vocabularies, whose logits are wider than all else in a model, have a quarter of this.
+const MOST_COLUMNS: u64 = 1 << 20;
 
 /// One opened and validated file.
 #[derive(Clone, Debug)]
@@ -49,12 +52,29 @@ pub(crate) fn open(place: &Place) -> Result<Shard, StoreError> {
         (Kind::Npy, _) => single(npy::open(&place.path)?),
         (Kind::Safetensors, key) => single(safetensors::open(&place.path, key)?),
     };
-    let empty = shard.n_rows == 0 || shard.columns.iter().any(|column| column.d == 0);
-    if empty { Err(StoreError::Empty { path: shard.path }) } else { Ok(shard) }
+    check_sizes(&shard)?;
+    Ok(shard)
+}
+
+/// Refuses what has no rows.
+fn check_sizes(shard: &Shard) -> Result<(), StoreError> {
+    if shard.n_rows == 0 || shard.columns.iter().any(|column| column.d == 0) {
+        return Err(StoreError::Empty { path: shard.path.clone() });
+    }
+    shard.columns.iter().try_for_each(|column| check_width(column.d as u64, &shard.path, &column.name))
+}
+
+/// Refuses rows that are wider than any activation, of which a few would fill every memory.
+fn check_width(d: u64, path: &Path, object: &str) -> Result<(), StoreError> {
+    if d <= MOST_COLUMNS {
+        return Ok(());
+    }
+    let problem = format!("has {d} columns, of which at most {MOST_COLUMNS} are taken");
+    Err(crate::layout::stored(path, object, problem, "reshape it to rows of one token's activations"))
 }
 
 /// Whether a finished file of our own format lies at `path`.
-pub(crate) fn open_own(path: &std::path::Path) -> Result<(), StoreError> {
+pub(crate) fn open_own(path: &Path) -> Result<(), StoreError> {
     own::open(path).map(|_| ())
 }
 
@@ -68,7 +88,7 @@ fn matrix_bytes(n: u64, d: u64, size: usize) -> Option<u64> {
 }
 
 /// The two sizes of a shape that is a matrix'.
-fn as_matrix(shape: &[u64], path: &std::path::Path, object: &str) -> Result<(u64, u64), StoreError> {
+fn as_matrix(shape: &[u64], path: &Path, object: &str) -> Result<(u64, u64), StoreError> {
     match *shape {
         [n, d] => Ok((n, d)),
         _ => Err(StoreError::NotAMatrix { path: path.to_owned(), object: object.to_owned(), shape: shape.to_vec() }),

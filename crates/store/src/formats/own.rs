@@ -163,9 +163,20 @@ impl Opened<'_> {
 
     /// The bytes of a place that lies inside the file.
     pub(crate) fn bytes(&self, extent: Extent) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = vec![0; extent.bytes as usize];
+        let length = usize::try_from(extent.bytes).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| self.no_room(length))?;
+        bytes.resize(length, 0);
         self.file.read_exact_at(&mut bytes, extent.offset).map_err(StoreError::io(self.path))?;
         Ok(bytes)
+    }
+}
+
+impl Opened<'_> {
+    fn no_room(&self, length: usize) -> StoreError {
+        let problem = format!("describes its rows in {} MiB at once, for which there is no memory", length >> 20);
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        layout::stored(self.path, &name, problem, "read it where there is more, or capture in shards")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where does everything lie in an existing file, and is it what the specification demands?
 
-use super::{ACTIVATIONS, MANIFEST, Specified, specified};
+use super::{ACTIVATIONS, MANIFEST, Specified, in_this_file, specified, written_in_pieces};
 use crate::error::StoreError;
 use hdf5::{Dataset, File};
 use std::collections::BTreeMap;
@@ -86,18 +86,21 @@ fn find(file: &File, path: &Path, wanted: &Specified, size: u64) -> Result<Locat
     let may_be_chunked = wanted.name.starts_with(ACTIVATIONS);
     if may_be_chunked && found.is_chunked() {
         check_chunks(&found, path, wanted)?;
+        written_in_pieces(&found, path, &wanted.name)?;
         return Ok(Located::Chunked(found));
     }
     extent_of(&found, path, &wanted.name, size).map(Located::Contiguous)
 }
 
-/// The dataset `name`.
+/// The dataset `name`, whose elements lie in this file.
 pub(crate) fn dataset(file: &File, path: &Path, name: &str) -> Result<Dataset, StoreError> {
-    file.dataset(name).map_err(|_| StoreError::NoSuchObject {
+    let found = file.dataset(name).map_err(|_| StoreError::NoSuchObject {
         path: path.to_owned(),
         object: name.to_owned(),
         holds: file.member_names().unwrap_or_default(),
-    })
+    })?;
+    in_this_file(&found, path, name)?;
+    Ok(found)
 }
 
 fn check(found: &Dataset, path: &Path, wanted: &Specified) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
-//! What does Python write into lines of JSON that is no JSON?
+//! What does Python write as JSON that is no JSON?
 //!
 //! `json.dumps` writes floats that are not finite as `NaN`, `Infinity` and `-Infinity`, and halves of characters as they
-//! stand in a string, `\ud800`. Lines are read as they are first; only those that fail come here, so that this costs
+//! stand in a string, `\ud800`. Files and lines are read as they are first; only those that fail come here, so that this costs
 //! nothing where nothing is wrong.
 
 use std::ops::Range;
@@ -12,15 +12,17 @@ const HALF: &[u8] = b"\\ufffd\\ufffd\\ufffd";
 const HALF_COUNT: u64 = 3;
 
 /// A line that was made JSON.
-pub(super) struct Mended {
-    pub(super) line: Vec<u8>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mended {
+    /// What it says in JSON.
+    pub line: Vec<u8>,
     /// Byte sequences that were replaced in its strings.
-    pub(super) replaced: u64,
+    pub replaced: u64,
 }
 
 /// The line with `null` for what is not finite, and with whole characters for halves where `halves` says so; none where
 /// nothing of that is in it.
-pub(super) fn mend(line: &[u8], halves: bool) -> Option<Mended> {
+pub fn mend(line: &[u8], halves: bool) -> Option<Mended> {
     let mut mended = Mended { line: Vec::with_capacity(line.len() + 16), replaced: 0 };
     let (mut at, mut copied) = (0, 0);
     let mut put = |mended: &mut Mended, range: Range<usize>, instead: &[u8]| {
