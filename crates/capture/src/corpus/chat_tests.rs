@@ -14,8 +14,12 @@ fn chat(content: &[u8], strict: bool) -> One {
 }
 
 fn chat_of(name: &str, content: &[u8], field: &str, strict: bool) -> One {
-    let template = "{% for m in messages %}{{ m.role }}{% if m.name %} ({{ m.name }}){% endif %}: {{ m.content | trim }}{{ eos_token }}{% endfor %}\
+    const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}{% if m.name %} ({{ m.name }}){% endif %}: {{ m.content | trim }}{{ eos_token }}{% endfor %}\
         {% if messages and messages[0].role != 'user' %}{{ raise_exception('users come first') }}{% endif %}";
+    chat_by(TEMPLATE, name, content, field, strict)
+}
+
+fn chat_by(template: &str, name: &str, content: &[u8], field: &str, strict: bool) -> One {
     let special = [("eos_token".to_owned(), "</s>".to_owned())].into();
     let template =
         untangle_model::ChatTemplate::new("chat_template.jinja".as_ref(), template, &special).expect("valid");
@@ -90,6 +94,20 @@ fn fields_that_are_null_in_every_message_are_none() {
     let texts = chat_of("a.parquet", content, "messages", true).texts();
     assert!(!texts.is_empty());
     assert!(texts.iter().all(|text| text.starts_with("user: ")), "{texts:?}");
+}
+
+/// Written by pyarrow; the values are those that Python's `str` gives of what pyarrow reads.
+#[test]
+fn values_that_json_lacks_are_written_as_python_writes_them() {
+    let content = include_bytes!("../../tests/fixtures/kinds.parquet");
+    let template = "{% for m in messages %}{% for name in ['us_utc', 'ms', 'ns', 'date', 'time', 'time_ms', 'decimal', 'half', \
+        'nothing', 'flag', 'big'] %}{{ m[name] }}|{% endfor %}{{ '\\n' }}{% endfor %}";
+    let texts = chat_by(template, "a.parquet", content, "messages", true).texts();
+    let expected = [
+        "2023-04-09 00:02:53+00:00|2023-04-09 00:02:53|2023-04-09 00:02:53+00:00|2023-04-09|00:02:53|00:02:53|-1.250|-1.25||True|18446744073709551615|",
+        "1969-12-31 23:59:59.999999+00:00|1969-12-31 23:59:59.999000|1969-12-31 23:59:59.999999+00:00|1969-12-31|23:59:59.999999|23:59:59|1234.500|1234.0||False|18446744073709551615|",
+    ];
+    assert_eq!(texts, [format!("{}\n{}\n", expected[0], expected[1])]);
 }
 
 /// Written by pyarrow, in less than two kilobytes each: one row of 30 million messages that are null, and one of 80 times the same

@@ -1,13 +1,13 @@
 //! How are the values of columns of any type decoded, with their levels?
 
+use super::kinds::Kind;
 use super::nested::{Cell, Columns, Node};
 use super::pages::{LongRow, Pages};
-use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
-use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
+use parquet::schema::types::ColumnDescPtr;
 use std::collections::VecDeque;
 
 /// Longest row, all its texts together; each of them may be the same few bytes of the file. Lines of JSON may be as long.
@@ -105,15 +105,17 @@ impl Leaf {
 pub(super) struct LeafReader {
     reader: ColumnReader,
     full: i16,
-    unsigned: bool,
+    kind: Kind,
 }
 
 impl LeafReader {
     /// Reads a column's pages, of a group of rows in front of which there are so many.
     pub(super) fn new(pages: Box<dyn PageReader>, column: ColumnDescPtr, rows_before: u64) -> Self {
-        let (full, unsigned) = (column.max_def_level(), is_unsigned(&column));
+        let full = column.max_def_level();
+        // A column without a form is refused before it is read.
+        let kind = Kind::of(&column).unwrap_or(Kind::Plain);
         let pages = Pages::new(pages, column.max_rep_level(), rows_before);
-        LeafReader { reader: get_column_reader(column, Box::new(pages)), full, unsigned }
+        LeafReader { reader: get_column_reader(column, Box::new(pages)), full, kind }
     }
 
     pub(super) fn skip(&mut self, rows: usize) -> Result<usize, ParquetError> {
@@ -131,23 +133,19 @@ impl LeafReader {
 
     /// Adds the entries of the next row to `leaf`, and says how long its texts are together.
     fn read_into(&mut self, leaf: &mut Leaf) -> Result<u64, ParquetError> {
-        let unsigned = self.unsigned;
+        let kind = self.kind;
         match &mut self.reader {
             ColumnReader::BoolColumnReader(reader) => read(reader, leaf, Cell::Bool),
-            ColumnReader::Int32ColumnReader(reader) if unsigned => {
+            ColumnReader::Int32ColumnReader(reader) if kind == Kind::Unsigned => {
                 read(reader, leaf, |value| Cell::Unsigned((value as u32).into()))
             }
-            ColumnReader::Int32ColumnReader(reader) => read(reader, leaf, |value| Cell::Int(value.into())),
-            ColumnReader::Int64ColumnReader(reader) if unsigned => {
-                read(reader, leaf, |value| Cell::Unsigned(value as u64))
-            }
-            ColumnReader::Int64ColumnReader(reader) => read(reader, leaf, Cell::Int),
+            ColumnReader::Int32ColumnReader(reader) => read(reader, leaf, |value| kind.integer(value.into())),
+            ColumnReader::Int64ColumnReader(reader) => read(reader, leaf, |value| kind.integer(value)),
+            ColumnReader::Int96ColumnReader(reader) => read(reader, leaf, |value| kind.integer(value.to_nanos())),
             ColumnReader::FloatColumnReader(reader) => read(reader, leaf, |value| Cell::Float(value.into())),
             ColumnReader::DoubleColumnReader(reader) => read(reader, leaf, Cell::Float),
-            ColumnReader::ByteArrayColumnReader(reader) => read(reader, leaf, Cell::Text),
-            ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
-                Err(ParquetError::NYI("a type without a form in JSON".to_owned()))
-            }
+            ColumnReader::ByteArrayColumnReader(reader) => read(reader, leaf, |value| kind.bytes(value)),
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => read(reader, leaf, |value| kind.bytes(value.into())),
         }
     }
 }
@@ -164,30 +162,4 @@ fn read<T: DataType>(
     leaf.values.extend(values.into_iter().map(cell));
     let length = |cell: &Cell| if let Cell::Text(text) = cell { text.len() as u64 } else { 0 };
     Ok(leaf.values.range(before..).map(length).sum())
-}
-
-fn is_unsigned(column: &ColumnDescriptor) -> bool {
-    use ConvertedType as C;
-    let by_logical = matches!(column.logical_type_ref(), Some(LogicalType::Integer(int)) if !int.is_signed);
-    by_logical || matches!(column.converted_type(), C::UINT_8 | C::UINT_16 | C::UINT_32 | C::UINT_64)
-}
-
-/// What a column holds, unless it is something that JSON has too.
-pub(super) fn kind_unless_json(column: &ColumnDescriptor) -> Option<String> {
-    use ConvertedType as C;
-    let physical = column.physical_type();
-    if matches!(physical, Physical::INT96 | Physical::FIXED_LEN_BYTE_ARRAY) {
-        return Some(physical.to_string());
-    }
-    match (column.logical_type_ref(), column.converted_type()) {
-        (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json | LogicalType::Integer(_)), _) => None,
-        // What Arrow writes of columns that hold nothing but nulls.
-        (Some(LogicalType::Unknown), _) => None,
-        (Some(other), _) => Some(format!("{other:?}")),
-        (None, other @ (C::DECIMAL | C::DATE | C::INTERVAL | C::BSON)) => Some(other.to_string()),
-        (None, other @ (C::TIME_MILLIS | C::TIME_MICROS | C::TIMESTAMP_MILLIS | C::TIMESTAMP_MICROS)) => {
-            Some(other.to_string())
-        }
-        (None, _) => None,
-    }
 }

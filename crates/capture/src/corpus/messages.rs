@@ -4,7 +4,8 @@
 //! table cannot tell from an absent field, one that is null, is left out of both (see [`Conversation`]).
 
 use super::Source;
-use super::leaves::{Leaves, kind_unless_json};
+use super::kinds::Kind;
+use super::leaves::Leaves;
 use super::nested::{Node, Shape, locate};
 use super::table::{kind_unless_text, label_of_columns};
 use crate::error::CaptureError;
@@ -38,7 +39,7 @@ pub(super) fn find_messages(source: Source<'_>, schema: &SchemaDescriptor) -> Re
         return Err(CaptureError::NoMessages { file: file(), field, missing });
     }
     let columns = (node.first..node.first + node.columns).map(|index| schema.column(index));
-    let strange = columns.filter_map(|column| Some((column.path().string(), kind_unless_json(&column)?))).next();
+    let strange = columns.filter_map(|column| Some((column.path().string(), Kind::of(&column).err()?))).next();
     match strange {
         None => Ok(node),
         Some((name, found)) => Err(CaptureError::Unsupported {

@@ -21,6 +21,7 @@ mod file;
 mod find;
 mod gzip;
 mod json_lines;
+mod kinds;
 mod leaves;
 mod lines;
 mod messages;
