@@ -62,6 +62,11 @@ pub(crate) struct Made {
 pub(crate) fn tokenizer(files: &TokenizerFiles, declared: &Declared, config: &ModelConfig) -> Result<Made, ModelError> {
     let bad = |reason: String| ModelError::Tokenizer { path: files.path.clone(), reason };
     let chosen = Class::of(declared, config.family, &files.tokenizer)?;
+    if declared.from_merges && !matches!(chosen, Chosen::Built(class) if class.cuts_by_itself()) {
+        return Err(bad("its class cannot be made of vocab.json and merges.txt here; \
+            `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` of transformers makes a tokenizer.json"
+            .to_owned()));
+    }
     let added = declared.added()?;
     let parsed = guarded(|| serde_json::from_slice::<File>(&files.tokenizer));
     let panicked = || bad("it contradicts itself, so that it cannot be used; fetch it again".into());

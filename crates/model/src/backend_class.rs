@@ -99,12 +99,12 @@ pub(crate) enum Chosen {
 impl Class {
     /// The class that `AutoTokenizer` chooses.
     pub(crate) fn of(declared: &Declared, family: Family, file: &[u8]) -> Result<Chosen, ModelError> {
-        if !declared.is_directory {
+        if !declared.is_directory && !declared.from_merges {
             return Ok(Chosen::Whole);
         }
         // transformers goes by the model's family here, too, and makes another tokenizer of the file where that does not fit,
         // as of a GPT-2's over single characters. A file that stands alone is what the model was trained with.
-        let alone = declared.config().is_none() && declared.class()?.is_none();
+        let alone = !declared.from_merges && declared.config().is_none() && declared.class()?.is_none();
         let of_family = match family {
             _ if alone => None,
             Family::Mistral | Family::Olmo2 | Family::Phi3 => return Ok(Chosen::Whole),
@@ -131,6 +131,11 @@ impl Class {
             Some(_) => None,
         };
         Ok(class.map_or(Chosen::Whole, Chosen::Built))
+    }
+
+    /// Whether vocabulary and merges are all that the class needs.
+    pub(crate) const fn cuts_by_itself(self) -> bool {
+        matches!(self, Class::Gpt2 | Class::Roberta | Class::Qwen2 | Class::GptNeox)
     }
 
     /// Special tokens that the class names where the files do not: field and text.

@@ -19,6 +19,8 @@ use tch::{Kind, Tensor};
 /// File name of weights in one piece.
 pub(crate) const SINGLE: &str = "model.safetensors";
 /// File name of the list of shards.
+/// How a pointer begins that Git leaves in the place of a large file.
+const LFS: &[u8] = b"version ";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// Longest header that is read, as in the safetensors library.
 const MAX_HEADER: u64 = 100_000_000;
@@ -142,6 +144,11 @@ impl<R: Read> Shard<'_, R> {
         }
         let length = self.bytes(LENGTH_BYTES)?;
         let header_len = length.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        if length == LFS {
+            return Err(
+                self.broken("it is a pointer of Git LFS and not the file; get it with `git lfs pull`".to_owned())
+            );
+        }
         if header_len > MAX_HEADER.min(len - LENGTH_BYTES) {
             return Err(self.broken(format!("its header claims {header_len} bytes, the file has {len}")));
         }

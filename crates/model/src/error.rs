@@ -2,7 +2,7 @@
 
 use crate::hub::HubError;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use untangle_schema::hook_pattern::NoSuchHooks;
 use untangle_schema::{Classify, Fault, HookPoint};
 
@@ -24,8 +24,8 @@ pub enum ModelError {
     /// A directory that is no model.
     #[error(
         "{}: no `{missing}` in this directory; a model is a Hugging Face directory with config.json, \
-         model.safetensors (or model.safetensors.index.json) and tokenizer.json",
-        .path.display()
+         model.safetensors (or model.safetensors.index.json) and tokenizer.json{}",
+        .path.display(), pickled(.path)
     )]
     NoModel {
         /// The directory.
@@ -203,7 +203,10 @@ pub enum ModelError {
         remedy: &'static str,
     },
     /// A model without a tokenizer was asked for text.
-    #[error("model `{model}` has no tokenizer; put its tokenizer.json beside config.json")]
+    #[error(
+        "model `{model}` has no tokenizer; put its tokenizer.json beside config.json (where there is another form of it, \
+         `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` of transformers makes one)"
+    )]
     NoTokenizer {
         /// Name of the model.
         model: String,
@@ -368,5 +371,17 @@ impl Classify for ModelError {
             | ModelError::Conversation { .. }
             | ModelError::NotFinite { .. } => Fault::BadInput,
         }
+    }
+}
+
+/// What helps where weights are in the form of before safetensors, which is a program to run and is never read.
+fn pickled(dir: &Path) -> &'static str {
+    let has = |name: &str| dir.join(name).exists();
+    match has("pytorch_model.bin") || has("pytorch_model.bin.index.json") {
+        true => {
+            "; its pytorch_model.bin is not read: `AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR)` of \
+             transformers writes safetensors"
+        }
+        false => "",
     }
 }

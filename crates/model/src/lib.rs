@@ -18,6 +18,7 @@ mod attention;
 mod block;
 mod decoder;
 mod linear;
+mod merges;
 mod mlp;
 mod norm;
 mod rotary;

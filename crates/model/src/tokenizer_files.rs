@@ -6,6 +6,7 @@
 use crate::error::ModelError;
 use crate::fields::Fields;
 use crate::language_model::read_optional;
+use crate::merges;
 use crate::order::Order;
 use crate::special_tokens::{self, Ordered, SpecialTokens, added_token};
 use serde_json::Value;
@@ -23,6 +24,8 @@ const ADDED: &str = "added_tokens_decoder";
 pub struct TokenizerFiles {
     pub(crate) path: PathBuf,
     pub(crate) tokenizer: Vec<u8>,
+    /// Whether it was made of `vocab.json` and `merges.txt`.
+    from_merges: bool,
     /// `tokenizer_config.json`, which says which special token is which.
     tokenizer_config: Option<Vec<u8>>,
     /// `special_tokens_map.json`, which said so before.
@@ -38,17 +41,24 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads them from a Hugging Face directory; none where it has no `tokenizer.json`.
+    /// Reads them from a Hugging Face directory; none where it has neither `tokenizer.json` nor `vocab.json` and `merges.txt`.
     ///
     /// # Errors
     /// A file is there and cannot be read.
     pub fn read(dir: &Path) -> Result<Option<Self>, ModelError> {
         let path = dir.join("tokenizer.json");
-        let Some(tokenizer) = read_optional(&path)? else { return Ok(None) };
+        let (path, tokenizer, from_merges) = match read_optional(&path)? {
+            Some(tokenizer) => (path, tokenizer, false),
+            None => match merges::read(dir)? {
+                Some((path, tokenizer)) => (path, tokenizer, true),
+                None => return Ok(None),
+            },
+        };
         let read = |name: &str| read_optional(&dir.join(name));
         Ok(Some(Self {
             path,
             tokenizer,
+            from_merges,
             tokenizer_config: read(CONFIG)?,
             special_tokens_map: read("special_tokens_map.json")?,
             added_tokens: read("added_tokens.json")?,
@@ -63,6 +73,7 @@ impl TokenizerFiles {
         Self {
             path: PathBuf::from("tokenizer.json"),
             tokenizer: tokenizer.to_owned(),
+            from_merges: false,
             tokenizer_config: None,
             special_tokens_map: None,
             added_tokens: None,
@@ -105,6 +116,7 @@ impl TokenizerFiles {
                 None => None,
             },
             is_directory: self.model_config.is_some(),
+            from_merges: self.from_merges,
             config,
         })
     }
@@ -119,6 +131,8 @@ pub(crate) struct Declared {
     class_of_model: Option<String>,
     /// Whether the tokenizer stands in a model's directory, whose class it then has.
     pub(crate) is_directory: bool,
+    /// Whether only vocabulary and merges are known, so that the class must say the rest.
+    pub(crate) from_merges: bool,
 }
 
 impl Declared {

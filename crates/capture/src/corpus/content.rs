@@ -27,10 +27,12 @@ pub(super) enum Content {
 
 const DECOMPRESS: &str = "decompress it first, or compress it with gzip or zstd instead";
 const EXTRACT: &str = "extract its files and give their folder";
+const RECODE: &str = "write it again in UTF-8, for example with `iconv -f UTF-16 -t UTF-8`";
+const UTF_16: &str = "text in UTF-16, which is not read";
 const EXPORT: &str = "write its texts to a .jsonl or .parquet file";
 
 /// How files begin.
-const BEGINNINGS: [(&[u8], Content); 18] = [
+const BEGINNINGS: [(&[u8], Content); 21] = [
     (b"\x1f\x8b", Content::Packed(Packing::Gzip)),
     (b"\x28\xb5\x2f\xfd", Content::Packed(Packing::Zstd)),
     (b"PAR1", Content::Parquet),
@@ -49,6 +51,12 @@ const BEGINNINGS: [(&[u8], Content); 18] = [
     (b"\x93NUMPY", Content::Other("an array of NumPy", EXPORT)),
     (b"SQLite format 3\0", Content::Other("an SQLite database", EXPORT)),
     (b"%PDF-", Content::Other("a PDF document", "convert it to text")),
+    (b"\xff\xfe", Content::Other(UTF_16, RECODE)),
+    (b"\xfe\xff", Content::Other(UTF_16, RECODE)),
+    (
+        b"version https://git-lfs.",
+        Content::Other("a pointer of Git LFS and not the file itself", "get it with `git lfs pull`"),
+    ),
 ];
 
 /// What a file that begins so holds; none where it can be any text.
@@ -64,7 +72,10 @@ pub(super) fn of(begin: &[u8]) -> Option<Content> {
         _ => true,
     });
     let is_tar = begin.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1));
-    found.or(is_tar.then_some(Content::Other("an archive of tar", EXTRACT)))
+    // Without a mark at its beginning, Latin text in UTF-16 has a zero for every other byte.
+    let is_wide = matches!(begin, [0, 1..=255, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..]);
+    let is_wide = is_wide.then_some(Content::Other(UTF_16, RECODE));
+    found.or(is_tar.then_some(Content::Other("an archive of tar", EXTRACT))).or(is_wide)
 }
 
 /// How the bytes at `path`, whose name says `form`, are compressed.
@@ -157,6 +168,11 @@ mod tests {
             assert_eq!(of(text.as_bytes()), None, "{text}");
         }
         assert_eq!(of(b"PAR1"), Some(Content::Parquet));
+        for wide in [&b"\xff\xfeT\0h\0"[..], b"\xfe\xff\0T\0h", b"T\0h\0e\0", b"\0T\0h\0e"] {
+            assert!(matches!(of(wide), Some(Content::Other(UTF_16, _))), "{wide:?}");
+        }
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:";
+        assert!(matches!(of(pointer), Some(Content::Other(what, _)) if what.contains("Git LFS")));
         assert!(matches!(of(b"BZh91AY&SY\0"), Some(Content::Other(what, _)) if what.contains("bzip2")));
         assert!(matches!(of(&[&[b'x'; 257][..], b"ustar\0"].concat()), Some(Content::Other("an archive of tar", _))));
     }

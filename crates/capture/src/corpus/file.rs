@@ -59,6 +59,9 @@ fn no_text(ending: &str) -> Option<&'static str> {
     Some(match ending {
         "bz2" | "xz" | "lzma" | "lz4" | "br" | "sz" | "snappy" | "z" | "lz" | "lzo" => DECOMPRESS,
         "7z" | "zip" | "tar" | "tgz" => "an archive; extract its files and give their folder",
+        "csv" | "tsv" | "xlsx" | "xls" => {
+            "a table of which no column is read; write its texts to a .jsonl or .parquet file"
+        }
         "arrow" | "feather" | "orc" | "avro" => "a table that is not read; write it again as .parquet",
         "npy" | "safetensors" | "h5" | "db" | "pdf" => NO_TEXT,
         _ => return None,
@@ -74,10 +77,10 @@ impl Form {
         let (stem, packing) = Self::unpacked(name);
         let layout = match ending(stem).as_str() {
             "jsonl" | "ndjson" | "json" => Layout::JsonLines,
-            "parquet" if packing != Packing::None => {
+            "parquet" | "pq" if packing != Packing::None => {
                 return Err("parquet files compress their own columns; decompress this one first");
             }
-            "parquet" => Layout::Parquet,
+            "parquet" | "pq" => Layout::Parquet,
             other => match no_text(other) {
                 Some(problem) => return Err(problem),
                 None => Layout::Plain,

@@ -115,7 +115,8 @@ impl<'a> JsonLines<'a> {
         let said = text.rsplit_once(" at line ").map_or(text.as_str(), |(said, _)| said);
         let column = error.column();
         if !line.trim_ascii().starts_with(b"{") {
-            return "is no JSON object; the file must hold one object a line".to_owned();
+            return "is no JSON object; the file must hold one object a line (of an array, `jq -c '.[]'` makes lines)"
+                .to_owned();
         }
         match error.classify() {
             serde_json::error::Category::Data => format!("field `{}`: {said}", self.source.field),

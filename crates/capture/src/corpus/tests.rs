@@ -192,7 +192,10 @@ fn a_line_of_json_is_a_document() {
         "a.json: line 1 has no field `b`; choose another with --field"
     );
     let wrong = |line: &str| One::new("a.ndjson", format!("{{\"text\": \"x\"}}\n{line}\n").as_bytes()).refusal();
-    assert_eq!(wrong("[1]"), "a.ndjson: line 2 is no JSON object; the file must hold one object a line");
+    assert_eq!(
+        wrong("[1]"),
+        "a.ndjson: line 2 is no JSON object; the file must hold one object a line (of an array, `jq -c '.[]'` makes lines)"
+    );
     assert!(wrong("{\"text\": \"x\"").starts_with("a.ndjson: line 2 is no JSON (EOF"));
     assert!(wrong("{\"text\": \"x\"} y").starts_with("a.ndjson: line 2 is no JSON (trailing characters"));
     assert_eq!(wrong("{\"text\": 5}"), "a.ndjson: line 2 field `text`: invalid type: integer `5`, expected a string");

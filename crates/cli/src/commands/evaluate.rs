@@ -235,7 +235,7 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
         ("dense features (> 10 % of rows)", |m| Some(m.evaluation.dense.to_string())),
         ("nats per token lost", |m| m.ce.as_ref().map(|ce| bracketed(ce.nats_lost, ce.nats_lost_interval, 4))),
         ("  of the model's own", |m| m.ce.as_ref().map(|ce| format!("{:.4}", ce.ce_clean))),
-        ("CE recovered", |m| m.ce.as_ref().map(|ce| bracketed(ce.recovered, ce.recovered_interval, 4))),
+        ("CE recovered", |m| m.ce.as_ref().map(recovered)),
         ("  of the loss of", |m| m.ce.as_ref().map(guess)),
         ("CE recovered, against the mean", |m| m.ce.as_ref().map(|ce| format!("{:.4}", ce.recovered_mean))),
     ];
@@ -245,6 +245,14 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
     };
     let outliers = measured.iter().any(|m| m.evaluation.outlier_rows > 0);
     lines.into_iter().filter(|(name, _)| outliers || *name != OUTLIERS).filter_map(row).collect()
+}
+
+/// The fraction, or why there is none.
+fn recovered(ce: &CeRecovered) -> String {
+    match ce.recovered.is_nan() {
+        true => "none: the model is no better".to_owned(),
+        false => bracketed(ce.recovered, ce.recovered_interval, 4),
+    }
 }
 
 /// What the recovered fraction is one of.

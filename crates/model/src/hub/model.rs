@@ -8,16 +8,21 @@ use super::repository::{MAIN, Repository, RepositoryKind, check_revision, is_com
 use super::transfer::Transfer;
 use crate::checkpoint::{INDEX, SINGLE, shard_names};
 use crate::error::ModelError;
+use crate::merges::{MERGES, VOCABULARY};
 use std::path::PathBuf;
 use untangle_schema::{Event, Observer};
 
+const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "config.json";
 /// Fetched where the repository has them.
-const BESIDE: [&str; 7] = [
+const BESIDE: [&str; 9] = [
     "generation_config.json",
     // An adapter beside a model changes it, which is refused.
     "adapter_config.json",
-    "tokenizer.json",
+    TOKENIZER,
+    // What a tokenizer is made of that has no such file.
+    VOCABULARY,
+    MERGES,
     "tokenizer_config.json",
     "added_tokens.json",
     "special_tokens_map.json",
@@ -133,7 +138,8 @@ fn fetch_from_hub(
     }
     let weights = [SINGLE, INDEX].into_iter().find(|name| has(name));
     let weights = weights.ok_or_else(|| lacks("weights as safetensors"))?;
-    let mut small: Vec<&str> = BESIDE.into_iter().filter(|name| has(name)).collect();
+    let is_used = |name: &&str| has(name) && !(has(TOKENIZER) && [VOCABULARY, MERGES].contains(name));
+    let mut small: Vec<&str> = BESIDE.into_iter().filter(is_used).collect();
     small.push(CONFIG);
     if weights == INDEX {
         small.push(INDEX);

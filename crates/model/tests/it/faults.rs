@@ -60,6 +60,7 @@ fn damaged_weight_files_are_named() {
     damage(&whole[..5], "it has 5 bytes");
     damage(&[], "it has 0 bytes");
     damage(&[255; 64], "its header claims 18446744073709551615 bytes, the file has 64");
+    damage(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a pointer of Git LFS");
     damage(&[&whole[..], b"x"].concat(), &format!("{} are there", promised + 1));
     damage(&[&whole[..8], &vec![b'{'; whole.len() - 8]].concat(), "its header is damaged: ");
 }

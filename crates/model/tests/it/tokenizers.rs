@@ -321,3 +321,30 @@ fn a_tokenizer_that_cannot_be_is_bad_input() {
         assert!(!untangle_model::guard::panic_is_caught());
     }
 }
+
+/// Before `tokenizer.json` there were two files, and the class knew the rest.
+#[test]
+fn vocabulary_and_merges_make_the_tokenizer_of_their_class() {
+    let class = |name: &str| ("tokenizer_config.json", json!({ "tokenizer_class": name }));
+    let whole = tokenizer_json(json!({}));
+    let texts = ["a b a", "  aa\nb ab", "<s>a</s>", "<|endoftext|> a"];
+    for name in ["GPT2Tokenizer", "Qwen2TokenizerFast"] {
+        let config = ("config.json", json!({}));
+        let new = directory(&[("tokenizer.json", whole.clone()), class(name), config.clone()]);
+        let old = directory(&[("vocab.json", whole["model"]["vocab"].clone()), class(name), config]);
+        std::fs::write(old.path().join("merges.txt"), "#version: 0.2\n\u{120} a\n").unwrap();
+        let (new, old) = (load(new.path(), 10).unwrap(), load(old.path(), 10).unwrap());
+        for text in texts {
+            assert_eq!(old.encode(text).unwrap(), new.encode(text).unwrap(), "{name} {text}");
+        }
+        assert_eq!(old.encode("a a").unwrap(), [2, 5]);
+    }
+    let unknown = directory(&[("vocab.json", whole["model"]["vocab"].clone()), class("LlamaTokenizer")]);
+    assert!(TokenizerFiles::read(unknown.path()).unwrap().is_none(), "merges are missing");
+    std::fs::write(unknown.path().join("merges.txt"), "a\n").unwrap();
+    let error = TokenizerFiles::read(unknown.path()).unwrap_err();
+    assert!(error.to_string().contains("merges.txt") && error.fault() == Fault::BadInput, "{error}");
+    std::fs::write(unknown.path().join("merges.txt"), "a b\n").unwrap();
+    let error = load(unknown.path(), 10).unwrap_err();
+    assert!(error.to_string().contains("save_pretrained") && error.fault() == Fault::BadInput, "{error}");
+}
