@@ -84,7 +84,7 @@ impl<'a> JsonLines<'a> {
         let (conversation, halves) = self.field_of::<Conversation>(whole.as_bytes(), true)?;
         let replaced = halves + faults(line);
         let Some(conversation) = conversation else { return Ok((None, replaced)) };
-        let text = rendered(template, &conversation, |problem| self.wrong(&problem))?;
+        let text = rendered(template, &conversation, self.source.observer, |problem| self.wrong(&problem))?;
         Ok((Some(text), replaced))
     }
 

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use untangle_model::{ChatTemplate, Conversation, ModelError};
+use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 
 /// What `tests/parity/make_chat_fixtures.py` writes.
 #[derive(Deserialize)]
@@ -14,7 +17,7 @@ struct Idioms {
 
 fn rendered(source: &str, conversation: &Conversation) -> Result<String, ModelError> {
     let special = [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, text)| (name.into(), text.into()));
-    ChatTemplate::new(Path::new("t.jinja"), source, &BTreeMap::from(special))?.render(conversation, false)
+    ChatTemplate::new(Path::new("t.jinja"), source, &BTreeMap::from(special))?.render(conversation, false, &Silent)
 }
 
 #[test]
@@ -127,4 +130,67 @@ fn chains_of_any_length_overflow_no_stack() {
 #[test]
 fn what_a_template_raises_is_said_as_it_says_it() {
     assert!(refused("{{ raise_exception('No \"way\", é') }}").ends_with("No \"way\", é"));
+}
+
+/// Asks to stop when it was asked so often.
+struct StopsAt(AtomicU32);
+
+impl Observer for StopsAt {
+    fn event(&self, _: Event<'_>) {}
+
+    fn interrupted(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+#[test]
+fn whoever_asks_to_stop_is_heard_within_a_conversation() {
+    let source = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
+    let template = ChatTemplate::new(Path::new("t.jinja"), source, &BTreeMap::new()).unwrap();
+    for asked in [1, 2, 40] {
+        let observer = StopsAt(AtomicU32::new(asked));
+        let error = template.render(&Conversation::of_user("Hello"), false, &observer).expect_err("stopped");
+        assert!(matches!(error, ModelError::Interrupted), "{error}");
+        assert_eq!(error.fault(), Fault::Interrupted);
+        assert_eq!(observer.0.into_inner(), 0, "it was asked once more");
+    }
+}
+
+/// That what is refused, or given, comes within the time that the budget stands for; generous, for slow machines.
+fn soon<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let found = work();
+    assert!(began.elapsed() < Duration::from_secs(20), "{what} took {:?}", began.elapsed());
+    found
+}
+
+#[test]
+fn what_a_step_does_takes_no_longer_with_many_names() {
+    let names: String = (0..40_000).map(|n| format!("{{%set a{n}=1%}}")).collect();
+    let loops = "{% for i in range(99999) %}{% for j in range(99999) %}{{ zz }}{% endfor %}{% endfor %}";
+    let said = soon("a name beside many", || refused(&format!("{names}{loops}")));
+    assert!(said.contains("steps"), "{said}");
+    let parts = |part: &str| part.repeat(200_000);
+    let said = soon("a filter of many names", || refused(&format!("{{{{ x|a{} }}}}", parts(".a"))));
+    assert!(said.contains("No filter named 'a.a.a") && said.len() < 300, "{said}");
+    let said = soon("a test of many names", || refused(&format!("{{{{ x is a{} }}}}", parts(".a"))));
+    assert!(said.contains("No test named 'a.a.a") && said.len() < 300, "{said}");
+    let said = refused(&format!("{{{{ {} }}}}", "a".repeat(2_000)));
+    assert!(said.contains("a name of 2000 bytes"), "{said}");
+    let text = soon("many literals", || rendered(&format!("{{{{ {} }}}}", parts("'a'")), &Conversation::of_user("x")));
+    assert_eq!(text.unwrap().len(), 200_000);
+    let list = |each: &dyn Fn(u32) -> String| (0..20_000).map(each).collect::<Vec<_>>().join(",");
+    let (parameters, given) = (list(&|n| format!("a{n}")), list(&|n| format!("a{n}={n}")));
+    let call = format!("{{% macro f({parameters}) %}}{{{{ a19999 }}}}{{% endmacro %}}{{{{ f({given}) }}}}");
+    assert_eq!(soon("many arguments", || rendered(&call, &Conversation::of_user("x"))).unwrap(), "19999");
+}
+
+#[test]
+fn asking_of_which_class_characters_are_is_paid_for_by_the_character() {
+    for work in ["t | wordcount", "t.isprintable()", "t.isalpha()", "'%r' % t", "[t] | string", "t.title()"] {
+        let source =
+            format!("{{% set t = 'é' * 1000000 %}}{{% for i in range(9999) %}}{{% set x = {work} %}}{{% endfor %}}");
+        let said = soon(work, || refused(&source));
+        assert!(said.contains("steps") || said.contains("MiB of"), "{work}: {said}");
+    }
 }

@@ -6,7 +6,7 @@ use super::arguments::Given;
 use super::budget::{Budget, Failure, Result};
 use super::compare::holds;
 use super::operators::binary;
-use super::sequence::iterate;
+use super::sequence::is_iterable;
 use super::strings::{is_lower, is_upper};
 use super::text::shown;
 use super::value::Value;
@@ -118,9 +118,7 @@ fn of_value(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result
                 | Value::Range(_)
         ),
         "iterable" => is_iterable(budget, value)?,
-        "callable" => {
-            matches!(value, Value::Undefined(_) | Value::Function(_) | Value::Method(_) | Value::Object(_))
-        }
+        "callable" => matches!(value, Value::Undefined(_) | Value::Function(_) | Value::Method(_)),
         "escaped" => matches!(value, Value::Markup(_)),
         _ => return Err(Failure::new(format!("No test named '{name}'."))),
     })
@@ -132,14 +130,6 @@ fn rest_is(budget: &Budget, value: &Value, number: &Value, rest: i128) -> Result
     }
     let found = binary(budget, "%", value, number)?;
     holds(budget, "==", &found, &Value::Int(rest))
-}
-
-fn is_iterable(budget: &Budget, value: &Value) -> Result<bool> {
-    match value {
-        // Asking does not use it up.
-        Value::Generator(_) | Value::Text(_) | Value::Markup(_) => Ok(true),
-        other => Ok(iterate(budget, other)?.is_some()),
-    }
 }
 
 /// Whether two values are one object to Python, which keeps small whole numbers and single characters once.

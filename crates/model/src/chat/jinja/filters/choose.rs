@@ -2,7 +2,6 @@
 
 use super::super::arguments::{Given, truth};
 use super::super::budget::{Budget, Failure, Result};
-use super::super::checks;
 use super::super::compare::order;
 use super::super::operators::binary;
 use super::super::render::Renderer;
@@ -154,7 +153,7 @@ fn select(renderer: &mut Renderer<'_>, name: &str, value: &Value, given: &Given)
     for item in listed(&budget, value)? {
         let subject = path.find(renderer, &item, None)?;
         let holds = match &test {
-            Some((test, rest)) => checks::check(&budget, test, &subject, rest)?,
+            Some((test, rest)) => renderer.check(test, &subject, rest)?,
             None => subject.is_true(),
         };
         if holds == wanted {

@@ -2,7 +2,7 @@
 
 use super::super::arguments::{Given, int, truth};
 use super::super::budget::{Failure, Result};
-use super::super::compare::{equal, sort};
+use super::super::compare::{equal, sorted as in_order};
 use super::super::render::Renderer;
 use super::super::sequence::{listed, view};
 use super::super::value::{Value, View};
@@ -39,7 +39,7 @@ fn sorted(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<V
         }
         keyed.push((Value::list(&budget, keys)?, item));
     }
-    sort(&budget, &mut keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
+    let keyed = in_order(&budget, keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
     Value::list(&budget, keyed.into_iter().map(|(_, item)| item).collect())
 }
 
@@ -61,7 +61,7 @@ fn dictsort(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result
         let key = if by_value { value.clone() } else { key.clone() };
         keyed.push((folded(&budget, key, case_sensitive)?, pair));
     }
-    sort(&budget, &mut keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
+    let keyed = in_order(&budget, keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
     Value::list(&budget, keyed.into_iter().map(|(_, pair)| pair).collect())
 }
 
@@ -75,7 +75,7 @@ fn groupby(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<
         let real = path.find(renderer, &item, default.as_ref())?;
         keyed.push((folded(&budget, real.clone(), case_sensitive)?, real, item));
     }
-    sort(&budget, &mut keyed, |(key, ..)| key.clone(), false)?;
+    let keyed = in_order(&budget, keyed, |(key, ..)| key.clone(), false)?;
     let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
     for (key, real, item) in keyed {
         match groups.last_mut() {

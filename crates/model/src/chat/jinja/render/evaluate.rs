@@ -9,7 +9,7 @@ use super::super::text::shown;
 use super::super::tree::{Arguments, Expr, Kind};
 use super::super::value::{Dict, Value};
 use super::super::{checks, filters};
-use super::Renderer;
+use super::{Object, Renderer};
 use std::mem::size_of;
 use std::rc::Rc;
 
@@ -24,7 +24,7 @@ impl<'t> Renderer<'t> {
             Kind::Bool(value) => return Ok(Value::Bool(*value)),
             Kind::None => return Ok(Value::None),
             Kind::Name(name) => {
-                let value = self.name(name);
+                let value = self.name(name)?;
                 self.keep(&value);
                 return Ok(value);
             }
@@ -63,7 +63,7 @@ impl<'t> Renderer<'t> {
             Kind::Test(value, name, arguments) => {
                 let value = self.evaluate(value)?;
                 let given = self.given_to(arguments)?;
-                checks::check(&self.budget, name, &value, &given).map(Value::Bool)
+                self.check(name, &value, &given).map(Value::Bool)
             }
             Kind::Not(value) => Ok(Value::Bool(!self.evaluate(value)?.is_true())),
             Kind::Sign(sign, value) => signed(*sign, &self.evaluate(value)?),
@@ -94,6 +94,14 @@ impl<'t> Renderer<'t> {
             }
             _ => self.made(expression),
         }
+    }
+
+    /// `value is name(…)`
+    pub(in super::super) fn check(&self, name: &str, value: &Value, given: &Given) -> Result<bool> {
+        if let (Value::Object(number), "callable") = (value, name) {
+            return Ok(matches!(self.objects[*number], Object::Macro { .. } | Object::Loop(_) | Object::Joiner { .. }));
+        }
+        checks::check(&self.budget, name, value, given)
     }
 
     /// Expressions that make texts and collections.
@@ -143,7 +151,7 @@ impl<'t> Renderer<'t> {
         match &expression.kind {
             Kind::Name(name) => {
                 self.budget.step(1)?;
-                Ok(self.name(name))
+                self.name(name)
             }
             _ => self.evaluate(expression),
         }
