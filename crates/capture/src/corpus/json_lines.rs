@@ -88,11 +88,11 @@ impl<'a> JsonLines<'a> {
         Ok((Some(text), replaced))
     }
 
-    /// The value of the field, none where it is null, with the number of byte sequences that had to be replaced; `halves`
-    /// of characters are where they stop the reading.
-    fn field_of<T: DeserializeOwned>(&self, line: &[u8], halves: bool) -> Result<(Option<T>, u64), CaptureError> {
+    /// The value of the field, none where it is null, with the number of byte sequences that had to be replaced, as
+    /// halves of characters are where they stop the reading of a `conversation`.
+    fn field_of<T: DeserializeOwned>(&self, line: &[u8], conversation: bool) -> Result<(Option<T>, u64), CaptureError> {
         let (found, replaced) = match find::<T>(line, self.source.field) {
-            Err(error) if !error.is_data() => match mend(line, halves) {
+            Err(error) if conversation || !error.is_data() => match mend(line, conversation) {
                 // What is said of the line is said of it as it stands.
                 Some(mended) => {
                     let again = find::<T>(&mended.line, self.source.field);

@@ -5,8 +5,10 @@
 //! nothing where nothing is wrong.
 
 use std::ops::Range;
+use untangle_model::Conversation;
 
-const NOT_FINITE: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+const NOT_FINITE: [(&[u8], f64); 3] =
+    [(b"-Infinity", f64::NEG_INFINITY), (b"Infinity", f64::INFINITY), (b"NaN", f64::NAN)];
 /// What stands for half a character: one mark for each of the three bytes that it would be, as where texts are read.
 const HALF: &[u8] = b"\\ufffd\\ufffd\\ufffd";
 const HALF_COUNT: u64 = 3;
@@ -18,9 +20,9 @@ pub(super) struct Mended {
     pub(super) replaced: u64,
 }
 
-/// The line with `null` for what is not finite, and with whole characters for halves where `halves` says so; none where
-/// nothing of that is in it.
-pub(super) fn mend(line: &[u8], halves: bool) -> Option<Mended> {
+/// The line with numbers for what is not finite; none where nothing of that is in it. In a line of a conversation these
+/// are numbers that [`Conversation`] knows, and halves of characters become whole ones; elsewhere they are `null`.
+pub(super) fn mend(line: &[u8], conversation: bool) -> Option<Mended> {
     let mut mended = Mended { line: Vec::with_capacity(line.len() + 16), replaced: 0 };
     let (mut at, mut copied) = (0, 0);
     let mut put = |mended: &mut Mended, range: Range<usize>, instead: &[u8]| {
@@ -38,15 +40,16 @@ pub(super) fn mend(line: &[u8], halves: bool) -> Option<Mended> {
             }
             (true, b'\\') => {
                 let (length, is_half) = escape(rest);
-                if is_half && halves {
+                if is_half && conversation {
                     put(&mut mended, at..at + length, HALF);
                     mended.replaced += HALF_COUNT;
                 }
                 length
             }
-            (false, b'-' | b'I' | b'N') => match NOT_FINITE.iter().find(|word| rest.starts_with(word)) {
-                Some(word) => {
-                    put(&mut mended, at..at + word.len(), b"null");
+            (false, b'-' | b'I' | b'N') => match NOT_FINITE.iter().find(|(word, _)| rest.starts_with(word)) {
+                Some((word, number)) => {
+                    let known = Conversation::json_of_not_finite(*number).as_bytes();
+                    put(&mut mended, at..at + word.len(), if conversation { known } else { b"null" });
                     word.len()
                 }
                 None => 1,
@@ -91,8 +94,10 @@ mod tests {
         let whole = |text: &str| Some((text.to_owned(), 0));
         assert_eq!(
             of(r#"{"NaN": NaN, "a": [-Infinity,Infinity], "b": -1}"#),
-            whole(r#"{"NaN": null, "a": [null,null], "b": -1}"#)
+            whole(r#"{"NaN": 0e-0999999999, "a": [-1e999,1e999], "b": -1}"#)
         );
+        let plain = mend(b"[NaN, -Infinity]", false).expect("mended");
+        assert_eq!(plain.line, b"[null, null]");
         assert_eq!(of(r#"{"a": "\\\" NaN", "b": "\ud83d\ude00 \u00e9"}"#), None);
         assert_eq!(
             of(r#"{"a": "\ud800x\\ud800\udc00"}"#),

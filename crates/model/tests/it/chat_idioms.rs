@@ -20,16 +20,32 @@ fn rendered(source: &str, conversation: &Conversation) -> Result<String, ModelEr
     ChatTemplate::new(Path::new("t.jinja"), source, &BTreeMap::from(special))?.render(conversation, false, &Silent)
 }
 
+/// Parts of sources that Python refuses, or writes addresses of memory for, and that are not here either.
+const NOT_HERE: [&str; 0] = [];
+
 #[test]
 fn idioms_give_what_python_gives() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures/chat/idioms.json");
     let idioms: Idioms = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert!(idioms.cases.len() > 500);
+    let mut lacking = Vec::new();
     for (source, texts) in &idioms.cases {
         for (text, conversation) in texts.iter().zip(&idioms.conversations) {
-            assert_eq!(rendered(source, conversation).ok(), *text, "{source}");
+            let found = rendered(source, conversation);
+            // What Python refuses is refused for what it is, not because something is lacking here.
+            if let Err(error) = &found {
+                let said = error.to_string();
+                let lacks =
+                    ["is not supported", "are not supported", "supported only", "steps that one", "MiB of texts"];
+                let known = NOT_HERE.iter().any(|part| source.contains(part));
+                if !known && lacks.iter().any(|words| said.contains(words)) {
+                    lacking.push(format!("{source}: {said}"));
+                }
+            }
+            assert_eq!(found.ok(), *text, "{source}");
         }
     }
+    assert!(lacking.is_empty(), "{lacking:#?}");
 }
 
 /// The error of a template that must be refused.
@@ -186,10 +202,30 @@ fn what_a_step_does_takes_no_longer_with_many_names() {
 }
 
 #[test]
-fn asking_of_which_class_characters_are_is_paid_for_by_the_character() {
-    for work in ["t | wordcount", "t.isprintable()", "t.isalpha()", "'%r' % t", "[t] | string", "t.title()"] {
-        let source =
-            format!("{{% set t = 'é' * 1000000 %}}{{% for i in range(9999) %}}{{% set x = {work} %}}{{% endfor %}}");
+fn work_on_long_texts_is_paid_for_by_their_length() {
+    let works = [
+        "t | wordcount",
+        "t.isprintable()",
+        "t.isalpha()",
+        "'%r' % t",
+        "[t] | string",
+        "t.title()",
+        "t is lower",
+        "t is sameas(u)",
+        "d[t]",
+        "{}.get(t)",
+        "t.strip(u)",
+        "t | trim(u)",
+        "t.startswith(l)",
+        "('x' * 1000000) | wordwrap(1)",
+        "[{}] | map(attribute=p, default={}) | list",
+        "t | int",
+    ];
+    let given = "{% set t = 'é' * 1000000 %}{% set u = ('é' * 999999) ~ 'ü' %}{% set d = {t: 1} %}\
+        {% set l = ('a', u, u, u, u, u, u, u, u) * 500 %}{% set p = 'a.' * 500000 %}";
+    for work in works {
+        let loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = ";
+        let source = format!("{given}{loops}{work} %}}{{% endfor %}}{{% endfor %}}");
         let said = soon(work, || refused(&source));
         assert!(said.contains("steps") || said.contains("MiB of"), "{work}: {said}");
     }

@@ -102,8 +102,11 @@ fn of_value(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result
         "integer" => matches!(value, Value::Int(_)),
         "float" => matches!(value, Value::Float(_)),
         "number" => matches!(value, Value::Int(_) | Value::Float(_) | Value::Bool(_)),
-        "lower" => is_lower(&shown(budget, value)?),
-        "upper" => is_upper(&shown(budget, value)?),
+        "lower" | "upper" => {
+            let text = shown(budget, value)?;
+            budget.look_through(&text)?;
+            if name == "lower" { is_lower(&text) } else { is_upper(&text) }
+        }
         "string" => value.as_text().is_some(),
         "mapping" => matches!(value, Value::Dict(_)),
         // Jinja2 takes whatever has a length and items; what is undefined has an empty one.
@@ -139,8 +142,8 @@ fn is_same(left: &Value, right: &Value) -> bool {
         (Value::Bool(left), Value::Bool(right)) => left == right,
         (Value::Int(left), Value::Int(right)) => left == right && (-5..=256).contains(left),
         (Value::Text(left), Value::Text(right)) => {
-            let one = left == right && left.chars().count() < 2 && left.chars().all(|c| c <= 'ÿ');
-            one || Arc::ptr_eq(left, right)
+            let one = left.len() <= 'ÿ'.len_utf8() && left.chars().count() < 2 && left.chars().all(|c| c <= 'ÿ');
+            one && left == right || Arc::ptr_eq(left, right)
         }
         (Value::Undefined(left), Value::Undefined(right)) => Rc::ptr_eq(left, right),
         (Value::List(left), Value::List(right)) | (Value::Tuple(left), Value::Tuple(right)) => Rc::ptr_eq(left, right),

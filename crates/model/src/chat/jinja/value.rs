@@ -193,7 +193,10 @@ pub(super) fn key_of(budget: &Budget, value: &Value) -> Result<Key> {
         Value::Bool(value) => Key::Int(i128::from(*value)),
         Value::Int(value) => Key::Int(*value),
         Value::Float(value) => whole_of(*value).map_or(Key::Float(value.to_bits()), Key::Int),
-        Value::Text(text) | Value::Markup(text) => Key::Text(text.clone()),
+        Value::Text(text) | Value::Markup(text) => {
+            budget.read(text.len())?;
+            Key::Text(text.clone())
+        }
         Value::Tuple(list) => Key::Tuple(list.items.iter().map(|item| key_of(budget, item)).collect::<Result<_>>()?),
         Value::Object(number) => Key::Object(*number),
         other => return Err(Failure::new(format!("unhashable type: '{}'", other.type_name()))),

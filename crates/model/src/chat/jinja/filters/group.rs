@@ -27,8 +27,10 @@ fn sorted(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<V
     let budget = renderer.budget.clone();
     let case_sensitive = truth(case_sensitive.as_ref(), false);
     let paths: Vec<Path> = match &attribute {
-        Some(Value::Text(text)) => text.split(',').map(|part| Path::new(Some(&Value::text(part)))).collect(),
-        other => vec![Path::new(other.as_ref())],
+        Some(Value::Text(text)) => {
+            text.split(',').map(|part| Path::new(&budget, Some(&Value::text(part)))).collect::<Result<_>>()?
+        }
+        other => vec![Path::new(&budget, other.as_ref())?],
     };
     let mut keyed = Vec::new();
     for item in listed(&budget, value)? {
@@ -68,7 +70,7 @@ fn dictsort(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result
 fn groupby(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<Value> {
     let [attribute, default, case_sensitive] = given.bind("groupby", ["attribute", "default", "case_sensitive"], 1)?;
     let budget = renderer.budget.clone();
-    let (path, case_sensitive) = (Path::new(attribute.as_ref()), truth(case_sensitive.as_ref(), false));
+    let (path, case_sensitive) = (Path::new(&budget, attribute.as_ref())?, truth(case_sensitive.as_ref(), false));
     let default = default.filter(|default| !matches!(default, Value::None));
     let mut keyed = Vec::new();
     for item in listed(&budget, value)? {

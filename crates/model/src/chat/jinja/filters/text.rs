@@ -32,6 +32,7 @@ fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<O
         "trim" => {
             let [chars] = given.bind(name, ["chars"], 0)?;
             let chars = optional_text(chars.as_ref(), "strip arg")?;
+            budget.look_through(chars.unwrap_or(""))?;
             Value::new_text(budget, stripped(&shown(budget, value)?, chars, true, true).to_owned())?.marked_as(value)
         }
         "replace" => {

@@ -73,8 +73,15 @@ impl Parser {
             "generation" => Statement::Scope(self.outside_of_loops(|parser| parser.body("endgeneration"))?),
             "block" => {
                 let name = self.any_name()?;
-                while self.skip_name("scoped") || self.skip_name("required") {}
-                let inside = self.body("endblock")?;
+                let mut sees_all = self.inside_for == 0;
+                while self.is_name("scoped") || self.is_name("required") {
+                    sees_all |= self.is_name("scoped");
+                    self.next();
+                }
+                if !sees_all {
+                    return self.fail("a 'block' inside a loop is supported only as 'scoped'");
+                }
+                let inside = self.outside_of_loops(|parser| parser.body("endblock"))?;
                 self.skip_name(&name);
                 Statement::Scope(inside)
             }
@@ -83,7 +90,11 @@ impl Parser {
             "break" => Statement::Break,
             "continue" => Statement::Continue,
             "extends" | "include" | "import" | "from" => return self.fail("no loader for this environment specified"),
-            "autoescape" => return self.fail("the tag 'autoescape' is not supported"),
+            // Nothing is escaped anyway.
+            "autoescape" if self.skip_name("false") || self.skip_name("False") => {
+                Statement::Scope(self.body("endautoescape")?)
+            }
+            "autoescape" => return self.fail("the tag 'autoescape' is supported only with false"),
             _ => {
                 return Err(super::Failure::new(format!("Encountered unknown tag '{}'.", said(&name))).at(line));
             }

@@ -109,7 +109,7 @@ impl<'t> Renderer<'t> {
                 ("real" | "numerator", Some(number)) => return Ok(Found::Value(Value::Int(number))),
                 ("imag", _) => return Ok(Found::Value(Value::Int(0))),
                 ("denominator", _) => return Ok(Found::Value(Value::Int(1))),
-                _ => matches!(name, "bit_length" | "conjugate"),
+                _ => matches!(name, "bit_count" | "bit_length" | "conjugate"),
             },
             Value::Float(_) => match name {
                 "real" => return Ok(Found::Value(value.clone())),

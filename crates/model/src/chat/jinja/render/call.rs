@@ -214,6 +214,7 @@ impl<'t> Renderer<'t> {
                 given.none(name)?;
                 match (value, name) {
                     (Value::Float(number), "is_integer") => Ok(Value::Bool(*number == number.trunc())),
+                    (_, "bit_count") => Ok(Value::Int(value.as_int().unwrap_or(0).unsigned_abs().count_ones().into())),
                     (_, "bit_length") => {
                         let bits = 128 - value.as_int().unwrap_or(0).unsigned_abs().leading_zeros();
                         Ok(Value::Int(i128::from(bits)))
