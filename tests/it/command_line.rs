@@ -72,7 +72,7 @@ fn a_signal_is_heard_while_a_chat_template_is_at_work() {
     let folder = scratch();
     let model = TinyModel::write(folder.path());
     // Each of the conversations takes about a second, and they are taken together.
-    let long = "{% for i in range(1000) %}{% for j in range(2500) %}{% endfor %}{% endfor %}x";
+    let long = "{% for i in range(1000) %}{% for j in range(1500) %}{% endfor %}{% endfor %}x";
     fs::write(model.path.join("chat_template.jinja"), long).expect("writable");
     let text = folder.path().join("chat.jsonl");
     fs::write(&text, "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\n".repeat(300)).expect("writable");

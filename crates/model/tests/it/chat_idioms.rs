@@ -21,7 +21,7 @@ fn rendered(source: &str, conversation: &Conversation) -> Result<String, ModelEr
 }
 
 /// Parts of sources that Python refuses, or writes addresses of memory for, and that are not here either.
-const NOT_HERE: [&str; 0] = [];
+const NOT_HERE: [&str; 1] = [r"\N{DASH}"];
 
 #[test]
 fn idioms_give_what_python_gives() {
@@ -170,6 +170,10 @@ fn whoever_asks_to_stop_is_heard_within_a_conversation() {
         assert_eq!(error.fault(), Fault::Interrupted);
         assert_eq!(observer.0.into_inner(), 0, "it was asked once more");
     }
+    // Also where each takes few steps.
+    let short = ChatTemplate::new(Path::new("t.jinja"), "x", &BTreeMap::new()).unwrap();
+    let stopped = short.render(&Conversation::of_user("Hello"), false, &StopsAt(AtomicU32::new(1)));
+    assert!(matches!(stopped, Err(ModelError::Interrupted)));
 }
 
 /// That what is refused, or given, comes within the time that the budget stands for; generous, for slow machines.

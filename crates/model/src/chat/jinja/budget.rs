@@ -105,7 +105,7 @@ impl<'a> Budget<'a> {
     }
 
     /// Whether somebody asked to stop.
-    fn look(&self) -> Result<()> {
+    pub(super) fn look(&self) -> Result<()> {
         if self.observer.interrupted() {
             return Err(Failure { cause: Cause::Interrupted, ..Failure::new("interrupted") });
         }

@@ -63,6 +63,8 @@ impl Template {
         }
         on_own_stack(|| {
             let budget = Rc::new(Budget::for_input(values, bytes, observer));
+            // Also before what takes few steps, since a file may have millions of that.
+            budget.look()?;
             let value = |(name, data): &(&str, &Data)| Ok(((*name).to_owned(), value_of(&budget, data)?));
             let given: HashMap<_, _> = given.iter().map(value).collect::<Result<_, Failure>>()?;
             render::render(&self.body, given, budget)

@@ -70,7 +70,7 @@ fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<O
         }
         "striptags" => {
             given.none(name)?;
-            Value::Markup(striptags(budget, &shown(budget, value)?)?.into())
+            Value::text(striptags(budget, &shown(budget, value)?)?)
         }
         "urlencode" => {
             given.none(name)?;

@@ -43,9 +43,11 @@ impl<'t> Renderer<'t> {
                 self.attribute(&value, name)
             }
             Kind::Item(value, index) => {
+                // Of what is written down Jinja2 takes slices itself, and makes undefined what has none.
+                let by_python = matches!(index.kind, Kind::Slice(_)) && !(is_literal(value) && is_literal(index));
                 let value = self.owner(value)?;
                 let index = self.evaluate(index)?;
-                self.item(&value, &index)
+                if by_python { self.slice(&value, &index) } else { self.item(&value, &index) }
             }
             Kind::Call(callee, arguments) => {
                 let callee = self.evaluate(callee)?;
@@ -200,5 +202,16 @@ impl<'t> Renderer<'t> {
             }
         }
         Ok(given)
+    }
+}
+
+/// Whether a value stands in the template as it is.
+fn is_literal(expression: &Expr) -> bool {
+    match &expression.kind {
+        Kind::Text(_) | Kind::Int(_) | Kind::Float(_) | Kind::Bool(_) | Kind::None => true,
+        Kind::List(items) | Kind::Tuple(items) => items.iter().all(is_literal),
+        Kind::Dict(pairs) => pairs.iter().all(|(key, value)| is_literal(key) && is_literal(value)),
+        Kind::Slice(bounds) => bounds.iter().flatten().all(is_literal),
+        _ => false,
     }
 }
