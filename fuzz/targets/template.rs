@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use untangle_fuzz::two;
 use untangle_model::{ChatTemplate, Conversation};
+use untangle_schema::Silent;
 
 fuzz_target!(|data: &[u8]| {
     let (template, conversation) = two(data);
@@ -14,5 +15,5 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let conversation = serde_json::from_slice(conversation).unwrap_or_else(|_| Conversation::of_user("hello"));
-    let _ = template.render(&conversation, true);
+    let _ = template.render(&conversation, true, &Silent);
 });

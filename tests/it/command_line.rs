@@ -4,7 +4,7 @@ use crate::support::{TinyModel, Untangle, corpus_text, scratch};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
@@ -65,6 +65,30 @@ fn an_interrupted_capture_says_so_and_continues() {
     assert_eq!(rest.code, Some(0), "{}", rest.stderr);
     assert!(rest.stderr.contains("continues at"), "it began anew: {}", rest.stderr);
     assert!(out.exists());
+}
+
+#[test]
+fn a_signal_is_heard_while_a_chat_template_is_at_work() {
+    let folder = scratch();
+    let model = TinyModel::write(folder.path());
+    // Each of the conversations takes about a second, and they are taken together.
+    let long = "{% for i in range(1000) %}{% for j in range(1500) %}{% endfor %}{% endfor %}x";
+    fs::write(model.path.join("chat_template.jinja"), long).expect("writable");
+    let text = folder.path().join("chat.jsonl");
+    fs::write(&text, "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\n".repeat(300)).expect("writable");
+    let capture = Untangle::new("capture --chat --context 64 --threads 1").arg(&model.path).option("--text", &text);
+    let capture = capture.words("--hook blocks.0.hook_resid_mid").option("--out", folder.path().join("store.h5"));
+    let mut command = capture.command();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    thread::sleep(Duration::from_secs(2));
+    assert!(child.try_wait().expect("our own child").is_none(), "the run ended too soon");
+    let began = Instant::now();
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    let output = child.wait_with_output().expect("our own child");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -134,6 +134,35 @@ BLOCKS = [
 ]
 
 
+# What generators, orders, numbers, defaults and safe texts do.
+CORNERS = [
+    "{% for m in messages | selectattr('role', 'ne', 'system') | reverse %}{{ m.role }} {% endfor %}", "{{ messages | map(attribute='role') | reverse }}", "{{ ['b', 'a', 'b'] | unique | reverse | list }}",
+    "{{ [1, 2, 3] | select | reverse | first }}{{ [1, 2, 3] | batch(2) | reverse | list }}{{ [1, 2, 3] | slice(2) | reverse | list }}", "{{ {'a': 1, 'b': 2}.items() | reverse | list }}{{ {'a': 1} | reverse | list }}{{ range(3) | reverse | list }}",
+    "{{ 5 | reverse }}", "{{ none | reverse }}", "{{ nothing | reverse | list }}", "{{ 'aé' | reverse }}{{ ('<b>' | safe) | reverse }}",
+    "{% set g = messages | map(attribute='role') %}{{ g | first }}:{{ g | first }}:{{ g | list }}:{{ g | first is defined }}", "{% set g = messages | map(attribute='role') %}{{ 'user' in g }}:{{ g | list }}:{{ 'user' in g }}",
+    "{% set g = [1, 2, 3, 4] | select %}{% for x in g %}{{ x }}{% if x == 2 %}{% break %}{% endif %}{% endfor %}:{{ g | list }}", "{% set g = [1, 2, 3, 4] | select %}{% for x in g %}{{ x }}{{ loop.last }}{% if x == 2 %}{% break %}{% endif %}{% endfor %}:{{ g | list }}",
+    "{% set g = [1, 2, 3, 4] | select %}{% for x in g %}{% for y in g %}{{ x }}{{ y }} {% endfor %}{% endfor %}", "{% set g = [1, 2, 3, 4] | select %}{% for x in g %}{{ loop.length }}{{ x }}{{ loop.revindex }} {% endfor %}{{ g | list }}",
+    "{% set g = [1, 2, 3, 4] | select %}{% for x in g if x != 2 %}{{ x }}{% if x == 3 %}{% break %}{% endif %}{% endfor %}:{{ g | list }}", "{% set g = [1, 2] | select %}{{ g is iterable }}{{ g | list }}{{ g | list }}",
+    "{% for x in [1] %}{% break %}{% else %}E{% endfor %}", "{% for x in [1, 2] %}{{ x }}{% continue %}{% else %}E{% endfor %}", "{% for x in [1, 2] %}{% if x == 2 %}{% break %}{% endif %}{% else %}E{% endfor %}", "{% for x in [1, 2] %}{% if x == 1 %}{% continue %}{% endif %}{% else %}E{% endfor %}",
+    "{% set x = 1 %}{% macro f(x=x) %}{{ x }}{% endmacro %}[{{ f() }}{{ f(2) }}]", "{% set b = 1 %}{% macro f(a=b, b=2) %}{{ a }}{{ b }}{% endmacro %}[{{ f() }}{{ f(b=3) }}]", "{% macro f(a, b=a ~ 'x', c=b) %}{{ a }}{{ b }}{{ c }}{% endmacro %}[{{ f(1) }}{{ f() }}]",
+    "{{ 'x' in range(3) }}{{ 2.0 in range(3) }}{{ 2.5 in range(3) }}{{ -1e300 in range(5, 0, -1) }}{{ 1e300 in range(3) }}{{ true in range(2) }}{{ 3 in range(5, 0, -2) }}{{ 2 in range(5, 0, -2) }}",
+    "{{ 9007199254740993 == 9007199254740992.0 }}{{ 9007199254740993 > 9007199254740992.0 }}{{ {9007199254740992.0: 1}[9007199254740992] }}{{ {1e31: 1}[10 ** 31] }}{{ 1e38 | int }}{{ '%d' % 1e38 }}{{ '%d' % -2.9 }}",
+    "{{ [3, 1, 2, 1.0, true] | sort }}{{ [3, 1, 2, 1.0, true] | sort(reverse=true) }}{{ ['b', 'A', 'a', 'B'] | sort }}{{ ['b', 'A', 'a', 'B'] | sort(reverse=true) }}", "{{ [1, 'a', 2, 'b'] | sort }}", "{{ {1: 2, 'a': 1} | dictsort }}", "{{ {1: 2, 'a': 1} | tojson(sort_keys=true) }}",
+    "{{ '\x7f\x80é' | tojson(ensure_ascii=true) }}{{ '\x7f' | tojson }}",
+    "{{ strftime_now('%c|%x|%X|%D|%R|%h|%f|%w|%u|%U|%W|%V|%G|%g|%C|%k|%l|%P|%r') }}", "{{ strftime_now('%n%t%z|%Z|%%|%Q|%i') }}", "{{ strftime_now('%-d %-m %-j %-H %-I %-M %-S %-y %-k %-l %-e %-B %-U %-V') }}",
+    "{{ (('<b> ' | safe) | trim) + '<' }}{{ (('a' | safe) | upper) + '<' }}{{ (('A' | safe) | lower) + '<' }}{{ (('a' | safe) | capitalize) + '<' }}{{ (('a' | safe) | title) + '<' }}", "{{ (('a' | safe) | center(5)) + '<' }}{{ (('a' | safe) | replace('a', '<')) + '<' }}{{ (('a\nb' | safe) | indent) + '<' }}",
+    "{{ ('<b>b</b>' | safe).replace('b', '<') }}{{ (', <' | safe).join(['<', '<' | safe]) }}", "{{ ('<a> <b>' | safe).split()[0] + '<' }}{{ ('<a>\n<b>' | safe).splitlines()[0] + '<' }}{{ ('<a>=' | safe).partition('=')[0] + '<' }}{{ ('<a>' | safe).upper() + '<' }}{{ ('<a>' | safe).strip('<') + '<' }}",
+    "{{ ((('<a> b' * 9) | safe) | truncate(9)) + '<' }}{{ (('<a>' | safe) | truncate(9)) + '<' }}{{ (('<a> b cdefgh' | safe) | truncate(9, end='<', leeway=0)) + '<' }}", "{% for c in '<' | safe %}{{ c + '<' }}{% endfor %}{{ (('<a>' | safe) | first) + '<' }}{{ (('<a>' | safe) | last) + '<' }}{{ (('<a>' | safe) | list)[0] + '<' }}{{ ('<a>' | safe)[1:] + '<' }}",
+    "{% for loop in [1] %}{% endfor %}", "{% for x in [1] %}{% set loop = 5 %}{% endfor %}", "{% set loop = 5 %}{{ loop }}", "{% macro f(caller) %}{{ caller() }}{% endmacro %}{{ f(1) }}", "{% macro f(caller=1) %}{{ caller }}{% endmacro %}{{ f(2) }}", "{% for x in [1] %}{% generation %}{% break %}{% endgeneration %}{% endfor %}", "{% for x in [1] %}{% generation %}{{ x }}{% endgeneration %}{% endfor %}",
+    "{{ namespace(a=1) is callable }}{{ cycler(1) is callable }}{{ joiner() is callable }}{{ dict is callable }}{% macro f() %}{% endmacro %}{{ f is callable }}{% for x in [1] %}{{ loop is callable }}{% endfor %}", "{{ -0.0 | filesizeformat }}{{ '１２' | int }}{{ '１２' | int(0, 16) }}{{ 'ŉ*' | capitalize }}{{ 'ŉ*'.capitalize() }}{{ 'ŉ*'.title() }}",
+    "{{ [1, 2] | truncate }}", "{{ {'a': 1} | truncate }}", "{% autoescape false %}{{ '<' }}{% set q = 1 %}{% endautoescape %}{{ q }}", "{{ 5 .bit_count() }}{{ true.bit_count() }}", "{% for x in [1] %}{% block a scoped %}{{ x }}{% endblock %}{% endfor %}",
+    "{% for x in [1] %}{% block a scoped %}{% break %}{% endblock %}{% endfor %}", "{{ 15 | round(-1) }}{{ 25 | round(-1) }}{{ 10 ** 38 | round(-38) }}", "{{ 'e\u0304' | list }}{{ ['e\u0304\u200b'] }}{{ 'e\u0304'.isprintable() }}{{ '\u1fb3x'.title() }}{{ '\u5169'.isnumeric() }}",
+    "{{ (messages | map(attribute='role'))[::-1] }}", "{{ (messages | selectattr('role'))[1:] | list }}", "{{ messages[0][1:] }}", "{{ messages[0].keys()[1:] }}", "{{ none[1:] }}", "{{ 5[1:] }}", "{{ nothing[1:] }}", "{{ 'abc'['a':] }}", "{{ [1, 2][:1.5] }}", "{% set x = 5 %}{{ x[1:] }}", "{% set x = none %}{{ x[1:] }}", "{% set x = 'a' %}{{ 'abc'[x:] }}", "{% set x = [1, 2] %}{{ x[:1.5] }}", "{{ {'a': 1}[1:] }}", "{% set x = {'a': 1} %}{{ x[1:] }}",
+    "{{ (messages | map(attribute='role'))[0] }}{{ 5[0] }}{{ [1, 2][1:2, 0] }}", "{{ [1, 2][true:] }}{{ range(5)[1:3] | list }}{{ (1, 2, 3)[::-1] }}", "{{ ('<b>a</b> x' | striptags).split() }}{{ ('<a>' | striptags) ~ '<' }}",
+    "{% with loop = 1 %}{{ loop }}{% endwith %}{% for x in [1] %}{% with loop = 2 %}{{ loop }}{% endwith %}{% endfor %}", "{% for x in [1] %}{% macro f(loop) %}{{ loop }}{% endmacro %}{{ f(3) }}{% endfor %}", "{{ ('<a>' | safe).center(9, '*') }}{{ ('x' | safe).split('x') }}",
+]
+
+
 def expressions(text):
     """The expressions of a block: lines, divided at bars outside quotation marks, without blanks around the bar."""
     found = []
@@ -157,3 +186,4 @@ def templates():
     for expression in expressions(STRINGS) + expressions(VALUES) + expressions(FILTERS):
         yield "{% set s = " + repr(TEXT) + " %}[{{ " + expression + " }}]"
     yield from BLOCKS
+    yield from CORNERS

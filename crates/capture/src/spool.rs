@@ -16,7 +16,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use untangle_model::Tokenizer;
+use untangle_model::{ModelError, Tokenizer};
 use untangle_schema::{Event, Observer, ShardId, Unit};
 use untangle_store::{Partial, StoreError, differences, durable};
 
@@ -159,7 +159,10 @@ impl Spool {
             }
             let mut documents = self.begin_file(corpus, index, &path, observer)?;
             while !self.state.packer.is_full() {
-                let chunk = next_chunk(&mut documents)?;
+                let chunk = match next_chunk(&mut documents) {
+                    Err(CaptureError::Model(ModelError::Interrupted)) => return Err(self.interrupted(corpus)?),
+                    chunk => chunk?,
+                };
                 let Some(end) = chunk.last().map(|document| document.end) else { break };
                 let chunk = self.own(chunk);
                 self.state.replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
@@ -192,10 +195,10 @@ impl Spool {
         corpus: &'a Corpus,
         index: usize,
         path: &'a Path,
-        observer: &dyn Observer,
+        observer: &'a dyn Observer,
     ) -> Result<Documents<'a>, CaptureError> {
         let file = &corpus.files()[index];
-        let Some(survey) = corpus.survey(file, path, &|| observer.interrupted())? else {
+        let Some(survey) = corpus.survey(file, path, observer)? else {
             return Err(self.interrupted(corpus)?);
         };
         let separated = survey.separated;
@@ -210,7 +213,7 @@ impl Spool {
                 (self.state.place, self.state.replaced) = (Place::default(), 0);
             }
         }
-        corpus.documents(file, path, separated, self.state.place)
+        corpus.documents(file, path, separated, self.state.place, observer)
     }
 
     fn warn_of_replaced(&self, file: &TextFile, observer: &dyn Observer) {

@@ -235,6 +235,9 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// Somebody asked to stop while a conversation was being rendered.
+    #[error("interrupted while the chat template was at work on a conversation; the same command begins it anew")]
+    Interrupted,
     /// A conversation that the chat template refuses.
     #[error("the chat template of {} refuses the conversation: {reason}", .path.display())]
     Conversation {
@@ -338,6 +341,7 @@ impl Classify for ModelError {
         match self {
             ModelError::Hub(error) => error.fault(),
             ModelError::Io { .. } => Fault::Io,
+            ModelError::Interrupted => Fault::Interrupted,
             ModelError::Hook { fault, .. } => *fault,
             ModelError::HookShape { .. } | ModelError::Torch { .. } => Fault::Internal,
             ModelError::NoBos { .. }

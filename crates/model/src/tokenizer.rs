@@ -91,7 +91,16 @@ impl Tokenizer {
                 (self.path.with_file_name(CONFIG), source)
             }
         };
-        let special = named.named.into_iter().map(|(name, token)| (name, token.content)).collect();
+        let mut special: BTreeMap<String, String> =
+            named.named.into_iter().map(|(name, token)| (name, token.content)).collect();
+        if !declared.is_directory {
+            // No file beside it could name them.
+            let ids = [("bos_token", self.bos), ("eos_token", self.eos.first().copied())];
+            let known = ids.into_iter().filter_map(|(name, id)| Some((name.to_owned(), self.inner.id_to_token(id?)?)));
+            for (name, token) in known {
+                special.entry(name).or_insert(token);
+            }
+        }
         Some(Template { path, source, special })
     }
 

@@ -92,6 +92,7 @@ mod tests {
     use crate::tokenizer;
     use crate::world::World;
     use untangle_model::Conversation;
+    use untangle_schema::Silent;
 
     #[test]
     fn names_are_read_back() {
@@ -110,7 +111,7 @@ mod tests {
         let sft = load(Stage::Sft, &LoadOptions::default()).unwrap();
         let template = sft.tokenizer().unwrap().chat_template().unwrap();
         let text = |turns: &[(&str, &str)], prompt| {
-            template.render(&Conversation::of_turns(turns.iter().copied()), prompt).unwrap()
+            template.render(&Conversation::of_turns(turns.iter().copied()), prompt, &Silent).unwrap()
         };
         for index in 0..40 {
             let exchanges = world.exchanges(1, index, 3);
@@ -145,7 +146,8 @@ Answer:",
             let turns = [("system", story), ("user", &*alone), ("assistant", &*one.reply), ("user", &*later)];
             assert_eq!(text(&turns, true), learned.strip_suffix(&format!(" {}{end}", two.reply)).unwrap());
         }
-        let refused = template.render(&Conversation::of_turns([("assistant", "No.")]), false).unwrap_err().to_string();
+        let refused =
+            template.render(&Conversation::of_turns([("assistant", "No.")]), false, &Silent).unwrap_err().to_string();
         assert!(refused.contains("message 0 is of assistant"), "{refused}");
         for stage in Stage::ALL {
             let found = load(stage, &LoadOptions::default()).unwrap().tokenizer().unwrap().chat_template();

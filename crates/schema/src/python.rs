@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-const NOT_FINITE: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+const NOT_FINITE: [(&[u8], f64); 3] =
+    [(b"-Infinity", f64::NEG_INFINITY), (b"Infinity", f64::INFINITY), (b"NaN", f64::NAN)];
 /// What stands for half a character: one mark for each of the three bytes that it would be, as where texts are read.
 const HALF: &[u8] = b"\\ufffd\\ufffd\\ufffd";
 const HALF_COUNT: u64 = 3;
@@ -20,9 +21,12 @@ pub struct Mended {
     pub replaced: u64,
 }
 
-/// The line with `null` for what is not finite, and with whole characters for halves where `halves` says so; none where
-/// nothing of that is in it.
-pub fn mend(line: &[u8], halves: bool) -> Option<Mended> {
+/// How a reader spells a number that is not finite in JSON.
+pub type Spelling = fn(f64) -> &'static str;
+
+/// The line with numbers for what is not finite; none where nothing of that is in it. In a line of a conversation these
+/// are spelt as `conversation` says, and halves of characters become whole ones; elsewhere they are `null`.
+pub fn mend(line: &[u8], conversation: Option<Spelling>) -> Option<Mended> {
     let mut mended = Mended { line: Vec::with_capacity(line.len() + 16), replaced: 0 };
     let (mut at, mut copied) = (0, 0);
     let mut put = |mended: &mut Mended, range: Range<usize>, instead: &[u8]| {
@@ -40,15 +44,16 @@ pub fn mend(line: &[u8], halves: bool) -> Option<Mended> {
             }
             (true, b'\\') => {
                 let (length, is_half) = escape(rest);
-                if is_half && halves {
+                if is_half && conversation.is_some() {
                     put(&mut mended, at..at + length, HALF);
                     mended.replaced += HALF_COUNT;
                 }
                 length
             }
-            (false, b'-' | b'I' | b'N') => match NOT_FINITE.iter().find(|word| rest.starts_with(word)) {
-                Some(word) => {
-                    put(&mut mended, at..at + word.len(), b"null");
+            (false, b'-' | b'I' | b'N') => match NOT_FINITE.iter().find(|(word, _)| rest.starts_with(word)) {
+                Some((word, number)) => {
+                    let spelt = conversation.map_or("null", |spelling| spelling(*number));
+                    put(&mut mended, at..at + word.len(), spelt.as_bytes());
                     word.len()
                 }
                 None => 1,
@@ -88,18 +93,22 @@ mod tests {
 
     #[test]
     fn only_what_stands_outside_of_strings_is_a_number() {
-        let of =
-            |line: &str| mend(line.as_bytes(), true).map(|m| (String::from_utf8(m.line).expect("text"), m.replaced));
+        let of = |line: &str| {
+            mend(line.as_bytes(), Some(|number| if number > 0.0 { "1e999" } else { "-1e999" }))
+                .map(|m| (String::from_utf8(m.line).expect("text"), m.replaced))
+        };
         let whole = |text: &str| Some((text.to_owned(), 0));
         assert_eq!(
-            of(r#"{"NaN": NaN, "a": [-Infinity,Infinity], "b": -1}"#),
-            whole(r#"{"NaN": null, "a": [null,null], "b": -1}"#)
+            of(r#"{"NaN": 1, "a": [-Infinity,Infinity], "b": -1}"#),
+            whole(r#"{"NaN": 1, "a": [-1e999,1e999], "b": -1}"#)
         );
+        let plain = mend(b"[NaN, -Infinity]", None).expect("mended");
+        assert_eq!(plain.line, b"[null, null]");
         assert_eq!(of(r#"{"a": "\\\" NaN", "b": "\ud83d\ude00 \u00e9"}"#), None);
         assert_eq!(
             of(r#"{"a": "\ud800x\\ud800\udc00"}"#),
             Some((r#"{"a": "\ufffd\ufffd\ufffdx\\ud800\ufffd\ufffd\ufffd"}"#.to_owned(), 6))
         );
-        assert!(mend(br#"{"a": "\ud800"}"#, false).is_none());
+        assert!(mend(br#"{"a": "\ud800"}"#, None).is_none());
     }
 }

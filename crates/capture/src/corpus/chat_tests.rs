@@ -2,7 +2,10 @@
 
 use super::tests::One;
 use super::{Place, Reading};
+use crate::error::CaptureError;
 use proptest::prelude::*;
+use untangle_model::ModelError;
+use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 
 /// Written by pyarrow 26 in groups of 7 rows, of which some are null and some empty; `name` is null but for a few
 /// messages, and `calls` is a list of its own. The lines of JSON hold the same conversations.
@@ -14,12 +17,13 @@ fn chat(content: &[u8], strict: bool) -> One {
 }
 
 fn chat_of(name: &str, content: &[u8], field: &str, strict: bool) -> One {
-    const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}{% if m.name %} ({{ m.name }}){% endif %}: {{ m.content | trim }}{{ eos_token }}{% endfor %}\
-        {% if messages and messages[0].role != 'user' %}{{ raise_exception('users come first') }}{% endif %}";
-    chat_by(TEMPLATE, name, content, field, strict)
+    templated(TEMPLATE, name, content, field, strict)
 }
 
-fn chat_by(template: &str, name: &str, content: &[u8], field: &str, strict: bool) -> One {
+const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}{% if m.name %} ({{ m.name }}){% endif %}: {{ m.content | trim }}{{ eos_token }}{% endfor %}\
+        {% if messages and messages[0].role != 'user' %}{{ raise_exception('users come first') }}{% endif %}";
+
+fn templated(template: &str, name: &str, content: &[u8], field: &str, strict: bool) -> One {
     let special = [("eos_token".to_owned(), "</s>".to_owned())].into();
     let template =
         untangle_model::ChatTemplate::new("chat_template.jinja".as_ref(), template, &special).expect("valid");
@@ -47,6 +51,58 @@ fn conversations_become_text_by_the_template() {
     let reading = chat(b"", false).corpus.reading().clone();
     let plain = One::new("a.txt", b"x").corpus.read_as(reading).expect_err("no conversations").to_string();
     assert!(plain.contains("conversations are read from JSON lines"), "{plain}");
+}
+
+#[test]
+fn numbers_are_those_that_python_reads() {
+    let template = "{{ messages[0].content }} {{ messages[0] | tojson }}";
+    let half = "\u{fffd}\u{fffd}\u{fffd}";
+    let cases = [
+        ("12345678901234567890123", "12345678901234567890123", "12345678901234567890123", 0),
+        ("-0", "0", "0", 0),
+        ("-0.0", "-0.0", "-0.0", 0),
+        ("1e400", "inf", "Infinity", 0),
+        ("NaN", "nan", "NaN", 0),
+        ("[Infinity, -Infinity]", "[inf, -inf]", "[Infinity, -Infinity]", 0),
+        (r#""\ud83d NaN""#, &format!("{half} NaN"), &format!("\"{half} NaN\""), 3),
+        (r#"[NaN, "\ud83d"]"#, &format!("[nan, '{half}']"), &format!("[NaN, \"{half}\"]"), 3),
+    ];
+    for (json, shown, dumped, replaced) in cases {
+        // What stands beside the conversation does not matter.
+        let line = format!("{{\"n\": NaN, \"messages\": [{{\"role\": \"a\", \"content\": {json}}}]}}");
+        let found = templated(template, "a.jsonl", line.as_bytes(), "messages", false).read(Place::default());
+        let expected = format!("{shown} {{\"role\": \"a\", \"content\": {dumped}}}");
+        assert_eq!((found[0].text.as_str(), found[0].replaced), (expected.as_str(), replaced));
+    }
+    let refused = chat(b"{\"messages\": [{\"role\": \"user\", \"content\": 1e}]}", false).refusal();
+    assert!(refused.contains("line 1 is no JSON"), "{refused}");
+    let long = format!("{{\"messages\": [{{\"role\": \"user\", \"content\": {}}}]}}", "9".repeat(60));
+    assert!(chat(long.as_bytes(), false).refusal().contains("more than 128 bits"));
+}
+
+/// Asks to stop at once.
+struct Stops;
+
+impl Observer for Stops {
+    fn event(&self, _: Event<'_>) {}
+
+    fn interrupted(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn whoever_asks_to_stop_is_heard_while_a_template_is_at_work() {
+    let endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
+    let line = b"{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
+    for (name, content) in [("a.jsonl", &line[..]), ("a.parquet", TABLE)] {
+        let one = templated(endless, name, content, "messages", false);
+        let (file, path) = (&one.corpus.files()[0], one.corpus.files()[0].bring(&Silent).expect("there"));
+        let mut documents = one.corpus.documents(file, &path, false, Place::default(), &Stops).expect("opened");
+        let error = documents.next().expect_err("stopped");
+        assert!(matches!(error, CaptureError::Model(ModelError::Interrupted)), "{error}");
+        assert_eq!(error.fault(), Fault::Interrupted);
+    }
 }
 
 fn table(field: &str, strict: bool) -> One {
@@ -102,7 +158,7 @@ fn values_that_json_lacks_are_written_as_python_writes_them() {
     let content = include_bytes!("../../tests/fixtures/kinds.parquet");
     let template = "{% for m in messages %}{% for name in ['us_utc', 'ms', 'ns', 'date', 'time', 'time_ms', 'decimal', 'half', \
         'nothing', 'flag', 'big'] %}{{ m[name] }}|{% endfor %}{{ '\\n' }}{% endfor %}";
-    let texts = chat_by(template, "a.parquet", content, "messages", true).texts();
+    let texts = templated(template, "a.parquet", content, "messages", true).texts();
     let expected = [
         "2023-04-09 00:02:53+00:00|2023-04-09 00:02:53|2023-04-09 00:02:53+00:00|2023-04-09|00:02:53|00:02:53|-1.250|-1.25||True|18446744073709551615|",
         "1969-12-31 23:59:59.999999+00:00|1969-12-31 23:59:59.999000|1969-12-31 23:59:59.999999+00:00|1969-12-31|23:59:59.999999|23:59:59|1234.500|1234.0||False|18446744073709551615|",

@@ -26,8 +26,8 @@ impl Corpus {
             let is_small = file.bytes() <= enough.saturating_mul(BYTES_OF_A_TOKEN);
             let separated = is_small
                 && file.form().layout == Layout::Plain
-                && is_separated(self.source(file, &path)?, &|| false)?.unwrap_or(false);
-            let mut documents = self.documents(file, &path, separated, Place::default())?;
+                && is_separated(self.source(file, &path, observer)?, &|| false)?.unwrap_or(false);
+            let mut documents = self.documents(file, &path, separated, Place::default(), observer)?;
             while let Some(document) = documents.next()? {
                 tokens += tokenizer.encode_with_ranges(&document.text)?.len() as u64;
                 if tokens >= enough {

@@ -105,7 +105,7 @@ impl Form {
         let packing = content::packing(path, &label, Form { layout: Layout::Plain, packing: Packing::None })?;
         let mut text = Bytes::open(path, &label, packing, 0)?.reader.take(FIRST_LINE);
         let line = first_line(&mut text).map_err(damage(&label))?;
-        let line = mend(&line, false).map_or(line, |mended| mended.line);
+        let line = mend(&line, None).map_or(line, |mended| mended.line);
         let is_object = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&line).is_ok();
         Ok(Form { layout: if is_object { Layout::JsonLines } else { Layout::Plain }, packing })
     }

@@ -84,22 +84,24 @@ impl<'a> JsonLines<'a> {
         let (conversation, halves) = self.field_of::<Conversation>(whole.as_bytes(), true)?;
         let replaced = halves + faults(line);
         let Some(conversation) = conversation else { return Ok((None, replaced)) };
-        let text = rendered(template, &conversation, |problem| self.wrong(&problem))?;
+        let text = rendered(template, &conversation, self.source.observer, |problem| self.wrong(&problem))?;
         Ok((Some(text), replaced))
     }
 
-    /// The value of the field, none where it is null, with the number of byte sequences that had to be replaced; `halves`
-    /// of characters are where they stop the reading.
-    fn field_of<T: DeserializeOwned>(&self, line: &[u8], halves: bool) -> Result<(Option<T>, u64), CaptureError> {
+    /// The value of the field, none where it is null, with the number of byte sequences that had to be replaced, as
+    /// halves of characters are where they stop the reading of a `conversation`.
+    fn field_of<T: DeserializeOwned>(&self, line: &[u8], conversation: bool) -> Result<(Option<T>, u64), CaptureError> {
         let (found, replaced) = match find::<T>(line, self.source.field) {
-            Err(error) if !error.is_data() => match mend(line, halves) {
-                // What is said of the line is said of it as it stands.
-                Some(mended) => {
-                    let again = find::<T>(&mended.line, self.source.field);
-                    (again.map_err(|new| if new.is_data() { new } else { error }), mended.replaced)
+            Err(error) if conversation || !error.is_data() => {
+                match mend(line, conversation.then_some(Conversation::json_of_not_finite)) {
+                    // What is said of the line is said of it as it stands.
+                    Some(mended) => {
+                        let again = find::<T>(&mended.line, self.source.field);
+                        (again.map_err(|new| if new.is_data() { new } else { error }), mended.replaced)
+                    }
+                    None => (Err(error), 0),
                 }
-                None => (Err(error), 0),
-            },
+            }
             found => (found, 0),
         };
         match found {

@@ -93,6 +93,15 @@ mod tests {
     }
 
     #[test]
+    fn floats_that_are_not_finite_stay() {
+        let json = |number: f64| serde_json::to_string(&Cell::Float(number)).expect("JSON");
+        for (number, known) in [(f64::NAN, "0e-0999999999"), (f64::INFINITY, "1e999"), (f64::NEG_INFINITY, "-1e999")] {
+            assert_eq!((json(number).as_str(), Conversation::json_of_not_finite(number)), (known, known));
+        }
+        assert_eq!(json(0.5), "0.5");
+    }
+
+    #[test]
     fn rows_are_put_together_from_levels_or_contradict_each_other() {
         let text = |text: &str| Cell::Text(text.into());
         let of = |role: &[(i16, i16)], content: &[(i16, i16)]| {

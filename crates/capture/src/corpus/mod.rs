@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use table::Table;
 use untangle_model::ChatTemplate;
-use untangle_schema::CorpusFile;
+use untangle_schema::{CorpusFile, Observer};
 
 /// The field of records that is read where none is named.
 pub const FIELD: &str = "text";
@@ -154,7 +154,12 @@ impl Corpus {
     }
 
     /// What the reading of a file needs, once it is at `path`.
-    fn source<'a>(&'a self, file: &'a TextFile, path: &'a Path) -> Result<Source<'a>, CaptureError> {
+    fn source<'a>(
+        &'a self,
+        file: &'a TextFile,
+        path: &'a Path,
+        observer: &'a dyn Observer,
+    ) -> Result<Source<'a>, CaptureError> {
         Ok(Source {
             path,
             label: file.label(),
@@ -163,19 +168,21 @@ impl Corpus {
             field: &self.reading.field,
             strict: self.reading.strict,
             chat: self.reading.chat.as_ref(),
+            observer,
         })
     }
 
-    /// Reads a file once, for its hash and its separators, and looks whether it has what is to be read. `stop` is asked
-    /// every megabyte; none is returned if it says so.
+    /// Reads a file once, for its hash and its separators, and looks whether it has what is to be read. The
+    /// observer is asked every megabyte; none is returned if it says that reading stops.
     pub(crate) fn survey(
         &self,
         file: &TextFile,
         path: &Path,
-        stop: &dyn Fn() -> bool,
+        observer: &dyn Observer,
     ) -> Result<Option<Survey>, CaptureError> {
+        let stop: &dyn Fn() -> bool = &|| observer.interrupted();
         let Some((bytes, sha256)) = hash(path, stop).map_err(CaptureError::io(path))? else { return Ok(None) };
-        let source = self.source(file, path)?;
+        let source = self.source(file, path, observer)?;
         let separated = match file.form().layout {
             Layout::Plain => match is_separated(source, stop)? {
                 Some(separated) => separated,
@@ -199,8 +206,9 @@ impl Corpus {
         path: &'a Path,
         separated: bool,
         from: Place,
+        observer: &'a dyn Observer,
     ) -> Result<Documents<'a>, CaptureError> {
-        let source = self.source(file, path)?;
+        let source = self.source(file, path, observer)?;
         let records = match file.form().layout {
             Layout::Plain => return Ok(Documents::Plain(Plain::open(source, separated, from)?)),
             Layout::JsonLines => Records::Lines(JsonLines::open(source, from)?),
@@ -222,6 +230,8 @@ struct Source<'a> {
     field: &'a str,
     strict: bool,
     chat: Option<&'a ChatTemplate>,
+    /// Is asked during long work on one record.
+    observer: &'a dyn Observer,
 }
 
 /// What one reading of a whole file says.

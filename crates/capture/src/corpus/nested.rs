@@ -8,7 +8,9 @@ use super::utf8::faults;
 use parquet::basic::{ConvertedType, LogicalType, Repetition};
 use parquet::data_type::ByteArray;
 use parquet::schema::types::{Type, TypePtr};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Error, Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+use untangle_model::Conversation;
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +44,11 @@ impl Serialize for Cell {
             Cell::Int(value) => serializer.serialize_i64(*value),
             Cell::Unsigned(value) => serializer.serialize_u64(*value),
             Cell::Float(value) if value.is_finite() => serializer.serialize_f64(*value),
-            // As where lines of JSON are read, which have no such number.
-            Cell::Null | Cell::Float(_) => serializer.serialize_unit(),
+            Cell::Float(value) => {
+                let number = Conversation::json_of_not_finite(*value).to_owned();
+                RawValue::from_string(number).map_err(S::Error::custom)?.serialize(serializer)
+            }
+            Cell::Null => serializer.serialize_unit(),
             Cell::Text(text) => serializer.serialize_str(&String::from_utf8_lossy(text.data())),
             Cell::List(items) => serializer.collect_seq(items),
             Cell::Fields(fields) => {

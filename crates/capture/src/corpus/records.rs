@@ -10,6 +10,7 @@ use super::utf8::decode;
 use super::{Document, Place, Source};
 use crate::error::CaptureError;
 use untangle_model::{ChatTemplate, Conversation, ModelError};
+use untangle_schema::Observer;
 
 /// One record.
 pub(super) struct Record {
@@ -29,13 +30,14 @@ pub(super) struct Record {
 pub(super) fn rendered(
     template: &ChatTemplate,
     conversation: &Conversation,
+    observer: &dyn Observer,
     wrong: impl FnOnce(String) -> CaptureError,
 ) -> Result<Vec<u8>, CaptureError> {
     // No text, and no reason to refuse a file: tables of conversations have such rows.
     if conversation.is_empty() {
         return Ok(Vec::new());
     }
-    match template.render(conversation, false) {
+    match template.render(conversation, false, observer) {
         Ok(text) => Ok(text.into_bytes()),
         Err(ModelError::Conversation { reason, .. }) => {
             Err(wrong(format!("is a conversation that the chat template refuses: {reason}")))

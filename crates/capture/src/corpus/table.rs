@@ -111,7 +111,9 @@ impl<'a> Table<'a> {
             CaptureError::Record { file, at, problem }
         };
         match (&self.content, conversation) {
-            (Content::Conversations(_, template), Ok(conversation)) => rendered(template, &conversation, wrong),
+            (Content::Conversations(_, template), Ok(conversation)) => {
+                rendered(template, &conversation, self.source.observer, wrong)
+            }
             (_, Ok(_)) => Ok(Vec::new()),
             (_, Err(fault)) => Err(wrong(format!("column `{}`: {fault}", self.source.field))),
         }

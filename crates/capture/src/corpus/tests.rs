@@ -38,8 +38,8 @@ impl One {
 
     pub(super) fn try_read(&self, from: Place) -> Result<Vec<Document>, CaptureError> {
         let (file, path) = (&self.corpus.files()[0], self.corpus.files()[0].bring(&untangle_schema::Silent)?);
-        let survey = self.corpus.survey(file, &path, &|| false)?.expect("not stopped");
-        let mut documents = self.corpus.documents(file, &path, survey.separated, from)?;
+        let survey = self.corpus.survey(file, &path, &untangle_schema::Silent)?.expect("not stopped");
+        let mut documents = self.corpus.documents(file, &path, survey.separated, from, &untangle_schema::Silent)?;
         std::iter::from_fn(|| documents.next().transpose()).collect()
     }
 
@@ -302,7 +302,7 @@ fn the_hash_is_the_files() {
     let one = One::new("a.txt", b"abc");
     let file = &one.corpus.files()[0];
     let path = file.bring(&untangle_schema::Silent).expect("here");
-    let found = one.corpus.survey(file, &path, &|| false).expect("read").expect("not stopped");
+    let found = one.corpus.survey(file, &path, &untangle_schema::Silent).expect("read").expect("not stopped");
     assert_eq!(found.file.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_eq!((found.file.name.as_str(), found.file.bytes, found.separated), ("a.txt", 3, false));
 }

@@ -112,7 +112,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     let model = load_model(&args.model, &args.compute, context)?;
     say_doubts(&sae, Some(&model.identity()), context);
     let prompt = if args.chat {
-        chat_template(&model)?.render(&Conversation::of_user(&args.prompt), true)?
+        chat_template(&model)?.render(&Conversation::of_user(&args.prompt), true, &context.progress)?
     } else {
         args.prompt.clone()
     };

@@ -3,8 +3,9 @@
 //! A list of messages, each an object with at least a `role`. What else a message has is the template's business:
 //! usually a `content`, sometimes calls of tools.
 
-use super::data::Data;
+use super::data::{self, Data};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 /// The names under which messages have what was thought, the first that one counts.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -36,11 +37,17 @@ impl Conversation {
     pub fn of_table(messages: &impl Serialize) -> Result<Self, String> {
         // By way of text, which keeps the order of fields.
         let text = serde_json::to_string(messages).map_err(|error| error.to_string())?;
-        let value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let value = Data::read(&text)?;
         match fault(&value) {
             None => Ok(Conversation(without_nulls(value))),
             Some(fault) => Err(fault),
         }
+    }
+
+    /// The JSON number by which a conversation holds a float that is not finite, which JSON has no number for and Python
+    /// writes as `NaN` or `Infinity`.
+    pub fn json_of_not_finite(number: f64) -> &'static str {
+        data::json_of_not_finite(number)
     }
 
     /// Whether it has no message.
@@ -91,7 +98,9 @@ fn normalized(message: &Data) -> Data {
 
 impl<'de> Deserialize<'de> for Conversation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Data::deserialize(deserializer)?;
+        // As it is written, since the numbers of the library have fewer digits than those of Python.
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let value = Data::read(text.get()).map_err(serde::de::Error::custom)?;
         match fault(&value) {
             None => Ok(Conversation(value)),
             Some(fault) => Err(serde::de::Error::custom(fault)),
@@ -147,7 +156,7 @@ mod tests {
     fn templates_get_messages_without_nulls_and_thoughts_under_all_names() {
         let read = |json: &str| serde_json::from_str::<Conversation>(json).expect("a conversation").messages();
         let found = read(r#"[{"role": "assistant", "content": null, "reasoning": "Hm.", "x": {"y": null}}]"#);
-        let expected: Data = serde_json::from_str(
+        let expected = Data::read(
             r#"[{"thinking": "Hm.", "role": "assistant", "reasoning": "Hm.", "x": {"y": null},
                  "reasoning_content": "Hm."}]"#,
         )

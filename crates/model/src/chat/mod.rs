@@ -13,11 +13,12 @@ pub use conversation::Conversation;
 
 use crate::error::ModelError;
 use data::Data;
-use jinja::{Failure, Template};
+use jinja::{Cause, Failure, Template};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use untangle_schema::Observer;
 
 /// A tokenizer's template.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ impl ChatTemplate {
     /// # Errors
     /// [`ModelError::ChatTemplate`] where it is no template.
     pub fn new(path: &Path, source: &str, special: &BTreeMap<String, String>) -> Result<Self, ModelError> {
-        let failed = |failure| ModelError::ChatTemplate { path: path.to_owned(), reason: reason(&failure) };
+        let failed = |failure| error(path, &failure, |path, reason| ModelError::ChatTemplate { path, reason });
         let template = Arc::new(Template::parse(source).map_err(failed)?);
         let sha256 = format!("{:x}", Sha256::digest(source));
         Ok(ChatTemplate { template, path: path.to_owned(), special: special.clone(), sha256 })
@@ -54,12 +55,16 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`ModelError::Conversation`] where the template refuses it: an unknown role, turns in another order; or where it
-    /// would take more than one conversation may.
-    pub fn render(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String, ModelError> {
-        let failed = |reason| ModelError::Conversation { path: self.path.clone(), reason };
+    /// would take more than one conversation may. [`ModelError::Interrupted`] where the observer asks to stop meanwhile.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+        observer: &dyn Observer,
+    ) -> Result<String, ModelError> {
         let messages = conversation.messages();
         if matches!(&messages, Data::List(messages) if messages.is_empty()) {
-            return Err(failed("it has no message".to_owned()));
+            return Err(ModelError::Conversation { path: self.path.clone(), reason: "it has no message".to_owned() });
         }
         let special: Vec<_> = self.special.iter().map(|(name, text)| (name.as_str(), Data::text(text))).collect();
         let prompt = Data::Bool(add_generation_prompt);
@@ -70,12 +75,26 @@ impl ChatTemplate {
             ("documents", &Data::None),
         ];
         given.extend(special.iter().map(|(name, text)| (*name, text)));
-        self.template.render(&given).map_err(|failure| failed(reason(&failure)))
+        let refused = |path, reason| ModelError::Conversation { path, reason };
+        self.template.render(&given, observer).map_err(|failure| error(&self.path, &failure, refused))
     }
 
     /// SHA-256 of the template, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+}
+
+/// The error of a failure, which `of_template` makes where the template or the conversation is to blame.
+fn error(path: &Path, failure: &Failure, of_template: impl FnOnce(PathBuf, String) -> ModelError) -> ModelError {
+    match failure.cause {
+        Cause::Template | Cause::Raised => of_template(path.to_owned(), reason(failure)),
+        Cause::Interrupted => ModelError::Interrupted,
+        Cause::System(kind) => {
+            let said =
+                format!("the chat template gets no thread ({}); free memory or allow more threads", failure.message);
+            ModelError::Io { path: path.to_owned(), source: std::io::Error::new(kind, said) }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use untangle_model::{ChatTemplate, Conversation, LanguageModel, LoadOptions, ModelError};
-use untangle_schema::{BosPolicy, Classify, Fault};
+use untangle_schema::{BosPolicy, Classify, Fault, Silent};
 
 /// One of `tests/parity/make_chat_fixtures.py`.
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ fn texts_equal_those_of_transformers() {
     let conversations: Vec<Messages> = serde_json::from_str(&file).unwrap();
     assert!(cases.len() > 100);
     for (case, Messages { messages }) in cases.iter().zip(conversations) {
-        let found = template(&case.template, &case.special).render(&messages, case.add_generation_prompt);
+        let found = template(&case.template, &case.special).render(&messages, case.add_generation_prompt, &Silent);
         let what = format!("{}: {}", case.template, case.messages);
         match (&case.text, &case.error, found) {
             (Some(text), _, found) => assert_eq!(&found.unwrap(), text, "{what}"),
@@ -76,7 +76,7 @@ fn model(config: &Value, own_file: Option<&str>) -> (tempfile::TempDir, Result<L
 fn rendered(config: Value, own_file: Option<&str>) -> Result<String, ModelError> {
     let (_dir, model) = model(&config, own_file);
     let model = model.unwrap();
-    model.tokenizer().unwrap().chat_template()?.render(&Conversation::of_user("hi"), true)
+    model.tokenizer().unwrap().chat_template()?.render(&Conversation::of_user("hi"), true, &Silent)
 }
 
 #[test]
@@ -112,6 +112,6 @@ fn the_beginning_of_sequence_token_of_a_template_is_not_doubled() {
     let (_dir, model) = model(&json!({"chat_template": "{{ bos_token }}u:hi", "bos_token": "<s>"}), None);
     let model = model.unwrap();
     let tokenizer = model.tokenizer().unwrap();
-    let text = tokenizer.chat_template().unwrap().render(&Conversation::of_user("hi"), false).unwrap();
+    let text = tokenizer.chat_template().unwrap().render(&Conversation::of_user("hi"), false, &Silent).unwrap();
     assert_eq!(tokenizer.encode_with_bos(&text, BosPolicy::Auto).unwrap(), [1, 3, 6, 4, 5]);
 }

@@ -252,7 +252,7 @@ fn a_template_knows_the_names_that_transformers_knows() {
         let config = ModelConfig { vocab_size: 20, bos_token: Some(0), eos_tokens: vec![1], ..config };
         let tokenizer = Tokenizer::new(&TokenizerFiles::read(dir.path()).unwrap().unwrap(), &config).unwrap();
         let talk = untangle_model::Conversation::of_user("x");
-        tokenizer.chat_template().unwrap().render(&talk, false).unwrap()
+        tokenizer.chat_template().unwrap().render(&talk, false, &untangle_schema::Silent).unwrap()
     };
     assert_eq!(rendered(json!({"image_token": "<s>"}), json!({})), "<s>|||", "ids of config.json have no name");
     assert_eq!(

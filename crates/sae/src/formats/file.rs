@@ -53,7 +53,7 @@ pub(crate) fn text(path: &Path) -> Result<String, SaeError> {
 pub(crate) fn json(path: &Path) -> Result<Value, SaeError> {
     let text = text(path)?;
     let parsed = serde_json::from_str(&text).or_else(|error| {
-        let mended = python::mend(text.as_bytes(), false).map(|mended| mended.line);
+        let mended = python::mend(text.as_bytes(), None).map(|mended| mended.line);
         mended.and_then(|line| serde_json::from_slice(&line).ok()).ok_or(error)
     });
     parsed.map_err(|error| SaeError::Config {

@@ -4,6 +4,7 @@
 //! does is counted, deterministically, so that the same conversation is refused on every machine or on none.
 
 use std::cell::Cell;
+use untangle_schema::Observer;
 
 /// Chosen: evaluated expressions, statements and visited elements; about a second's work. Real templates take some
 /// hundred for each message.
@@ -18,6 +19,10 @@ const BYTES_PER_BYTE: u64 = 64;
 const BYTES_PER_VALUE: u64 = 1_024;
 /// Measured: comparing and copying this many bytes takes as long as a step.
 const BYTES_PER_STEP: u64 = 64;
+/// Measured: asking of which class the characters of this many bytes are takes as long as a step.
+const CHARACTER_BYTES_PER_STEP: u64 = 8;
+/// Chosen: steps after which it is asked whether to go on; some milliseconds.
+const STEPS_PER_LOOK: u64 = 1 << 16;
 /// Chosen: calls, blocks and expressions inside each other. Python gives up at a third of it.
 const LEVELS: u32 = 1_000;
 /// Chosen: lists in lists; as Python's own limit of recursion.
@@ -29,23 +34,35 @@ pub(in crate::chat) struct Failure {
     pub(in crate::chat) message: String,
     /// Of the template; none where the template itself says the message.
     pub(in crate::chat) line: Option<u32>,
-    /// Whether the template raised it.
-    pub(super) raised: bool,
+    pub(in crate::chat) cause: Cause,
+}
+
+/// What is to blame for a failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::chat) enum Cause {
+    /// The template, or what it was given.
+    Template,
+    /// The template, which raised it.
+    Raised,
+    /// Whoever asked to stop.
+    Interrupted,
+    /// The system, which gave no thread.
+    System(std::io::ErrorKind),
 }
 
 impl Failure {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), line: None, raised: false }
+        Failure { message: message.into(), line: None, cause: Cause::Template }
     }
 
     /// What a template calls to refuse a conversation.
     pub(super) fn raised(message: String) -> Self {
-        Failure { message, line: None, raised: true }
+        Failure { message, line: None, cause: Cause::Raised }
     }
 
     /// Says where, unless that was said.
     pub(super) fn at(mut self, line: u32) -> Self {
-        if !self.raised && self.line.is_none() {
+        if self.cause == Cause::Template && self.line.is_none() {
             self.line = Some(line);
         }
         self
@@ -55,16 +72,18 @@ impl Failure {
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
 /// What is left to one rendering.
-pub(super) struct Budget {
+pub(super) struct Budget<'a> {
+    observer: &'a dyn Observer,
     steps: Cell<u64>,
     bytes: Cell<u64>,
     level: Cell<u32>,
 }
 
-impl Budget {
-    /// For a conversation of so many values and bytes.
-    pub(super) fn for_input(values: u64, bytes: u64) -> Self {
+impl<'a> Budget<'a> {
+    /// For a conversation of so many values and bytes, for as long as the observer lets it go on.
+    pub(super) fn for_input(values: u64, bytes: u64, observer: &'a dyn Observer) -> Self {
         Budget {
+            observer,
             steps: Cell::new(STEPS + STEPS_PER_VALUE * values),
             bytes: Cell::new(BYTES + BYTES_PER_BYTE * bytes + BYTES_PER_VALUE * values),
             level: Cell::new(0),
@@ -73,15 +92,29 @@ impl Budget {
 
     /// Takes steps.
     pub(super) fn step(&self, count: u64) -> Result<()> {
-        match self.steps.get().checked_sub(count) {
+        let before = self.steps.get();
+        match before.checked_sub(count) {
             Some(left) => {
                 self.steps.set(left);
-                Ok(())
+                if left / STEPS_PER_LOOK < before / STEPS_PER_LOOK { self.look() } else { Ok(()) }
             }
             None => Err(Failure::new(format!(
                 "more than the {STEPS} steps that one conversation may take: does the template loop without end?"
             ))),
         }
+    }
+
+    /// Whether somebody asked to stop.
+    pub(super) fn look(&self) -> Result<()> {
+        if self.observer.interrupted() {
+            return Err(Failure { cause: Cause::Interrupted, ..Failure::new("interrupted") });
+        }
+        Ok(())
+    }
+
+    /// Takes the steps of looking at every character of a text.
+    pub(super) fn look_through(&self, text: &str) -> Result<()> {
+        self.step(1 + text.len() as u64 / CHARACTER_BYTES_PER_STEP)
     }
 
     /// Takes the steps of reading a text.

@@ -6,7 +6,7 @@ use super::arguments::Given;
 use super::budget::{Budget, Failure, Result};
 use super::compare::holds;
 use super::operators::binary;
-use super::sequence::iterate;
+use super::sequence::is_iterable;
 use super::strings::{is_lower, is_upper};
 use super::text::shown;
 use super::value::Value;
@@ -102,8 +102,11 @@ fn of_value(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result
         "integer" => matches!(value, Value::Int(_)),
         "float" => matches!(value, Value::Float(_)),
         "number" => matches!(value, Value::Int(_) | Value::Float(_) | Value::Bool(_)),
-        "lower" => is_lower(&shown(budget, value)?),
-        "upper" => is_upper(&shown(budget, value)?),
+        "lower" | "upper" => {
+            let text = shown(budget, value)?;
+            budget.look_through(&text)?;
+            if name == "lower" { is_lower(&text) } else { is_upper(&text) }
+        }
         "string" => value.as_text().is_some(),
         "mapping" => matches!(value, Value::Dict(_)),
         // Jinja2 takes whatever has a length and items; what is undefined has an empty one.
@@ -118,9 +121,7 @@ fn of_value(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result
                 | Value::Range(_)
         ),
         "iterable" => is_iterable(budget, value)?,
-        "callable" => {
-            matches!(value, Value::Undefined(_) | Value::Function(_) | Value::Method(_) | Value::Object(_))
-        }
+        "callable" => matches!(value, Value::Undefined(_) | Value::Function(_) | Value::Method(_)),
         "escaped" => matches!(value, Value::Markup(_)),
         _ => return Err(Failure::new(format!("No test named '{name}'."))),
     })
@@ -134,14 +135,6 @@ fn rest_is(budget: &Budget, value: &Value, number: &Value, rest: i128) -> Result
     holds(budget, "==", &found, &Value::Int(rest))
 }
 
-fn is_iterable(budget: &Budget, value: &Value) -> Result<bool> {
-    match value {
-        // Asking does not use it up.
-        Value::Generator(_) | Value::Text(_) | Value::Markup(_) => Ok(true),
-        other => Ok(iterate(budget, other)?.is_some()),
-    }
-}
-
 /// Whether two values are one object to Python, which keeps small whole numbers and single characters once.
 fn is_same(left: &Value, right: &Value) -> bool {
     match (left, right) {
@@ -149,8 +142,8 @@ fn is_same(left: &Value, right: &Value) -> bool {
         (Value::Bool(left), Value::Bool(right)) => left == right,
         (Value::Int(left), Value::Int(right)) => left == right && (-5..=256).contains(left),
         (Value::Text(left), Value::Text(right)) => {
-            let one = left == right && left.chars().count() < 2 && left.chars().all(|c| c <= 'ÿ');
-            one || Arc::ptr_eq(left, right)
+            let one = left.len() <= 'ÿ'.len_utf8() && left.chars().count() < 2 && left.chars().all(|c| c <= 'ÿ');
+            one && left == right || Arc::ptr_eq(left, right)
         }
         (Value::Undefined(left), Value::Undefined(right)) => Rc::ptr_eq(left, right),
         (Value::List(left), Value::List(right)) | (Value::Tuple(left), Value::Tuple(right)) => Rc::ptr_eq(left, right),

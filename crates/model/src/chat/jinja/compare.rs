@@ -1,9 +1,10 @@
 //! Which values are equal, less, or in others?
 
 use super::budget::{Budget, Failure, Result};
-use super::sequence::{items, view};
-use super::value::{List, Value, View, key_of, undefined_error};
+use super::sequence::view;
+use super::value::{List, Value, View, key_of, undefined_error, whole_of};
 use std::cmp::Ordering;
+use std::mem::size_of;
 
 /// `left == right`.
 pub(super) fn equal(budget: &Budget, left: &Value, right: &Value) -> Result<bool> {
@@ -75,7 +76,12 @@ fn equal_lists(budget: &Budget, left: &List, right: &List) -> Result<bool> {
 
 /// The order of two numbers, none where one is no number; it has none beside what is not a number.
 fn order_of_numbers(left: &Value, right: &Value) -> Option<Option<Ordering>> {
-    match (left.as_int(), right.as_int()) {
+    // Exactly, where both are whole: a float has no room for every whole number.
+    let whole = |value: &Value| match value {
+        Value::Float(number) => whole_of(*number),
+        other => other.as_int(),
+    };
+    match (whole(left), whole(right)) {
         (Some(left), Some(right)) => Some(Some(left.cmp(&right))),
         _ => Some(left.as_float()?.partial_cmp(&right.as_float()?)),
     }
@@ -142,17 +148,18 @@ pub(super) fn contains(budget: &Budget, container: &Value, value: &Value) -> Res
         Value::Dict(dict) | Value::View(View::Keys, dict) => Ok(dict.get(&key_of(budget, value)?).is_some()),
         Value::View(kind, dict) => any_equal(budget, &view(budget, *kind, dict)?, value),
         Value::List(list) | Value::Tuple(list) => any_equal(budget, &list.items, value),
-        Value::Range(range) => Ok(match value.as_float() {
-            Some(number) if number == number.trunc() => {
-                let offset = (number as i128).saturating_sub(range.start);
-                offset % range.step == 0 && offset / range.step >= 0 && ((offset / range.step) as usize) < range.len()
-            }
-            _ => false,
-        }),
-        Value::Undefined(_) | Value::Generator(_) => {
-            let items = items(budget, container)?;
-            for index in 0..items.len() {
-                if equal(budget, &items.get(index), value)? {
+        Value::Range(range) => {
+            let number = match value {
+                Value::Float(number) => whole_of(*number),
+                other => other.as_int(),
+            };
+            Ok(number.is_some_and(|number| range.contains(number)))
+        }
+        Value::Undefined(_) => Ok(false),
+        Value::Generator(generator) => {
+            // What stands behind the value found is still to come.
+            while let Some(item) = generator.next() {
+                if equal(budget, &item, value)? {
                     return Ok(true);
                 }
             }
@@ -171,23 +178,88 @@ fn any_equal(budget: &Budget, items: &[Value], value: &Value) -> Result<bool> {
     Ok(false)
 }
 
-/// Sorts, as Python does: stable, and by `<` alone.
-pub(super) fn sort<T>(budget: &Budget, items: &mut [T], key: impl Fn(&T) -> Value, reverse: bool) -> Result<()> {
-    let mut failure = None;
-    items.sort_by(|left, right| {
-        if failure.is_some() {
-            return Ordering::Equal;
-        }
-        match order(budget, "<", &key(left), &key(right)) {
-            Ok(order) => {
-                let order = order.unwrap_or(Ordering::Equal);
-                if reverse { order.reverse() } else { order }
+/// The values in the order of their keys; those of equal keys stay as they were. What has no order is refused: where
+/// Python puts it depends on every comparison that its way of sorting happens to make.
+pub(super) fn sorted<T>(budget: &Budget, items: Vec<T>, key: impl Fn(&T) -> Value, reverse: bool) -> Result<Vec<T>> {
+    let length = items.len();
+    budget.claim_product(length, size_of::<Value>() + 2 * size_of::<usize>() + size_of::<Option<T>>())?;
+    let keys: Vec<Value> = items.iter().map(key).collect();
+    let wanted = if reverse { Ordering::Greater } else { Ordering::Less };
+    let comes_first = |later: usize, earlier: usize| match order(budget, "<", &keys[later], &keys[earlier])? {
+        Some(order) => Ok(order == wanted),
+        None => Err(Failure::new("sorting numbers of which one is nan is not supported")),
+    };
+    // Runs that are in order are merged, two and two, until one is left.
+    let (mut places, mut merged): (Vec<usize>, Vec<usize>) = ((0..length).collect(), Vec::with_capacity(length));
+    let mut run = 1;
+    while run < length {
+        merged.clear();
+        for pair in places.chunks(2 * run) {
+            let (mut left, mut right) = pair.split_at(run.min(pair.len()));
+            while let (Some(earlier), Some(later)) = (left.first(), right.first()) {
+                let taken = if comes_first(*later, *earlier)? { &mut right } else { &mut left };
+                merged.extend(taken.split_off_first());
             }
-            Err(found) => {
-                failure = Some(found);
-                Ordering::Equal
+            merged.extend(left.iter().chain(right));
+        }
+        std::mem::swap(&mut places, &mut merged);
+        run *= 2;
+    }
+    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+    Ok(places.into_iter().filter_map(|place| items[place].take()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use untangle_schema::Silent;
+
+    #[test]
+    fn sorting_is_stable_in_both_directions_at_every_length() {
+        let budget = Budget::for_input(0, 0, &Silent);
+        for length in 0..70 {
+            let items: Vec<(i128, usize)> = (0..length).map(|at| ((at as i128 * 37 + 5) % 7, at)).collect();
+            for reverse in [false, true] {
+                let mut expected = items.clone();
+                expected.sort_by(|left, right| if reverse { right.0.cmp(&left.0) } else { left.0.cmp(&right.0) });
+                let found = sorted(&budget, items.clone(), |item| Value::Int(item.0), reverse).expect("numbers");
+                assert_eq!(found, expected);
             }
         }
-    });
-    failure.map_or(Ok(()), Err)
+    }
+
+    #[test]
+    fn what_has_no_order_is_refused_and_stops_no_thread() {
+        let budget = Budget::for_input(0, 0, &Silent);
+        for length in 2..200 {
+            let mixed =
+                |at: usize| if at % 3 == 1 { Value::Float(f64::NAN) } else { Value::Int((at * 31 % 17) as i128) };
+            let said = sorted(&budget, (0..length).map(mixed).collect(), Value::clone, false).expect_err("refused");
+            assert!(said.message.contains("nan"), "{}", said.message);
+            let mixed = |at: usize| if at % 3 == 1 { Value::text("a") } else { Value::Int((at * 31 % 17) as i128) };
+            let said = sorted(&budget, (0..length).map(mixed).collect(), Value::clone, false).expect_err("refused");
+            assert!(said.message.contains("not supported between"), "{}", said.message);
+        }
+    }
+
+    #[test]
+    fn numbers_are_compared_exactly_and_looked_for_in_ranges_without_overflow() {
+        let budget = Budget::for_input(0, 0, &Silent);
+        let float = Value::Float((1u64 << 53) as f64);
+        assert!(!equal(&budget, &float, &Value::Int((1 << 53) + 1)).expect("numbers"));
+        assert!(equal(&budget, &Value::Float(1e38), &Value::Int(1e38 as i128)).expect("numbers"));
+        let range = |start, stop, step| Value::Range(crate::chat::jinja::value::Range { start, stop, step });
+        for (container, value, found) in [
+            (range(5, 0, -1), Value::Float(-1e300), false),
+            (range(5, 0, -1), Value::Int(i128::MIN), false),
+            (range(5, 0, -1), Value::Float(f64::NAN), false),
+            (range(5, 0, -1), Value::Float(1.0), true),
+            (range(i128::MIN, i128::MAX, i128::MAX), Value::Int(i128::MAX - 1), true),
+            (range(0, 9, 4), Value::Int(8), true),
+            (range(0, 8, 4), Value::Int(8), false),
+            (range(0, 8, 4), Value::Bool(true), false),
+        ] {
+            assert_eq!(contains(&budget, &container, &value).expect("numbers"), found, "{value:?}");
+        }
+    }
 }

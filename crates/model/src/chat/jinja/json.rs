@@ -5,7 +5,7 @@
 
 use super::arguments::{Given, truth};
 use super::budget::{Budget, Failure, Result};
-use super::compare::sort;
+use super::compare::sorted;
 use super::text::float;
 use super::value::{Dict, Value};
 use std::fmt::Write;
@@ -43,7 +43,7 @@ fn pair_of_texts(budget: &Budget, pair: &Value) -> Result<(String, String)> {
 }
 
 struct Writer<'a> {
-    budget: &'a Budget,
+    budget: &'a Budget<'a>,
     ascii: bool,
     indent: Option<String>,
     between: String,
@@ -91,7 +91,7 @@ impl Writer<'_> {
         self.budget.claim_product(dict.len(), size_of::<&(Value, Value)>())?;
         let mut entries: Vec<_> = dict.entries().iter().collect();
         if self.sorted {
-            sort(self.budget, &mut entries, |entry| entry.0.clone(), false)?;
+            entries = sorted(self.budget, entries, |entry| entry.0.clone(), false)?;
         }
         for (index, (key, value)) in entries.into_iter().enumerate() {
             self.separate(index > 0)?;
@@ -161,7 +161,7 @@ impl Writer<'_> {
                 '\x08' => self.out.push_str("\\b"),
                 '\x0c' => self.out.push_str("\\f"),
                 '\0'..='\x1f' => drop(write!(self.out, "\\u{:04x}", u32::from(c))),
-                '\x7f'.. if self.ascii && !c.is_ascii() => {
+                '\x7f'.. if self.ascii => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
                         let _ = write!(self.out, "\\u{unit:04x}");
                     }

@@ -24,6 +24,9 @@ pub(super) enum Word {
     End,
 }
 
+/// Chosen: bytes of a name, so that naming one takes a step. Real ones have up to 40.
+const LONGEST_NAME: usize = 1_000;
+
 /// Longest first.
 const OPERATORS: [&str; 26] = [
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".",
@@ -196,6 +199,9 @@ impl<'a> Lexer<'a> {
             literal::number(rest, after_dot)?
         } else if first == '_' || first.is_alphabetic() {
             let length = rest.find(|c: char| !(c == '_' || c.is_alphanumeric())).unwrap_or(rest.len());
+            if length > LONGEST_NAME {
+                return Err(Failure::new(format!("a name of {length} bytes, where at most {LONGEST_NAME} are read")));
+            }
             (Word::Name(rest[..length].to_owned()), length)
         } else if first == '\'' || first == '"' {
             literal::text(rest, first)?

@@ -2,6 +2,7 @@
 
 use super::budget::{Failure, Result};
 use super::lexer::Word;
+use super::operators::too_large;
 
 /// The number that a text begins with, and its length. After a dot there are only whole numbers: `x.0.1` are two.
 pub(super) fn number(text: &str, after_dot: bool) -> Result<(Word, usize)> {
@@ -64,9 +65,7 @@ fn grouped(text: &str, digit: impl Fn(char) -> bool, underscore_first: bool) -> 
 }
 
 fn whole(digits: &str, radix: u32) -> Result<Word> {
-    i128::from_str_radix(&digits.replace('_', ""), radix)
-        .map(Word::Int)
-        .map_err(|_| Failure::new("a whole number beyond 128 bits, which is not supported"))
+    i128::from_str_radix(&digits.replace('_', ""), radix).map(Word::Int).map_err(|_| too_large())
 }
 
 /// The text in quotation marks that a text begins with, and its length.

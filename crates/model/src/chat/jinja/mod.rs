@@ -26,11 +26,12 @@ mod value;
 
 use super::data::Data;
 use budget::Budget;
-pub(super) use budget::Failure;
+pub(super) use budget::{Cause, Failure};
 use std::collections::HashMap;
 use std::mem::size_of;
 use std::rc::Rc;
 use std::thread;
+use untangle_schema::Observer;
 use value::{Dict, Value};
 
 /// Chosen: bytes of a template. Real ones have up to 20 KiB.
@@ -54,14 +55,16 @@ impl Template {
         on_own_stack(|| parser::parse(source)).map(|body| Template { body })
     }
 
-    /// The text that it makes of what it is given.
-    pub(super) fn render(&self, given: &[(&str, &Data)]) -> Result<String, Failure> {
+    /// The text that it makes of what it is given, unless the observer asks to stop.
+    pub(super) fn render(&self, given: &[(&str, &Data)], observer: &dyn Observer) -> Result<String, Failure> {
         let (mut values, mut bytes) = (0, 0);
         for (_, data) in given {
             data.measure(&mut values, &mut bytes);
         }
         on_own_stack(|| {
-            let budget = Rc::new(Budget::for_input(values, bytes));
+            let budget = Rc::new(Budget::for_input(values, bytes, observer));
+            // Also before what takes few steps, since a file may have millions of that.
+            budget.look()?;
             let value = |(name, data): &(&str, &Data)| Ok(((*name).to_owned(), value_of(&budget, data)?));
             let given: HashMap<_, _> = given.iter().map(value).collect::<Result<_, Failure>>()?;
             render::render(&self.body, given, budget)
@@ -76,7 +79,7 @@ fn on_own_stack<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Re
         match thread.map(|thread| thread.join()) {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Failure::new(format!("no thread to render it on: {error}"))),
+            Err(error) => Err(Failure { cause: Cause::System(error.kind()), ..Failure::new(error.to_string()) }),
         }
     })
 }

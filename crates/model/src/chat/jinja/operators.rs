@@ -5,7 +5,8 @@ use super::percent;
 use super::value::{Value, undefined_error};
 use std::mem::size_of;
 
-fn too_large() -> Failure {
+/// Why a whole number has no value here.
+pub(super) fn too_large() -> Failure {
     Failure::new("a whole number beyond 128 bits, which is not supported")
 }
 

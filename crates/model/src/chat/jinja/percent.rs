@@ -1,9 +1,10 @@
 //! What does `text % values` give?
 
 use super::budget::{Budget, Failure, Result};
+use super::operators::too_large;
 use super::spec::{check_precision, number, padded, plain_float};
 use super::text::{ascii, repr, shown};
-use super::value::{Key, Value};
+use super::value::{Key, Value, whole_of};
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -182,7 +183,9 @@ fn whole(
     value: &Value,
 ) -> Result<(&'static str, &'static str, String)> {
     let number = match value {
-        Value::Float(number) if matches!(kind, 'd' | 'i' | 'u') && number.is_finite() => number.trunc() as i128,
+        Value::Float(number) if matches!(kind, 'd' | 'i' | 'u') && number.is_finite() => {
+            whole_of(number.trunc()).ok_or_else(too_large)?
+        }
         other => other.as_int().ok_or_else(|| {
             let need = if matches!(kind, 'd' | 'i' | 'u') { "a real number" } else { "an integer" };
             Failure::new(format!("%{kind} format: {need} is required, not {}", other.type_name()))

@@ -53,12 +53,8 @@ pub(super) fn iterate(budget: &Budget, value: &Value) -> Result<Option<Items>> {
         Value::View(kind, dict) => Items::Made(view(budget, *kind, dict)?),
         Value::Text(text) | Value::Markup(text) => {
             budget.claim_product(text.chars().count(), 2 * size_of::<Value>())?;
-            let markup = matches!(value, Value::Markup(_));
-            let one = |c: char| {
-                let text = c.encode_utf8(&mut [0; 4]).into();
-                if markup { Value::Markup(text) } else { Value::Text(text) }
-            };
-            Items::Made(text.chars().map(one).collect())
+            // Characters that are iterated over are not marked safe any more.
+            Items::Made(text.chars().map(|c| Value::text(&*c.encode_utf8(&mut [0; 4]))).collect())
         }
         Value::Generator(generator) => {
             let from = generator.passed.replace(generator.items.items.len());
@@ -67,6 +63,14 @@ pub(super) fn iterate(budget: &Budget, value: &Value) -> Result<Option<Items>> {
         }
         _ => return Ok(None),
     }))
+}
+
+/// Whether a value yields others; asking uses no generator up.
+pub(super) fn is_iterable(budget: &Budget, value: &Value) -> Result<bool> {
+    match value {
+        Value::Generator(_) | Value::Text(_) | Value::Markup(_) => Ok(true),
+        other => Ok(iterate(budget, other)?.is_some()),
+    }
 }
 
 /// What a value yields.

@@ -50,10 +50,12 @@ fn write_repr(budget: &Budget, value: &Value, out: &mut String) -> Result<()> {
         Value::Float(value) => out.push_str(&float(*value)),
         Value::Text(text) => {
             budget.claim(text.len())?;
+            budget.look_through(text)?;
             quoted(text, out);
         }
         Value::Markup(text) => {
             budget.claim(text.len())?;
+            budget.look_through(text)?;
             out.push_str("Markup(");
             quoted(text, out);
             out.push(')');
@@ -82,8 +84,9 @@ fn write_repr(budget: &Budget, value: &Value, out: &mut String) -> Result<()> {
         Value::Range(range) if range.step == 1 => drop(write!(out, "range({}, {})", range.start, range.stop)),
         Value::Range(range) => drop(write!(out, "range({}, {}, {})", range.start, range.stop, range.step)),
         Value::Slice(bounds) => return write_items(budget, bounds.as_slice(), ["slice(", ")"], out),
+        Value::Object(_) => return Err(Failure::new("writing a namespace, a loop or a macro is not supported")),
         // Python shows where it stands in memory: nothing that a text may depend on.
-        Value::Generator(_) | Value::Method(_) | Value::Function(_) | Value::Object(_) => {
+        Value::Generator(_) | Value::Method(_) | Value::Function(_) => {
             let name = value.type_name();
             return Err(Failure::new(format!("a {name} is written: Python writes its address, which is no text")));
         }

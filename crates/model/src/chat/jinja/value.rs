@@ -73,6 +73,15 @@ pub(super) struct Generator {
     pub(super) passed: Cell<usize>,
 }
 
+impl Generator {
+    /// The next value, which is handed out once.
+    pub(super) fn next(&self) -> Option<Value> {
+        let found = self.items.items.get(self.passed.get()).cloned();
+        self.passed.set(self.passed.get() + usize::from(found.is_some()));
+        found
+    }
+}
+
 /// Numbers at equal distances.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Range {
@@ -83,16 +92,27 @@ pub(super) struct Range {
 
 impl Range {
     pub(super) fn len(self) -> usize {
-        let span =
-            if self.step > 0 { self.stop.saturating_sub(self.start) } else { self.start.saturating_sub(self.stop) };
-        match u128::try_from(span) {
-            Ok(span) if span > 0 => usize::try_from((span - 1) / self.step.unsigned_abs() + 1).unwrap_or(usize::MAX),
-            _ => 0,
+        let goes_on = if self.step > 0 { self.start < self.stop } else { self.stop < self.start };
+        if !goes_on {
+            return 0;
         }
+        let span = self.start.abs_diff(self.stop);
+        usize::try_from((span - 1) / self.step.unsigned_abs() + 1).unwrap_or(usize::MAX)
     }
 
+    /// The number at an index below the length: a sum of 128 bits, whatever the product is.
     pub(super) fn get(self, index: usize) -> Value {
-        Value::Int(self.start.saturating_add(self.step.saturating_mul(index as i128)))
+        Value::Int(self.start.wrapping_add(self.step.wrapping_mul(index as i128)))
+    }
+
+    /// Whether this number is one of them.
+    pub(super) fn contains(self, number: i128) -> bool {
+        let inside = if self.step > 0 {
+            self.start <= number && number < self.stop
+        } else {
+            self.stop < number && number <= self.start
+        };
+        inside && self.start.abs_diff(number).is_multiple_of(self.step.unsigned_abs())
     }
 }
 
@@ -157,6 +177,13 @@ fn deeper(depth: u16) -> Result<u16> {
     Ok(depth + 1)
 }
 
+/// The whole number that a float is; none where it is none, or has more than 128 bits.
+pub(super) fn whole_of(number: f64) -> Option<i128> {
+    // Both bounds are powers of two, which floats are exactly.
+    let fits = (i128::MIN as f64..-(i128::MIN as f64)).contains(&number);
+    (fits && number == number.trunc()).then_some(number as i128)
+}
+
 /// What a value is as a key.
 pub(super) fn key_of(budget: &Budget, value: &Value) -> Result<Key> {
     budget.claim(size_of::<Key>())?;
@@ -165,9 +192,11 @@ pub(super) fn key_of(budget: &Budget, value: &Value) -> Result<Key> {
         Value::None => Key::None,
         Value::Bool(value) => Key::Int(i128::from(*value)),
         Value::Int(value) => Key::Int(*value),
-        Value::Float(value) if *value == value.trunc() && value.abs() < 1e30 => Key::Int(*value as i128),
-        Value::Float(value) => Key::Float(value.to_bits()),
-        Value::Text(text) | Value::Markup(text) => Key::Text(text.clone()),
+        Value::Float(value) => whole_of(*value).map_or(Key::Float(value.to_bits()), Key::Int),
+        Value::Text(text) | Value::Markup(text) => {
+            budget.read(text.len())?;
+            Key::Text(text.clone())
+        }
         Value::Tuple(list) => Key::Tuple(list.items.iter().map(|item| key_of(budget, item)).collect::<Result<_>>()?),
         Value::Object(number) => Key::Object(*number),
         other => return Err(Failure::new(format!("unhashable type: '{}'", other.type_name()))),
@@ -215,6 +244,14 @@ impl Value {
         deeper(value.depth())?;
         budget.claim(size_of::<Value>() + name.len())?;
         Ok(Value::Method(Rc::new((value, name.to_owned()))))
+    }
+
+    /// Of texts, as safe as the text is that they were made of.
+    pub(super) fn marked_as(self, origin: &Value) -> Self {
+        match (self, origin) {
+            (Value::Text(text), Value::Markup(_)) => Value::Markup(text),
+            (value, _) => value,
+        }
     }
 
     /// Why nothing is here.

@@ -2,7 +2,6 @@
 
 use super::super::arguments::{Given, truth};
 use super::super::budget::{Budget, Failure, Result};
-use super::super::checks;
 use super::super::compare::order;
 use super::super::operators::binary;
 use super::super::render::Renderer;
@@ -17,20 +16,23 @@ use std::mem::size_of;
 pub(super) struct Path(Vec<Value>);
 
 impl Path {
-    pub(super) fn new(attribute: Option<&Value>) -> Self {
+    pub(super) fn new(budget: &Budget, attribute: Option<&Value>) -> Result<Self> {
         let part = |part: &str| match part.parse::<i128>() {
             Ok(index) if part.bytes().all(|byte| byte.is_ascii_digit()) => Value::Int(index),
             _ => Value::text(part),
         };
-        Path(match attribute {
+        Ok(Path(match attribute {
             None | Some(Value::None) => Vec::new(),
-            Some(Value::Text(path) | Value::Markup(path)) => path.split('.').map(part).collect(),
+            Some(Value::Text(path) | Value::Markup(path)) => {
+                budget.claim_product(path.matches('.').count() + 1, 2 * size_of::<Value>())?;
+                path.split('.').map(part).collect()
+            }
             Some(other) => vec![other.clone()],
-        })
+        }))
     }
 
     pub(super) fn find(&self, renderer: &mut Renderer<'_>, value: &Value, default: Option<&Value>) -> Result<Value> {
-        renderer.budget.step(1)?;
+        renderer.budget.step(1 + self.0.len() as u64)?;
         let mut found = value.clone();
         for part in &self.0 {
             found = renderer.item(&found, part)?;
@@ -60,7 +62,7 @@ pub(super) fn apply(renderer: &mut Renderer<'_>, name: &str, value: &Value, give
         "select" | "reject" | "selectattr" | "rejectattr" => select(renderer, name, value, given)?,
         "join" => {
             let [separator, attribute] = given.bind(name, ["d", "attribute"], 0)?;
-            let path = Path::new(attribute.as_ref());
+            let path = Path::new(&budget, attribute.as_ref())?;
             if path.0.is_empty() {
                 return text::join(&budget, value, separator.as_ref()).map(Some);
             }
@@ -72,7 +74,7 @@ pub(super) fn apply(renderer: &mut Renderer<'_>, name: &str, value: &Value, give
         }
         "sum" => {
             let [attribute, start] = given.bind(name, ["attribute", "start"], 0)?;
-            let path = Path::new(attribute.as_ref());
+            let path = Path::new(&budget, attribute.as_ref())?;
             let mut sum = start.unwrap_or(Value::Int(0));
             if sum.as_text().is_some() {
                 return Err(Failure::new("sum() can't sum strings [use ''.join(seq) instead]"));
@@ -90,7 +92,8 @@ pub(super) fn apply(renderer: &mut Renderer<'_>, name: &str, value: &Value, give
         }
         "unique" => {
             let [case_sensitive, attribute] = given.bind(name, ["case_sensitive", "attribute"], 0)?;
-            let (case_sensitive, path) = (truth(case_sensitive.as_ref(), false), Path::new(attribute.as_ref()));
+            let case_sensitive = truth(case_sensitive.as_ref(), false);
+            let path = Path::new(&budget, attribute.as_ref())?;
             let mut seen: HashSet<Key> = HashSet::new();
             let mut found = Vec::new();
             for item in listed(&budget, value)? {
@@ -115,7 +118,7 @@ fn map(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<Valu
     if given.positional.is_empty() {
         let [attribute, default] = given.bind("map", ["attribute", "default"], 0)?;
         let attribute = attribute.ok_or_else(|| Failure::new("map requires a filter argument"))?;
-        let path = Path::new(Some(&attribute));
+        let path = Path::new(&budget, Some(&attribute))?;
         let default = default.filter(|default| !matches!(default, Value::None));
         for item in listed(&budget, value)? {
             found.push(path.find(renderer, &item, default.as_ref())?);
@@ -144,7 +147,7 @@ fn select(renderer: &mut Renderer<'_>, name: &str, value: &Value, given: &Given)
     let by_attribute = name.ends_with("attr");
     let path = match (by_attribute, given.positional.first()) {
         (true, None) => return Err(Failure::new("Missing parameter for attribute name")),
-        (true, attribute) => Path::new(attribute),
+        (true, attribute) => Path::new(&budget, attribute)?,
         (false, _) => Path(Vec::new()),
     };
     let offset = usize::from(by_attribute);
@@ -154,7 +157,7 @@ fn select(renderer: &mut Renderer<'_>, name: &str, value: &Value, given: &Given)
     for item in listed(&budget, value)? {
         let subject = path.find(renderer, &item, None)?;
         let holds = match &test {
-            Some((test, rest)) => checks::check(&budget, test, &subject, rest)?,
+            Some((test, rest)) => renderer.check(test, &subject, rest)?,
             None => subject.is_true(),
         };
         if holds == wanted {
@@ -172,7 +175,7 @@ fn extreme(
     wanted: Ordering,
 ) -> Result<Value> {
     let budget = renderer.budget.clone();
-    let path = Path::new(attribute);
+    let path = Path::new(&budget, attribute)?;
     let found = items(&budget, value)?;
     let mut best: Option<(Value, Value)> = None;
     let operator = if wanted == Ordering::Less { "<" } else { ">" };

@@ -2,7 +2,7 @@
 
 use super::super::arguments::{Given, int, truth};
 use super::super::budget::{Failure, Result};
-use super::super::compare::{equal, sort};
+use super::super::compare::{equal, sorted as in_order};
 use super::super::render::Renderer;
 use super::super::sequence::{listed, view};
 use super::super::value::{Value, View};
@@ -27,8 +27,10 @@ fn sorted(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<V
     let budget = renderer.budget.clone();
     let case_sensitive = truth(case_sensitive.as_ref(), false);
     let paths: Vec<Path> = match &attribute {
-        Some(Value::Text(text)) => text.split(',').map(|part| Path::new(Some(&Value::text(part)))).collect(),
-        other => vec![Path::new(other.as_ref())],
+        Some(Value::Text(text)) => {
+            text.split(',').map(|part| Path::new(&budget, Some(&Value::text(part)))).collect::<Result<_>>()?
+        }
+        other => vec![Path::new(&budget, other.as_ref())?],
     };
     let mut keyed = Vec::new();
     for item in listed(&budget, value)? {
@@ -39,7 +41,7 @@ fn sorted(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<V
         }
         keyed.push((Value::list(&budget, keys)?, item));
     }
-    sort(&budget, &mut keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
+    let keyed = in_order(&budget, keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
     Value::list(&budget, keyed.into_iter().map(|(_, item)| item).collect())
 }
 
@@ -61,21 +63,21 @@ fn dictsort(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result
         let key = if by_value { value.clone() } else { key.clone() };
         keyed.push((folded(&budget, key, case_sensitive)?, pair));
     }
-    sort(&budget, &mut keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
+    let keyed = in_order(&budget, keyed, |(key, _)| key.clone(), truth(reverse.as_ref(), false))?;
     Value::list(&budget, keyed.into_iter().map(|(_, pair)| pair).collect())
 }
 
 fn groupby(renderer: &mut Renderer<'_>, value: &Value, given: &Given) -> Result<Value> {
     let [attribute, default, case_sensitive] = given.bind("groupby", ["attribute", "default", "case_sensitive"], 1)?;
     let budget = renderer.budget.clone();
-    let (path, case_sensitive) = (Path::new(attribute.as_ref()), truth(case_sensitive.as_ref(), false));
+    let (path, case_sensitive) = (Path::new(&budget, attribute.as_ref())?, truth(case_sensitive.as_ref(), false));
     let default = default.filter(|default| !matches!(default, Value::None));
     let mut keyed = Vec::new();
     for item in listed(&budget, value)? {
         let real = path.find(renderer, &item, default.as_ref())?;
         keyed.push((folded(&budget, real.clone(), case_sensitive)?, real, item));
     }
-    sort(&budget, &mut keyed, |(key, ..)| key.clone(), false)?;
+    let keyed = in_order(&budget, keyed, |(key, ..)| key.clone(), false)?;
     let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
     for (key, real, item) in keyed {
         match groups.last_mut() {

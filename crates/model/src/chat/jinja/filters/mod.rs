@@ -13,7 +13,7 @@ use super::budget::{Failure, Result};
 use super::json::tojson;
 use super::operators::escaped;
 use super::render::Renderer;
-use super::sequence::{items, iterate, length, listed};
+use super::sequence::{is_iterable, items, length, listed};
 use super::text::{repr, shown};
 use super::value::{Value, View};
 
@@ -138,6 +138,9 @@ fn plain(budget: &super::budget::Budget, name: &str, value: &Value, given: &Give
         },
         "list" => Value::list(budget, listed(budget, value)?),
         "first" => {
+            if let Value::Generator(generator) = value {
+                return Ok(generator.next().unwrap_or_else(|| Value::missing("No first item, sequence was empty.")));
+            }
             let found = items(budget, value)?;
             let none = || Value::missing("No first item, sequence was empty.");
             Ok(if found.len() == 0 { none() } else { found.get(0) })
@@ -148,18 +151,25 @@ fn plain(budget: &super::budget::Budget, name: &str, value: &Value, given: &Give
             }
             let found = items(budget, value)?;
             let none = || Value::missing("No last item, sequence was empty.");
-            Ok(found.len().checked_sub(1).map_or_else(none, |last| found.get(last)))
+            Ok(found.len().checked_sub(1).map_or_else(none, |last| found.get(last).marked_as(value)))
         }
         "reverse" => {
             if let Some(text) = value.as_text() {
-                return Value::new_text(budget, text.chars().rev().collect());
+                let reversed = Value::new_text(budget, text.chars().rev().collect())?;
+                return Ok(reversed.marked_as(value));
             }
-            if iterate(budget, value)?.is_none() {
+            // Asked before the values are taken, since a generator hands them out once.
+            if !is_iterable(budget, value)? {
                 return Err(Failure::new("argument must be iterable"));
             }
             let mut found = listed(budget, value)?;
             found.reverse();
-            Value::generator(budget, found)
+            // What is no sequence is made a list for it.
+            if matches!(value, Value::Generator(_)) {
+                Value::list(budget, found)
+            } else {
+                Value::generator(budget, found)
+            }
         }
         "string" => Ok(if value.as_text().is_some() { value.clone() } else { Value::Text(shown(budget, value)?) }),
         "safe" => Ok(Value::Markup(shown(budget, value)?)),

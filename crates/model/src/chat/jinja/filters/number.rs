@@ -2,9 +2,10 @@
 
 use super::super::arguments::{Given, int};
 use super::super::budget::{Budget, Failure, Result};
+use super::super::operators::too_large;
 use super::super::spec::check_precision;
-use super::super::unicode::is_space;
-use super::super::value::{Value, undefined_error};
+use super::super::unicode::{ascii_digit, is_space};
+use super::super::value::{Value, undefined_error, whole_of};
 
 /// The filter's value, none where it is none of these.
 pub(super) fn apply(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<Option<Value>> {
@@ -62,31 +63,31 @@ fn without_underscores(text: &str) -> Option<String> {
 /// `float(value)`
 fn float_of(budget: &Budget, value: &Value) -> Result<Option<f64>> {
     let Some(text) = value.as_text() else { return Ok(value.as_float()) };
-    budget.read(text.len())?;
-    let plain = text.trim_matches(is_space);
+    budget.look_through(text)?;
+    let plain: String = text.trim_matches(is_space).chars().map(ascii_digit).collect();
     let lower = plain.trim_start_matches(['+', '-']).to_ascii_lowercase();
     let named = matches!(lower.as_str(), "inf" | "infinity" | "nan");
     let digits = lower.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'+' | b'-' | b'_'));
     if !named && !digits {
         return Ok(None);
     }
-    Ok(without_underscores(plain).and_then(|plain| plain.parse().ok()))
+    Ok(without_underscores(&plain).and_then(|plain| plain.parse().ok()))
 }
 
 /// `int(value, base)`, and of the number with a fraction where that is none.
 fn int_of(budget: &Budget, value: &Value, base: i128) -> Result<Option<Value>> {
     if let Some(text) = value.as_text() {
-        budget.read(text.len())?;
-        if let Some(found) = whole(text.trim_matches(is_space), base)? {
+        budget.look_through(text)?;
+        let text: String = text.trim_matches(is_space).chars().map(ascii_digit).collect();
+        if let Some(found) = whole(&text, base)? {
             return Ok(Some(Value::Int(found)));
         }
     } else if let Some(number) = value.as_int() {
         return Ok(Some(Value::Int(number)));
     }
     match float_of(budget, value)? {
-        Some(number) if number.is_finite() && number.abs() < 1e38 => Ok(Some(Value::Int(number.trunc() as i128))),
         Some(number) if number.is_finite() => {
-            Err(Failure::new("a whole number beyond 128 bits, which is not supported"))
+            whole_of(number.trunc()).map(|whole| Some(Value::Int(whole))).ok_or_else(too_large)
         }
         // Python's own `int` of what is infinite is an error only for numbers, which the filter passes on.
         _ => Ok(None),
@@ -117,9 +118,8 @@ fn whole(text: &str, base: i128) -> Result<Option<i128>> {
     if base == 0 && prefixed.is_none() && body.len() > 1 && body.starts_with('0') && body.bytes().any(|b| b != b'0') {
         return Ok(None);
     }
-    let found = i128::from_str_radix(&body, radix)
-        .map_err(|_| Failure::new("a whole number beyond 128 bits, which is not supported"))?;
-    Ok(Some(if negative { -found } else { found }))
+    let sign = if negative { "-" } else { "" };
+    i128::from_str_radix(&format!("{sign}{body}"), radix).map(Some).map_err(|_| too_large())
 }
 
 fn round(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
@@ -153,12 +153,13 @@ fn rounded(budget: &Budget, value: &Value, number: f64, precision: i128) -> Resu
         if precision >= 0 {
             return Ok(Value::Int(whole));
         }
-        let Some(power) = u32::try_from(-precision).ok().and_then(|digits| 10i128.checked_pow(digits)) else {
+        let Some(power) = u32::try_from(precision.unsigned_abs()).ok().and_then(|digits| 10i128.checked_pow(digits))
+        else {
             return Ok(Value::Int(0));
         };
         let (quotient, rest) = (whole.div_euclid(power), whole.rem_euclid(power));
-        let up = rest * 2 > power || rest * 2 == power && quotient % 2 != 0;
-        return Ok(Value::Int((quotient + i128::from(up)) * power));
+        let up = rest > power - rest || rest == power - rest && quotient % 2 != 0;
+        return (quotient + i128::from(up)).checked_mul(power).map(Value::Int).ok_or_else(too_large);
     }
     if !number.is_finite() || precision > 330 {
         return Ok(Value::Float(number));
@@ -182,7 +183,8 @@ fn file_size(bytes: f64, binary: bool) -> String {
         return "1 Byte".to_owned();
     }
     if bytes < base {
-        return format!("{} Bytes", bytes.trunc());
+        // The sum makes a zero of a negative one.
+        return format!("{} Bytes", bytes.trunc() + 0.0);
     }
     let letters = ['k', 'M', 'G', 'T', 'P', 'E', 'Z', 'Y'];
     let mut unit = base;

@@ -4,6 +4,7 @@ use super::super::arguments::{Given, int, optional_text, size, text as text_of, 
 use super::super::budget::{Budget, Failure, Result};
 use super::super::operators::escaped;
 use super::super::percent;
+use super::super::sequence::length as length_of;
 use super::super::strings::{capitalized, centered, joined, lines, replaced, stripped};
 use super::super::text::{repr, shown};
 use super::super::unicode::{is_space, is_word};
@@ -21,7 +22,9 @@ pub(super) fn apply(budget: &Budget, name: &str, value: &Value, given: &Given) -
         _ => return shaped(budget, name, value, given),
     };
     given.none(name)?;
-    Value::new_text(budget, changed(&shown(budget, value)?)).map(Some)
+    let changed = Value::new_text(budget, changed(&shown(budget, value)?))?;
+    // Jinja2 puts a title together anew, which is not marked safe any more.
+    Ok(Some(if name == "title" { changed } else { changed.marked_as(value) }))
 }
 
 fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<Option<Value>> {
@@ -29,7 +32,8 @@ fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<O
         "trim" => {
             let [chars] = given.bind(name, ["chars"], 0)?;
             let chars = optional_text(chars.as_ref(), "strip arg")?;
-            Value::new_text(budget, stripped(&shown(budget, value)?, chars, true, true).to_owned())?
+            budget.look_through(chars.unwrap_or(""))?;
+            Value::new_text(budget, stripped(&shown(budget, value)?, chars, true, true).to_owned())?.marked_as(value)
         }
         "replace" => {
             let [old, new, count] = given.bind(name, ["old", "new", "count"], 2)?;
@@ -44,7 +48,7 @@ fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<O
         }
         "center" => {
             let [width] = given.bind(name, ["width"], 0)?;
-            Value::text(centered(budget, &shown(budget, value)?, ' ', size(width.as_ref(), 80)?)?)
+            Value::text(centered(budget, &shown(budget, value)?, ' ', size(width.as_ref(), 80)?)?).marked_as(value)
         }
         "format" => formatted(budget, value, given)?,
         "join" => return Ok(None),
@@ -54,7 +58,7 @@ fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<O
         "wordcount" => {
             given.none(name)?;
             let text = shown(budget, value)?;
-            budget.read(text.len())?;
+            budget.look_through(&text)?;
             let mut before = false;
             let starts = text.chars().filter(|c| {
                 is_word(*c) && !std::mem::replace(&mut before, is_word(*c)) || {
@@ -66,7 +70,7 @@ fn shaped(budget: &Budget, name: &str, value: &Value, given: &Given) -> Result<O
         }
         "striptags" => {
             given.none(name)?;
-            Value::Markup(striptags(budget, &shown(budget, value)?)?.into())
+            Value::text(striptags(budget, &shown(budget, value)?)?)
         }
         "urlencode" => {
             given.none(name)?;
@@ -102,6 +106,9 @@ fn title(text: &str) -> String {
 }
 
 fn formatted(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
+    if matches!(value, Value::Markup(_)) {
+        return Err(Failure::new("the filter 'format' of text that is marked safe is not supported"));
+    }
     if !given.positional.is_empty() && !given.named.is_empty() {
         return Err(Failure::new("can't handle positional and keyword arguments at the same time"));
     }
@@ -120,6 +127,7 @@ fn formatted(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
 fn indent(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
     let [width, first, blank] = given.bind("indent", ["width", "first", "blank"], 0)?;
     let width = match &width {
+        Some(width @ Value::Text(_)) if matches!(value, Value::Markup(_)) => escaped(budget, width)?,
         Some(Value::Text(text)) => text.as_ref().to_owned(),
         width => {
             let width = size(width.as_ref(), 4)?;
@@ -141,7 +149,7 @@ fn indent(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
         }
         out.push_str(line);
     }
-    Ok(Value::text(out))
+    Ok(Value::text(out).marked_as(value))
 }
 
 fn truncate(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
@@ -162,6 +170,12 @@ fn truncate(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
     if value.is_undefined() {
         return Ok(value.clone());
     }
+    if let Some(elements) = length_of(budget, value)?
+        && value.as_text().is_none()
+        && elements as i128 <= length.saturating_add(leeway)
+    {
+        return Ok(value.clone());
+    }
     let text = text_of(value, "the value of 'truncate'")?;
     budget.read(text.len())?;
     if text.chars().count() as i128 <= length.saturating_add(leeway) {
@@ -169,7 +183,8 @@ fn truncate(budget: &Budget, value: &Value, given: &Given) -> Result<Value> {
     }
     let cut: String = text.chars().take((length - tail) as usize).collect();
     let kept = if killwords { cut.as_str() } else { cut.rsplit_once(' ').map_or(cut.as_str(), |(kept, _)| kept) };
-    Value::new_text(budget, format!("{kept}{end}"))
+    let end = if matches!(value, Value::Markup(_)) { escaped(budget, &Value::text(end))? } else { end.to_owned() };
+    Ok(Value::new_text(budget, format!("{kept}{end}"))?.marked_as(value))
 }
 
 /// As markupsafe: comments, then tags, then references to characters.

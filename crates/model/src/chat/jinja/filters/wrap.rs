@@ -66,7 +66,8 @@ fn wrap(line: &str, width: usize, long: bool) -> Vec<&str> {
         let mut row: Vec<&str> = Vec::new();
         let mut length = 0;
         while let Some(chunk) = left.last() {
-            let size = chunk.chars().count();
+            // No more than decides, since what is too long is looked at again in every row.
+            let size = chunk.chars().take(width.saturating_add(1)).count();
             if length + size > width {
                 break;
             }
@@ -74,7 +75,7 @@ fn wrap(line: &str, width: usize, long: bool) -> Vec<&str> {
             row.extend(left.pop());
         }
         if let Some(chunk) = left.last().copied()
-            && chunk.chars().count() > width
+            && chunk.chars().nth(width).is_some()
         {
             if long {
                 let room = width - length;

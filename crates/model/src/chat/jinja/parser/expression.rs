@@ -160,12 +160,12 @@ impl Parser {
             Word::Name(name) => self.named(name),
             Word::Text(first) => {
                 self.next();
-                let mut text = first;
+                let mut parts = vec![first];
                 while let Word::Text(more) = self.peek() {
-                    text = format!("{text}{more}").into();
+                    parts.push(more.clone());
                     self.next();
                 }
-                Kind::Text(text)
+                if parts.len() == 1 { Kind::Text(parts.remove(0)) } else { Kind::Text(parts.concat().into()) }
             }
             Word::Int(value) => {
                 self.next();

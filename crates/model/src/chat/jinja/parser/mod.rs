@@ -16,11 +16,27 @@ const NESTING: usize = 150;
 /// Chosen: levels of one expression, which a sum of as many terms has too. Python's own parser allows 200.
 const HEIGHT: u16 = 250;
 
+/// Chosen: characters of a name that messages quote.
+const SAID: usize = 80;
+
+/// A name as messages quote it.
+fn said(name: &str) -> &str {
+    name.char_indices().nth(SAID).map_or(name, |(at, _)| &name[..at])
+}
+
 /// The statements of a template.
 pub(super) fn parse(source: &str) -> Result<Vec<Statement>> {
     let words = words(source)?;
-    let mut parser =
-        Parser { words, at: 0, nesting: 0, soft: 0, unknown: Vec::new(), takes: Takes::default(), loops: 0 };
+    let mut parser = Parser {
+        words,
+        at: 0,
+        nesting: 0,
+        soft: 0,
+        unknown: Vec::new(),
+        takes: Takes::default(),
+        loops: 0,
+        inside_for: 0,
+    };
     let body = parser.statements(&[])?;
     match parser.unknown.first() {
         None => Ok(body),
@@ -37,7 +53,10 @@ struct Parser {
     unknown: Vec<Failure>,
     /// What the macro that is read asks for.
     takes: Takes,
+    /// Loops that `break` may end.
     loops: usize,
+    /// All loops around what is read.
+    inside_for: usize,
 }
 
 impl Parser {
@@ -126,7 +145,7 @@ impl Parser {
             Word::VariableEnd => "'end of print statement'".to_owned(),
             Word::BlockBegin => "'begin of statement block'".to_owned(),
             Word::BlockEnd => "'end of statement block'".to_owned(),
-            Word::Name(name) => format!("'{}'", name.chars().take(80).collect::<String>()),
+            Word::Name(name) => format!("'{}'", said(name)),
             Word::Text(_) => "'string'".to_owned(),
             Word::Int(_) => "'integer'".to_owned(),
             Word::Float(_) => "'float'".to_owned(),
@@ -149,14 +168,14 @@ impl Parser {
     /// Remembers a filter that does not exist.
     fn check_filter(&mut self, name: &str, line: u32) {
         if self.soft == 0 && !filters::exists(name) {
-            self.unknown.push(Failure::new(format!("No filter named '{name}'.")).at(line));
+            self.unknown.push(Failure::new(format!("No filter named '{}'.", said(name))).at(line));
         }
     }
 
     /// Remembers a test that does not exist.
     fn check_test(&mut self, name: &str, line: u32) {
         if self.soft == 0 && !checks::exists(name) {
-            self.unknown.push(Failure::new(format!("No test named '{name}'.")).at(line));
+            self.unknown.push(Failure::new(format!("No test named '{}'.", said(name))).at(line));
         }
     }
 }

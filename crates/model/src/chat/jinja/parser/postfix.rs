@@ -5,7 +5,7 @@
 use super::super::budget::Result;
 use super::super::lexer::Word;
 use super::super::tree::{Arguments, Expr, Kind};
-use super::Parser;
+use super::{Parser, SAID};
 
 impl Parser {
     /// Attributes, items and calls behind a value.
@@ -146,10 +146,15 @@ impl Parser {
         }
     }
 
+    /// Names with dots between them; of many, only the first count, since nothing has so long a name.
     fn dotted(&mut self) -> Result<String> {
         let mut name = self.any_name()?;
         while self.skip_operator(".") {
-            name = format!("{name}.{}", self.any_name()?);
+            let part = self.any_name()?;
+            if name.len() <= SAID {
+                name.push('.');
+                name.push_str(&part);
+            }
         }
         Ok(name)
     }

@@ -3,7 +3,7 @@
 use super::super::budget::Result;
 use super::super::lexer::Word;
 use super::super::tree::{ForNode, Kind, MacroNode, Statement, Takes, Target};
-use super::Parser;
+use super::{Parser, said};
 
 impl Parser {
     /// Statements up to a tag of these names, which is the next word then; up to the end where there are none.
@@ -70,11 +70,18 @@ impl Parser {
                 let filter = self.filters(None, true)?;
                 Statement::Filter(filter, self.body("endfilter")?)
             }
-            "generation" => Statement::Scope(self.body("endgeneration")?),
+            "generation" => Statement::Scope(self.outside_of_loops(|parser| parser.body("endgeneration"))?),
             "block" => {
                 let name = self.any_name()?;
-                while self.skip_name("scoped") || self.skip_name("required") {}
-                let inside = self.body("endblock")?;
+                let mut sees_all = self.inside_for == 0;
+                while self.is_name("scoped") || self.is_name("required") {
+                    sees_all |= self.is_name("scoped");
+                    self.next();
+                }
+                if !sees_all {
+                    return self.fail("a 'block' inside a loop is supported only as 'scoped'");
+                }
+                let inside = self.outside_of_loops(|parser| parser.body("endblock"))?;
                 self.skip_name(&name);
                 Statement::Scope(inside)
             }
@@ -83,13 +90,24 @@ impl Parser {
             "break" => Statement::Break,
             "continue" => Statement::Continue,
             "extends" | "include" | "import" | "from" => return self.fail("no loader for this environment specified"),
-            "autoescape" => return self.fail("the tag 'autoescape' is not supported"),
+            // Nothing is escaped anyway.
+            "autoescape" if self.skip_name("false") || self.skip_name("False") => {
+                Statement::Scope(self.body("endautoescape")?)
+            }
+            "autoescape" => return self.fail("the tag 'autoescape' is supported only with false"),
             _ => {
-                let name: String = name.chars().take(80).collect();
-                return Err(super::Failure::new(format!("Encountered unknown tag '{name}'.")).at(line));
+                return Err(super::Failure::new(format!("Encountered unknown tag '{}'.", said(&name))).at(line));
             }
         });
         Ok(())
+    }
+
+    /// Reads what no loop around it can be broken from: Jinja2 makes a function of it.
+    fn outside_of_loops<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let loops = std::mem::take(&mut self.loops);
+        let found = read(self);
+        self.loops = loops;
+        found
     }
 
     fn print(&mut self, body: &mut Vec<Statement>) -> Result<()> {
@@ -105,6 +123,7 @@ impl Parser {
     }
 
     fn for_loop(&mut self) -> Result<Statement> {
+        self.inside_for += 1;
         let target = self.target(&["in"], false)?;
         self.expect_name("in")?;
         let iterable = self.tuple(false, &["recursive"])?;
@@ -116,6 +135,7 @@ impl Parser {
         self.loops -= 1;
         let otherwise = if self.skip_name("else") { self.body("endfor")? } else { Vec::new() };
         self.skip_name("endfor");
+        self.inside_for -= 1;
         Ok(Statement::For(Box::new(ForNode { target, iterable, test, recursive, body, otherwise })))
     }
 
@@ -155,7 +175,10 @@ impl Parser {
             if !values.is_empty() {
                 self.expect_operator(",")?;
             }
+            // A block's own name may hide the loop.
+            let inside_for = std::mem::take(&mut self.inside_for);
             let target = self.target(&[], false)?;
+            self.inside_for = inside_for;
             self.expect_operator("=")?;
             values.push((target, self.expression()?));
         }
@@ -186,10 +209,12 @@ impl Parser {
     ) -> Result<MacroNode> {
         // What an inner macro names counts for the outer one as well, as Jinja2 finds names.
         let outer = std::mem::take(&mut self.takes);
-        let loops = std::mem::take(&mut self.loops);
-        let body = self.body(end)?;
-        self.loops = loops;
+        let body = self.outside_of_loops(|parser| parser.body(end))?;
         let takes = self.takes;
+        let without_default = parameters.len() - defaults.len();
+        if takes.caller && parameters[..without_default].iter().any(|name| name == "caller") {
+            return self.fail("the parameter 'caller' of a macro must be left out or have a default");
+        }
         self.takes = Takes {
             varargs: outer.varargs || takes.varargs,
             kwargs: outer.kwargs || takes.kwargs,
@@ -245,6 +270,9 @@ impl Parser {
         }
         if namespaces && self.skip_operator(".") {
             return Ok(Target::Attribute(name, self.any_name()?));
+        }
+        if name == "loop" && self.inside_for > 0 {
+            return self.fail("can't assign to the special loop variable inside a loop");
         }
         Ok(Target::Name(name))
     }

@@ -3,7 +3,7 @@
 //! As in Jinja2's sandbox, in which nothing can be changed: an attribute before an item of that name for `value.name`,
 //! the other way round for `value['name']`.
 
-use super::super::budget::Result;
+use super::super::budget::{Failure, Result};
 use super::super::sequence;
 use super::super::strings;
 use super::super::value::{List, Value, undefined_error};
@@ -45,6 +45,11 @@ impl<'t> Renderer<'t> {
                 Ok(found.unwrap_or_else(|| value.lacks(name)))
             }
         }
+    }
+
+    /// `value[start:stop:step]`: Jinja2 leaves it to Python, which refuses what has no slices.
+    pub(super) fn slice(&mut self, value: &Value, bounds: &Value) -> Result<Value> {
+        sequence::item(&self.budget, value, bounds)?.ok_or_else(|| not_sliced(value))
     }
 
     /// `value[index]`
@@ -109,7 +114,7 @@ impl<'t> Renderer<'t> {
                 ("real" | "numerator", Some(number)) => return Ok(Found::Value(Value::Int(number))),
                 ("imag", _) => return Ok(Found::Value(Value::Int(0))),
                 ("denominator", _) => return Ok(Found::Value(Value::Int(1))),
-                _ => matches!(name, "bit_length" | "conjugate"),
+                _ => matches!(name, "bit_count" | "bit_length" | "conjugate"),
             },
             Value::Float(_) => match name {
                 "real" => return Ok(Found::Value(value.clone())),
@@ -159,6 +164,16 @@ impl<'t> Renderer<'t> {
         };
         Ok(found.map_or(Found::Nothing, Found::Value))
     }
+}
+
+fn not_sliced(value: &Value) -> Failure {
+    Failure::new(match value {
+        Value::Text(_) | Value::Markup(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_) => {
+            "slice indices must be integers or None or have an __index__ method".to_owned()
+        }
+        Value::Dict(_) => "unhashable type: 'slice'".to_owned(),
+        other => format!("'{}' object is not subscriptable", other.type_name()),
+    })
 }
 
 fn unsafe_attribute(value: &Value, name: &str) -> Value {

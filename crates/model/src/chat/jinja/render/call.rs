@@ -3,13 +3,15 @@
 use super::super::arguments::{Given, int, text as text_of};
 use super::super::budget::{Failure, Result};
 use super::super::compare::equal;
+use super::super::operators::escaped;
 use super::super::sequence::{items, listed};
 use super::super::strings;
 use super::super::text::shown;
 use super::super::tree::MacroNode;
-use super::super::value::{Dict, Range, Value, View, key_of, undefined_error};
+use super::super::value::{Dict, Missing, Range, Value, View, key_of, undefined_error};
 use super::{Flow, Object, Renderer};
 use crate::chat::date;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Jinja2's sandbox allows no longer ones.
@@ -87,7 +89,7 @@ impl<'t> Renderer<'t> {
                 let [format] = given.bind(name, ["format"], 1)?;
                 let format = format.unwrap_or(Value::None);
                 let format = text_of(&format, "strftime() argument 1")?;
-                Value::new_text(&self.budget, date::strftime(format))
+                Value::new_text(&self.budget, date::strftime(format).map_err(Failure::new)?)
             }
             _ => Err(Failure::new(format!("the function '{name}' is not supported"))),
         }
@@ -129,10 +131,15 @@ impl<'t> Renderer<'t> {
             return Err(Failure::new(format!("macro {name} takes not more than {most} argument(s)")));
         }
         let mut values: Vec<Option<Value>> = given.positional.into_iter().map(Some).collect();
-        let mut named = given.named;
-        for parameter in &node.parameters[values.len()..] {
-            let found = named.iter().position(|(name, _)| name == parameter);
-            values.push(found.map(|at| named.remove(at).1));
+        let open: HashMap<&str, usize> =
+            node.parameters.iter().enumerate().skip(values.len()).map(|(at, name)| (name.as_str(), at)).collect();
+        values.resize(node.parameters.len(), None);
+        let mut named = Vec::new();
+        for (name, value) in given.named {
+            match open.get(name.as_str()) {
+                Some(at) if values[*at].is_none() => values[*at] = Some(value),
+                _ => named.push((name, value)),
+            }
         }
         let explicit = node.parameters.iter().any(|name| name == "caller");
         let caller = match named.iter().position(|(name, _)| name == "caller") {
@@ -170,10 +177,12 @@ impl<'t> Renderer<'t> {
         let without_default = node.parameters.len() - node.defaults.len();
         let mut late = Vec::new();
         for (index, (parameter, value)) in node.parameters.iter().zip(values).enumerate() {
-            match value {
-                Some(value) => self.assign_name(parameter, value)?,
-                None => late.push((index, parameter)),
+            if value.is_none() {
+                late.push((index, parameter));
             }
+            // A default that names its own or a later parameter finds that, not a variable around the macro.
+            let missing = || Value::Undefined(Rc::new(Missing::Name(parameter.clone())));
+            self.assign_name(parameter, value.unwrap_or_else(missing))?;
         }
         for (index, parameter) in late {
             let value = match index.checked_sub(without_default) {
@@ -188,23 +197,8 @@ impl<'t> Renderer<'t> {
     fn method(&mut self, value: &Value, name: &str, given: &Given) -> Result<Value> {
         let budget = self.budget.clone();
         match value {
-            Value::Text(text) | Value::Markup(text) => {
-                let text = text.clone();
-                let renderer = std::cell::RefCell::new(self);
-                let lookup = |is_attribute: bool, value: &Value, name: &str| {
-                    let mut renderer = renderer.borrow_mut();
-                    match name.parse() {
-                        Ok(index) if !is_attribute => renderer.item(value, &Value::Int(index)),
-                        _ if is_attribute => renderer.attribute(value, name),
-                        _ => renderer.item(value, &Value::text(name)),
-                    }
-                };
-                let found = strings::call(&budget, &text, name, given, &lookup)?;
-                Ok(match found {
-                    Value::Text(text) if matches!(value, Value::Markup(_)) => Value::Markup(text),
-                    found => found,
-                })
-            }
+            Value::Text(text) => self.text_method(text, name, given),
+            Value::Markup(text) => self.markup_method(text, name, given),
             Value::Dict(dict) => self.dict_method(dict, name, given),
             Value::List(_) | Value::Tuple(_) | Value::Range(_) => self.sequence_method(value, name, given),
             Value::Object(number) => self.object_method(*number, name, given),
@@ -220,6 +214,7 @@ impl<'t> Renderer<'t> {
                 given.none(name)?;
                 match (value, name) {
                     (Value::Float(number), "is_integer") => Ok(Value::Bool(*number == number.trunc())),
+                    (_, "bit_count") => Ok(Value::Int(value.as_int().unwrap_or(0).unsigned_abs().count_ones().into())),
                     (_, "bit_length") => {
                         let bits = 128 - value.as_int().unwrap_or(0).unsigned_abs().leading_zeros();
                         Ok(Value::Int(i128::from(bits)))
@@ -228,6 +223,51 @@ impl<'t> Renderer<'t> {
                 }
             }
         }
+    }
+
+    fn text_method(&mut self, text: &str, name: &str, given: &Given) -> Result<Value> {
+        let budget = self.budget.clone();
+        let renderer = std::cell::RefCell::new(self);
+        let lookup = |is_attribute: bool, value: &Value, name: &str| {
+            let mut renderer = renderer.borrow_mut();
+            match name.parse() {
+                Ok(index) if !is_attribute => renderer.item(value, &Value::Int(index)),
+                _ if is_attribute => renderer.attribute(value, name),
+                _ => renderer.item(value, &Value::text(name)),
+            }
+        };
+        strings::call(&budget, text, name, given, &lookup)
+    }
+
+    /// A method of text that is marked safe: what is put into it is escaped, and what it gives is marked safe.
+    fn markup_method(&mut self, text: &str, name: &str, given: &Given) -> Result<Value> {
+        let budget = self.budget.clone();
+        let safe = |value: Value| escaped(&budget, &value).map(|text| Value::Markup(text.into()));
+        let mut given = given.clone();
+        match name {
+            "replace" => {
+                for new in given.positional.iter_mut().skip(1).take(1) {
+                    *new = safe(new.clone())?;
+                }
+            }
+            "join" => {
+                for values in &mut given.positional {
+                    let found = listed(&budget, values)?.into_iter().map(safe).collect::<Result<_>>()?;
+                    *values = Value::list(&budget, found)?;
+                }
+            }
+            // Their own rules of escaping hold for each field.
+            "format" | "format_map" => {
+                return Err(Failure::new(format!("the method '{name}' of text that is marked safe is not supported")));
+            }
+            _ => {}
+        }
+        let marked = |value: &Value| value.clone().marked_as(&Value::Markup("".into()));
+        Ok(match self.text_method(text, name, &given)? {
+            Value::List(parts) => Value::list(&budget, parts.items.iter().map(marked).collect())?,
+            Value::Tuple(parts) => Value::tuple(&budget, parts.items.iter().map(marked).collect())?,
+            found => marked(&found),
+        })
     }
 
     fn dict_method(&mut self, dict: &Rc<Dict>, name: &str, given: &Given) -> Result<Value> {

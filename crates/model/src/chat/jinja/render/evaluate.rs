@@ -9,7 +9,7 @@ use super::super::text::shown;
 use super::super::tree::{Arguments, Expr, Kind};
 use super::super::value::{Dict, Value};
 use super::super::{checks, filters};
-use super::Renderer;
+use super::{Object, Renderer};
 use std::mem::size_of;
 use std::rc::Rc;
 
@@ -24,7 +24,7 @@ impl<'t> Renderer<'t> {
             Kind::Bool(value) => return Ok(Value::Bool(*value)),
             Kind::None => return Ok(Value::None),
             Kind::Name(name) => {
-                let value = self.name(name);
+                let value = self.name(name)?;
                 self.keep(&value);
                 return Ok(value);
             }
@@ -43,9 +43,11 @@ impl<'t> Renderer<'t> {
                 self.attribute(&value, name)
             }
             Kind::Item(value, index) => {
+                // Of what is written down Jinja2 takes slices itself, and makes undefined what has none.
+                let by_python = matches!(index.kind, Kind::Slice(_)) && !(is_literal(value) && is_literal(index));
                 let value = self.owner(value)?;
                 let index = self.evaluate(index)?;
-                self.item(&value, &index)
+                if by_python { self.slice(&value, &index) } else { self.item(&value, &index) }
             }
             Kind::Call(callee, arguments) => {
                 let callee = self.evaluate(callee)?;
@@ -63,7 +65,7 @@ impl<'t> Renderer<'t> {
             Kind::Test(value, name, arguments) => {
                 let value = self.evaluate(value)?;
                 let given = self.given_to(arguments)?;
-                checks::check(&self.budget, name, &value, &given).map(Value::Bool)
+                self.check(name, &value, &given).map(Value::Bool)
             }
             Kind::Not(value) => Ok(Value::Bool(!self.evaluate(value)?.is_true())),
             Kind::Sign(sign, value) => signed(*sign, &self.evaluate(value)?),
@@ -94,6 +96,14 @@ impl<'t> Renderer<'t> {
             }
             _ => self.made(expression),
         }
+    }
+
+    /// `value is name(…)`
+    pub(in super::super) fn check(&self, name: &str, value: &Value, given: &Given) -> Result<bool> {
+        if let (Value::Object(number), "callable") = (value, name) {
+            return Ok(matches!(self.objects[*number], Object::Macro { .. } | Object::Loop(_) | Object::Joiner { .. }));
+        }
+        checks::check(&self.budget, name, value, given)
     }
 
     /// Expressions that make texts and collections.
@@ -143,7 +153,7 @@ impl<'t> Renderer<'t> {
         match &expression.kind {
             Kind::Name(name) => {
                 self.budget.step(1)?;
-                Ok(self.name(name))
+                self.name(name)
             }
             _ => self.evaluate(expression),
         }
@@ -192,5 +202,16 @@ impl<'t> Renderer<'t> {
             }
         }
         Ok(given)
+    }
+}
+
+/// Whether a value stands in the template as it is.
+fn is_literal(expression: &Expr) -> bool {
+    match &expression.kind {
+        Kind::Text(_) | Kind::Int(_) | Kind::Float(_) | Kind::Bool(_) | Kind::None => true,
+        Kind::List(items) | Kind::Tuple(items) => items.iter().all(is_literal),
+        Kind::Dict(pairs) => pairs.iter().all(|(key, value)| is_literal(key) && is_literal(value)),
+        Kind::Slice(bounds) => bounds.iter().flatten().all(is_literal),
+        _ => false,
     }
 }

@@ -147,7 +147,7 @@ impl<'t> Renderer<'t> {
                 Ok(())
             }
             Target::Attribute(name, attribute) => {
-                let Value::Object(number) = self.name(name) else {
+                let Value::Object(number) = self.name(name)? else {
                     return Err(Failure::new("cannot assign attribute on non-namespace object"));
                 };
                 let budget = self.budget.clone();

@@ -4,13 +4,12 @@
 
 use super::super::budget::{Failure, Result};
 use super::super::compare::equal;
-use super::super::sequence::iterate;
+use super::super::sequence::items;
 use super::super::tree::ForNode;
 use super::super::value::Value;
-use super::{Flow, LoopState, Object, Renderer};
+use super::{Flow, LoopState, Object, Renderer, Source};
 use std::collections::VecDeque;
 use std::mem::size_of;
-use std::rc::Rc;
 
 impl<'t> Renderer<'t> {
     pub(super) fn for_loop(&mut self, node: &'t ForNode, out: &mut String) -> Result<Flow> {
@@ -26,14 +25,18 @@ impl<'t> Renderer<'t> {
         depth: i128,
         out: &mut String,
     ) -> Result<Flow> {
-        let Some(source) = iterate(&self.budget, iterable)? else {
-            return Err(Failure::new(format!("'{}' object is not iterable", iterable.type_name())));
+        let source = match iterable {
+            Value::Generator(generator) => Source::Generator(generator.clone()),
+            other => Source::Items(items(&self.budget, other)?),
         };
-        let length = if node.test.is_none() { Some(source.len()) } else { None };
+        let length = match &source {
+            Source::Items(items) if node.test.is_none() => Some(items.len()),
+            _ => None,
+        };
         let state = LoopState {
             node,
             scope,
-            source: Rc::new(source),
+            source,
             passed: 0,
             ahead: VecDeque::new(),
             length,
@@ -58,12 +61,13 @@ impl<'t> Renderer<'t> {
     fn iterations(&mut self, node: &'t ForNode, number: usize, scope: usize, out: &mut String) -> Result<Flow> {
         let mut any = false;
         while let Some(item) = self.advance(number)? {
-            any = true;
             let flow = self.scoped(scope, |renderer| {
                 renderer.assign_name("loop", Value::Object(number))?;
                 renderer.assign(&node.target, item)?;
                 renderer.execute(&node.body, out)
             })?;
+            // As in Jinja2, only an iteration that comes to the end of its body counts.
+            any |= flow == Flow::On;
             if flow == Flow::Break {
                 break;
             }
@@ -95,10 +99,11 @@ impl<'t> Renderer<'t> {
         loop {
             self.budget.step(1)?;
             let state = self.state(number)?;
-            if state.passed >= state.source.len() {
-                return Ok(None);
-            }
-            let item = state.source.get(state.passed);
+            let next = match &state.source {
+                Source::Generator(generator) => generator.next(),
+                Source::Items(items) => (state.passed < items.len()).then(|| items.get(state.passed)),
+            };
+            let Some(item) = next else { return Ok(None) };
             state.passed += 1;
             let (node, scope) = (state.node, state.scope);
             let Some(test) = &node.test else { return Ok(Some(item)) };

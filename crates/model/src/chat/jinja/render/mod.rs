@@ -12,7 +12,7 @@ mod loops;
 use super::budget::{Budget, Result};
 use super::sequence::Items;
 use super::tree::{ForNode, MacroNode, Statement};
-use super::value::{Dict, Missing, Value};
+use super::value::{Dict, Generator, Missing, Value};
 use std::collections::HashMap;
 use std::mem::size_of;
 use std::rc::Rc;
@@ -21,9 +21,12 @@ use std::rc::Rc;
 const FUNCTIONS: [&str; 8] =
     ["cycler", "dict", "joiner", "lipsum", "namespace", "raise_exception", "range", "strftime_now"];
 
+/// Measured: looking for a name in this many scopes takes as long as a step.
+const SCOPES_PER_STEP: u64 = 8;
+
 /// What a rendering knows.
 pub(super) struct Renderer<'t> {
-    pub(super) budget: Rc<Budget>,
+    pub(super) budget: Rc<Budget<'t>>,
     given: HashMap<String, Value>,
     scopes: Vec<Scope<'t>>,
     /// The scope that names are looked up in first.
@@ -37,7 +40,7 @@ pub(super) struct Renderer<'t> {
 
 /// Names that were assigned in a part of the template.
 struct Scope<'t> {
-    names: Vec<(&'t str, Value)>,
+    names: HashMap<&'t str, Value>,
     parent: Option<usize>,
 }
 
@@ -50,12 +53,19 @@ enum Object<'t> {
     Macro { node: &'t MacroNode, scope: usize },
 }
 
+/// What a loop takes its elements from.
+enum Source {
+    Items(Items),
+    /// What the loop does not come to is left to others.
+    Generator(Rc<Generator>),
+}
+
 /// Where a loop stands.
 struct LoopState<'t> {
     node: &'t ForNode,
     /// The scope that the loop stands in.
     scope: usize,
-    source: Rc<Items>,
+    source: Source,
     /// Elements of the source that were looked at.
     passed: usize,
     /// Elements that were looked at before their turn.
@@ -80,11 +90,15 @@ enum Flow {
 }
 
 /// The text of a template.
-pub(super) fn render(body: &[Statement], given: HashMap<String, Value>, budget: Rc<Budget>) -> Result<String> {
+pub(super) fn render<'t>(
+    body: &'t [Statement],
+    given: HashMap<String, Value>,
+    budget: Rc<Budget<'t>>,
+) -> Result<String> {
     let mut renderer = Renderer {
         budget,
         given,
-        scopes: vec![Scope { names: Vec::new(), parent: None }],
+        scopes: vec![Scope { names: HashMap::new(), parent: None }],
         current: 0,
         pinned: 0,
         objects: Vec::new(),
@@ -101,7 +115,7 @@ impl<'t> Renderer<'t> {
         self.budget.step(1)?;
         let outer = self.current;
         self.current = self.scopes.len();
-        self.scopes.push(Scope { names: Vec::new(), parent: Some(parent) });
+        self.scopes.push(Scope { names: HashMap::new(), parent: Some(parent) });
         let result = work(self);
         if self.scopes.len() - 1 == self.current && self.scopes.len() > self.pinned {
             self.scopes.pop();
@@ -112,31 +126,29 @@ impl<'t> Renderer<'t> {
 
     fn assign_name(&mut self, name: &'t str, value: Value) -> Result<()> {
         let names = &mut self.scopes[self.current].names;
-        match names.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, slot)) => *slot = value,
-            None => {
-                self.budget.claim(size_of::<(&str, Value)>())?;
-                names.push((name, value));
-            }
+        if names.insert(name, value).is_none() {
+            self.budget.claim(size_of::<(&str, Value)>())?;
         }
         Ok(())
     }
 
-    fn name(&self, name: &str) -> Value {
-        let mut scope = Some(self.current);
+    fn name(&self, name: &str) -> Result<Value> {
+        let (mut scope, mut passed) = (Some(self.current), 0);
         while let Some(at) = scope {
-            if let Some((_, value)) = self.scopes[at].names.iter().find(|(known, _)| *known == name) {
-                return value.clone();
+            if let Some(value) = self.scopes[at].names.get(name) {
+                return Ok(value.clone());
             }
             scope = self.scopes[at].parent;
+            passed += 1;
         }
+        self.budget.step(passed / SCOPES_PER_STEP)?;
         if let Some(value) = self.given.get(name) {
-            return value.clone();
+            return Ok(value.clone());
         }
-        match FUNCTIONS.iter().find(|known| **known == name) {
+        Ok(match FUNCTIONS.iter().find(|known| **known == name) {
             Some(function) => Value::Function(function),
             None => Value::Undefined(Rc::new(Missing::Name(name.to_owned()))),
-        }
+        })
     }
 
     fn new_object(&mut self, object: Object<'t>) -> Result<Value> {

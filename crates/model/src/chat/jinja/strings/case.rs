@@ -31,6 +31,7 @@ pub(super) fn call(budget: &Budget, text: &str, name: &str, given: &Given) -> Re
     };
     if let Some(found) = &found {
         given.none(name)?;
+        budget.look_through(text)?;
         budget.claim(found.as_text().map_or(0, |text| text.len()))?;
     }
     Ok(found)

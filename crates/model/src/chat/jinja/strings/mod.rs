@@ -81,7 +81,7 @@ pub(super) fn call(budget: &Budget, text: &str, name: &str, given: &Given, looku
         return Ok(found);
     }
     match name {
-        "startswith" | "endswith" => affixed(text, name, given),
+        "startswith" | "endswith" => affixed(budget, text, name, given),
         "find" | "index" | "rfind" | "rindex" | "count" => sought(budget, text, name, given),
         "center" | "ljust" | "rjust" | "zfill" => aligned(budget, text, name, given),
         "join" => {
@@ -135,7 +135,7 @@ fn window<'a>(text: &'a str, start: Option<&Value>, stop: Option<&Value>) -> Res
     Ok(Some((&text[at(start)..at(stop)], start as usize)))
 }
 
-fn affixed(text: &str, name: &str, given: &Given) -> Result<Value> {
+fn affixed(budget: &Budget, text: &str, name: &str, given: &Given) -> Result<Value> {
     let [affix, start, stop] = given.bind(name, ["/prefix", "/start", "/end"], 1)?;
     let part = window(text, start.as_ref(), stop.as_ref())?;
     let fits = |affix: &str| match part {
@@ -147,7 +147,9 @@ fn affixed(text: &str, name: &str, given: &Given) -> Result<Value> {
         Some(Value::Text(affix) | Value::Markup(affix)) => Ok(Value::Bool(fits(&affix))),
         Some(Value::Tuple(affixes)) => {
             for affix in &affixes.items {
-                if fits(text_of(affix, &format!("tuple for {name}"))?) {
+                let affix = text_of(affix, &format!("tuple for {name}"))?;
+                budget.read(affix.len().min(text.len()))?;
+                if fits(affix) {
                     return Ok(Value::Bool(true));
                 }
             }

@@ -6,6 +6,7 @@ use super::super::arguments::{Given, int, optional_text, size, text as text_of, 
 use super::super::budget::{Budget, Failure, Result};
 use super::super::unicode::is_space;
 use super::super::value::Value;
+use std::collections::HashSet;
 use std::mem::size_of;
 
 /// The method's value, none where it is none of these.
@@ -14,6 +15,7 @@ pub(super) fn call(budget: &Budget, text: &str, name: &str, given: &Given) -> Re
         "strip" | "lstrip" | "rstrip" => {
             let [chars] = given.bind(name, ["/chars"], 0)?;
             let chars = optional_text(chars.as_ref(), &format!("{name} arg"))?;
+            budget.look_through(chars.unwrap_or(""))?;
             let (left, right) = (name != "rstrip", name != "lstrip");
             Value::new_text(budget, stripped(text, chars, left, right).to_owned())?
         }
@@ -59,7 +61,8 @@ fn texts(budget: &Budget, parts: Vec<&str>) -> Result<Value> {
 
 /// A text without these characters, or without white space, around it.
 pub(in super::super) fn stripped<'a>(text: &'a str, chars: Option<&str>, left: bool, right: bool) -> &'a str {
-    let taken = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
+    let set: Option<HashSet<char>> = chars.map(|chars| chars.chars().collect());
+    let taken = |c: char| set.as_ref().map_or_else(|| is_space(c), |set| set.contains(&c));
     let text = if left { text.trim_start_matches(taken) } else { text };
     if right { text.trim_end_matches(taken) } else { text }
 }

@@ -25,7 +25,7 @@ pub(super) fn format_map(budget: &Budget, text: &str, mapping: Option<&Value>, l
 }
 
 struct Writer<'a> {
-    budget: &'a Budget,
+    budget: &'a Budget<'a>,
     positional: &'a [Value],
     named: &'a dyn Fn(&str) -> Option<Value>,
     lookup: &'a Lookup<'a>,
