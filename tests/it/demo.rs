@@ -33,7 +33,7 @@ fn the_demo_needs_nothing_but_the_binary_and_says_what_works_next() {
         assert!(story.contains(part), "no `{part}` in\n{story}");
     }
     assert_eq!(entries(&out), ["activations.h5", "features-last.db", "features.db", "sae"]);
-    assert_eq!(entries(&out.join("sae")), ["last", "middle", "report.html"]);
+    assert_eq!(entries(&out.join("sae")), ["grid.json", "last", "middle", "report.html"]);
     let next = story.split("Next:\n").nth(1).unwrap_or_else(|| panic!("nothing to do next in\n{story}"));
     let commands: Vec<_> = next.lines().map(str::trim).filter(|line| line.contains("untangle ")).collect();
     assert_eq!(commands.len(), 4, "{next}");

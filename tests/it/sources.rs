@@ -128,7 +128,7 @@ fn what_is_wrong_with_a_text_is_one_line_and_nothing_is_left() {
     fails("a.jsonl.gz", &packed[..packed.len() - 9], "--field txt", &["a.jsonl.gz: line 1 has no field `txt`"]);
     let packed = gzip(&b"{\"text\": \"a cat sat.\"}\n".repeat(900));
     fails("a.jsonl.gz", &packed[..packed.len() / 2], "", &["a.jsonl.gz: it ends in the middle"]);
-    fails("a.txt.zst", b"not zst", "", &["a.txt.zst", "is damaged"]);
+    fails("a.txt.zst", b"not zst", "", &["a.txt.zst", "not compressed with zstd", "take .zst off"]);
     fails("a.parquet", b"PAR1", "", &["a.parquet", "as a parquet file it is damaged"]);
     fails("a.zip", b"PK", "", &["a.zip", "an archive; extract its files"]);
     fails("a.txt", b"a cat", "--chat", &["the model has no chat template"]);

@@ -14,7 +14,7 @@ use crate::rounding::{self, Rounding};
 use crate::spool::Spool;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use untangle_model::{LanguageModel, Tokenizer};
+use untangle_model::{LanguageModel, ModelError, Tokenizer};
 use untangle_schema::capture::row_flags;
 use untangle_schema::{CaptureManifest, Event, Observer, Unit};
 use untangle_store::{Partial, StoreError, StoreWriter};
@@ -113,9 +113,11 @@ fn compress(writer: StoreWriter, observer: &dyn Observer) -> Result<PathBuf, Cap
 pub(crate) fn is_hopeless(error: &CaptureError) -> bool {
     use CaptureError as E;
     let value = matches!(error, E::Store(StoreError::Overflow { .. } | StoreError::NotFiniteActivation { .. }));
-    let text = matches!(error, E::EmptyCorpus { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. });
+    let text = matches!(error, E::EmptyCorpus { .. } | E::Record { .. } | E::NotUtf8 { .. });
+    let file = matches!(error, E::Damaged { .. } | E::Unsupported { .. });
     let table = matches!(error, E::NoColumn { .. } | E::ColumnType { .. } | E::NoMessages { .. });
-    value || text || table || matches!(error, E::NotReached(_) | E::NoRoomForTokens { .. })
+    let model = matches!(error, E::Model(ModelError::TokenBeyondEmbedding { .. }));
+    value || text || file || table || model || matches!(error, E::NotReached(_) | E::NoRoomForTokens { .. })
 }
 
 /// Measures on the first batch what the arithmetic of `model` costs, and lets go of the reference.
