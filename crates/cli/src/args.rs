@@ -27,7 +27,7 @@ pub(crate) struct GlobalArgs {
     /// Show warnings and errors only
     #[arg(long, short, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
-    /// Threads to compute with [default: all that the machine offers]
+    /// Threads to compute with, at most those that the machine offers [default: all of them]
     #[arg(long, value_name = "N", global = true, help_heading = "Global options")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Take models and data sets of the hub from the cache alone
