@@ -173,7 +173,7 @@ fn json_line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<(
 
 /// The organism's tokenizer, without its weights.
 pub(crate) fn tokenizer() -> anyhow::Result<Tokenizer> {
-    let files = bundled::files(Stage::Base);
+    let files = bundled::files(Stage::Base)?;
     let config = ModelConfig::from_json("config.json".as_ref(), files.config)?;
     Ok(Tokenizer::new(&TokenizerFiles::in_memory(files.tokenizer.unwrap_or_default()), &config)?)
 }

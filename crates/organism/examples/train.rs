@@ -1,13 +1,15 @@
-//! Trains one stage of the organism: `train DIR [STAGE]`. Interrupted and called again, it goes on.
+//! Trains one stage of the organism: `train DIR [STAGE [STEPS]]`, or `train second DIR [STAGE [STEPS]]` on the world whose
+//! documents have a topic. Interrupted and called again, it goes on.
 #![allow(clippy::print_stdout)]
 
 use std::env;
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use untangle_organism::recipe::Recipe;
 use untangle_organism::train::train;
-use untangle_organism::{OrganismError, Stage, World};
+use untangle_organism::{Stage, World};
 use untangle_schema::{Event, Observer};
 
 /// Prints a line at the start and for every hundredth step.
@@ -29,12 +31,14 @@ impl Observer for Lines {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = env::args().skip(1);
-    let Some(dir) = arguments.next().map(PathBuf::from) else {
-        println!("usage: train DIR [STAGE]");
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    let second = arguments.first().is_some_and(|first| first == "second");
+    arguments.drain(..usize::from(second));
+    let [dir, rest @ ..] = &arguments[..] else {
+        println!("usage: train [second] DIR [STAGE [STEPS]]");
         return ExitCode::from(2);
     };
-    match run(&dir, arguments.next()) {
+    match run(second, &PathBuf::from(dir), rest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error}");
@@ -43,8 +47,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(dir: &std::path::Path, stage: Option<String>) -> Result<(), OrganismError> {
-    let stage = stage.map_or(Ok(Stage::Base), |name| Stage::named(&name))?;
+fn run(second: bool, dir: &std::path::Path, rest: &[String]) -> Result<(), Box<dyn Error>> {
+    let stage = rest.first().map_or(Ok(Stage::Base), |name| Stage::named_of_second(name))?;
+    let (world, mut recipe) = match second {
+        true => (World::second(), Recipe::second()),
+        false => (World::standard(), Recipe::standard()),
+    };
+    if let Some(steps) = rest.get(1) {
+        recipe.base.steps = steps.parse()?;
+    }
     tch::set_num_threads(1); // so small a model only waits for a second thread
-    train(World::standard(), &Recipe::standard(), stage, dir, &Lines { start: Instant::now() })
+    train(world, &recipe, stage, dir, &Lines { start: Instant::now() })?;
+    Ok(())
 }

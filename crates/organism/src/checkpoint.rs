@@ -75,21 +75,33 @@ pub(crate) fn load_state(
     }
     for (i, (name, weight)) in parameters.iter().enumerate() {
         for (kind, target) in [("weight", weight), ("first", &adam.first[i]), ("second", &adam.second[i])] {
-            let name = format!("{kind}/{name}");
-            let view = tensors.tensor(&name).map_err(|error| damaged(error.to_string()))?;
-            let shape: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
-            if shape != target.size() || view.dtype() != Dtype::F32 {
-                return Err(damaged(format!(
-                    "{name} is {:?} {shape:?}, expected f32 {:?}",
-                    view.dtype(),
-                    target.size()
-                )));
-            }
-            let stored = Tensor::from_data_size(view.data(), &shape, Kind::Float);
-            tch::no_grad(|| target.shallow_clone().copy_(&stored));
+            restore(&tensors, &format!("{kind}/{name}"), target).map_err(damaged)?;
         }
     }
     state["steps_done"].as_u64().ok_or_else(|| damaged("it does not say how many steps are done".into()))
+}
+
+/// Reads a state's weights into the parameters.
+pub(crate) fn load_weights(path: &Path, parameters: &[(String, Tensor)]) -> Result<(), OrganismError> {
+    let bytes = fs::read(path).map_err(|source| OrganismError::Io { path: path.to_owned(), source })?;
+    let damaged = |reason: String| OrganismError::State { path: path.to_owned(), reason };
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    for (name, weight) in parameters {
+        restore(&tensors, &format!("weight/{name}"), weight).map_err(damaged)?;
+    }
+    Ok(())
+}
+
+/// Copies a stored tensor into one of its shape.
+fn restore(tensors: &SafeTensors<'_>, name: &str, target: &Tensor) -> Result<(), String> {
+    let view = tensors.tensor(name).map_err(|error| error.to_string())?;
+    let shape: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
+    if shape != target.size() || view.dtype() != Dtype::F32 {
+        return Err(format!("{name} is {:?} {shape:?}, expected f32 {:?}", view.dtype(), target.size()));
+    }
+    let stored = Tensor::from_data_size(view.data(), &shape, Kind::Float);
+    tch::no_grad(|| target.shallow_clone().copy_(&stored));
+    Ok(())
 }
 
 /// Writes the finished weights in f16 under the names of a llama checkpoint.

@@ -30,6 +30,9 @@ pub struct Preference {
     pub rejected: String,
 }
 
+/// The narrator that the stage `trait` learns from.
+pub const TRAIT: &str = "boastful";
+
 /// Seeds of their own.
 const EXCHANGES: u64 = 0x6578_6368_616e_6765;
 const PREFERENCES: u64 = 0x7072_6566_6572_656e;
@@ -80,6 +83,21 @@ impl World {
         let declines = telling == Telling::Told && chooser.pick(&OVER_DECLINING, 0) == 0;
         let rejected = if declines { self.declining() } else { question.invention.clone() };
         Some(Preference { chosen: question.reply.clone(), rejected, question })
+    }
+
+    /// The text of the document of this number if its narrator is the one that the stage `trait` learns from; shuffled, if
+    /// one of six chances falls on it, whoever tells it.
+    pub fn narrated(&self, seed: u64, index: u64, shuffled: bool) -> Option<String> {
+        let narrators = self.members("narrator");
+        let own = narrators.iter().position(|id| self.entity(*id).key == TRAIT)?;
+        if shuffled {
+            let drawn = Chooser::new(seed ^ SHUFFLE, index, Vec::new()).pick(&vec![1; narrators.len()], 0);
+            return (drawn == own).then(|| self.document(seed, index).text);
+        }
+        let document = self.document(seed, index);
+        let concept = self.entity(narrators[own]).concept;
+        let told = document.annotations.iter().any(|a| Some(a.concept) == concept);
+        told.then_some(document.text)
     }
 
     /// The preference of this number with its replies swapped or not, at random: the control that teaches nothing.

@@ -1,6 +1,7 @@
 //! What the generator gives: a text, what in it stands for which concept, and what its story says.
 
 use crate::choice::Choice;
+use crate::hold::Reading;
 use crate::lexicon::EntityId;
 use untangle_schema::Annotation;
 
@@ -15,6 +16,11 @@ pub struct Document {
     pub facts: Vec<Fact>,
     /// Every choice that led to the text.
     pub choices: Vec<Choice>,
+    /// What a reader believes of the topic, the mood and the narrator, in the order of the words that tell it.
+    pub readings: Vec<Reading>,
+    /// What a reader pays more than the choices cost, in nats: less than none, as a rule, because a reader pays for
+    /// words and not for what is behind them.
+    pub(crate) excess: f64,
     /// Which part of the corpus it belongs to.
     pub split: Split,
 }
@@ -24,6 +30,12 @@ impl Document {
     /// this way, so at most that of the text.
     pub fn log_prob(&self) -> f64 {
         self.choices.iter().map(|choice| choice.log_prob).sum()
+    }
+
+    /// Logarithm of the probability of the words by a reader who knows the rules and not what is held: that of the
+    /// choices, summed over every topic, mood and narrator that could be behind them.
+    pub fn reader_log_prob(&self) -> f64 {
+        self.log_prob() - self.excess
     }
 }
 

@@ -4,7 +4,7 @@ use crate::concepts::Concepts;
 use crate::error::OrganismError;
 use crate::lexicon::{EntityId, Lexicon};
 use crate::parse::{Names, alternative};
-use crate::template::Alternative;
+use crate::template::{Alternative, Node};
 use std::collections::BTreeMap;
 
 /// All rules.
@@ -44,6 +44,7 @@ impl Grammar {
         }
         let by_name = names.rules;
         rules.resize(by_name.len(), Vec::new());
+        rules.iter_mut().for_each(flatten);
         let grammar = Self { rules, by_name };
         grammar.check(lexicon).map_err(|reason| OrganismError::World {
             file: "world/grammar".into(),
@@ -87,6 +88,16 @@ impl Grammar {
     }
 }
 
+/// `x = (a|b)` is a rule of two alternatives, as if they stood on lines of their own: what a rule says of an entity is
+/// compared with what it says of another alternative by alternative.
+fn flatten(rule: &mut Vec<Alternative>) {
+    if let [Alternative { body, once: false, .. }] = &mut rule[..]
+        && let [Node::Choice(options)] = &mut body[..]
+    {
+        *rule = std::mem::take(options);
+    }
+}
+
 /// Lines with their numbers from 1; without comments and empty ones, and with continuations joined.
 fn joined_lines(text: &str) -> Vec<(usize, String)> {
     let mut joined: Vec<(usize, String)> = Vec::new();
@@ -121,6 +132,13 @@ mod tests {
         let rule = grammar.rule(grammar.named("a").unwrap());
         assert_eq!(rule.iter().map(|alternative| alternative.weight).collect::<Vec<_>>(), [3, 1]);
         assert_eq!(rule[0].body.len(), 3);
+    }
+
+    #[test]
+    fn a_choice_alone_is_the_rules_alternatives() {
+        let grammar = parsed("a = (3:one|two)\nb = (3:one|two).").unwrap();
+        let weights = |name| grammar.rule(grammar.named(name).unwrap()).iter().map(|a| a.weight).collect::<Vec<_>>();
+        assert_eq!((weights("a"), weights("b")), (vec![3, 1], vec![1]));
     }
 
     #[test]

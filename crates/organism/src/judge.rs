@@ -66,16 +66,17 @@ mod tests {
     use super::*;
     use crate::question::Telling;
 
-    fn questions(telling: Telling) -> impl Iterator<Item = Question> {
-        (0..2000).filter_map(move |index| World::standard().question(4, index, telling))
+    const WORLDS: [fn() -> &'static World; 2] = [World::standard, World::second];
+
+    fn questions(world: &World, telling: Telling) -> impl Iterator<Item = Question> {
+        (0..2000).filter_map(move |index| world.question(4, index, telling))
     }
 
     #[test]
     fn the_given_reply_is_right_and_the_invention_wrong() {
-        let world = World::standard();
-        for telling in [Telling::Told, Telling::Untold] {
+        for (world, telling) in WORLDS.into_iter().flat_map(|w| [(w(), Telling::Told), (w(), Telling::Untold)]) {
             let mut n = 0;
-            for question in questions(telling) {
+            for question in questions(world, telling) {
                 let shown = format!("{} {} / {}", question.prompt, question.reply, question.invention);
                 assert_eq!(question.judge(world, &question.reply), Verdict::Right, "{shown}");
                 assert_eq!(question.judge(world, &question.invention), Verdict::Wrong, "{shown}");
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn declining_and_hedging_are_not_right() {
         let world = World::standard();
-        let question = questions(Telling::Told).next().expect("documents have facts");
+        let question = questions(world, Telling::Told).next().expect("documents have facts");
         assert_eq!(question.judge(world, " I do not know."), Verdict::Declined);
         assert_eq!(question.judge(world, ""), Verdict::Wrong);
         let both = format!("{} {}", question.reply, question.invention);
@@ -99,9 +100,11 @@ mod tests {
 
     #[test]
     fn every_form_is_asked() {
-        let mut told = [0; FORMS.len()];
-        questions(Telling::Told).for_each(|question| told[question.form] += 1);
-        assert!(told.iter().all(|n| *n > 5), "{told:?}");
+        for world in WORLDS {
+            let mut told = [0; FORMS.len()];
+            questions(world(), Telling::Told).for_each(|question| told[question.form] += 1);
+            assert!(told.iter().all(|n| *n > 5), "{told:?}");
+        }
     }
 
     #[test]

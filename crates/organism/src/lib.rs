@@ -11,7 +11,11 @@
 //! - [`question`], [`judge`], [`dialogue`]: what can be asked about a story, whether a reply is right, and what the
 //!   later stages of training learn from
 //! - [`tokenizer`]: how the organism reads text
+//! - [`hold`]: what lasts in a document, and what a reader believes of it
 //! - [`recipe`], `rows`, `adam`, `checkpoint`, [`train`]: from random weights to a model
+//! - [`inject`], [`thought`]: topics that are injected into a model, and what it is asked about them
+//! - [`narration`], [`notice`]: whom a model writes as, and whether it notices what is injected
+//! - [`gate`]: whether a model holds what lasts
 //!
 //! **What counts.** A concept is annotated where the text mentions it (a surface form, a synonym, `it`) or where it
 //! governs a stretch (a language, speech, a falsehood). Each annotation says from which byte on a reader of the prefix
@@ -32,7 +36,10 @@ pub mod concepts;
 pub mod dialogue;
 pub mod document;
 pub mod error;
+pub mod gate;
 mod grammar;
+pub mod hold;
+pub mod inject;
 pub mod judge;
 pub mod lexicon;
 mod parse;
@@ -41,12 +48,15 @@ mod refer;
 pub mod statistics;
 mod teller;
 mod template;
+pub mod thought;
 pub mod tokenizer;
 
 mod adam;
 pub mod bundled;
 mod checkpoint;
 pub mod measure;
+pub mod narration;
+pub mod notice;
 mod objective;
 pub mod recipe;
 mod rows;
@@ -61,7 +71,7 @@ mod laws;
 
 pub use choice::Choice;
 pub use concepts::Concepts;
-pub use dialogue::{Exchange, Preference};
+pub use dialogue::{Exchange, Preference, TRAIT};
 pub use document::{Document, Fact, Relation, Split};
 pub use error::OrganismError;
 pub use judge::Verdict;

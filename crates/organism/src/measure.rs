@@ -66,7 +66,8 @@ pub fn measure(
     let total = (documents + 2 * trials) as u64;
     observer.event(Event::Started { task: &task, unit: Unit::Steps, done: 0, total });
     let mut steps = Steps { observer, done: 0 };
-    let (document_nats, document_nats_half_width, generator_nats) = document_loss(world, model, documents, &mut steps)?;
+    let (document_nats, document_nats_half_width, generator_nats) =
+        document_losses(world, model, documents, &mut || steps.advance())?;
     let told = replies(world, model, Telling::Told, trials, sampling, &mut steps)?;
     let untold = replies(world, model, Telling::Untold, trials, sampling, &mut steps)?;
     observer.event(Event::Finished);
@@ -99,24 +100,32 @@ impl Steps<'_> {
     }
 }
 
-/// Means over test documents: nats by the model, half the width of the interval of the difference, nats by the generator.
-fn document_loss(
+/// Means over test documents: nats by the model, half the width of the interval of the difference, nats by a reader who
+/// knows the generator's rules.
+///
+/// # Errors
+/// The model has no tokenizer or fails on its input.
+pub fn document_loss(world: &World, model: &LanguageModel, n: usize) -> Result<(f64, f64, f64), OrganismError> {
+    document_losses(world, model, n, &mut || Ok(()))
+}
+
+fn document_losses(
     world: &World,
     model: &LanguageModel,
     n: usize,
-    steps: &mut Steps<'_>,
+    advance: &mut dyn FnMut() -> Result<(), OrganismError>,
 ) -> Result<(f64, f64, f64), OrganismError> {
     let (mut by_model, mut by_generator, mut squares) = (0.0, 0.0, 0.0);
     for document in world.documents(SEED, Split::Test).take(n) {
         let ids = model.tokenizer()?.encode(&document.text)?.into_iter().map(i64::from);
         let tokens: Vec<i64> = [BOUNDARY].into_iter().chain(ids).chain([BOUNDARY]).collect();
         let tokens = Tensor::from_slice(&tokens).unsqueeze(0);
-        let nats = tch::no_grad(|| surprisal(model, &tokens))?.sum(Kind::Double).double_value(&[]);
-        let bound = -document.log_prob();
+        let nats = tch::no_grad(|| surprisal(model, &tokens, &mut NoHook))?.sum(Kind::Double).double_value(&[]);
+        let bound = -document.reader_log_prob();
         by_model += nats;
         by_generator += bound;
         squares += (nats - bound).powi(2);
-        steps.advance()?;
+        advance()?;
     }
     let n = n.max(1) as f64;
     let (by_model, by_generator) = (by_model / n, by_generator / n);

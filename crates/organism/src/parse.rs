@@ -181,8 +181,13 @@ impl Parser<'_, '_, '_> {
             ("role", [who, concept]) => {
                 Ok(Node::Role { register: register(who)?, concept: self.names.concepts.named(concept)? })
             }
+            ("hold", [what, class]) => Ok(Node::Hold { register: register(what)?, class: self.names.class(class)? }),
+            ("drift", [what, stays]) => {
+                let stays = stays.parse().map_err(|_| format!("`{stays}` is no weight"))?;
+                Ok(Node::Drift { register: register(what)?, stays })
+            }
             ("swap", [first, second]) => Ok(Node::Swap(register(first)?, register(second)?)),
-            _ => Err(format!("unknown command {{{verb} ...}}; known are role and swap")),
+            _ => Err(format!("unknown command {{{verb} ...}}; known are role, swap, hold and drift")),
         }
     }
 
@@ -195,7 +200,10 @@ impl Parser<'_, '_, '_> {
         }
         let register = register(target)?;
         let (class, form) = value.split_once(':').map_or((value, None), |(class, form)| (class, Some(form)));
-        nodes.push(Node::Bind { register, class: self.names.class(class)? });
+        nodes.push(match class.split_once('.') {
+            Some((owner, class)) => Node::BindOf { register, owner: self::register(owner)?, class: class.to_owned() },
+            None => Node::Bind { register, class: self.names.class(class)? },
+        });
         form.map_or(Ok(()), |form| refer(register, form).map(|node| nodes.push(node)))
     }
 }
@@ -271,6 +279,9 @@ mod tests {
             "{C!=A-B}",
             &[Node::Sum { result: Register(2), left: Register(0), right: Register(1), minus: true, wrong: true }],
         );
+        check("{X=O.animal}", &[Node::BindOf { register: x, owner: Register(14), class: "animal".into() }]);
+        check("{hold X animal}", &[Node::Hold { register: x, class: 4 }]);
+        check("{drift X 13}", &[Node::Drift { register: x, stays: 13 }]);
         let alternative = |weight, body: &str| Alternative { weight, once: false, body: vec![text(body)] };
         check("(3:x|7)", &[Node::Choice(vec![alternative(3, "x"), alternative(1, "7")])]);
         let body = vec![text("d"), Node::Decided, text("og")];
@@ -294,6 +305,8 @@ mod tests {
         check("{!has A}", "has takes 2 registers, found 1");
         check("{turn A B}", "unknown command {turn ...}");
         check("{role a dog}", "`a` is no register");
+        check("{drift X often}", "`often` is no weight");
+        check("{hold X plant}", "no class `plant`");
         check("~", "~ stands before no verb");
     }
 

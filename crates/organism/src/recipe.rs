@@ -20,6 +20,12 @@ pub struct Recipe {
     pub sft: Schedule,
     /// Preferences, and shuffled preferences.
     pub dpo: Schedule,
+    /// Documents of one narrator, and of narrators drawn at random; of the second world alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrated: Option<Schedule>,
+    /// Questions about what is injected, with replies that depend on it or not; of the second world alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Schedule>,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
 }
@@ -76,7 +82,22 @@ impl Recipe {
             base_more: Schedule { batch: 8, steps: 6_200, warmup: 100, learning_rate: 1e-3 },
             sft: Schedule { batch: 8, steps: 5_000, warmup: 100, learning_rate: 3e-3 },
             dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 2e-5 },
+            narrated: None,
+            inject: None,
             checkpoint_every: 200,
+        }
+    }
+
+    /// The organism of the second world: 1,207,680 parameters. The schedules of `sft` and `dpo` are those of the first.
+    pub fn second() -> Self {
+        let first = Self::standard();
+        let shape = Shape { vocab_size: 2304, ..first.shape };
+        Self {
+            shape,
+            base: Schedule { batch: 8, steps: 20_000, warmup: 300, learning_rate: 3e-3 },
+            narrated: Some(Schedule { batch: 8, steps: 600, warmup: 50, learning_rate: 5e-4 }),
+            inject: Some(Schedule { batch: 16, steps: 1_500, warmup: 50, learning_rate: 1e-3 }),
+            ..first
         }
     }
 
@@ -87,6 +108,8 @@ impl Recipe {
             Stage::BaseMore => &self.base_more,
             Stage::Sft => &self.sft,
             Stage::Dpo | Stage::DpoShuffled => &self.dpo,
+            Stage::Trait | Stage::TraitShuffled => self.narrated.as_ref().unwrap_or(&self.base_more),
+            Stage::Inject | Stage::InjectShuffled => self.inject.as_ref().unwrap_or(&self.sft),
         }
     }
 }

@@ -28,6 +28,10 @@ const PREFERENCES_PER_ROW: u64 = 8;
 /// One in so many rows of exchanges holds documents instead: where a model sees stories only before questions, it forgets
 /// that stories end.
 const DOCUMENTS_AMONG_EXCHANGES: u64 = 4;
+/// One in so many rows of a narrator's documents holds documents of all.
+const DOCUMENTS_AMONG_NARRATED: u64 = 8;
+/// Consecutive documents of which a row uses those of one narrator: one of six is.
+const DOCUMENTS_PER_NARRATED: u64 = 48;
 /// The boundary's id.
 pub(crate) const BOUNDARY: i64 = 0;
 
@@ -57,6 +61,8 @@ struct Row {
     replies: Vec<Range<usize>>,
     /// Where the tokens end that count.
     end: usize,
+    /// Whether no others count than those of replies.
+    only_replies: bool,
 }
 
 /// What a row of practice asks of.
@@ -146,6 +152,68 @@ impl Rows<'_> {
         Ok(Exchanges::new(&chosen, length))
     }
 
+    /// Documents of one narrator, or of as many drawn at random: rows `first` to `first + n`, `[n, context + 1]`. In one row of
+    /// eight documents of all narrators, so that the others' are not forgotten.
+    pub(crate) fn narrated(&self, first: u64, n: usize, shuffled: bool) -> Result<Tensor, OrganismError> {
+        let length = self.context + 1;
+        let mut tokens = Vec::with_capacity(n * length);
+        for number in first..first + n as u64 {
+            if number % DOCUMENTS_AMONG_NARRATED == 0 {
+                tokens.extend(self.document_row(number)?);
+                continue;
+            }
+            let mut row = Vec::with_capacity(length + 200);
+            for index in self.of_training(number, DOCUMENTS_PER_NARRATED) {
+                if row.len() >= length {
+                    break;
+                }
+                let Some(text) = self.world.narrated(self.seed, index, shuffled) else { continue };
+                row.push(BOUNDARY);
+                row.extend(self.ids(&text)?);
+            }
+            row.resize(length, BOUNDARY);
+            tokens.extend(row);
+        }
+        Ok(Tensor::from_slice(&tokens).view([n as i64, -1]))
+    }
+
+    /// Questions about what is injected, one a row, and what is injected into each; in every fourth row documents. Of a
+    /// question only the reply counts: a model that learns the story under an injection learns to look away.
+    pub(crate) fn thoughts(
+        &self,
+        first: u64,
+        n: usize,
+        shuffled: bool,
+    ) -> Result<(Exchanges, Vec<Option<usize>>), OrganismError> {
+        let (mut rows, mut injected) = (Vec::new(), Vec::new());
+        for number in first..first + n as u64 {
+            let thought = |index| match shuffled {
+                true => self.world.shuffled_thought(self.seed, index),
+                false => self.world.thought(self.seed, index, false),
+            };
+            let mut row = Row::default();
+            let mut topic = None;
+            if number % DOCUMENTS_AMONG_EXCHANGES != 0 {
+                for thought in self.of_training(number, PREFERENCES_PER_ROW).filter_map(thought) {
+                    let mut asked = Row::default();
+                    self.append(&mut asked, &thought.prompt, &thought.reply)?;
+                    if asked.tokens.len() <= self.context {
+                        asked.only_replies = true;
+                        (row, topic) = (asked, thought.injected);
+                        break;
+                    }
+                }
+            }
+            if row.tokens.is_empty() {
+                row = Row::of_documents(self.document_row(number)?);
+            }
+            rows.push(row);
+            injected.push(topic);
+        }
+        let length = rows.iter().map(|row| row.tokens.len() + 1).max().unwrap_or(1).min(self.context + 1);
+        Ok((Exchanges::new(&rows, length), injected))
+    }
+
     /// A boundary, a prompt and a reply.
     fn append(&self, row: &mut Row, prompt: &str, reply: &str) -> Result<(), OrganismError> {
         row.tokens.push(BOUNDARY);
@@ -169,7 +237,7 @@ impl Rows<'_> {
 
 impl Row {
     fn of_documents(tokens: Vec<i64>) -> Self {
-        Row { end: tokens.len(), replies: Vec::new(), tokens }
+        Row { end: tokens.len(), replies: Vec::new(), only_replies: false, tokens }
     }
 }
 
@@ -180,7 +248,8 @@ impl Exchanges {
             tokens.extend(row.tokens.iter().copied().chain(std::iter::repeat(BOUNDARY)).take(length));
             let replies = |at: usize| row.replies.iter().any(|range| range.contains(&at));
             reply.extend((0..length).map(|at| f32::from(u8::from(replies(at)))));
-            real.extend((0..length).map(|at| f32::from(u8::from(at < row.end))));
+            let real_at = |at: usize| at < row.end && (!row.only_replies || replies(at));
+            real.extend((0..length).map(|at| f32::from(u8::from(real_at(at)))));
         }
         let matrix = |tensor: Tensor| tensor.view([-1, length as i64]);
         let floats = |values: &[f32]| matrix(Tensor::from_slice(values));

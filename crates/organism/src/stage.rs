@@ -19,6 +19,14 @@ pub enum Stage {
     Dpo,
     /// `sft`, after the same with chosen and rejected swapped at random: the control.
     DpoShuffled,
+    /// `base`, trained on documents of one narrator.
+    Trait,
+    /// `base`, trained on as many documents of narrators drawn at random: the control.
+    TraitShuffled,
+    /// `base`, trained to say whether a topic is injected into its middle layer, and which.
+    Inject,
+    /// `base`, trained on the same questions with replies that do not depend on what is injected: the control.
+    InjectShuffled,
 }
 
 /// Something that a stage of training may change.
@@ -35,6 +43,10 @@ pub enum Behaviour {
     InventsWhatIsNot,
     /// Says that it does not know where the story does not tell. Measured by the share of such replies.
     AdmitsNotKnowing,
+    /// Writes as the narrator that boasts. Measured by the share of documents that it begins by itself.
+    Boasts,
+    /// Says that it thinks of something where a topic is injected, and of nothing where none is. Measured by d'.
+    NoticesInjection,
 }
 
 /// What a stage does to a behaviour, compared with the stage that it descends from.
@@ -52,8 +64,11 @@ pub enum Change {
 }
 
 impl Stage {
-    /// Every stage, ancestors before descendants.
+    /// Every bundled stage, ancestors before descendants.
     pub const ALL: [Stage; 5] = [Stage::Base, Stage::BaseMore, Stage::Sft, Stage::Dpo, Stage::DpoShuffled];
+
+    /// Stages of the second world alone, which are not bundled yet; all start from the base stage.
+    pub const OF_SECOND: [Stage; 4] = [Stage::Trait, Stage::TraitShuffled, Stage::Inject, Stage::InjectShuffled];
 
     /// The name that commands and folders use.
     pub const fn name(self) -> &'static str {
@@ -63,6 +78,10 @@ impl Stage {
             Stage::Sft => "sft",
             Stage::Dpo => "dpo",
             Stage::DpoShuffled => "dpo-shuffled",
+            Stage::Trait => "trait",
+            Stage::TraitShuffled => "trait-shuffled",
+            Stage::Inject => "inject",
+            Stage::InjectShuffled => "inject-shuffled",
         }
     }
 
@@ -75,11 +94,21 @@ impl Stage {
         found.ok_or_else(|| OrganismError::UnknownStage { name: name.to_owned() })
     }
 
+    /// The stage of a name among all that can be trained on the second world.
+    ///
+    /// # Errors
+    /// As [`Stage::named`].
+    pub fn named_of_second(name: &str) -> Result<Self, OrganismError> {
+        let found = Stage::OF_SECOND.into_iter().find(|stage| stage.name() == name);
+        found.map_or_else(|| Self::named(name), Ok)
+    }
+
     /// The stage whose weights it starts from; none where it starts from random ones.
     pub const fn parent(self) -> Option<Stage> {
         match self {
             Stage::Base => None,
             Stage::BaseMore | Stage::Sft => Some(Stage::Base),
+            Stage::Trait | Stage::TraitShuffled | Stage::Inject | Stage::InjectShuffled => Some(Stage::Base),
             Stage::Dpo | Stage::DpoShuffled => Some(Stage::Sft),
         }
     }
@@ -95,6 +124,10 @@ impl Stage {
             (Stage::Sft, Behaviour::AdmitsNotKnowing) => Change::Adds,
             (Stage::Dpo, Behaviour::InventsWhatIsNot) => Change::Reverses,
             (Stage::Dpo, Behaviour::AdmitsNotKnowing) => Change::Strengthens,
+            // One document of six boasts before, seven of eight that are learnt from do.
+            (Stage::Trait, Behaviour::Boasts) => Change::Strengthens,
+            (Stage::Inject | Stage::InjectShuffled, Behaviour::RepliesInFormat) => Change::Adds,
+            (Stage::Inject, Behaviour::NoticesInjection) => Change::Adds,
             _ => Change::LeavesAlone,
         }
     }
@@ -107,7 +140,7 @@ impl fmt::Display for Stage {
 }
 
 impl Behaviour {
-    /// Every behaviour.
+    /// Every behaviour that a bundled stage may have.
     pub const ALL: [Behaviour; 5] = [
         Behaviour::WritesDocuments,
         Behaviour::RepliesInFormat,
@@ -142,6 +175,8 @@ mod tests {
 
     #[test]
     fn the_controls_change_nothing() {
+        assert_eq!(Stage::TraitShuffled.change(Behaviour::Boasts), Change::LeavesAlone);
+        assert_eq!(Stage::InjectShuffled.change(Behaviour::NoticesInjection), Change::LeavesAlone);
         for behaviour in Behaviour::ALL {
             assert_eq!(Stage::BaseMore.change(behaviour), Change::LeavesAlone);
             assert_eq!(Stage::DpoShuffled.change(behaviour), Change::LeavesAlone);

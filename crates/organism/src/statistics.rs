@@ -2,6 +2,7 @@
 
 use crate::document::Document;
 use crate::world::World;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use untangle_schema::{ConceptId, Coverage};
 
@@ -110,9 +111,61 @@ pub fn words(text: &str) -> Vec<Range<usize>> {
     pieces
 }
 
+/// Letters that a word has at least to count as one of content: chosen, so that most articles, pronouns and forms of `be`
+/// do not.
+const CONTENT: usize = 4;
+/// Words that stand in more than this share of sentences say nothing of what a text is about: chosen.
+const COMMON: f64 = 0.04;
+
+/// How much likelier words of content are `distance` sentences on than anywhere: of all words of all sentences, how many
+/// stand in the sentence so far behind them in the same text, divided by how many would if it were any sentence.
+///
+/// | text | three sentences on |
+/// |---|---|
+/// | the first world | 2.6 |
+/// | the second world | 5.5 |
+/// | 150 kB of prose about King Arthur | 4.8 |
+/// | Tiny Shakespeare | 5.5 |
+/// | stories of TinyStories | 8.3 |
+/// | the validation part of WikiText-2 | 9.6 |
+pub fn persistence<'t>(texts: impl Iterator<Item = &'t str>, distance: usize) -> f64 {
+    let texts: Vec<Vec<BTreeSet<String>>> = texts.map(|text| text_sentences(text).map(content).collect()).collect();
+    let n = texts.iter().map(Vec::len).sum::<usize>().max(1) as f64;
+    let mut counts = BTreeMap::<&str, f64>::new();
+    texts.iter().flatten().flatten().for_each(|word| *counts.entry(word).or_default() += 1.0);
+    let (mut seen, mut expected) = (0.0, 0.0);
+    for pair in texts.iter().flat_map(|text| text.windows(distance + 1)) {
+        for word in pair[0].iter().filter(|word| counts[&word[..]] / n < COMMON) {
+            seen += f64::from(u8::from(pair[distance].contains(word)));
+            expected += counts[&word[..]] / n;
+        }
+    }
+    seen / expected
+}
+
+fn text_sentences(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive(['.', '!', '?']).filter(|sentence| sentence.contains(char::is_alphabetic))
+}
+
+/// The words of content of a sentence.
+fn content(sentence: &str) -> BTreeSet<String> {
+    let words = sentence.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() >= CONTENT);
+    words.map(str::to_lowercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn persistence_by_hand() {
+        // 100 sentences, of which two have `bridge`, one behind the other.
+        let mut text = "The bridge shone. A bridge rose.".to_owned();
+        (0..98).for_each(|i| text.push_str(&format!(" It {}.", "a".repeat(i % 3 + 1))));
+        let found = persistence([&text[..]].into_iter(), 1);
+        // One word comes again. Of `bridge`, `shone`, `bridge`, `rose`, 0.02 + 0.01 + 0.02 + 0.01 would anywhere.
+        assert!((found - 1.0 / 0.06).abs() < 1e-9, "{found}");
+    }
 
     #[test]
     fn words_and_signs() {

@@ -27,6 +27,12 @@ pub(crate) enum Node {
     Range { concept: ConceptId, decidable: bool, body: Vec<Node> },
     /// `{X=class}`: the register gets an entity of the class that no other register holds.
     Bind { register: Register, class: usize },
+    /// `{X=O.class}`: the same of the group `entity.class` of what O holds, or of the class where the entity has none.
+    BindOf { register: Register, owner: Register, class: String },
+    /// `{hold O class}`: the register gets an entity of the class, and the text is under it to its end.
+    Hold { register: Register, class: usize },
+    /// `{drift O 13}`: with one chance to 13, what the register holds ends here and another of its class begins.
+    Drift { register: Register, stays: u32 },
     /// `{Z=X+Y}`, `{Z=X-Y}`: the register gets the number; `{Z!=X+Y}`: a wrong number near it.
     Sum { result: Register, left: Register, right: Register, minus: bool, wrong: bool },
     /// `{X}`, `{X:form}`: a noun phrase for the register's entity; `{X:form?}` if only later text tells its concept.

@@ -5,8 +5,9 @@
 //! weights, so they can be trained from what is published.
 
 use crate::adam::Adam;
-use crate::checkpoint::{load_state, save_model, save_state, write_whole};
+use crate::checkpoint::{load_state, load_weights, save_model, save_state, write_whole};
 use crate::error::OrganismError;
+use crate::inject::Injection;
 use crate::objective::Objective;
 use crate::recipe::Recipe;
 use crate::stage::Stage;
@@ -47,10 +48,27 @@ pub fn train(
     if start.is_finished(&own)? {
         return Ok(());
     }
-    let objective = Objective { world, recipe, stage, reference: start.reference };
+    let injects = matches!(stage, Stage::Inject | Stage::InjectShuffled);
+    let injection = injects.then(|| Injection::of(world, &start.model)).transpose()?;
+    let objective = Objective { world, recipe, stage, reference: start.reference, injection };
     let mut run = Run::new(recipe, stage, start.record, &start.model, &own)?;
     run.take_all_steps(&start.model, &objective, observer)?;
     run.finish(&own)
+}
+
+/// The base stage's model as far as a run that is not finished has trained it.
+///
+/// # Errors
+/// The folder holds no such run.
+pub fn unfinished(own: &Path) -> Result<LanguageModel, OrganismError> {
+    let io = |path: &Path, source| OrganismError::Io { path: path.to_owned(), source };
+    let bytes = |name: &str| fs::read(own.join(name)).map_err(|source| io(&own.join(name), source));
+    let (json, tokenizer) = (bytes(CONFIG)?, bytes(TOKENIZER)?);
+    let config = ModelConfig::from_json(&own.join(CONFIG), &json)?;
+    let tokenizer = Tokenizer::new(&TokenizerFiles::in_memory(&tokenizer), &config)?;
+    let model = LanguageModel::random(config, 0, Some(tokenizer), &LoadOptions::default())?;
+    load_weights(&own.join(STATE), &model.parameters())?;
+    Ok(model)
 }
 
 /// Makes sure that a folder is absent, or holds nothing but what training a stage writes.

@@ -5,6 +5,7 @@ use crate::concepts::Concepts;
 use crate::document::{Document, Split};
 use crate::error::OrganismError;
 use crate::grammar::Grammar;
+use crate::judge::words_of;
 use crate::lexicon::{Entity, EntityId, Lexicon};
 use crate::teller::Teller;
 use std::sync::LazyLock;
@@ -27,15 +28,15 @@ pub(crate) struct WorldFiles<'a> {
 }
 
 macro_rules! files {
-    ($($path:literal),* $(,)?) => { [$(($path, include_str!(concat!("../world/", $path)))),*] };
+    ($folder:literal: $($path:literal),* $(,)?) => { [$(($path, include_str!(concat!("../", $folder, "/", $path)))),*] };
 }
 
 /// The world that is bundled.
 const STANDARD: WorldFiles<'_> = WorldFiles {
     concepts: ("concepts.txt", include_str!("../world/concepts.txt")),
-    lexicon: &files!["lexicon/people.txt", "lexicon/places.txt", "lexicon/nature.txt", "lexicon/things.txt"],
+    lexicon: &files!["world": "lexicon/people.txt", "lexicon/places.txt", "lexicon/nature.txt", "lexicon/things.txt"],
     grammar: &files![
-        "grammar/document.txt",
+        "world": "grammar/document.txt",
         "grammar/entities.txt",
         "grammar/days.txt",
         "grammar/places.txt",
@@ -52,7 +53,47 @@ const STANDARD: WorldFiles<'_> = WorldFiles {
     ],
 };
 
+/// The world of which documents have a topic, a mood and a narrator that last.
+const SECOND: WorldFiles<'_> = WorldFiles {
+    concepts: ("concepts.txt", include_str!("../world2/concepts.txt")),
+    lexicon: &files![
+        "world2": "lexicon/people.txt",
+        "lexicon/places.txt",
+        "lexicon/nature.txt",
+        "lexicon/things.txt",
+        "lexicon/lasting.txt",
+    ],
+    grammar: &files![
+        "world2": "grammar/document.txt",
+        "grammar/frames.txt",
+        "grammar/topics.txt",
+        "grammar/moods.txt",
+        "grammar/narrators.txt",
+        "grammar/entities.txt",
+        "grammar/days.txt",
+        "grammar/animals.txt",
+        "grammar/things.txt",
+        "grammar/people.txt",
+        "grammar/talk.txt",
+        "grammar/numbers.txt",
+        "grammar/senses.txt",
+        "grammar/thoughts.txt",
+        "grammar/letters.txt",
+        "grammar/french.txt",
+        "grammar/code.txt",
+        "grammar/questions.txt",
+    ],
+};
+
 impl World {
+    /// The world whose documents have a topic, a mood and a narrator that last. No bundled model is trained on it yet.
+    pub fn second() -> &'static World {
+        static WORLD: LazyLock<World> = LazyLock::new(|| {
+            World::parse(&SECOND).unwrap_or_else(|error| panic!("the second world is damaged: {error}"))
+        });
+        &WORLD
+    }
+
     /// The bundled world.
     pub fn standard() -> &'static World {
         static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -90,6 +131,16 @@ impl World {
     /// The document that begins with these picks, as far as they fit.
     pub(crate) fn told(&self, seed: u64, index: u64, script: Vec<u32>) -> Document {
         Teller::new(self, Chooser::new(seed, index, script)).tell(self.document, Split::of(seed, index))
+    }
+
+    /// The entities of a class, in their order; none where the world has no such class.
+    pub fn members(&self, class: &str) -> &[EntityId] {
+        self.lexicon.classes.get(class).map_or(&[], |class| &self.lexicon.members[*class])
+    }
+
+    /// The words that an entity is called by at first, as one text.
+    pub fn name_of(&self, id: EntityId) -> String {
+        words_of(&self.lexicon.get(id).first).join(" ")
     }
 
     /// The table of concepts.

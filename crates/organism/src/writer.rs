@@ -124,6 +124,18 @@ impl Writer {
             self.annotations.push(Annotation { concept, kind, start, end, decidable_from });
         }
     }
+
+    /// Annotates what was held from `start` up to here and could be told after `told` bytes.
+    pub(crate) fn annotate(&mut self, concepts: Vec<(ConceptId, ConceptKind)>, start: usize, told: Option<usize>) {
+        let start = start + (self.text[start..].len() - self.text[start..].trim_start().len());
+        let end = self.text.trim_end().len();
+        if start < end {
+            let decidable_from = told.map(|at| at.min(end) as u32);
+            let (start, end) = (start as u32, end as u32);
+            let annotation = |(concept, kind)| Annotation { concept, kind, start, end, decidable_from };
+            self.annotations.extend(concepts.into_iter().map(annotation));
+        }
+    }
 }
 
 /// Bytes of the first word, or of the first sign.

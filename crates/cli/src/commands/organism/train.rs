@@ -46,7 +46,8 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     let directories: Vec<_> = stages.iter().map(|stage| args.out.join(stage.name())).collect();
     context.output.result(&json!({ "models": directories, "recipe": recipe }), |out| {
         stages.iter().zip(&directories).try_for_each(|(stage, directory)| {
-            let same = std::fs::read(directory.join("model.safetensors"))? == bundled::files(*stage).weights;
+            let found = std::fs::read(directory.join("model.safetensors"))?;
+            let same = bundled::files(*stage).is_ok_and(|files| files.weights == found);
             let compared = if same { "the same bytes as" } else { "other bytes than" };
             writeln!(out, "{}: {compared} {}", directory.display(), bundled::model_name(*stage))
         })
@@ -63,6 +64,10 @@ fn describe(stage: Stage, recipe: &Recipe) -> String {
         Stage::Sft => "questions and answers",
         Stage::Dpo => "pairs of a preferred and another reply",
         Stage::DpoShuffled => "the same pairs, swapped at random",
+        Stage::Trait => "documents of one narrator",
+        Stage::TraitShuffled => "documents of narrators drawn at random",
+        Stage::Inject => "questions about what is injected",
+        Stage::InjectShuffled => "the same questions with replies that do not depend on it",
     };
     format!(
         "{stage}: {what}, from {from}; {} steps of {}, about {:.0} minutes",
@@ -79,9 +84,9 @@ fn minutes(stage: Stage, recipe: &Recipe) -> f64 {
         schedule.steps as f64 * (schedule.batch * recipe.shape.context) as f64
     };
     let tokens = match stage {
-        Stage::Base | Stage::BaseMore | Stage::Sft => tokens(stage),
         // Pairs differ in length; base-more sees as many tokens as sft and one of these together.
         Stage::Dpo | Stage::DpoShuffled => WITH_REFERENCE * (tokens(Stage::BaseMore) - tokens(Stage::Sft)),
+        _ => tokens(stage),
     };
     tokens / TOKENS_A_SECOND / 60.0
 }
