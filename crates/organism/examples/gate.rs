@@ -1,4 +1,4 @@
-//! Does a model of the second world hold what lasts, and can its stories be turned? `gate DIR [TOPIC [DOCUMENTS]]`, where
+//! Does a model of the second world hold what lasts, and can its stories be turned? `gate DIR [TOPIC [DOCUMENTS [LAYER…]]]`, where
 //! DIR is a stage's folder as `train` makes it; a run that is not finished is measured as it is.
 #![allow(clippy::print_stdout)]
 
@@ -25,7 +25,7 @@ const DIFFERENCE: [f64; 6] = [0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [dir, rest @ ..] = &arguments[..] else { return Err("usage: gate DIR [TOPIC [DOCUMENTS]]".into()) };
+    let [dir, rest @ ..] = &arguments[..] else { return Err("usage: gate DIR [TOPIC [DOCUMENTS [LAYER…]]]".into()) };
     let topic = rest.first().map_or("Golden Gate Bridge", |name| name);
     let documents = rest.get(1).map_or(Ok(500), |n| n.parse())?;
     let world = World::second();
@@ -54,7 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("\n{topic}: stories turned, perplexity and repetition of the model's own");
     show("own", &own, &own);
     show("not turned", &turning.unturned()?, &own);
-    for layer in 0..train.acts.len() {
+    let named = rest.iter().skip(2).map(|layer| layer.parse()).collect::<Result<Vec<usize>, _>>()?;
+    for layer in (0..train.acts.len()).filter(|layer| named.is_empty() || named.contains(layer)) {
         let size =
             train.acts[layer].norm_scalaropt_dim(2, [1i64].as_slice(), false).mean(Kind::Float).double_value(&[]);
         best(&format!("fitted, layer {layer}"), &turning, layer, &turning.fitted(layer, size)?, &FITTED, &own)?;

@@ -53,7 +53,7 @@ impl Injection {
     }
 
     /// A hook that adds to each row of a batch the direction of its topic, where it has one.
-    pub(crate) fn into_rows(&self, topics: &[Option<usize>]) -> AddRows {
+    pub(crate) fn hook_for(&self, topics: &[Option<usize>]) -> AddRows {
         let zero = self.directions.get(0).zeros_like();
         let row = |topic: &Option<usize>| topic.map_or_else(|| zero.shallow_clone(), |t| self.directions.get(t as i64));
         let rows = Tensor::stack(&topics.iter().map(row).collect::<Vec<_>>(), 0);

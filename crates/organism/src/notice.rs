@@ -63,7 +63,7 @@ pub fn noticed(
     let (mut with, mut without, mut named) = (Vec::new(), Vec::new(), Vec::new());
     for thought in of_test.filter_map(|index| world.thought(SEED, index, kept)).take(n) {
         let said = reply(model, injection, &thought)?;
-        let something = !world.thought_reply(None).is_some_and(|nothing| said.trim() == nothing);
+        let something = world.thought_reply(None).is_none_or(|nothing| said.trim() != nothing);
         match thought.injected {
             Some(_) => {
                 with.push(something);
@@ -81,7 +81,7 @@ fn reply(model: &LanguageModel, injection: &Injection, thought: &Thought) -> Res
     prompt.extend(tokenizer.encode(&thought.prompt)?);
     let sampling = Sampling { temperature: 0.0, top_k: None, top_p: None };
     let options = GenerateOptions { max_new_tokens: REPLY_TOKENS, sampling, seed: 0, stop_at_eos: true };
-    let mut hook = injection.into_rows(&[thought.injected]);
+    let mut hook = injection.hook_for(&[thought.injected]);
     let said = generate(model, &prompt, &options, &mut hook, &mut |_| ())?;
     Ok(tokenizer.decode(&said.tokens)?)
 }

@@ -58,7 +58,7 @@ impl Objective<'_> {
                 let shuffled = self.stage == Stage::InjectShuffled;
                 let (rows, injected) = self.rows(model, 4)?.thoughts(first, batch, shuffled)?;
                 let injection = self.injection.as_ref().ok_or(OrganismError::NoLogits)?;
-                exchange_loss(model, &rows, &mut injection.into_rows(&injected))
+                exchange_loss(model, &rows, &mut injection.hook_for(&injected))
             }
             Stage::Dpo | Stage::DpoShuffled => {
                 let shuffled = self.stage == Stage::DpoShuffled;
