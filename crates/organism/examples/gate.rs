@@ -20,7 +20,7 @@ const SEED: u64 = 0x6761_7465;
 /// Documents that probes are asked about.
 const TEST: usize = 200;
 /// Strengths that a vector is tried at.
-const FITTED: [f64; 5] = [0.5, 0.75, 1.0, 1.25, 1.5];
+const FITTED: [f64; 5] = [0.5, 0.75, 1.0, 1.5, 2.0];
 const DIFFERENCE: [f64; 6] = [0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 
 fn main() -> Result<(), Box<dyn Error>> {

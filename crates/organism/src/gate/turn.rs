@@ -55,7 +55,7 @@ pub struct Stories {
     pub perplexity: f64,
     /// As in the table above.
     pub repetition: f64,
-    /// The first continuations, behind their beginnings.
+    /// The continuations, behind their beginnings: those about the topic first.
     pub samples: Vec<String>,
 }
 
@@ -167,6 +167,8 @@ impl<'a> Turning<'a> {
                 repeated += added.tokens.windows(RUN).filter(|run| !seen.insert(*run)).count();
             }
         }
+        let (turned, others): (Vec<_>, Vec<_>) = samples.into_iter().zip(&about).partition(|(_, about)| **about);
+        let samples = turned.into_iter().chain(others).map(|(text, _)| text).collect();
         Ok(Stories {
             turned: Share::of(about),
             perplexity: (nats / scored.max(1) as f64).exp(),
