@@ -2,7 +2,7 @@
 //! story and is asked what it thinks of.
 //!
 //! A topic's direction is the mean of the parent's activations where the topic can be told, less the mean over all
-//! topics, brought to the length of [`STRENGTH`] times the activations' mean norm. Every third topic is kept for
+//! topics, brought to a fixed multiple of the activations' mean norm as its length. Every third topic is kept for
 //! testing: its direction is never injected, and its name never asked for, in training.
 
 use crate::document::Split;
