@@ -15,6 +15,8 @@
 //! - [`python`]: JSON as Python writes it
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
+//! - [`whole`]: how a file is written so that nobody ever sees half of it
+//! - [`mix`](mod@mix): the hash that decides over samples and splits
 
 pub mod annotated;
 pub mod capture;
@@ -25,10 +27,12 @@ pub mod fault;
 pub mod feature;
 pub mod hook_pattern;
 pub mod hook_point;
+pub mod mix;
 pub mod python;
 pub mod sae;
 pub mod shard;
 pub mod share;
+pub mod whole;
 
 pub use annotated::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit};
 pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDtype};
