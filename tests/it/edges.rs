@@ -18,7 +18,7 @@ const INTERNAL: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that only the named crates may use: native code, and what only a terminal program needs.
-const QUARANTINED: [(&str, &[&str]); 11] = [
+const QUARANTINED: [(&str, &[&str]); 13] = [
     ("hdf5-metno", &["store"]),
     ("rusqlite", &["interpret"]),
     ("parquet", &["capture"]),
@@ -27,6 +27,8 @@ const QUARANTINED: [(&str, &[&str]); 11] = [
     ("tch", &["model", "sae", "capture", "train", "interpret", "organism", "cli", "tests", "bench"]),
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("indicatif", &["cli"]),
     ("signal-hook", &["cli"]),
     ("rayon", &["sae", "train", "cli", "bench"]),

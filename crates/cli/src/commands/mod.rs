@@ -18,6 +18,7 @@ mod live;
 pub(crate) mod organism;
 pub(crate) mod plan;
 pub(crate) mod search;
+pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod steer;
 pub(crate) mod study;
