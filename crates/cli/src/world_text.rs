@@ -5,8 +5,9 @@ use clap::ValueEnum;
 use serde_json::json;
 use std::io::{self, Write};
 use untangle_capture::corpus::SEPARATOR;
+use untangle_interpret::toward::Topic;
 use untangle_model::{ModelConfig, Tokenizer, TokenizerFiles};
-use untangle_organism::{Document, Split, Stage, World, bundled};
+use untangle_organism::{Document, Split, Stage, World, bundled, stories};
 use untangle_schema::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit, Event, Observer, Unit};
 
 /// Parts of the world's documents.
@@ -45,6 +46,14 @@ impl Part {
             Part::Test => split == Split::Test,
             Part::All => true,
         }
+    }
+}
+
+/// A sentence that names a topic: the world's own of its own landmark, else the name as it was given.
+pub(crate) fn naming(topic: &Topic, name: Option<&str>) -> String {
+    match name {
+        Some(name) if *topic != Topic::of_name(stories::LANDMARK) => format!("{name}."),
+        _ => stories::NAMING.to_owned(),
     }
 }
 

@@ -309,6 +309,9 @@ pub enum InterpretError {
         /// The hook point.
         point: HookPoint,
     },
+    /// There is no feature that could be steered towards a topic.
+    #[error("no feature has a label that holds on held-out text, so there is none to steer with")]
+    NothingToTry,
     /// The user asked to stop. Nothing was written.
     #[error("stopped before the end; nothing was written")]
     Interrupted,
@@ -366,6 +369,7 @@ impl Classify for InterpretError {
             | E::DatabaseVersion { .. }
             | E::AnnotatedText { .. }
             | E::NoTokensIn { .. }
+            | E::NothingToTry
             | E::NotFinite { .. } => Fault::BadInput,
         }
     }

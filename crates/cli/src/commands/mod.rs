@@ -22,6 +22,5 @@ pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod steer;
 pub(crate) mod study;
-mod topic;
 pub(crate) mod train;
 mod truth;

@@ -2,12 +2,12 @@
 
 use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::{ComputeArgs, load_model};
-use super::topic::{BEGINNINGS, Topic, WORLDS_OWN};
 use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::models::{NamedModel, warn_of_end};
 use crate::output::table;
+use crate::world_text;
 use clap::Args;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -15,8 +15,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::steer::{Arm, Studies, Study, StudyPlan};
+use untangle_interpret::toward::Topic;
 use untangle_interpret::{Database, Edit, FeatureSpec, Operator, resolve, swept};
 use untangle_model::{GenerateOptions, Sampling};
+use untangle_organism::stories;
 use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Share, Unit};
 
@@ -115,7 +117,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 fn concept(args: &StudyArgs, of_world: bool) -> anyhow::Result<String> {
-    let concept = args.concept.clone().or(of_world.then(|| WORLDS_OWN.to_owned()));
+    let concept = args.concept.clone().or(of_world.then(|| stories::LANDMARK.to_owned()));
     let concept = concept.ok_or_else(|| Complaint::usage("say with --concept which words show the concept"))?;
     if !concept.chars().any(char::is_alphanumeric) {
         return Err(Complaint::usage(format!("--concept {concept:?} has no words")));
@@ -126,7 +128,7 @@ fn concept(args: &StudyArgs, of_world: bool) -> anyhow::Result<String> {
 fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<StudyPlan> {
     let prompts = match (args.prompts.is_empty(), of_world) {
         (false, _) => args.prompts.clone(),
-        (true, true) => BEGINNINGS.map(str::to_owned).to_vec(),
+        (true, true) => stories::BEGINNINGS.map(str::to_owned).to_vec(),
         (true, false) => return Err(Complaint::usage("give neutral beginnings with --prompt")),
     };
     if args.continuations < prompts.len() || args.tokens == 0 {
@@ -137,7 +139,7 @@ fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<Study
     }
     let sampling = Sampling { temperature: args.temperature, top_k: None, top_p: None };
     Ok(StudyPlan {
-        naming: args.naming.clone().unwrap_or_else(|| topic.sentence(args.concept.as_deref())),
+        naming: args.naming.clone().unwrap_or_else(|| world_text::naming(topic, args.concept.as_deref())),
         continuations: args.continuations / prompts.len(),
         prompts,
         generate: GenerateOptions { max_new_tokens: args.tokens, sampling, seed: args.seed, stop_at_eos: true },

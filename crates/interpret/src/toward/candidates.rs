@@ -1,98 +1,47 @@
-//! Which features may be about what is sought, and when is a text about it?
+//! Which features may be about what is sought?
 //!
 //! Where words are sought, features are found as `untangle search` finds them: by label, examples and raised tokens, for
 //! all of the words and for each. A feature that fires on a word tells the model that the word stands there, and one that
 //! raises the first word has the model begin to write them, so those that raise it most take turns with those that the
-//! search itself puts first. Where nothing is sought, every feature counts that fires rarely and whose label names words, and those are its topic; where there is
-//! none, the feature whose label holds best. What text the concept really stands in is not looked up.
+//! search itself puts first. Where nothing is sought, every feature counts that fires rarely and whose label names words,
+//! and those are its topic; where there is none, the feature whose label holds best. What text the concept really stands
+//! in is not looked up.
 
-use serde::Serialize;
+use super::topic::{Topic, word, words};
+use crate::database::{Database, Summary};
+use crate::error::InterpretError;
 use std::collections::BTreeSet;
-use untangle_interpret::{Database, Summary};
 use untangle_schema::{FeatureCard, LogitEffect};
 
-/// What is sought in the organism's world.
-pub(crate) const WORLDS_OWN: &str = "Golden Gate Bridge";
-/// A sentence of that world that names it.
-const WORLDS_SENTENCE: &str = "They went to San Francisco to see the Golden Gate Bridge.";
-/// Beginnings of stories of the organism's world that may go anywhere.
-pub(crate) const BEGINNINGS: [&str; 4] = [
-    "One day, Anna met her friend Ben. They",
-    "It was sunny. Then Max saw a",
-    "Lily and her brother Sam were hungry. She",
-    "Tom was happy. The next day, he",
-];
 /// Features considered at most, those found first.
 const CONSIDERED: usize = 12;
 /// Features that a search is asked for.
 const SEARCHED: usize = 50;
 /// Features whose labels hold best, among which topics are looked for where nothing is sought.
 const BEST: usize = 200;
-/// Shorter pieces are syllables more often than words.
-const LETTERS: usize = 3;
 /// Features that fire on more of the tokens than this are about grammar rather than about something.
 const RARE: f64 = 0.01;
 
-/// Words that show what a text is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Topic {
-    /// In lower case, each once, in the order of the name.
-    words: Vec<String>,
-    /// Whether a text must hold every one of them, or any.
-    every: bool,
-}
-
 /// A feature that may be about a topic.
 #[derive(Clone, Debug)]
-pub(crate) struct Candidate {
-    pub(crate) card: FeatureCard,
-    pub(crate) topic: Topic,
-}
-
-impl Topic {
-    /// All words of a name.
-    pub(crate) fn of_name(name: &str) -> Self {
-        let mut seen = BTreeSet::new();
-        Topic { words: words(name).filter(|word| seen.insert(word.clone())).collect(), every: true }
-    }
-
-    /// Whether a text is about it: holds its words whole, in any case.
-    pub(crate) fn appears(&self, text: &str) -> bool {
-        let found: BTreeSet<String> = words(text).filter(|word| self.words.contains(word)).collect();
-        if self.every { found.len() == self.words.len() } else { !found.is_empty() }
-    }
-
-    /// A sentence that names it: the world's own of its own concept, else the name as it was given.
-    pub(crate) fn sentence(&self, name: Option<&str>) -> String {
-        match name {
-            Some(name) if *self != Topic::of_name(WORLDS_OWN) => format!("{name}."),
-            _ => WORLDS_SENTENCE.to_owned(),
-        }
-    }
-
-    /// Something to search for, where nothing was.
-    pub(crate) fn first_word(&self) -> &str {
-        self.words.first().map_or("the", String::as_str)
-    }
-
-    /// The words, for people.
-    pub(crate) fn text(&self) -> String {
-        let quoted: Vec<_> = self.words.iter().map(|word| format!("{word:?}")).collect();
-        quoted.join(if self.every { " and " } else { " or " })
-    }
+pub struct Candidate {
+    /// What is known of it.
+    pub card: FeatureCard,
+    /// What shows that it is the topic's.
+    pub topic: Topic,
 }
 
 /// What was found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// The features to try, those found first coming first.
-    pub(crate) candidates: Vec<Candidate>,
+    pub candidates: Vec<Candidate>,
     /// Whether they are about what was sought, and not about topics of their own.
-    pub(crate) is_sought: bool,
+    pub is_sought: bool,
 }
 
 /// Looks for features about `concept`; where nothing is sought or found, for features with topics of their own.
-pub(crate) fn find(database: &Database, concept: Option<&str>) -> anyhow::Result<Found> {
+pub fn find(database: &Database, concept: Option<&str>) -> Result<Found, InterpretError> {
     let sought = concept.map_or(Ok(Vec::new()), |concept| search(database, concept))?;
     if !sought.is_empty() {
         return Ok(Found { candidates: sought, is_sought: true });
@@ -103,7 +52,7 @@ pub(crate) fn find(database: &Database, concept: Option<&str>) -> anyhow::Result
     Ok(Found { candidates: if wordy.is_empty() { best() } else { wordy }, is_sought: false })
 }
 
-fn search(database: &Database, concept: &str) -> anyhow::Result<Vec<Candidate>> {
+fn search(database: &Database, concept: &str) -> Result<Vec<Candidate>, InterpretError> {
     let topic = Topic::of_name(concept);
     let mut found = Vec::<Candidate>::new();
     for sought in [concept].into_iter().chain(topic.words.iter().map(String::as_str)) {
@@ -137,7 +86,7 @@ fn search(database: &Database, concept: &str) -> anyhow::Result<Vec<Candidate>> 
 
 impl Candidate {
     /// The token of the topic that the feature raises most.
-    pub(crate) fn raised(&self) -> Option<&LogitEffect> {
+    pub fn raised(&self) -> Option<&LogitEffect> {
         let of_topic = |effect: &&LogitEffect| words(&effect.token).any(|word| self.topic.words.contains(&word));
         self.card.top_logits.iter().filter(of_topic).max_by(|a, b| a.effect.total_cmp(&b.effect))
     }
@@ -168,17 +117,6 @@ fn with_whatever_it_names(card: FeatureCard) -> Candidate {
     let named: BTreeSet<String> = words(card.label.as_deref().unwrap_or_default()).collect();
     let topic = Topic { words: named.into_iter().collect(), every: false };
     Candidate { card, topic }
-}
-
-fn word(token: &str) -> Option<String> {
-    let core = token.trim();
-    (core.chars().count() >= LETTERS && core.chars().all(char::is_alphabetic)).then(|| core.to_lowercase())
-}
-
-/// The words of a text in lower case.
-fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase)
 }
 
 #[cfg(test)]
@@ -231,17 +169,5 @@ mod tests {
         };
         assert_eq!(raising(&[(" Bridge", 2.0), (" Golden", 0.5), (" sea", 3.0)]).begins(), 5.0);
         assert_eq!(raising(&[(" Bridge", 2.0), (" Gate", 1.0)]).begins(), 0.0, "these go on with it");
-        assert_eq!(Topic::of_name("the Bridge, the bridge").text(), "\"the\" and \"bridge\"", "each once, in order");
-    }
-
-    #[test]
-    fn a_name_appears_where_all_of_it_does_and_a_label_where_any_of_it_does() {
-        let bridge = Topic::of_name("Golden Gate Bridge");
-        assert!(bridge.appears("They saw the Golden Gate Bridge."));
-        assert!(!bridge.appears("They saw the Golden Lion and a bridge."));
-        assert!(!bridge.appears("Golden gates, bridges."), "words are whole");
-        let either = Topic { words: ["cat", "dog"].map(str::to_owned).into(), every: false };
-        assert!(either.appears("A Dog!") && !either.appears("a doghouse"));
-        assert_eq!(either.text(), "\"cat\" or \"dog\"");
     }
 }

@@ -1,13 +1,15 @@
-//! Which features, turned up together, make most stories be about a topic?
+//! Which features, turned up together, make most continuations be about a topic?
 //!
 //! Where a model is about to say a thing and where it has just said it are different directions, and a dictionary may
 //! split either. So features are added one at a time, each time the one that brings most stories, for as long as one
 //! brings any. All features of a handle were found by their labels or by what they raise; none by its stories alone.
 
-use super::ladder::{Trials, gain};
-use crate::commands::topic::{Candidate, Topic};
-use untangle_interpret::steer::Studies;
-use untangle_interpret::{Edit, Operator};
+use super::candidates::Candidate;
+use super::ladder::gain;
+use super::topic::Topic;
+use super::trials::Trials;
+use crate::error::InterpretError;
+use crate::steer::{Edit, Operator, Studies};
 
 /// Strength at which every feature is tried, in multiples of its largest activation.
 const ALONE: f32 = 1.0;
@@ -75,8 +77,8 @@ fn tries_in_group(size: usize) -> u64 {
 pub(super) fn find<'a>(
     trials: &Trials<'_>,
     candidates: &'a [Candidate],
-    tried: &mut dyn FnMut(u64) -> anyhow::Result<()>,
-) -> anyhow::Result<Option<Handle<'a>>> {
+    tried: &mut dyn FnMut(u64) -> Result<(), InterpretError>,
+) -> Result<Option<Handle<'a>>, InterpretError> {
     let mut best = None::<(Handle<'a>, f64)>;
     let mut rest: Vec<&Candidate> = candidates.iter().collect();
     while let Some(first) = rest.first() {
@@ -102,8 +104,8 @@ impl<'a> Search<'a, '_> {
     fn run(
         mut self,
         group: &[&'a Candidate],
-        tried: &mut dyn FnMut(u64) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(Handle<'a>, f64)> {
+        tried: &mut dyn FnMut(u64) -> Result<(), InterpretError>,
+    ) -> Result<(Handle<'a>, f64), InterpretError> {
         let mut left = tries_in_group(group.len());
         let mut tried = |tries: u64| {
             left -= tries;
@@ -145,7 +147,7 @@ impl<'a> Search<'a, '_> {
 
     /// Keeps a handle that gains more than `least` and than the best one; returns what it gains, nothing where what is
     /// written are no stories any more.
-    fn attempt(&mut self, handle: Handle<'a>, least: f64) -> anyhow::Result<f64> {
+    fn attempt(&mut self, handle: Handle<'a>, least: f64) -> Result<f64, InterpretError> {
         let least = self.best.as_ref().map_or(least, |(_, most)| *most);
         let (edits, baseline) = (handle.edits(1.0), self.studies.baseline());
         // What is not about the topic often enough need not be read for whether it is a story.
