@@ -48,7 +48,7 @@ pub use ce::{CeBaselines, CeRecovered, Context, Guess, ce_recovered};
 pub use contexts::contexts_of;
 pub use corpus::Corpus;
 pub use crosscoder::{CrosscoderEvaluation, evaluate_crosscoder};
-pub use database::{DATABASE, Database, DatabaseWriter, Run, Summary};
+pub use database::{DATABASE, Database, DatabaseEditor, DatabaseWriter, Run, Summary};
 pub use error::InterpretError;
 pub use evaluate::{Evaluation, evaluate};
 pub use features::{FeaturesPlan, FeaturesReport, features};

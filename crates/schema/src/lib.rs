@@ -8,6 +8,7 @@
 //! - [`capture`]: the manifest of an activation file, and the flags of its rows
 //! - [`sae`]: `cfg.json` of a dictionary, in SAELens' v6 form
 //! - [`feature`]: what is known about one feature of a dictionary
+//! - [`label`]: what a feature is called, by whom, and how far that can be believed
 //! - [`concept`]: known concepts of a text, and from which byte on a reader can know them
 //! - [`shard`]: which part of a capture a job of an array makes
 //! - [`share`]: how many of so many, with its interval
@@ -27,6 +28,7 @@ pub mod fault;
 pub mod feature;
 pub mod hook_pattern;
 pub mod hook_point;
+pub mod label;
 pub mod mix;
 pub mod python;
 pub mod sae;
@@ -40,8 +42,9 @@ pub use concept::{Annotation, Concept, ConceptId, ConceptKind, Coverage};
 pub use crosscoder::{CROSSCODER, CrosscoderConfig, CrosscoderPart};
 pub use event::{Event, Observer, Silent, Unit};
 pub use fault::{Classify, Fault};
-pub use feature::{Example, FeatureCard, Histogram, LabelEvidence, LogitEffect};
+pub use feature::{Example, FeatureCard, Histogram, LogitEffect};
 pub use hook_point::{HookPoint, Site, UnknownHookPoint};
+pub use label::{Label, LabelKind, Score};
 pub use sae::{SaeConfig, SaeMetadata};
 pub use shard::ShardId;
 pub use share::Share;

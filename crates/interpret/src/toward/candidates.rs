@@ -60,7 +60,7 @@ fn search(database: &Database, concept: &str) -> Result<Vec<Candidate>, Interpre
             if found.iter().all(|known| known.card.feature != feature) {
                 let card = database.card(feature)?;
                 // What never fires has no label, and its direction is noise.
-                if card.label.is_some() {
+                if !card.labels.is_empty() {
                     found.push(Candidate { card, topic: topic.clone() });
                 }
             }
@@ -101,7 +101,7 @@ impl Candidate {
 
 /// A rare feature with the words of its label, where it names words on which the feature fires.
 fn with_own_words(card: FeatureCard) -> Option<Candidate> {
-    let label = card.label.as_deref().filter(|_| card.density <= RARE)?;
+    let label = card.label_text().filter(|_| card.density <= RARE)?;
     let label = label.strip_prefix("spelling ").unwrap_or(label);
     // Labels such as `after "the"` are about the words beside those on which the feature fires.
     if !label.starts_with('"') {
@@ -114,7 +114,7 @@ fn with_own_words(card: FeatureCard) -> Option<Candidate> {
 
 /// A feature with everything in its label that could be a word.
 fn with_whatever_it_names(card: FeatureCard) -> Candidate {
-    let named: BTreeSet<String> = words(card.label.as_deref().unwrap_or_default()).collect();
+    let named: BTreeSet<String> = words(card.label_text().unwrap_or_default()).collect();
     let topic = Topic { words: named.into_iter().collect(), every: false };
     Candidate { card, topic }
 }
@@ -122,14 +122,18 @@ fn with_whatever_it_names(card: FeatureCard) -> Candidate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use untangle_schema::{Label, LabelKind};
 
     fn card(label: &str, density: f64) -> FeatureCard {
         FeatureCard {
             feature: 0,
-            label: Some(label.to_owned()),
-            label_source: None,
-            label_score: None,
-            label_evidence: None,
+            labels: vec![Label {
+                kind: LabelKind::Input,
+                source: "tokens".to_owned(),
+                text: label.to_owned(),
+                scores: Vec::new(),
+            }],
+            held_out_firings: 0,
             density,
             max_activation: 1.0,
             mean_activation: 1.0,

@@ -98,7 +98,7 @@ pub(super) fn parts(handle: &Handle<'_>, strength: f32) -> Vec<HandlePart> {
         let card = candidate.card.clone();
         HandlePart {
             feature: card.feature,
-            label: card.label,
+            label: card.label_text().map(str::to_owned),
             strength: strength * share,
             examples: card.examples.into_iter().take(EXAMPLES).collect(),
             raises: card.top_logits.into_iter().take(RAISED).map(|effect| effect.token).collect(),

@@ -11,7 +11,7 @@ use std::path::Path;
 use untangle_interpret::steer::Arm;
 use untangle_interpret::toward::{Found, HandlePart, Toward};
 use untangle_model::LanguageModel;
-use untangle_schema::{FeatureCard, HookPoint, Share};
+use untangle_schema::{FeatureCard, HookPoint, Label, Share};
 use untangle_store::ActivationSet;
 
 /// Features shown.
@@ -127,8 +127,8 @@ pub(super) fn searched(out: &mut dyn Write, concept: Option<&str>, found: &Found
 }
 
 fn write_feature(out: &mut dyn Write, card: &FeatureCard) -> io::Result<()> {
-    let label = card.label.as_deref().unwrap_or("no label");
-    writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label_score.unwrap_or(0.0))
+    let label = card.label_text().unwrap_or("no label");
+    writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label().and_then(Label::f1).unwrap_or(0.0))
 }
 
 pub(super) fn steered(out: &mut dyn Write, steered: &Toward) -> io::Result<()> {
