@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Edges between the workspace's crates. A new edge is a decision: it is added here and defended in ARCHITECTURE.md.
-const INTERNAL: [(&str, &[&str]); 9] = [
+const INTERNAL: [(&str, &[&str]); 10] = [
     ("schema", &[]),
     ("store", &["schema"]),
     ("model", &["schema"]),
@@ -14,7 +14,8 @@ const INTERNAL: [(&str, &[&str]); 9] = [
     ("train", &["schema", "store", "sae"]),
     ("interpret", &["schema", "store", "model", "sae"]),
     ("organism", &["schema", "model"]),
-    ("cli", &["schema", "store", "model", "sae", "capture", "train", "interpret", "organism"]),
+    ("sources", &["schema", "store", "model", "sae", "capture", "train", "interpret", "organism"]),
+    ("cli", &["schema", "store", "model", "sae", "capture", "train", "interpret", "organism", "sources"]),
 ];
 
 /// Libraries that only the named crates may use: native code, and what only a terminal program needs.

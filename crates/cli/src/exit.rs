@@ -161,6 +161,7 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         untangle_train::TrainError,
         untangle_interpret::InterpretError,
         untangle_organism::OrganismError,
+        untangle_sources::SourceError,
     );
     None
 }

@@ -1,6 +1,5 @@
 //! What `evaluate` and `inspect` say of crosscoders.
 
-use super::dictionary::{Judges, Origin, Rows, training_record};
 use super::inspect::write_training;
 use super::options::open_beside;
 use crate::context::Context;
@@ -13,6 +12,8 @@ use std::path::{Path, PathBuf};
 use untangle_interpret::sharing::{ABSENT, EQUAL, SAME, shared};
 use untangle_interpret::{CrosscoderEvaluation, Interval, Sharing, evaluate_crosscoder, sharing};
 use untangle_sae::Crosscoder;
+use untangle_sources::dictionary::training_record;
+use untangle_sources::{Judges, Origin, Rows};
 
 /// Everything measured of one crosscoder.
 #[derive(Debug, Serialize)]

@@ -1,14 +1,13 @@
 //! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
 
 use super::crosscoder;
-use super::dictionary::{BelongingArgs, Dictionary, Judges, Rows, dictionaries_at, say_doubts};
 use super::options::{ComputeArgs, load_model, open_store};
-use super::text::{Text, TextArgs};
 use super::text_store::TextStore;
 use super::truth::{self, TruthArgs};
+use crate::commands::words::TextArgs;
+use crate::commands::words::{self, BelongingArgs};
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use crate::output::table;
 use clap::Args;
 use serde::Serialize;
@@ -20,6 +19,10 @@ use untangle_interpret::contexts::contexts_of;
 use untangle_interpret::evaluate::{Evaluation, evaluate};
 use untangle_interpret::{Corpus, Interval, check_model};
 use untangle_model::LanguageModel;
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
+use untangle_sources::dictionary::{dictionaries_at, say_doubts};
+use untangle_sources::{Dictionary, Judges, Rows};
 use untangle_store::{ActivationSet, Part};
 
 /// Measure dictionaries on rows that training never saw: FVU, L0, dead and dense features, what they cost the model
@@ -46,7 +49,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "model", conflicts_with = "store")]
     text: Vec<PathBuf>,
     /// Rows to use
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = words::rows(), default_value = "auto")]
     rows: Rows,
     /// Contexts to run the model on at most
     #[arg(long, value_name = "N", default_value_t = 512)]
@@ -85,15 +88,15 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     }
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
-    let load = |dir: &PathBuf| Dictionary::load_any(dir, args.belonging, context);
-    let dictionaries = dirs.iter().map(load).collect::<anyhow::Result<Vec<_>>>()?;
+    let load = |dir: &PathBuf| Dictionary::load_any(dir, args.belonging.other_model, &context.surroundings());
+    let dictionaries = dirs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {
         let identity = model.identity();
         for Dictionary { sae, .. } in &dictionaries {
             check_model(sae, model)?;
-            say_doubts(sae, Some(&identity), context);
+            say_doubts(sae, Some(&identity), &context.surroundings());
         }
     }
     let truth = match (&model, &args.truth.concepts) {
@@ -126,7 +129,11 @@ fn measure_all(
         let set = match (&store, model) {
             (Some(store), _) => {
                 if model.is_none() {
-                    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
+                    say_doubts(
+                        &dictionary.sae,
+                        store.manifest().map(|manifest| &manifest.model),
+                        &context.surroundings(),
+                    );
                 }
                 Arc::clone(store)
             }

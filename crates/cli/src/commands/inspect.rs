@@ -1,10 +1,8 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
-use super::dictionary::training_record;
 use super::{crosscoder, inspect_store};
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fs;
@@ -14,6 +12,8 @@ use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
 use untangle_sae::{Crosscoder, Sae};
+use untangle_sources::NamedModel;
+use untangle_sources::dictionary::training_record;
 use untangle_store::HeldOut;
 use untangle_train::TrainingRecord;
 

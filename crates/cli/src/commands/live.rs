@@ -2,17 +2,18 @@
 
 use super::options::{Bos, ComputeArgs, Dtype, check_hook_out, load_model_and_reference, parse_hook};
 use super::outputs;
-use super::text::{Text, TextArgs};
 use super::train::{TrainArgs, describe};
+use crate::commands::words::TextArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use clap::Args;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
 use untangle_schema::{HookPoint, StoreDtype};
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
 use untangle_store::{RowSource, output};
 use untangle_train::{DICTIONARY, DataProvenance, Finished, Job, Run, Shown, Widths, train};
 
@@ -129,7 +130,13 @@ pub(super) fn with_live_rows<T>(
     let (column, target) = (column_of(hook), hook_out.map(column_of));
     let width = |column: usize| plan.hooks()[column].d_in;
     request.plan_of(&Widths { read: vec![width(column)], predicted: target.map(width) }, u64::from(u32::MAX))?;
-    let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let text = Text::find(
+        &live.text,
+        &live.reading.reading(),
+        tokens.unwrap_or(WORLD_TOKENS),
+        &model,
+        &context.surroundings(),
+    )?;
     let order = LiveConfig {
         seed: args.order_seed(),
         batch_rows: request.batch,

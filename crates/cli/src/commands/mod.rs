@@ -1,11 +1,10 @@
 //! One file per verb: its arguments, and what it does with them.
 
 mod crosscoder;
-mod dictionary;
 mod options;
 mod outputs;
-mod text;
 mod text_store;
+mod words;
 
 pub(crate) mod capture;
 pub(crate) mod demo;

@@ -3,13 +3,13 @@
 use crate::context::Context;
 use crate::device::DeviceChoice;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use std::path::Path;
 use std::sync::Arc;
 use tch::Kind;
 use untangle_model::{LanguageModel, LoadOptions, threads};
 use untangle_schema::{BosPolicy, HookPoint};
+use untangle_sources::NamedModel;
 use untangle_store::ActivationSet;
 use untangle_train::Kind as Architecture;
 
@@ -75,7 +75,7 @@ impl Dtype {
 pub(crate) fn load_model(name: &Path, compute: &ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
     let model = NamedModel::find(name)?.at(compute.revision.as_deref())?;
     let device = context.device(compute.device);
-    let model = model.load(&LoadOptions { kind: compute.dtype.kind(device), device }, context)?;
+    let model = model.load(&LoadOptions { kind: compute.dtype.kind(device), device }, &context.surroundings())?;
     threads::give_this_thread(threads::worthwhile(model.d_model(), context.threads));
     Ok(model)
 }

@@ -1,17 +1,19 @@
 //! `untangle steer`: what does the model write when features are turned up, set or taken out?
 
-use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::{Bos, ComputeArgs, load_model};
 use crate::cards::one_line;
+use crate::commands::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::{NamedModel, chat_template, warn_of_end};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::{Edit, Effect, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep, swept};
 use untangle_model::{Conversation, GenerateOptions, Sampling};
+use untangle_sources::NamedModel;
+use untangle_sources::dictionary::{load_sae, say_doubts};
+use untangle_sources::models::{chat_template, warn_of_end};
 
 /// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
 #[derive(Debug, Args)]
@@ -99,7 +101,7 @@ struct EditRecord {
 pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     NamedModel::find(&args.model)?;
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
-    let sae = load_sae(&args.sae, args.belonging, context)?;
+    let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     let values = sweep_values(&args.sweep)?;
     let edits = values
@@ -110,13 +112,13 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let model = load_model(&args.model, &args.compute, context)?;
-    say_doubts(&sae, Some(&model.identity()), context);
+    say_doubts(&sae, Some(&model.identity()), &context.surroundings());
     let prompt = if args.chat {
         chat_template(&model)?.render(&Conversation::of_user(&args.prompt), true, &context.progress)?
     } else {
         args.prompt.clone()
     };
-    warn_of_end(&model, std::slice::from_ref(&prompt), args.tokens, args.bos.into(), context)?;
+    warn_of_end(&model, std::slice::from_ref(&prompt), args.tokens, args.bos.into(), &context.surroundings())?;
     let results = sweep(&model, &sae, &edits, &prompt, &options(args))?;
     let steered: Vec<_> = values
         .into_iter()

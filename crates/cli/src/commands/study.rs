@@ -1,13 +1,11 @@
 //! `untangle study`: how often does a steered feature have the model write about its concept, beside its controls?
 
-use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::{ComputeArgs, load_model};
 use crate::cards::one_line;
+use crate::commands::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::{NamedModel, warn_of_end};
 use crate::output::table;
-use crate::world_text;
 use clap::Args;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -21,6 +19,10 @@ use untangle_model::{GenerateOptions, Sampling};
 use untangle_organism::stories;
 use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Share, Unit};
+use untangle_sources::NamedModel;
+use untangle_sources::dictionary::{load_sae, say_doubts};
+use untangle_sources::models::warn_of_end;
+use untangle_sources::world;
 
 /// Count how often steered features have the model write about a concept, beside the model itself, random directions and
 /// other features with steps as long
@@ -91,12 +93,12 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
     let topic = Topic::of_name(&concept(args, of_world)?);
     let plan = plan(args, of_world, &topic)?;
-    let sae = load_sae(&args.sae, args.belonging, context)?;
+    let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     let edits = edits(args, &specs, database.as_ref(), &sae)?;
     let model = load_model(&args.model, &args.compute, context)?;
-    say_doubts(&sae, Some(&model.identity()), context);
-    warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, context)?;
+    say_doubts(&sae, Some(&model.identity()), &context.surroundings());
+    warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, &context.surroundings())?;
     let others = others(args, &edits[0], sae.d_sae());
     let appears = |text: &str| topic.appears(text);
     // Arms are of unequal number and length, so that what is left is told by the continuations.
@@ -139,7 +141,7 @@ fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<Study
     }
     let sampling = Sampling { temperature: args.temperature, top_k: None, top_p: None };
     Ok(StudyPlan {
-        naming: args.naming.clone().unwrap_or_else(|| world_text::naming(topic, args.concept.as_deref())),
+        naming: args.naming.clone().unwrap_or_else(|| world::naming(topic, args.concept.as_deref())),
         continuations: args.continuations / prompts.len(),
         prompts,
         generate: GenerateOptions { max_new_tokens: args.tokens, sampling, seed: args.seed, stop_at_eos: true },

@@ -7,14 +7,14 @@ mod story;
 mod turn;
 
 use super::options::{ComputeArgs, load_model};
-use super::text::Text;
 use crate::context::Context;
-use crate::models::NamedModel;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use untangle_interpret::{Database, toward};
 use untangle_organism::stories;
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
 
 /// See the whole job once: capture, train, evaluate, describe, search, steer, each step explained
 #[derive(Debug, Args)]

@@ -3,7 +3,6 @@
 use super::steps::{Demo, Layer};
 use super::turn::{TEMPERATURE, TOKENS};
 use crate::cards::{example_text, one_line};
-use crate::commands::dictionary::Dictionary;
 use crate::commands::evaluate::{Measured, guess};
 use std::env;
 use std::io::{self, Write};
@@ -12,6 +11,7 @@ use untangle_interpret::steer::Arm;
 use untangle_interpret::toward::{Found, HandlePart, Toward};
 use untangle_model::LanguageModel;
 use untangle_schema::{FeatureCard, HookPoint, Label, Share};
+use untangle_sources::Dictionary;
 use untangle_store::ActivationSet;
 
 /// Features shown.

@@ -2,7 +2,6 @@
 
 use super::steps::Demo;
 use crate::exit::Complaint;
-use crate::world_text::naming;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,6 +10,7 @@ use untangle_interpret::toward::{Candidate, Toward, TowardPlan, toward};
 use untangle_model::{GenerateOptions, Sampling};
 use untangle_organism::stories;
 use untangle_sae::Sae;
+use untangle_sources::world::naming;
 
 /// Tokens of a story.
 pub(super) const TOKENS: usize = 60;

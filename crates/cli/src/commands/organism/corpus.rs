@@ -1,8 +1,8 @@
 //! `untangle organism corpus`: documents of the world as a file.
 
+use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::world_text::{Amount, Form, Part, WorldText, tokenizer};
 use clap::Args;
 use serde_json::json;
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use untangle_capture::corpus::SEPARATOR;
 use untangle_organism::World;
 use untangle_schema::AnnotatedHeader;
+use untangle_sources::world::{Amount, Form, Part, WorldText, tokenizer};
 use untangle_store::durable::create;
 use untangle_store::{Artefact, Partial, StoreError};
 
@@ -31,7 +32,7 @@ pub(crate) struct CorpusArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Part of the documents
-    #[arg(long, value_enum, default_value = "train")]
+    #[arg(long, value_parser = words::part(), default_value = "train")]
     split: Part,
     /// Write JSON lines with the table of concepts first, then each document with its split and annotations
     #[arg(long)]

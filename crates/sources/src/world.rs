@@ -1,7 +1,6 @@
 //! Documents of the organism's world as text: which of them, in which form, and under which name?
 
-use crate::exit::Complaint;
-use clap::ValueEnum;
+use crate::error::SourceError;
 use serde_json::json;
 use std::io::{self, Write};
 use untangle_capture::corpus::SEPARATOR;
@@ -11,21 +10,21 @@ use untangle_organism::{Document, Split, Stage, World, bundled, stories};
 use untangle_schema::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit, Event, Observer, Unit};
 
 /// Parts of the world's documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
-    /// Nine of ten, for fitting
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Nine of ten, for fitting.
     Train,
-    /// One of twenty, for choosing
+    /// One of twenty, for choosing.
     Validation,
-    /// One of twenty, for reporting
+    /// One of twenty, for reporting.
     Test,
-    /// Every document
+    /// Every document.
     All,
 }
 
 impl Part {
     /// The part as it is written.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Part::Train => "train",
             Part::Validation => "validation",
@@ -34,9 +33,12 @@ impl Part {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Part; 4] = [Part::Train, Part::Validation, Part::Test, Part::All];
+
     /// The part of a name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        [Part::Train, Part::Validation, Part::Test, Part::All].into_iter().find(|part| part.name() == name)
+    pub fn named(name: &str) -> Option<Self> {
+        Part::ALL.into_iter().find(|part| part.name() == name)
     }
 
     fn has(self, split: Split) -> bool {
@@ -50,7 +52,7 @@ impl Part {
 }
 
 /// A sentence that names a topic: the world's own of its own landmark, else the name as it was given.
-pub(crate) fn naming(topic: &Topic, name: Option<&str>) -> String {
+pub fn naming(topic: &Topic, name: Option<&str>) -> String {
     match name {
         Some(name) if *topic != Topic::of_name(stories::LANDMARK) => format!("{name}."),
         _ => stories::NAMING.to_owned(),
@@ -59,7 +61,7 @@ pub(crate) fn naming(topic: &Topic, name: Option<&str>) -> String {
 
 /// How much text is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Amount {
+pub enum Amount {
     /// So many documents.
     Documents(u64),
     /// As many documents as it takes to have so many tokens.
@@ -68,7 +70,7 @@ pub(crate) enum Amount {
 
 /// How documents are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// As they are, a separator line behind each.
     Separated,
     /// A line `{"text": …}` each.
@@ -79,31 +81,34 @@ pub(crate) enum Form {
 
 /// A stretch of the world's documents, from the first of its part on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WorldText {
+pub struct WorldText {
     /// Seed of the documents.
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Which of them.
-    pub(crate) part: Part,
+    pub part: Part,
     /// How many.
-    pub(crate) amount: Amount,
+    pub amount: Amount,
 }
 
 impl WorldText {
     /// Writes the documents and returns their number. `tokenizer` counts tokens.
-    pub(crate) fn write(
+    ///
+    /// # Errors
+    /// When writing fails, or the observer asks to stop.
+    pub fn write(
         &self,
         out: &mut dyn Write,
         form: Form,
         tokenizer: &Tokenizer,
         observer: &dyn Observer,
-    ) -> anyhow::Result<u64> {
-        let world = World::standard();
+    ) -> Result<u64, SourceError> {
+        let (world, name) = (World::standard(), "the world's text");
         let (unit, total) = match self.amount {
             Amount::Documents(n) => (Unit::Documents, n),
             Amount::Tokens(n) => (Unit::Tokens, n),
         };
         if form == Form::Annotated {
-            json_line(out, &AnnotatedHeader::new(world.concepts().all().to_vec()))?;
+            json_line(out, &AnnotatedHeader::new(world.concepts().all().to_vec())).map_err(SourceError::io(name))?;
         }
         observer.event(Event::Started { task: "write text", unit, done: 0, total });
         let (mut documents, mut tokens) = (0, 0);
@@ -114,13 +119,13 @@ impl WorldText {
                 break;
             }
             if observer.interrupted() {
-                return Err(Complaint::interrupted("nothing was written"));
+                return Err(SourceError::Interrupted { what: "nothing was written" });
             }
             let document = world.document(self.seed, index);
             if unit == Unit::Tokens {
                 tokens += tokenizer.encode(&document.text)?.len() as u64;
             }
-            write_one(out, form, document)?;
+            write_one(out, form, document).map_err(SourceError::io(name))?;
             documents += 1;
         }
         observer.event(Event::Finished);
@@ -129,13 +134,13 @@ impl WorldText {
 
     /// Name of the file that holds so many of these documents, one to a separator line; it says all that decides the
     /// content.
-    pub(crate) fn file_name(&self, documents: u64) -> String {
+    pub fn file_name(&self, documents: u64) -> String {
         format!("{}-{}-seed{}-documents{documents}.txt", bundled::NAME, self.part.name(), self.seed)
     }
 }
 
 /// Whether two corpora, by their names, share documents of the world. (Their hashes differ where one has more.)
-pub(crate) fn overlap(one: &str, other: &str) -> bool {
+pub fn overlap(one: &str, other: &str) -> bool {
     let (Some((part, seed)), Some((other_part, other_seed))) = (part_and_seed(one), part_and_seed(other)) else {
         return false;
     };
@@ -165,7 +170,7 @@ fn write_one(out: &mut dyn Write, form: Form, document: Document) -> io::Result<
 }
 
 /// A document with its split and annotations, as it is written.
-pub(crate) fn annotated(document: Document) -> AnnotatedDocument {
+pub fn annotated(document: Document) -> AnnotatedDocument {
     let Document { text, annotations, split, .. } = document;
     let split = match split {
         Split::Train => AnnotatedSplit::Train,
@@ -181,7 +186,10 @@ fn json_line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<(
 }
 
 /// The organism's tokenizer, without its weights.
-pub(crate) fn tokenizer() -> anyhow::Result<Tokenizer> {
+///
+/// # Errors
+/// None with the files that are part of the program.
+pub fn tokenizer() -> Result<Tokenizer, SourceError> {
     let files = bundled::files(Stage::Base);
     let config = ModelConfig::from_json("config.json".as_ref(), files.config)?;
     Ok(Tokenizer::new(&TokenizerFiles::in_memory(files.tokenizer.unwrap_or_default()), &config)?)

@@ -7,8 +7,8 @@
 //! | a directory | a model in Hugging Face form; `./organism` is one, too |
 //! | `owner/name`, `hf:owner/name`, `hf:name` | a model of the hub; `@REVISION` behind it is a branch, tag or commit |
 
-use crate::context::Context;
-use crate::exit::Complaint;
+use crate::error::SourceError;
+use crate::surroundings::Surroundings;
 use std::path::{Path, PathBuf};
 use untangle_model::hub::{ModelSource, Repository, RepositoryKind};
 use untangle_model::{ChatTemplate, LanguageModel, LoadOptions, ModelError};
@@ -17,7 +17,7 @@ use untangle_schema::BosPolicy;
 
 /// A model, found but not loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NamedModel {
+pub enum NamedModel {
     /// Part of the program.
     Organism(Stage),
     /// The organism with random weights.
@@ -40,7 +40,10 @@ const OF_HUB: &str = "hf:";
 
 impl NamedModel {
     /// Finds the model that an argument names, without reading it.
-    pub(crate) fn find(argument: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When it names none, or a stage that there is not.
+    pub fn find(argument: &Path) -> Result<Self, SourceError> {
         if argument == Path::new(bundled::RANDOM) {
             return Ok(NamedModel::Untrained);
         }
@@ -57,17 +60,12 @@ impl NamedModel {
             return Ok(model);
         }
         let what = if argument.exists() { "is not a directory" } else { "does not exist" };
-        Err(Complaint::bad_input(format!(
-            "{}: {what}; give a model directory in Hugging Face form (config.json, tokenizer.json, *.safetensors), the \
-             id `owner/name` of a model on the hub, or `{}` for the bundled model",
-            argument.display(),
-            bundled::NAME
-        )))
+        Err(SourceError::NoModel { name: argument.to_owned(), what, bundled: bundled::NAME })
     }
 
     /// The model of the hub that a name means; none where it has not the form of one. A single word is one only behind
     /// `hf:`, so that a slip in the name of a directory asks nobody.
-    fn of_hub(name: &str) -> anyhow::Result<Option<Self>> {
+    fn of_hub(name: &str) -> Result<Option<Self>, SourceError> {
         let (named, rest) = (name.starts_with(OF_HUB), name.strip_prefix(OF_HUB).unwrap_or(name));
         let (id, revision) = match rest.split_once('@') {
             Some((id, revision)) => (id, Some(revision.to_owned())),
@@ -81,22 +79,28 @@ impl NamedModel {
     }
 
     /// The model at the revision that is asked for beside its name.
-    pub(crate) fn at(self, asked: Option<&str>) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When it names one itself, or has none.
+    pub fn at(self, asked: Option<&str>) -> Result<Self, SourceError> {
         match (self, asked) {
             (model, None) => Ok(model),
             (NamedModel::Hub { id, revision: None }, Some(asked)) => {
                 Ok(NamedModel::Hub { id, revision: Some(asked.to_owned()) })
             }
             (NamedModel::Hub { id, revision: Some(_) }, Some(asked)) => {
-                Err(Complaint::usage(format!("{id}: it names a revision, and so does --revision {asked}; choose one")))
+                Err(SourceError::TwoRevisions { id, asked: asked.to_owned() })
             }
-            (_, Some(_)) => Err(Complaint::usage("--revision is for models of the hub, such as `owner/name`")),
+            (_, Some(_)) => Err(SourceError::NoRevisions),
         }
     }
 
     /// The model of the hub that a name means where it could also be that of a file: not if it ends as one that is
     /// inspected, nor if it is said to be in a folder that is here.
-    pub(crate) fn of_hub_unless_a_file(name: &str) -> anyhow::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When it is said to be one of the hub and has not the form of a name there.
+    pub fn of_hub_unless_a_file(name: &str) -> Result<Option<Self>, SourceError> {
         let ends_as_a_file = Path::new(name).extension().is_some_and(|ending| FILES.iter().any(|file| ending == *file));
         let in_a_folder = Path::new(name).parent().is_some_and(|folder| folder != Path::new("") && folder.is_dir());
         let is_one = !Path::new(name).exists() && (name.starts_with(OF_HUB) || !(ends_as_a_file || in_a_folder));
@@ -104,36 +108,42 @@ impl NamedModel {
     }
 
     /// Fetches what is not here, and reads its weights.
-    pub(crate) fn load(&self, options: &LoadOptions, context: &Context) -> anyhow::Result<LanguageModel> {
+    ///
+    /// # Errors
+    /// When a transfer fails, or the model cannot be read.
+    pub fn load(&self, options: &LoadOptions, surroundings: &Surroundings<'_>) -> Result<LanguageModel, SourceError> {
         let model = match self {
             NamedModel::Hub { id, revision } => {
                 let source = ModelSource::Hub { id: id.clone(), revision: revision.clone() };
-                source.resolve(|| context.hub(), &context.progress)?.load(options)?
+                source.resolve(|| surroundings.hub(), surroundings.observer)?.load(options)?
             }
             NamedModel::Organism(stage) => bundled::load(*stage, options)?,
             NamedModel::Untrained => bundled::random(options)?,
             NamedModel::Directory(path) => LanguageModel::load(path, options)?,
         };
-        model.notes().iter().for_each(|note| context.progress.warning(note));
+        model.notes().iter().for_each(|note| surroundings.warning(note));
         Ok(model)
     }
 }
 
 /// Warns where a continuation of `prompts` by `tokens` reaches the end of the model's positions and stops there.
-pub(crate) fn warn_of_end(
+///
+/// # Errors
+/// When the model has no tokenizer.
+pub fn warn_of_end(
     model: &LanguageModel,
     prompts: &[String],
     tokens: usize,
     bos: BosPolicy,
-    context: &Context,
-) -> anyhow::Result<()> {
+    surroundings: &Surroundings<'_>,
+) -> Result<(), SourceError> {
     let (tokenizer, positions) = (model.tokenizer()?, model.max_context());
     for prompt in prompts {
         let n = tokenizer.encode_with_bos(prompt, bos)?.len();
         // The last token is chosen by the pass before it, and needs no position.
         let room = (positions + 1).saturating_sub(n);
         if room > 0 && room < tokens {
-            context.progress.warning(&format!(
+            surroundings.warning(&format!(
                 "continuations end after {room} tokens, not {tokens}: the model has {positions} positions and the \
                  prompt takes {n}; --tokens {room} asks for as many"
             ));
@@ -144,17 +154,17 @@ pub(crate) fn warn_of_end(
 }
 
 /// The template by which a model's conversations become text.
-pub(crate) fn chat_template(model: &LanguageModel) -> anyhow::Result<ChatTemplate> {
+///
+/// # Errors
+/// When it has none, or one that cannot be read.
+pub fn chat_template(model: &LanguageModel) -> Result<ChatTemplate, SourceError> {
     let name = model.identity().name;
     let is_bundled = name == bundled::RANDOM || bundled::stage_of(&name).is_ok_and(|stage| stage.is_some());
     match model.tokenizer()?.chat_template() {
         Err(ModelError::NoChatTemplate { .. }) if is_bundled => {
             let able: Vec<_> = Stage::ALL.into_iter().filter(|stage| bundled::converses(*stage)).collect();
             let able: Vec<_> = able.into_iter().map(bundled::model_name).collect();
-            Err(Complaint::bad_input(format!(
-                "{name}: it has no chat template, because it has not learned to reply; {} have one",
-                able.join(", ")
-            )))
+            Err(SourceError::DoesNotReply { name, able: able.join(", ") })
         }
         template => Ok(template?),
     }

@@ -1,9 +1,9 @@
-//! A dictionary's directory, and which rows of a store may judge it.
+//! A dictionary's directory, with what its training recorded.
 
-use crate::context::Context;
-use crate::exit::Complaint;
-use crate::world_text::overlap;
-use clap::{Args, ValueEnum};
+use crate::error::SourceError;
+use crate::judges::{Judges, Rows, Seen, judges};
+use crate::surroundings::Surroundings;
+use crate::world::overlap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use untangle_sae::Sae;
 use untangle_schema::capture::CorpusFile;
 use untangle_schema::sae::files;
 use untangle_schema::{CaptureManifest, ModelIdentity};
-use untangle_store::{ActivationSet, HeldOut, Part};
+use untangle_store::{ActivationSet, HeldOut};
 use untangle_train::TrainingRecord;
 
 /// A dictionary with what its training recorded.
-pub(crate) struct Dictionary {
+pub struct Dictionary {
     /// The dictionary.
-    pub(crate) sae: Sae,
+    pub sae: Sae,
     /// Name of its directory.
-    pub(crate) name: String,
+    pub name: String,
     origin: Origin,
 }
 
 /// Where a dictionary of any kind comes from.
-pub(crate) struct Origin {
+pub struct Origin {
     /// Name of its directory.
-    pub(crate) name: String,
+    pub name: String,
     training: Option<Training>,
 }
 
@@ -44,36 +44,24 @@ struct Training {
 
 /// What a training wrote beside its dictionary; none beside those from elsewhere. One that cannot be read is an error: taken
 /// for none, it would make rows that were trained on judge the dictionary.
-pub(crate) fn training_record(dir: &Path) -> anyhow::Result<Option<TrainingRecord>> {
+///
+/// # Errors
+/// When there is one that cannot be read.
+pub fn training_record(dir: &Path) -> Result<Option<TrainingRecord>, SourceError> {
     let path = dir.join(files::TRAINING);
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged_record(dir, &error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Complaint::io(format!("{}: {error}", path.display()))),
+        Err(error) => Err(SourceError::io(path.display())(error)),
     }
 }
 
-fn damaged_record(dir: &Path, error: &serde_json::Error) -> anyhow::Error {
-    Complaint::bad_input(format!(
-        "{}: it does not say what the dictionary was trained on ({error}); fetch it again or train again, or remove it to \
-         have every row taken as one that training did not see",
-        dir.join(files::TRAINING).display()
-    ))
-}
-
-/// What is known of the rows of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    /// The store that training read, whole: its held-out rule says which rows it did not read.
-    ByRule,
-    /// Captured from other texts than those of training, or nothing is known of the training.
-    Never,
-    /// From a text of training, or a matrix, whose origin nobody knows.
-    Perhaps,
+fn damaged_record(dir: &Path, error: &serde_json::Error) -> SourceError {
+    SourceError::DamagedRecord { path: dir.join(files::TRAINING), reason: error.to_string() }
 }
 
 impl Training {
-    fn read(dir: &Path) -> anyhow::Result<Option<Self>> {
+    fn read(dir: &Path) -> Result<Option<Self>, SourceError> {
         let Some(TrainingRecord { data, .. }) = training_record(dir)? else { return Ok(None) };
         let held_out = serde_json::from_value(data.held_out).map_err(|error| damaged_record(dir, &error))?;
         let corpus = data.capture.as_ref().map(|capture| capture.corpus.clone()).unwrap_or_default();
@@ -103,60 +91,33 @@ impl Training {
     }
 }
 
-/// The rows that judge a dictionary.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Judges {
-    /// The rule that divides the store.
-    pub(crate) held_out: HeldOut,
-    /// The part of it.
-    pub(crate) part: Part,
-    /// What the rows are, in words that are true.
-    pub(crate) name: &'static str,
-    /// Whether training may have read some of them although nobody asked for such rows.
-    pub(crate) in_doubt: bool,
-}
-
-/// Rows of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Rows {
-    /// The held-out part of the store that the dictionary was trained on, all rows of any other
-    Auto,
-    /// Every row
-    All,
-    /// Rows that training may read
-    Train,
-    /// Rows that it may not
-    HeldOut,
-}
-
-/// Which models a dictionary is used on.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct BelongingArgs {
-    /// Use the dictionary on another model than it was trained on, or on rows of one
-    #[arg(long)]
-    pub(crate) other_model: bool,
-}
-
-/// Reads a dictionary and says what its files say that a user should know.
-pub(crate) fn load_sae(dir: &Path, belonging: BelongingArgs, context: &Context) -> anyhow::Result<Sae> {
+/// Reads a dictionary and says what its files say that a user should know. With `other_model` it may be used on another model
+/// than it was trained on.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn load_sae(dir: &Path, other_model: bool, surroundings: &Surroundings<'_>) -> Result<Sae, SourceError> {
     let sae = Sae::load(dir)?;
     let name = dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
-    sae.notes().iter().for_each(|note| context.progress.warning(&format!("{name}: {note}")));
-    Ok(if belonging.other_model { sae.of_any_model() } else { sae })
+    sae.notes().iter().for_each(|note| surroundings.warning(&format!("{name}: {note}")));
+    Ok(if other_model { sae.of_any_model() } else { sae })
 }
 
 /// Says where a model, or the one that a store was captured from, may not be the dictionary's. What certainly is not is refused
 /// where it is used.
-pub(crate) fn say_doubts(sae: &Sae, given: Option<&ModelIdentity>, context: &Context) {
+pub fn say_doubts(sae: &Sae, given: Option<&ModelIdentity>, surroundings: &Surroundings<'_>) {
     if let Some(doubt) = given.and_then(|given| doubt(sae, given)) {
-        context.progress.warning(&doubt);
+        surroundings.warning(&doubt);
     }
 }
 
 /// The dictionaries that arguments name, each a dictionary's directory or one that holds several, as grids do. Other files
 /// that training leaves, `report.html` among them, are passed over beside dictionaries, so that `GRID/*` names those of a
 /// grid.
-pub(crate) fn dictionaries_at(names: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When a folder cannot be listed, or there is no dictionary.
+pub fn dictionaries_at(names: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
     let is_one = |dir: &Path| dir.join(files::CONFIG).is_file();
     let others = [files::REPORT, files::EVENTS, files::METRICS, files::TRAINING, files::GRID];
     let is_other = |path: &Path| path.is_file() && others.iter().any(|file| path.ends_with(file));
@@ -164,9 +125,9 @@ pub(crate) fn dictionaries_at(names: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>>
     for name in names {
         let mut within = Vec::new();
         if !is_one(name) && name.is_dir() {
-            let failed = |error| Complaint::io(format!("{}: {error}", name.display()));
-            for entry in fs::read_dir(name).map_err(failed)? {
-                within.push(entry.map_err(failed)?.path());
+            let failed = || SourceError::io(name.display());
+            for entry in fs::read_dir(name).map_err(failed())? {
+                within.push(entry.map_err(failed())?.path());
             }
             within.retain(|path| is_one(path));
             within.sort();
@@ -180,56 +141,62 @@ pub(crate) fn dictionaries_at(names: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>>
     }
     if found.is_empty() {
         let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
-        return Err(Complaint::bad_input(format!(
-            "{}: holds no dictionary; name a dictionary's directory or a grid's",
-            names.join(", ")
-        )));
+        return Err(SourceError::NoDictionary { names: names.join(", ") });
     }
     Ok(found)
 }
 
 impl Dictionary {
     /// Reads the directory of one's own making.
-    pub(crate) fn load(dir: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(dir: &Path) -> Result<Self, SourceError> {
         Self::of(Sae::load(dir)?, dir)
     }
 
     /// Reads the directory of anyone's making, see [`load_sae`].
-    pub(crate) fn load_any(dir: &Path, belonging: BelongingArgs, context: &Context) -> anyhow::Result<Self> {
-        Self::of(load_sae(dir, belonging, context)?, dir)
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load_any(dir: &Path, other_model: bool, surroundings: &Surroundings<'_>) -> Result<Self, SourceError> {
+        Self::of(load_sae(dir, other_model, surroundings)?, dir)
     }
 
-    fn of(sae: Sae, dir: &Path) -> anyhow::Result<Self> {
+    fn of(sae: Sae, dir: &Path) -> Result<Self, SourceError> {
         let origin = Origin::read(dir)?;
         Ok(Dictionary { sae, name: origin.name.clone(), origin })
     }
 
     /// See [`Origin::unknown_training`].
-    pub(crate) fn unknown_training(&self) -> Option<String> {
+    pub fn unknown_training(&self) -> Option<String> {
         self.origin.unknown_training()
     }
 
     /// Whether it was trained on documents that begin contexts of their own.
-    pub(crate) fn padded(&self) -> bool {
+    pub fn padded(&self) -> bool {
         self.origin.padded()
     }
 
     /// Which part of `store` is meant, and what its rows are to the dictionary.
-    pub(crate) fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
+    pub fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
         self.origin.rows_of(store, rows)
     }
 }
 
 impl Origin {
     /// Reads what lies beside a dictionary.
-    pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When the record of its training cannot be read.
+    pub fn read(dir: &Path) -> Result<Self, SourceError> {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = real.file_name().map_or_else(|| "sae".to_owned(), |name| name.to_string_lossy().into_owned());
         Ok(Origin { name, training: Training::read(dir)? })
     }
 
     /// What to say where nobody knows what the dictionary was trained on.
-    pub(crate) fn unknown_training(&self) -> Option<String> {
+    pub fn unknown_training(&self) -> Option<String> {
         self.training.is_none().then(|| {
             format!(
                 "{} has no {}: what it was trained on is not known, and every row is taken as one that it has not seen",
@@ -245,7 +212,7 @@ impl Origin {
     }
 
     /// Which part of `store` is meant, and what its rows are to the dictionary.
-    pub(crate) fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
+    pub fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
         let corpus = store.manifest().map_or(&[][..], |manifest| &manifest.corpus);
         let same_rows = |training: &Training| store.manifest().is_some_and(|manifest| training.has_rows_of(manifest));
         let seen = match &self.training {
@@ -256,30 +223,6 @@ impl Origin {
         let recorded = self.training.as_ref().filter(|_| seen == Seen::ByRule).map(|t| t.held_out.clone());
         judges(seen, recorded, rows)
     }
-}
-
-/// `recorded` is the rule of the training, where the store is the one that it read.
-fn judges(seen: Seen, recorded: Option<HeldOut>, rows: Rows) -> Judges {
-    let split = recorded.unwrap_or_default();
-    let nothing_held_out = split == HeldOut::None;
-    let (held_out, part, name) = match (rows, seen) {
-        (Rows::Auto, Seen::ByRule) if nothing_held_out => (split, Part::All, "all (training rows)"),
-        (Rows::Auto | Rows::HeldOut, Seen::ByRule) => (split, Part::HeldOut, "held-out"),
-        (Rows::Train, Seen::ByRule) => (split, Part::Train, "train"),
-        (Rows::All, Seen::ByRule) => (split, Part::All, "all (training rows included)"),
-        (Rows::Auto | Rows::All, Seen::Never) => (HeldOut::None, Part::All, "all"),
-        (Rows::Auto | Rows::All, Seen::Perhaps) => (HeldOut::None, Part::All, "all (may hold training rows)"),
-        (Rows::HeldOut, Seen::Never) => (split, Part::HeldOut, "5 % by the default split"),
-        (Rows::Train, Seen::Never) => (split, Part::Train, "95 % by the default split"),
-        (Rows::HeldOut, Seen::Perhaps) => (split, Part::HeldOut, "5 % by the default split (may hold training rows)"),
-        (Rows::Train, Seen::Perhaps) => (split, Part::Train, "95 % by the default split (may hold training rows)"),
-    };
-    let in_doubt = match rows {
-        Rows::Auto => seen == Seen::Perhaps || (seen == Seen::ByRule && nothing_held_out),
-        Rows::HeldOut => seen == Seen::Perhaps,
-        Rows::All | Rows::Train => false,
-    };
-    Judges { held_out, part, name, in_doubt }
 }
 
 #[cfg(test)]
@@ -310,21 +253,5 @@ mod tests {
         let of_a_matrix = Training { corpus: Vec::new(), ..of_the_world };
         assert_eq!(of_a_matrix.seen("renamed", &[]), Seen::Perhaps);
         assert_eq!(of_a_matrix.seen("ab", &[]), Seen::ByRule);
-    }
-
-    #[test]
-    fn the_recorded_rule_holds_only_for_the_store_that_was_read_whole() {
-        let rule = HeldOut::LastRows(9);
-        let own = judges(Seen::ByRule, Some(rule.clone()), Rows::Auto);
-        assert_eq!((own.held_out, own.part, own.name, own.in_doubt), (rule, Part::HeldOut, "held-out", false));
-        let perhaps = judges(Seen::Perhaps, None, Rows::Auto);
-        assert_eq!((perhaps.part, perhaps.name, perhaps.in_doubt), (Part::All, "all (may hold training rows)", true));
-        let never = judges(Seen::Never, None, Rows::Auto);
-        assert_eq!((never.held_out, never.part, never.name, never.in_doubt), (HeldOut::None, Part::All, "all", false));
-        let nothing = judges(Seen::ByRule, Some(HeldOut::None), Rows::Auto);
-        assert_eq!((nothing.part, nothing.name, nothing.in_doubt), (Part::All, "all (training rows)", true));
-        for rows in [Rows::HeldOut, Rows::Train] {
-            assert!(!["held-out", "train"].contains(&judges(Seen::Perhaps, None, rows).name), "{rows:?}");
-        }
     }
 }
