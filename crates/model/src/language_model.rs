@@ -1,6 +1,5 @@
 //! A language model: its decoder, its tokenizer, and what identifies it.
 
-use crate::again::Existing;
 use crate::assembly::Assembly;
 use crate::cache::KvCache;
 use crate::checkpoint::{Checkpoint, Reading};
@@ -12,6 +11,7 @@ use crate::hook::Hook;
 use crate::input::Input;
 use crate::names::Names;
 use crate::parameters::{Parameters, Seeded, Stored};
+use crate::shared_weights::SharedWeights;
 use crate::tap::End;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer_files::TokenizerFiles;
@@ -176,7 +176,7 @@ impl LanguageModel {
     /// [`LoadOptions::kind`] says which kinds there are.
     pub fn in_kind(&self, kind: Kind) -> Result<Self, ModelError> {
         let options = LoadOptions { kind, device: self.device };
-        let decoder = assemble(self.config(), &mut Existing::of(&self.decoder), &options)?;
+        let decoder = assemble(self.config(), &mut SharedWeights::of(&self.decoder), &options)?;
         let (tokenizer, name) = (self.tokenizer.clone(), self.name.clone());
         let (revision, weights_sha256) = (self.revision.clone(), self.weights_sha256.clone());
         let (has_head, notes, device) = (self.has_head, self.notes.clone(), self.device);

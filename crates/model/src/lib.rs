@@ -30,12 +30,12 @@ mod families;
 mod fields;
 mod validate;
 
-mod again;
 mod assembly;
 mod checkpoint;
 mod heads;
 mod names;
 mod parameters;
+mod shared_weights;
 
 mod backend;
 mod backend_class;

@@ -1,7 +1,7 @@
 //! A dictionary's directory, with what its training recorded.
 
 use crate::error::SourceError;
-use crate::judges::{Judges, Rows, Seen, judges};
+use crate::judges::{JudgingRows, Rows, Seen, judges};
 use crate::surroundings::Surroundings;
 use crate::world::overlap;
 use std::fs;
@@ -179,7 +179,7 @@ impl Dictionary {
     }
 
     /// Which part of `store` is meant, and what its rows are to the dictionary.
-    pub fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
+    pub fn rows_of(&self, store: &ActivationSet, rows: Rows) -> JudgingRows {
         self.origin.rows_of(store, rows)
     }
 }
@@ -212,7 +212,7 @@ impl Origin {
     }
 
     /// Which part of `store` is meant, and what its rows are to the dictionary.
-    pub fn rows_of(&self, store: &ActivationSet, rows: Rows) -> Judges {
+    pub fn rows_of(&self, store: &ActivationSet, rows: Rows) -> JudgingRows {
         let corpus = store.manifest().map_or(&[][..], |manifest| &manifest.corpus);
         let same_rows = |training: &Training| store.manifest().is_some_and(|manifest| training.has_rows_of(manifest));
         let seen = match &self.training {

@@ -15,7 +15,7 @@ pub(crate) enum Seen {
 
 /// The rows that judge a dictionary.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judges {
+pub struct JudgingRows {
     /// The rule that divides the store.
     pub held_out: HeldOut,
     /// The part of it.
@@ -40,7 +40,7 @@ pub enum Rows {
 }
 
 /// `recorded` is the rule of the training, where the store is the one that it read.
-pub(crate) fn judges(seen: Seen, recorded: Option<HeldOut>, rows: Rows) -> Judges {
+pub(crate) fn judges(seen: Seen, recorded: Option<HeldOut>, rows: Rows) -> JudgingRows {
     let split = recorded.unwrap_or_default();
     let nothing_held_out = split == HeldOut::None;
     let (held_out, part, name) = match (rows, seen) {
@@ -60,7 +60,7 @@ pub(crate) fn judges(seen: Seen, recorded: Option<HeldOut>, rows: Rows) -> Judge
         Rows::HeldOut => seen == Seen::Perhaps,
         Rows::All | Rows::Train => false,
     };
-    Judges { held_out, part, name, in_doubt }
+    JudgingRows { held_out, part, name, in_doubt }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub mod world;
 
 pub use dictionary::{Dictionary, Origin};
 pub use error::SourceError;
-pub use judges::{Judges, Rows};
+pub use judges::{JudgingRows, Rows};
 pub use models::NamedModel;
 pub use scratch::Scratch;
 pub use surroundings::Surroundings;

@@ -13,7 +13,7 @@ use crate::models::chat_template;
 use crate::scratch::Scratch;
 use crate::standard_input::standard_input;
 use crate::surroundings::Surroundings;
-use crate::world::{Amount, Form, Part, WorldText};
+use crate::world::{Amount, WorldForm, WorldPart, WorldText};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl TextReading {
 
 /// What one argument names.
 enum Named {
-    World(Part),
+    World(WorldPart),
     StandardInput,
     DataSet(DatasetSpec),
     Path,
@@ -145,10 +145,10 @@ fn named(name: &Path) -> Result<Named, SourceError> {
 }
 
 /// The part of the world that an argument names; none where it names something else.
-fn world_part(name: &Path) -> Result<Option<Part>, SourceError> {
+fn world_part(name: &Path) -> Result<Option<WorldPart>, SourceError> {
     match name.to_str().unwrap_or_default().split_once(':') {
-        None if name == Path::new(bundled::NAME) => Ok(Some(Part::Train)),
-        Some((bundled::NAME, part)) => match Part::named(part) {
+        None if name == Path::new(bundled::NAME) => Ok(Some(WorldPart::Train)),
+        Some((bundled::NAME, part)) => match WorldPart::named(part) {
             None => Err(SourceError::NoSuchPart { part: part.to_owned() }),
             part => Ok(part),
         },
@@ -181,7 +181,7 @@ fn write(
     let unnamed = folder.join("text");
     let failed = || SourceError::io(unnamed.display());
     let mut out = BufWriter::new(File::create(&unnamed).map_err(failed())?);
-    let documents = text.write(&mut out, Form::Separated, model.tokenizer()?, surroundings.observer)?;
+    let documents = text.write(&mut out, WorldForm::Separated, model.tokenizer()?, surroundings.observer)?;
     out.flush().map_err(failed())?;
     let named = folder.join(text.file_name(documents));
     fs::rename(&unnamed, &named).map_err(failed())?;
@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn only_the_bare_name_means_the_world() {
         let part = |name: &str| world_part(Path::new(name));
-        assert_eq!(part("organism").expect("known"), Some(Part::Train));
-        assert_eq!(part("organism:test").expect("known"), Some(Part::Test));
+        assert_eq!(part("organism").expect("known"), Some(WorldPart::Train));
+        assert_eq!(part("organism:test").expect("known"), Some(WorldPart::Test));
         assert_eq!(part("./organism").expect("a file"), None);
         assert_eq!(part("organisms.txt").expect("a file"), None);
         assert!(part("organism:sft").expect_err("not a part").to_string().contains("validation"));

@@ -11,7 +11,7 @@ use untangle_schema::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit, Event,
 
 /// Parts of the world's documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum WorldPart {
     /// Nine of ten, for fitting.
     Train,
     /// One of twenty, for choosing.
@@ -22,31 +22,31 @@ pub enum Part {
     All,
 }
 
-impl Part {
+impl WorldPart {
     /// The part as it is written.
     pub const fn name(self) -> &'static str {
         match self {
-            Part::Train => "train",
-            Part::Validation => "validation",
-            Part::Test => "test",
-            Part::All => "all",
+            WorldPart::Train => "train",
+            WorldPart::Validation => "validation",
+            WorldPart::Test => "test",
+            WorldPart::All => "all",
         }
     }
 
     /// All of them.
-    pub const ALL: [Part; 4] = [Part::Train, Part::Validation, Part::Test, Part::All];
+    pub const ALL: [WorldPart; 4] = [WorldPart::Train, WorldPart::Validation, WorldPart::Test, WorldPart::All];
 
     /// The part of a name.
     pub fn named(name: &str) -> Option<Self> {
-        Part::ALL.into_iter().find(|part| part.name() == name)
+        WorldPart::ALL.into_iter().find(|part| part.name() == name)
     }
 
     fn has(self, split: Split) -> bool {
         match self {
-            Part::Train => split == Split::Train,
-            Part::Validation => split == Split::Validation,
-            Part::Test => split == Split::Test,
-            Part::All => true,
+            WorldPart::Train => split == Split::Train,
+            WorldPart::Validation => split == Split::Validation,
+            WorldPart::Test => split == Split::Test,
+            WorldPart::All => true,
         }
     }
 }
@@ -70,7 +70,7 @@ pub enum Amount {
 
 /// How documents are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum WorldForm {
     /// As they are, a separator line behind each.
     Separated,
     /// A line `{"text": …}` each.
@@ -85,7 +85,7 @@ pub struct WorldText {
     /// Seed of the documents.
     pub seed: u64,
     /// Which of them.
-    pub part: Part,
+    pub part: WorldPart,
     /// How many.
     pub amount: Amount,
 }
@@ -98,7 +98,7 @@ impl WorldText {
     pub fn write(
         &self,
         out: &mut dyn Write,
-        form: Form,
+        form: WorldForm,
         tokenizer: &Tokenizer,
         observer: &dyn Observer,
     ) -> Result<u64, SourceError> {
@@ -107,7 +107,7 @@ impl WorldText {
             Amount::Documents(n) => (Unit::Documents, n),
             Amount::Tokens(n) => (Unit::Tokens, n),
         };
-        if form == Form::Annotated {
+        if form == WorldForm::Annotated {
             json_line(out, &AnnotatedHeader::new(world.concepts().all().to_vec())).map_err(SourceError::io(name))?;
         }
         observer.event(Event::Started { task: "write text", unit, done: 0, total });
@@ -144,28 +144,28 @@ pub fn overlap(one: &str, other: &str) -> bool {
     let (Some((part, seed)), Some((other_part, other_seed))) = (part_and_seed(one), part_and_seed(other)) else {
         return false;
     };
-    seed == other_seed && (part == other_part || part == Part::All || other_part == Part::All)
+    seed == other_seed && (part == other_part || part == WorldPart::All || other_part == WorldPart::All)
 }
 
 /// What [`WorldText::file_name`] says.
-fn part_and_seed(name: &str) -> Option<(Part, u64)> {
+fn part_and_seed(name: &str) -> Option<(WorldPart, u64)> {
     let rest = name.strip_prefix(bundled::NAME)?.strip_prefix('-')?.strip_suffix(".txt")?;
     let (part, rest) = rest.split_once("-seed")?;
     let (seed, documents) = rest.split_once("-documents")?;
     documents.parse::<u64>().ok()?;
-    Some((Part::named(part)?, seed.parse().ok()?))
+    Some((WorldPart::named(part)?, seed.parse().ok()?))
 }
 
-fn write_one(out: &mut dyn Write, form: Form, document: Document) -> io::Result<()> {
+fn write_one(out: &mut dyn Write, form: WorldForm, document: Document) -> io::Result<()> {
     match form {
-        Form::Separated => {
+        WorldForm::Separated => {
             out.write_all(document.text.as_bytes())?;
             out.write_all(b"\n")?;
             out.write_all(SEPARATOR)?;
             out.write_all(b"\n")
         }
-        Form::JsonLines => json_line(out, &json!({ "text": document.text })),
-        Form::Annotated => json_line(out, &annotated(document)),
+        WorldForm::JsonLines => json_line(out, &json!({ "text": document.text })),
+        WorldForm::Annotated => json_line(out, &annotated(document)),
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use untangle_schema::Silent;
 
-    fn written(part: Part, amount: Amount, form: Form) -> (u64, String) {
+    fn written(part: WorldPart, amount: Amount, form: WorldForm) -> (u64, String) {
         let mut bytes = Vec::new();
         let text = WorldText { seed: 3, part, amount };
         let documents = text.write(&mut bytes, form, &tokenizer().expect("bundled"), &Silent).expect("memory");
@@ -210,12 +210,12 @@ mod tests {
     #[test]
     fn a_part_has_its_own_documents_and_all_has_every_one() {
         let texts = |part, n| {
-            let (_, text) = written(part, Amount::Documents(n), Form::Separated);
+            let (_, text) = written(part, Amount::Documents(n), WorldForm::Separated);
             text.split_terminator("\n<|endoftext|>\n").map(str::to_owned).collect::<Vec<_>>()
         };
-        let all = texts(Part::All, 200);
+        let all = texts(WorldPart::All, 200);
         assert_eq!(all.len(), 200);
-        let parts = [Part::Train, Part::Validation, Part::Test].map(|part| texts(part, 200));
+        let parts = [WorldPart::Train, WorldPart::Validation, WorldPart::Test].map(|part| texts(part, 200));
         let of_part = |number: usize| all.iter().filter(|text| parts[number].contains(text)).count();
         assert_eq!([0, 1, 2].map(of_part).iter().sum::<usize>(), 200);
         assert!(of_part(0) > 150 && of_part(1) > 0 && of_part(2) > 0);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_as_the_tokenizer_counts_them() {
-        let (documents, text) = written(Part::Train, Amount::Tokens(5000), Form::Separated);
+        let (documents, text) = written(WorldPart::Train, Amount::Tokens(5000), WorldForm::Separated);
         let tokenizer = tokenizer().expect("bundled");
         let counts = text.split_terminator("\n<|endoftext|>\n").map(|text| tokenizer.encode(text).expect("text").len());
         let counts: Vec<usize> = counts.collect();
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn annotated_lines_are_those_of_the_vocabulary() {
-        let (_, text) = written(Part::All, Amount::Documents(30), Form::Annotated);
+        let (_, text) = written(WorldPart::All, Amount::Documents(30), WorldForm::Annotated);
         let mut lines = text.lines();
         let header: AnnotatedHeader = serde_json::from_str(lines.next().expect("a header")).expect("a header");
         assert_eq!(header, AnnotatedHeader::new(World::standard().concepts().all().to_vec()));
@@ -248,11 +248,11 @@ mod tests {
     #[test]
     fn corpora_overlap_where_seed_and_part_do() {
         let name = |part, seed, n| WorldText { seed, part, amount: Amount::Documents(n) }.file_name(n);
-        assert_eq!(name(Part::Train, 0, 12), "organism-train-seed0-documents12.txt");
-        assert!(overlap(&name(Part::Train, 0, 12), &name(Part::Train, 0, 900)));
-        assert!(overlap(&name(Part::Train, 0, 12), &name(Part::All, 0, 9)));
-        assert!(!overlap(&name(Part::Train, 0, 12), &name(Part::Train, 1, 12)));
-        assert!(!overlap(&name(Part::Train, 0, 12), &name(Part::Test, 0, 12)));
+        assert_eq!(name(WorldPart::Train, 0, 12), "organism-train-seed0-documents12.txt");
+        assert!(overlap(&name(WorldPart::Train, 0, 12), &name(WorldPart::Train, 0, 900)));
+        assert!(overlap(&name(WorldPart::Train, 0, 12), &name(WorldPart::All, 0, 9)));
+        assert!(!overlap(&name(WorldPart::Train, 0, 12), &name(WorldPart::Train, 1, 12)));
+        assert!(!overlap(&name(WorldPart::Train, 0, 12), &name(WorldPart::Test, 0, 12)));
         assert!(!overlap("a.txt", "a.txt"), "the world's documents alone");
     }
 }

@@ -13,7 +13,7 @@ use untangle_interpret::sharing::{ABSENT, EQUAL, SAME, shared};
 use untangle_interpret::{CrosscoderEvaluation, Interval, Sharing, evaluate_crosscoder, sharing};
 use untangle_sae::Crosscoder;
 use untangle_sources::dictionary::training_record;
-use untangle_sources::{Judges, Origin, Rows};
+use untangle_sources::{JudgingRows, Origin, Rows};
 
 /// Everything measured of one crosscoder.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,7 @@ pub(crate) fn evaluate(
     for dir in dirs {
         let (crosscoder, origin) = (Crosscoder::load(dir)?, Origin::read(dir)?);
         origin.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
-        let Judges { held_out, part, name, in_doubt } = origin.rows_of(&store, rows);
+        let JudgingRows { held_out, part, name, in_doubt } = origin.rows_of(&store, rows);
         if in_doubt {
             context.progress.warning(&format!(
                 "{} may have been trained on rows of {}: {name}",

@@ -22,7 +22,7 @@ use untangle_model::LanguageModel;
 use untangle_sources::NamedModel;
 use untangle_sources::Text;
 use untangle_sources::dictionary::{dictionaries_at, say_doubts};
-use untangle_sources::{Dictionary, Judges, Rows};
+use untangle_sources::{Dictionary, JudgingRows, Rows};
 use untangle_store::{ActivationSet, Part};
 
 /// Measure dictionaries on rows that training never saw: FVU, L0, dead and dense features, what they cost the model
@@ -182,7 +182,7 @@ impl Judging<'_> {
         if self.contexts == 0 {
             return Err(Complaint::usage("--contexts 0 leaves the model nothing to read"));
         }
-        let Judges { held_out, part, name, in_doubt } = dictionary.rows_of(store, self.rows);
+        let JudgingRows { held_out, part, name, in_doubt } = dictionary.rows_of(store, self.rows);
         let corpus = Corpus::new(store.clone(), &dictionary.sae, held_out)?;
         self.model.map_or(Ok(()), |model| corpus.check_model(model))?;
         dictionary.unknown_training().into_iter().for_each(|note| context.progress.note(&note));

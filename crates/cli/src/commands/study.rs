@@ -89,7 +89,7 @@ struct Studied {
 
 pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let named = NamedModel::find(&args.model)?;
-    let of_world = !matches!(named, NamedModel::Directory(_));
+    let of_world = matches!(named, NamedModel::Organism(_) | NamedModel::Untrained);
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
     let topic = Topic::of_name(&concept(args, of_world)?);
     let plan = plan(args, of_world, &topic)?;

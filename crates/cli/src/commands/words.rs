@@ -2,7 +2,7 @@
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use untangle_sources::world::Part;
+use untangle_sources::world::WorldPart;
 use untangle_sources::{Rows, TextReading};
 
 /// How text is read.
@@ -53,13 +53,13 @@ pub(crate) fn rows() -> impl TypedValueParser<Value = Rows> {
 }
 
 /// Reads which part of the world's documents is meant.
-pub(crate) fn part() -> impl TypedValueParser<Value = Part> {
-    one_of(Part::ALL.map(|part| {
+pub(crate) fn part() -> impl TypedValueParser<Value = WorldPart> {
+    one_of(WorldPart::ALL.map(|part| {
         let help = match part {
-            Part::Train => "Nine of ten, for fitting",
-            Part::Validation => "One of twenty, for choosing",
-            Part::Test => "One of twenty, for reporting",
-            Part::All => "Every document",
+            WorldPart::Train => "Nine of ten, for fitting",
+            WorldPart::Validation => "One of twenty, for choosing",
+            WorldPart::Test => "One of twenty, for reporting",
+            WorldPart::All => "Every document",
         };
         (part, part.name(), help)
     }))
