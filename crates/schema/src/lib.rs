@@ -13,6 +13,8 @@
 //! - [`share`]: how many of so many, with its interval
 //! - [`annotated`]: what a file of texts with known concepts holds
 //! - [`python`]: JSON as Python writes it
+//! - [`numpy`] and [`npz`]: what stands before an array of NumPy, and where it lies in an archive of several
+//! - [`git_lfs`]: what Git leaves in the place of a large file
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
 
@@ -23,8 +25,11 @@ pub mod crosscoder;
 pub mod event;
 pub mod fault;
 pub mod feature;
+pub mod git_lfs;
 pub mod hook_pattern;
 pub mod hook_point;
+pub mod npz;
+pub mod numpy;
 pub mod python;
 pub mod sae;
 pub mod shard;

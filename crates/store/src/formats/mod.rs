@@ -50,6 +50,7 @@ pub(crate) fn open(place: &Place) -> Result<Shard, StoreError> {
         (Kind::Hdf5, None) => own::open(&place.path)?,
         (Kind::Hdf5, Some(dataset)) => single(foreign_hdf5::open(&place.path, dataset)?),
         (Kind::Npy, _) => single(npy::open(&place.path)?),
+        (Kind::Npz, key) => single(npy::open_archive(&place.path, key)?),
         (Kind::Safetensors, key) => single(safetensors::open(&place.path, key)?),
     };
     check_sizes(&shard)?;

@@ -65,6 +65,7 @@ pub(crate) fn column(opened: &Opened<'_>, layout: &Layout, manifest: &CaptureMan
         n: manifest.n_rows,
         d: hook.d_in,
         dtype: manifest.store_dtype,
+        rounded: false,
         storage: opened.storage(layout, hook),
     }
 }
