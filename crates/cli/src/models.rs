@@ -34,7 +34,7 @@ pub(crate) enum NamedModel {
 }
 
 /// Endings of the files that can be inspected.
-const FILES: [&str; 7] = ["h5", "hdf5", "npy", "safetensors", "db", "json", "partial"];
+const FILES: [&str; 8] = ["h5", "hdf5", "npy", "npz", "safetensors", "db", "json", "partial"];
 /// What makes a name one of the hub, whatever lies here.
 const OF_HUB: &str = "hf:";
 
@@ -108,11 +108,14 @@ impl NamedModel {
         let model = match self {
             NamedModel::Hub { id, revision } => {
                 let source = ModelSource::Hub { id: id.clone(), revision: revision.clone() };
-                source.resolve(|| context.hub(), &context.progress)?.load(options)?
+                let files = source.resolve(|| context.hub(), &context.progress)?;
+                context.progress.with_nothing_to_save(|| files.load(options))??
             }
             NamedModel::Organism(stage) => bundled::load(*stage, options)?,
             NamedModel::Untrained => bundled::random(options)?,
-            NamedModel::Directory(path) => LanguageModel::load(path, options)?,
+            NamedModel::Directory(path) => {
+                context.progress.with_nothing_to_save(|| LanguageModel::load(path, options))??
+            }
         };
         model.notes().iter().for_each(|note| context.progress.warning(note));
         Ok(model)
@@ -144,7 +147,7 @@ pub(crate) fn warn_of_end(
 }
 
 /// The template by which a model's conversations become text.
-pub(crate) fn chat_template(model: &LanguageModel) -> anyhow::Result<ChatTemplate> {
+pub(crate) fn chat_template(model: &LanguageModel, context: &Context) -> anyhow::Result<ChatTemplate> {
     let name = model.identity().name;
     let is_bundled = name == bundled::RANDOM || bundled::stage_of(&name).is_ok_and(|stage| stage.is_some());
     match model.tokenizer()?.chat_template() {
@@ -156,7 +159,11 @@ pub(crate) fn chat_template(model: &LanguageModel) -> anyhow::Result<ChatTemplat
                 able.join(", ")
             )))
         }
-        template => Ok(template?),
+        template => {
+            let template = template?;
+            template.note().iter().for_each(|note| context.progress.note(note));
+            Ok(template)
+        }
     }
 }
 

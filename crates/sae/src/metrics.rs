@@ -70,6 +70,11 @@ impl Fvu {
     }
 }
 
+/// A fraction of variance for people: in so many decimals, or in words where there is no variance to be a fraction of.
+pub fn fraction_text(fraction: f64, decimals: usize) -> String {
+    if fraction.is_finite() { format!("{fraction:.decimals$}") } else { "n/a (the rows do not vary)".to_owned() }
+}
+
 /// How often every feature fires, and what follows from it.
 ///
 /// - density of a feature: fraction of rows on which it fires

@@ -195,3 +195,17 @@ fn links_to_other_files_are_told_of_as_such() {
     assert!(message("dangling").contains("is a link to what this file does not have"), "{}", message("dangling"));
     assert!(message("no").contains("(it holds /own)"), "{}", message("no"));
 }
+
+#[test]
+fn pointers_of_git_are_told_of_as_such() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["x.npy", "x.npz", "x.safetensors", "x.h5", "y.h5:/acts"] {
+        let path = folder.path().join(name.split(':').next().expect("a name"));
+        std::fs::write(path, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n").expect("written");
+        let error = ActivationSet::open(&[at(folder.path(), name)]).expect_err("refused").to_string();
+        assert!(
+            error.ends_with("is a pointer of Git LFS and not the file itself; get it with `git lfs pull`"),
+            "{error}"
+        );
+    }
+}

@@ -78,8 +78,8 @@ fn named(name: &str) -> String {
 impl Classify for TrainError {
     fn fault(&self) -> Fault {
         match self {
-            TrainError::Exists { .. } | TrainError::OtherRun { .. } => Fault::Usage,
-            TrainError::Setting { .. } | TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
+            TrainError::Exists { .. } | TrainError::OtherRun { .. } | TrainError::Setting { .. } => Fault::Usage,
+            TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
             TrainError::Io { .. } => Fault::Io,
             TrainError::Interrupted { .. } => Fault::Interrupted,
             TrainError::Store(e) => e.fault(),

@@ -93,20 +93,41 @@ pub(crate) fn load_model_and_reference(
     }
 }
 
+/// Reads a value of `--sweep`, which is in the unit of the strengths that it replaces.
+pub(crate) fn sweep_value(text: &str) -> Result<f32, String> {
+    let problem = match text.trim().parse::<f32>() {
+        Ok(value) if value.is_finite() => return Ok(value),
+        Err(_) if text.trim().strip_suffix('x').is_some_and(|value| value.parse::<f32>().is_ok()) => {
+            "leave x out: values are in the unit of --feature, which may have it (12:add=1x)"
+        }
+        _ => "expected a finite number, such as 0.5",
+    };
+    Err(problem.to_owned())
+}
+
 /// Reads a hook name. One that Untangle does not know is bad input, like one that the model lacks.
 pub(crate) fn parse_hook(name: &str) -> anyhow::Result<HookPoint> {
     name.parse().map_err(|error| Complaint::bad_input(format!("{error}")))
 }
 
 /// Opens a store; see [`ActivationSet::open`].
-pub(crate) fn open_store(places: &[String]) -> anyhow::Result<Arc<ActivationSet>> {
-    Ok(Arc::new(ActivationSet::open(places)?))
+pub(crate) fn open_store(places: &[String], context: &Context) -> anyhow::Result<Arc<ActivationSet>> {
+    open_beside(places, &[], context)
 }
 
 /// Opens a store and others to be read beside it; see [`ActivationSet::with_beside`].
-pub(crate) fn open_beside(places: &[String], beside: &[String]) -> anyhow::Result<Arc<ActivationSet>> {
+pub(crate) fn open_beside(
+    places: &[String],
+    beside: &[String],
+    context: &Context,
+) -> anyhow::Result<Arc<ActivationSet>> {
     let others = beside.iter().map(|place| ActivationSet::open(&[place])).collect::<Result<Vec<_>, _>>()?;
-    Ok(Arc::new(ActivationSet::open(places)?.with_beside(others)?))
+    let mut store = ActivationSet::open(places)?;
+    if !others.is_empty() {
+        store = store.with_beside(others)?;
+    }
+    store.notes().iter().for_each(|note| context.progress.note(note));
+    Ok(Arc::new(store))
 }
 
 /// The columns that a dictionary of this architecture reads: of a crosscoder all of these names, of the store and of those

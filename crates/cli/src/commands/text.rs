@@ -52,8 +52,8 @@ pub(crate) struct TextArgs {
 }
 
 impl TextArgs {
-    fn reading(&self, model: &LanguageModel) -> anyhow::Result<Reading> {
-        let chat = if self.chat { Some(chat_template(model)?) } else { None };
+    fn reading(&self, model: &LanguageModel, context: &Context) -> anyhow::Result<Reading> {
+        let chat = if self.chat { Some(chat_template(model, context)?) } else { None };
         let usual = if self.chat { corpus::CONVERSATION_FIELD } else { corpus::FIELD };
         let field = self.field.clone().unwrap_or_else(|| usual.to_owned());
         Ok(Reading { field, strict: self.strict, chat })
@@ -115,7 +115,7 @@ impl Text {
         model: &LanguageModel,
         context: &Context,
     ) -> anyhow::Result<Self> {
-        let reading = args.reading(model)?;
+        let reading = args.reading(model, context)?;
         let (mut found, mut scratch) = (None::<Corpus>, None);
         for name in names {
             let part = match named(name)? {

@@ -189,7 +189,8 @@ pub(crate) fn prepare(request: &Request<'_>, context: &Context) -> anyhow::Resul
         keep_outliers: request.keep_outliers,
         columns: columns.clone(),
     };
-    let source = Shuffled::new(Arc::clone(store), &outer, &shuffle)?;
+    let shuffled = || Shuffled::new(Arc::clone(store), &outer, &shuffle);
+    let source = context.progress.with_nothing_to_save(shuffled)??;
     let plans = request.plans(source.rows_per_epoch())?;
     let mut runs = Vec::new();
     for (asked, plan) in request.asked.iter().zip(plans) {
