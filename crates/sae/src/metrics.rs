@@ -158,6 +158,14 @@ mod tests {
     }
 
     #[test]
+    fn of_rows_that_do_not_vary_there_is_no_fraction() {
+        let mut constant = Fvu::new(2);
+        constant.update(&[1.0, 2.0, 1.0, 2.0], &[1.0, 2.0, 1.0, 3.0]);
+        assert_eq!(fraction_text(constant.value(), 4), "n/a (the rows do not vary)");
+        assert_eq!(fraction_text(0.12345, 4), "0.1235");
+    }
+
+    #[test]
     fn a_large_common_mean_does_not_spoil_the_variance() {
         let x: Vec<f32> = (0..1000).map(|i| 1e4 + (i % 2) as f32).collect();
         let mut fvu = Fvu::new(1);

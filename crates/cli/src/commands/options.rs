@@ -204,3 +204,17 @@ pub(crate) fn check_hook_out(architecture: Architecture, hook_out: Option<&str>,
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::sweep_value;
+
+    #[test]
+    fn values_of_a_sweep_are_numbers_without_a_unit() {
+        assert_eq!((sweep_value("0.5"), sweep_value(" -2 ")), (Ok(0.5), Ok(-2.0)));
+        assert!(sweep_value("0.5x").expect_err("a unit").contains("leave x out"));
+        for wrong in ["", "x", "half", "nan", "1e99"] {
+            assert!(sweep_value(wrong).expect_err(wrong).contains("expected a finite number"), "{wrong}");
+        }
+    }
+}

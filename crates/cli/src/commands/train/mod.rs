@@ -14,8 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
 use std::str::FromStr;
-use untangle_sae::Precision;
-use untangle_sae::metrics::fraction_text;
+use untangle_sae::{Precision, metrics::fraction_text};
 use untangle_store::HeldOut;
 use untangle_train::{
     Centre, DICTIONARY, Finished, GRID, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width,
@@ -276,14 +275,8 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
         let widest = results.iter().map(|(run, _)| run.name.len()).max().unwrap_or(0);
         writeln!(out, "{:widest$}  running FVU      L0    dead", "")?;
         for (run, Finished { last, .. }) in results {
-            writeln!(
-                out,
-                "{:widest$}  {:>11}  {:>6.2}  {:>6}",
-                run.name,
-                fraction_text(last.fvu, 4),
-                last.l0,
-                last.dead
-            )?;
+            let fvu = fraction_text(last.fvu, 4);
+            writeln!(out, "{:widest$}  {fvu:>11}  {:>6.2}  {:>6}", run.name, last.l0, last.dead)?;
         }
         let crosscoders = results.iter().any(|(run, _)| run.plan.architecture.parts() > 1);
         let but = if crosscoders { ", but for crosscoders" } else { "" };

@@ -119,7 +119,8 @@ impl Request<'_> {
         let plan = |asked: &Asked| {
             let named = |error: untangle_train::TrainError| match asked.name.is_empty() {
                 true => anyhow::Error::from(error),
-                false => anyhow::Error::from(error).context(asked.name.clone()),
+                // It stands in the file of the grid.
+                false => Complaint::bad_input(format!("{}: {error}", asked.name)),
             };
             let width = |column: usize| self.store.columns()[column].d;
             let read = asked.columns.iter().map(|column| width(*column)).collect();
