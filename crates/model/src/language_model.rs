@@ -140,13 +140,14 @@ impl LanguageModel {
     ) -> Result<Self, ModelError> {
         heads::unwrap_names(&mut checkpoint)?;
         let head = heads::settle(&mut config, &mut checkpoint);
-        let file = checkpoint.path.clone();
+        let (file, rounded) = (checkpoint.path.clone(), checkpoint.rounded);
+        let rounded = rounded.then(|| format!("{}: its float64 weights are rounded", file.display()));
         let mut stored = Stored::new(checkpoint, Names::of(&config));
         let decoder = assemble(&config, &mut stored, options)?;
         let (sha256, beside) = stored.finish()?;
         let beside = heads::told(&beside).map(|told| format!("{}: {told}", file.display()));
         let of_tokenizer = tokenizer.as_ref().and_then(|tokenizer| tokenizer.note().map(str::to_owned));
-        let notes = head.note.into_iter().chain(beside).chain(of_tokenizer).collect();
+        let notes = head.note.into_iter().chain(beside).chain(rounded).chain(of_tokenizer).collect();
         Ok(Self { notes, has_head: head.present, ..Self::new(name, decoder, tokenizer, sha256, options) })
     }
 
@@ -385,6 +386,7 @@ fn assemble(config: &ModelConfig, source: &mut dyn Parameters, options: &LoadOpt
 /// The content of a file that need not be there.
 pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
     match fs::read(path) {
+        Ok(text) if untangle_schema::git_lfs::is_pointer(&text) => Err(ModelError::Pointer { path: path.to_owned() }),
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ModelError::Io { path: path.to_owned(), source }),

@@ -59,7 +59,7 @@ mod tokenizer_identity;
 pub mod hub;
 
 pub use cache::KvCache;
-pub use chat::{ChatTemplate, Conversation};
+pub use chat::{Beside, ChatTemplate, Conversation};
 pub use config::ModelConfig;
 pub use error::ModelError;
 pub use generate::{Continuation, GenerateOptions, StopReason, generate, generate_rows};

@@ -14,6 +14,9 @@
 //! - [`share`]: how many of so many, with its interval
 //! - [`annotated`]: what a file of texts with known concepts holds
 //! - [`python`]: JSON as Python writes it
+//! - [`numpy`] and [`npz`]: what stands before an array of NumPy, and where it lies in an archive of several
+//! - [`html`]: text that stands for itself in a page
+//! - [`git_lfs`]: what Git leaves in the place of a large file
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
 //! - [`whole`]: how a file is written so that nobody ever sees half of it
@@ -26,10 +29,14 @@ pub mod crosscoder;
 pub mod event;
 pub mod fault;
 pub mod feature;
+pub mod git_lfs;
 pub mod hook_pattern;
 pub mod hook_point;
+pub mod html;
 pub mod label;
 pub mod mix;
+pub mod npz;
+pub mod numpy;
 pub mod python;
 pub mod sae;
 pub mod shard;

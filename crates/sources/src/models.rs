@@ -10,7 +10,7 @@
 use crate::error::SourceError;
 use crate::surroundings::Surroundings;
 use std::path::{Path, PathBuf};
-use untangle_model::hub::{ModelSource, Repository, RepositoryKind};
+use untangle_model::hub::{ModelSource, Repository, RepositoryKind, ResolvedModel};
 use untangle_model::{ChatTemplate, LanguageModel, LoadOptions, ModelError};
 use untangle_organism::{Stage, bundled};
 use untangle_schema::BosPolicy;
@@ -34,7 +34,7 @@ pub enum NamedModel {
 }
 
 /// Endings of the files that can be inspected.
-const FILES: [&str; 7] = ["h5", "hdf5", "npy", "safetensors", "db", "json", "partial"];
+const FILES: [&str; 8] = ["h5", "hdf5", "npy", "npz", "safetensors", "db", "json", "partial"];
 /// What makes a name one of the hub, whatever lies here.
 const OF_HUB: &str = "hf:";
 
@@ -107,22 +107,48 @@ impl NamedModel {
         if is_one { Self::of_hub(name) } else { Ok(None) }
     }
 
-    /// Fetches what is not here, and reads its weights.
+    /// Fetches what is not here.
     ///
     /// # Errors
-    /// When a transfer fails, or the model cannot be read.
-    pub fn load(&self, options: &LoadOptions, surroundings: &Surroundings<'_>) -> Result<LanguageModel, SourceError> {
-        let model = match self {
+    /// When a transfer fails.
+    pub fn fetch(&self, surroundings: &Surroundings<'_>) -> Result<FetchedModel, SourceError> {
+        Ok(match self {
             NamedModel::Hub { id, revision } => {
                 let source = ModelSource::Hub { id: id.clone(), revision: revision.clone() };
-                source.resolve(|| surroundings.hub(), surroundings.observer)?.load(options)?
+                FetchedModel::Hub(source.resolve(|| surroundings.hub(), surroundings.observer)?)
             }
-            NamedModel::Organism(stage) => bundled::load(*stage, options)?,
-            NamedModel::Untrained => bundled::random(options)?,
-            NamedModel::Directory(path) => LanguageModel::load(path, options)?,
-        };
-        model.notes().iter().for_each(|note| surroundings.warning(note));
-        Ok(model)
+            NamedModel::Organism(stage) => FetchedModel::Organism(*stage),
+            NamedModel::Untrained => FetchedModel::Untrained,
+            NamedModel::Directory(path) => FetchedModel::Directory(path.clone()),
+        })
+    }
+}
+
+/// A model all of whose files are here.
+#[derive(Clone, Debug)]
+pub enum FetchedModel {
+    /// Part of the program.
+    Organism(Stage),
+    /// The organism with random weights.
+    Untrained,
+    /// A directory.
+    Directory(PathBuf),
+    /// In the cache of the hub.
+    Hub(ResolvedModel),
+}
+
+impl FetchedModel {
+    /// Reads its weights. It cannot be asked to stop, and nothing depends on it yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(&self, options: &LoadOptions) -> Result<LanguageModel, SourceError> {
+        Ok(match self {
+            FetchedModel::Organism(stage) => bundled::load(*stage, options)?,
+            FetchedModel::Untrained => bundled::random(options)?,
+            FetchedModel::Directory(path) => LanguageModel::load(path, options)?,
+            FetchedModel::Hub(files) => files.load(options)?,
+        })
     }
 }
 
@@ -157,7 +183,7 @@ pub fn warn_of_end(
 ///
 /// # Errors
 /// When it has none, or one that cannot be read.
-pub fn chat_template(model: &LanguageModel) -> Result<ChatTemplate, SourceError> {
+pub fn chat_template(model: &LanguageModel, surroundings: &Surroundings<'_>) -> Result<ChatTemplate, SourceError> {
     let name = model.identity().name;
     let is_bundled = name == bundled::RANDOM || bundled::stage_of(&name).is_ok_and(|stage| stage.is_some());
     match model.tokenizer()?.chat_template() {
@@ -166,7 +192,11 @@ pub fn chat_template(model: &LanguageModel) -> Result<ChatTemplate, SourceError>
             let able: Vec<_> = able.into_iter().map(bundled::model_name).collect();
             Err(SourceError::DoesNotReply { name, able: able.join(", ") })
         }
-        template => Ok(template?),
+        template => {
+            let template = template?;
+            template.note().iter().for_each(|note| surroundings.note(note));
+            Ok(template)
+        }
     }
 }
 

@@ -37,8 +37,8 @@ pub struct TextReading {
 }
 
 impl TextReading {
-    fn with(&self, model: &LanguageModel) -> Result<Reading, SourceError> {
-        let chat = if self.chat { Some(chat_template(model)?) } else { None };
+    fn with(&self, model: &LanguageModel, surroundings: &Surroundings<'_>) -> Result<Reading, SourceError> {
+        let chat = if self.chat { Some(chat_template(model, surroundings)?) } else { None };
         let usual = if self.chat { corpus::CONVERSATION_FIELD } else { corpus::FIELD };
         let field = self.field.clone().unwrap_or_else(|| usual.to_owned());
         Ok(Reading { field, strict: self.strict, chat })
@@ -104,7 +104,7 @@ impl Text {
         model: &LanguageModel,
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, SourceError> {
-        let reading = reading.with(model)?;
+        let reading = reading.with(model, surroundings)?;
         let (mut found, mut scratch) = (None::<Corpus>, None);
         for name in names {
             let part = match named(name)? {

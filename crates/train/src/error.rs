@@ -78,8 +78,10 @@ fn named(name: &str) -> String {
 impl Classify for TrainError {
     fn fault(&self) -> Fault {
         match self {
-            TrainError::Exists { .. } | TrainError::OtherRun { .. } => Fault::Usage,
-            TrainError::Setting { .. } | TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
+            // What is wrong with the columns that are read is a fault of the store, as it is where one is not there.
+            TrainError::Setting { setting: "--hook" | "--hook-out", .. } => Fault::BadInput,
+            TrainError::Exists { .. } | TrainError::OtherRun { .. } | TrainError::Setting { .. } => Fault::Usage,
+            TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
             TrainError::Io { .. } => Fault::Io,
             TrainError::Interrupted { .. } => Fault::Interrupted,
             TrainError::Store(e) => e.fault(),

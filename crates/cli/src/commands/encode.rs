@@ -22,7 +22,7 @@ pub(crate) struct EncodeArgs {
     /// Dictionary directory
     #[arg(value_name = "SAE")]
     sae: PathBuf,
-    /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key)
+    /// Stores, or matrices (file.h5:/dataset, file.npy, file.npz:key, file.safetensors:key)
     #[arg(value_name = "STORE", required = true)]
     store: Vec<String>,
     /// File to write, with the tensors rows, starts, features and activations
@@ -60,7 +60,7 @@ const BLOCK_ROWS: usize = 8192;
 
 pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
     let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
-    let store = open_store(&args.store)?;
+    let store = open_store(&args.store, context)?;
     let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).collect();
     outputs::check(&args.out, &CODES, args.force, &inputs)?;
     say_doubts(&sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
@@ -74,7 +74,8 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
     if limit == 0 {
         return Err(Complaint::usage("--rows 0 leaves nothing to encode".to_owned()));
     }
-    let mut scan = Scan::new(store, &HeldOut::default(), part, &[column], BLOCK_ROWS)?;
+    let scan = || Scan::new(store, &HeldOut::default(), part, &[column], BLOCK_ROWS);
+    let mut scan = context.progress.with_nothing_to_save(scan)??;
     let mut file = CodesFile::create(&args.out, args.force)?;
     let mut progress = Progress::start(&context.progress, "encode", Unit::Rows, limit);
     let (mut block, mut codes) = (RowBlock::default(), Codes::new());

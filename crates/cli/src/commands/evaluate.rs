@@ -4,8 +4,7 @@ use super::crosscoder;
 use super::options::{ComputeArgs, load_model, open_store};
 use super::text_store::TextStore;
 use super::truth::{self, TruthArgs};
-use crate::commands::words::TextArgs;
-use crate::commands::words::{self, BelongingArgs};
+use crate::commands::words::{self, BelongingArgs, TextArgs};
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::output::table;
@@ -19,6 +18,7 @@ use untangle_interpret::contexts::contexts_of;
 use untangle_interpret::evaluate::{Evaluation, evaluate};
 use untangle_interpret::{Corpus, Interval, check_model};
 use untangle_model::LanguageModel;
+use untangle_sae::metrics::fraction_text;
 use untangle_sources::NamedModel;
 use untangle_sources::Text;
 use untangle_sources::dictionary::{dictionaries_at, say_doubts};
@@ -121,7 +121,7 @@ fn measure_all(
     model: Option<&LanguageModel>,
     context: &Context,
 ) -> anyhow::Result<Vec<Measured>> {
-    let store = if args.store.is_empty() { None } else { Some(open_store(&args.store)?) };
+    let store = if args.store.is_empty() { None } else { Some(open_store(&args.store, context)?) };
     let mut texts: Vec<TextStore> = Vec::new();
     let mut judging = Judging { rows: args.rows, model, contexts: args.contexts, baselines: Vec::new() };
     let mut measured = Vec::new();
@@ -232,8 +232,8 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
         ("ordinary rows", |m| Some(m.evaluation.ordinary_rows.to_string())),
         ("rows of special tokens", |m| Some(m.evaluation.special_rows.to_string())),
         (OUTLIERS, |m| Some(m.evaluation.outlier_rows.to_string())),
-        ("FVU", |m| Some(bracketed(m.evaluation.fvu, m.evaluation.fvu_interval, 4))),
-        ("FVU of all rows", |m| Some(bracketed(m.evaluation.fvu_all_rows, m.evaluation.fvu_all_rows_interval, 4))),
+        ("FVU", |m| Some(fvu_text(m.evaluation.fvu, m.evaluation.fvu_interval))),
+        ("FVU of all rows", |m| Some(fvu_text(m.evaluation.fvu_all_rows, m.evaluation.fvu_all_rows_interval))),
         ("L0", |m| Some(format!("{:.2}", m.evaluation.l0))),
         ("dead features", |m| {
             let e = &m.evaluation;
@@ -270,7 +270,12 @@ pub(crate) fn guess(ce: &CeRecovered) -> String {
     }
 }
 
-fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
+/// The FVU with its interval; in words where the rows do not vary.
+pub(super) fn fvu_text(value: f64, interval: Option<Interval>) -> String {
+    if value.is_finite() { bracketed(value, interval, 4) } else { fraction_text(value, 4) }
+}
+
+pub(super) fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
     let ends = interval.map(|i| format!(" [{:.digits$}, {:.digits$}]", i.low, i.high));
     format!("{value:.digits$}{}", ends.unwrap_or_default())
 }

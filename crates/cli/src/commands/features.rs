@@ -53,7 +53,7 @@ const LISTED: usize = 10;
 pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> {
     args.model.as_deref().map(NamedModel::find).transpose()?;
     let dictionary = Dictionary::load_any(&args.sae, args.belonging.other_model, &context.surroundings())?;
-    let store = open_store(&args.store)?;
+    let store = open_store(&args.store, context)?;
     let model = outputs::paths(args.model.as_ref(), &[]);
     let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).chain(model).collect();
     outputs::check(&args.out, &DATABASE, args.force, &inputs)?;

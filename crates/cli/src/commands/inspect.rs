@@ -20,7 +20,7 @@ use untangle_train::TrainingRecord;
 /// Show what an activation store, a dictionary, a feature database or a model holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// Store (.h5), matrix (.npy, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database
+    /// Store (.h5), matrix (.npy, file.npz:key, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database
     /// (.db), owner/name of a model on the hub, of which no weights are fetched, or organism[:STAGE]
     #[arg(value_name = "FILE")]
     file: String,

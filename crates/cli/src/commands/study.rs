@@ -1,6 +1,6 @@
 //! `untangle study`: how often does a steered feature have the model write about its concept, beside its controls?
 
-use super::options::{ComputeArgs, load_model};
+use super::options::{ComputeArgs, load_model, sweep_value};
 use crate::cards::one_line;
 use crate::commands::words::BelongingArgs;
 use crate::context::Context;
@@ -53,7 +53,8 @@ pub(crate) struct StudyArgs {
     prompts: Vec<String>,
     /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2; a feature that is ablated
     /// stays so
-    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true,
+        value_parser = sweep_value)]
     sweep: Vec<f32>,
     /// Continuations in all, dealt to the prompts
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -100,6 +101,14 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     say_doubts(&sae, Some(&model.identity()), &context.surroundings());
     warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, &context.surroundings())?;
     let others = others(args, &edits[0], sae.d_sae());
+    if others.len() < args.others {
+        context.progress.warning(&format!(
+            "--others {}: of {} features, {} others are compared with",
+            args.others,
+            sae.d_sae(),
+            others.len()
+        ));
+    }
     let appears = |text: &str| topic.appears(text);
     // Arms are of unequal number and length, so that what is left is told by the continuations.
     let total = plan.work(edits.len(), others.len());
@@ -156,9 +165,6 @@ fn edits(
     database: Option<&Database>,
     sae: &Sae,
 ) -> anyhow::Result<Vec<Vec<Edit>>> {
-    if let Some(wrong) = args.sweep.iter().find(|value| !value.is_finite()) {
-        return Err(Complaint::usage(format!("--sweep: {wrong} is not a finite number")));
-    }
     if args.sweep.is_empty() {
         return Ok(vec![resolve(specs, database, sae.d_sae())?]);
     }

@@ -72,7 +72,7 @@ impl TextStore {
             ..CaptureConfig::new(settings.points.iter().copied().collect(), scratch.path().join("text.h5"))
         };
         let captured = capture_text(&config, text.corpus(), model, None, context)?;
-        let set = open_store(&[captured.path.to_string_lossy().into_owned()])?;
+        let set = open_store(&[captured.path.to_string_lossy().into_owned()], context)?;
         Ok(TextStore { set, settings, _scratch: scratch })
     }
 }

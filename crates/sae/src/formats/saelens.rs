@@ -48,6 +48,7 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     let mut parts = parts(&reader, &config)?;
     apply_finetuning(&reader, &mut parts, finetuned)?;
     reader.refuse_others(&config.architecture)?;
+    notes.extend(reader.note().map(str::to_owned));
     drop(bytes);
     notes.extend(known::notes(&config, dir));
     if config.rescale_acts_by_decoder_norm == Some(true) && config.architecture == "topk" {

@@ -144,7 +144,8 @@ impl<'a> Demo<'a> {
             force: self.anew,
             ..CaptureConfig::new(self.layers.iter().map(|layer| layer.hook).collect(), path.clone())
         };
-        let open = || open_store(&[path.to_string_lossy().into_owned()]);
+        let (context, place) = (self.context, [path.to_string_lossy().into_owned()]);
+        let open = || open_store(&place, context);
         if !self.anew && path.exists() {
             let store = open()?;
             if !is_capture_of(store.manifest(), &config, text.corpus(), self.model)? {

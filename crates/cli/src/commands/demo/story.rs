@@ -10,6 +10,7 @@ use std::path::Path;
 use untangle_interpret::steer::Arm;
 use untangle_interpret::toward::{Found, HandlePart, Toward};
 use untangle_model::LanguageModel;
+use untangle_sae::metrics::fraction_text;
 use untangle_schema::{FeatureCard, HookPoint, Label, Share};
 use untangle_sources::Dictionary;
 use untangle_store::ActivationSet;
@@ -67,7 +68,7 @@ pub(super) fn trained(out: &mut dyn Write, dictionaries: &[Dictionary], layers: 
 pub(super) fn evaluated(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
     let e = &measured.evaluation;
     let mut line = |name: &str, value: String, what: &str| writeln!(out, "   {name:<13} {value:<7} {what}");
-    let fvu = format!("{:.4}", e.fvu);
+    let fvu = fraction_text(e.fvu, 4);
     line("FVU", fvu, "of the numbers' variance is missing from the sums; 0 is perfect")?;
     line("L0", format!("{:.1}", e.l0), "features are active at a token, on average")?;
     let never = format!("of {} features never fire on these {} tokens", e.d_sae, e.ordinary_rows);

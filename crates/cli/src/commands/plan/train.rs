@@ -28,7 +28,7 @@ pub(super) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
 /// From a store.
 fn stored(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     let process = own_memory() + LIBRARIES;
-    let request = args.request()?;
+    let request = args.request(context)?;
     let Prepared { mut source, runs, .. } = prepare(&request, context)?;
     let at_the_end = request.rows_at_the_end();
     let rows = source.memory_bytes();

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
 use std::str::FromStr;
-use untangle_sae::Precision;
+use untangle_sae::{Precision, metrics::fraction_text};
 use untangle_store::HeldOut;
 use untangle_train::{
     Centre, DICTIONARY, Finished, GRID, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width,
@@ -25,7 +25,7 @@ pub(crate) use request::{Asked, Calibration, Prepared, Request, SHUFFLE_BYTES, d
 /// Train sparse autoencoders on stored activations, or on a model's while it reads; SAELens loads the results
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key); several read as one
+    /// Stores, or matrices (file.h5:/dataset, file.npy, file.npz:key, file.safetensors:key); several read as one
     #[arg(value_name = "STORE", required_unless_present = "model")]
     store: Vec<String>,
     /// Directory of the finished dictionary; of a grid, the directory that holds one for each
@@ -236,7 +236,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
         context.progress.warning("using the CPU: training has no CUDA form in this version");
     }
-    let request = args.request()?;
+    let request = args.request(context)?;
     let inputs: Vec<PathBuf> = request.store.paths().into_iter().chain(args.grid.clone()).collect();
     outputs::check(&args.out, if args.grid.is_some() { &GRID } else { &DICTIONARY }, args.force, &inputs)?;
     let results = train_dictionaries(&request, context)?;
@@ -275,7 +275,8 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
         let widest = results.iter().map(|(run, _)| run.name.len()).max().unwrap_or(0);
         writeln!(out, "{:widest$}  running FVU      L0    dead", "")?;
         for (run, Finished { last, .. }) in results {
-            writeln!(out, "{:widest$}  {:>11.4}  {:>6.2}  {:>6}", run.name, last.fvu, last.l0, last.dead)?;
+            let fvu = fraction_text(last.fvu, 4);
+            writeln!(out, "{:widest$}  {fvu:>11}  {:>6.2}  {:>6}", run.name, last.l0, last.dead)?;
         }
         let crosscoders = results.iter().any(|(run, _)| run.plan.architecture.parts() > 1);
         let but = if crosscoders { ", but for crosscoders" } else { "" };
@@ -285,8 +286,8 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
 
 impl TrainArgs {
     /// What is asked of a store.
-    pub(super) fn request(&self) -> anyhow::Result<Request<'_>> {
-        let (store, config) = (open_beside(&self.store, &self.with)?, self.config());
+    pub(super) fn request(&self, context: &Context) -> anyhow::Result<Request<'_>> {
+        let (store, config) = (open_beside(&self.store, &self.with, context)?, self.config());
         if self.grid.is_none() && !self.with.is_empty() && !config.kind.is_crosscoder() {
             return Err(Complaint::usage(format!("--with belongs to crosscoders, not to {}", config.kind)));
         }

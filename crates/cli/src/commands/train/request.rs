@@ -119,7 +119,8 @@ impl Request<'_> {
         let plan = |asked: &Asked| {
             let named = |error: untangle_train::TrainError| match asked.name.is_empty() {
                 true => anyhow::Error::from(error),
-                false => anyhow::Error::from(error).context(asked.name.clone()),
+                // It stands in the file of the grid.
+                false => Complaint::bad_input(format!("{}: {error}", asked.name)),
             };
             let width = |column: usize| self.store.columns()[column].d;
             let read = asked.columns.iter().map(|column| width(*column)).collect();
@@ -189,7 +190,8 @@ pub(crate) fn prepare(request: &Request<'_>, context: &Context) -> anyhow::Resul
         keep_outliers: request.keep_outliers,
         columns: columns.clone(),
     };
-    let source = Shuffled::new(Arc::clone(store), &outer, &shuffle)?;
+    let shuffled = || Shuffled::new(Arc::clone(store), &outer, &shuffle);
+    let source = context.progress.with_nothing_to_save(shuffled)??;
     let plans = request.plans(source.rows_per_epoch())?;
     let mut runs = Vec::new();
     for (asked, plan) in request.asked.iter().zip(plans) {
