@@ -45,3 +45,19 @@ pub fn two(data: &[u8]) -> (&[u8], &[u8]) {
         None => (data, &[]),
     }
 }
+
+/// Cuts the input at every line that is `---`.
+pub fn pieces(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let data = rest?;
+        let (piece, further) = two(data);
+        rest = (piece.len() < data.len()).then_some(further);
+        Some(piece)
+    })
+}
+
+/// The little-endian number at a place.
+pub fn u64_at(data: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?))
+}

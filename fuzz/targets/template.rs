@@ -10,7 +10,8 @@ use untangle_schema::Silent;
 fuzz_target!(|data: &[u8]| {
     let (template, conversation) = two(data);
     let special = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
-    let Ok(template) = ChatTemplate::new(Path::new("chat_template.jinja"), &String::from_utf8_lossy(template), &special)
+    let Ok(template) =
+        ChatTemplate::new(Path::new("chat_template.jinja"), &String::from_utf8_lossy(template), &special)
     else {
         return;
     };

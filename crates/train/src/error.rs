@@ -39,6 +39,14 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+    /// A grid that cannot be.
+    #[error("{path}: {problem}", path = .path.display())]
+    Grid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The loss is no longer a number.
     #[error("{}the loss of step {step} is not finite; lower --lr (it was {lr:e})", named(.name))]
     Diverged {
@@ -79,7 +87,8 @@ impl Classify for TrainError {
     fn fault(&self) -> Fault {
         match self {
             TrainError::Exists { .. } | TrainError::OtherRun { .. } => Fault::Usage,
-            TrainError::Setting { .. } | TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
+            TrainError::Setting { .. } | TrainError::Checkpoint { .. } => Fault::BadInput,
+            TrainError::Grid { .. } | TrainError::Diverged { .. } => Fault::BadInput,
             TrainError::Io { .. } => Fault::Io,
             TrainError::Interrupted { .. } => Fault::Interrupted,
             TrainError::Store(e) => e.fault(),
