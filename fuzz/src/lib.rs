@@ -4,6 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// Lets panics be that the readers catch: some libraries index what damaged files promise. Others are findings.
+pub fn catch_as_the_readers_do() {
+    let finding = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !untangle_model::guard::panic_is_caught() {
+            finding(panic);
+        }
+    }));
+}
+
 /// A folder in memory, which one process writes over again and again.
 pub struct Folder(TempDir);
 

@@ -17,7 +17,7 @@ static READINGS: LazyLock<Vec<Reading>> = LazyLock::new(|| {
     vec![reading(FIELD, false, None), reading("meta.url", true, None), reading("messages", false, Some(chat))]
 });
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: untangle_fuzz::catch_as_the_readers_do(), |data: &[u8]| {
     let path = FOLDER.file("x.jsonl", data);
     for reading in READINGS.iter() {
         let _ = documents(&path, reading.clone());

@@ -35,7 +35,7 @@ fn parts(data: &[u8]) -> Option<(bool, Kept)> {
     Some((pad % 2 == 1, Kept { state: state.to_vec(), tokens: tokens.to_vec() }))
 }
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: untangle_fuzz::catch_as_the_readers_do(), |data: &[u8]| {
     let Some((pad, kept)) = parts(data) else { return };
     BENCH.with(|bench| drop(fuzz::go_on(&bench.model, bench.folder.path(), pad, &kept)));
 });

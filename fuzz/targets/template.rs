@@ -7,7 +7,7 @@ use untangle_fuzz::two;
 use untangle_model::{ChatTemplate, Conversation};
 use untangle_schema::Silent;
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: untangle_fuzz::catch_as_the_readers_do(), |data: &[u8]| {
     let (template, conversation) = two(data);
     let special = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
     let Ok(template) =
