@@ -5,7 +5,6 @@ mod crosscoders;
 mod database;
 mod documented;
 mod evaluation;
-mod fuzz;
 mod labels;
 mod logits;
 mod planted;
