@@ -23,6 +23,7 @@ mod crosscoders;
 mod demo;
 mod full_disk;
 mod hub;
+mod hub_astray;
 mod kept;
 mod kills;
 mod memory;

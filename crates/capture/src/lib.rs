@@ -16,6 +16,8 @@ mod contexts;
 pub mod corpus;
 mod encode;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod live;
 mod pack;
 mod passed;

@@ -45,7 +45,7 @@ fn named(run: &Run, tensor: &str) -> String {
 }
 
 /// The key of the header under which the checksum stands.
-const CHECKSUM: &str = "crc32";
+pub(crate) const CHECKSUM: &str = "crc32";
 
 /// The checksum of tensors, by name.
 fn checksum<'a>(tensors: impl Iterator<Item = (String, Dtype, &'a [u8])>) -> String {
@@ -119,20 +119,28 @@ pub(crate) fn load(runs: &[Run], path: &Path) -> Result<Option<Vec<(Trained, Mar
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(TrainError::Io { path: path.to_owned(), source }),
     };
+    parse(runs, path, &bytes).map(Some)
+}
+
+/// The states in the bytes of the file at `path`.
+pub(crate) fn parse(runs: &[Run], path: &Path, bytes: &[u8]) -> Result<Vec<(Trained, Mark)>, TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.to_owned(), reason };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
     let stored = header.metadata().as_ref().and_then(|metadata| metadata.get(CHECKSUM));
-    let tensors = file.iter().map(|(name, tensor)| (name.to_owned(), tensor.dtype(), tensor.data()));
     match stored {
         None => return Err(wrong("it has no checksum: an older untangle wrote it".to_owned())),
-        Some(sum) if *sum != checksum(tensors) => {
+        Some(sum) if *sum != checksum_of(&file) => {
             return Err(wrong("it is damaged: it does not have its checksum".to_owned()));
         }
         Some(_) => {}
     }
-    let restored = runs.iter().map(|run| Reader { path, file: &file, run }.restore()).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(restored))
+    runs.iter().map(|run| Reader { path, file: &file, run }.restore()).collect()
+}
+
+/// The checksum that the tensors of a file have now.
+pub(crate) fn checksum_of(file: &SafeTensors<'_>) -> String {
+    checksum(file.iter().map(|(name, tensor)| (name.to_owned(), tensor.dtype(), tensor.data())))
 }
 
 /// The tensors of one dictionary.
@@ -205,6 +213,11 @@ impl Reader<'_> {
         let mut words = carried;
         words.copy_from_slice(&numbers[4..of_target]);
         state.carried = Carried::from_words(words);
+        let begun = state.step <= plan.schedule.steps && state.tokens <= plan.tokens();
+        if !begun || state.fired_at.iter().any(|at| *at > state.tokens) {
+            let reason = "its counters are none that this run can come to".to_owned();
+            return Err(TrainError::Checkpoint { path: self.path.to_owned(), reason });
+        }
         Ok((Trained { state, scale, target }, mark))
     }
 }

@@ -39,6 +39,14 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+    /// A grid that cannot be.
+    #[error("{path}: {problem}", path = .path.display())]
+    Grid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The loss is no longer a number.
     #[error("{}the loss of step {step} is not finite; lower --lr (it was {lr:e})", named(.name))]
     Diverged {
@@ -81,7 +89,7 @@ impl Classify for TrainError {
             // What is wrong with the columns that are read is a fault of the store, as it is where one is not there.
             TrainError::Setting { setting: "--hook" | "--hook-out", .. } => Fault::BadInput,
             TrainError::Exists { .. } | TrainError::OtherRun { .. } | TrainError::Setting { .. } => Fault::Usage,
-            TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
+            TrainError::Checkpoint { .. } | TrainError::Grid { .. } | TrainError::Diverged { .. } => Fault::BadInput,
             TrainError::Io { .. } => Fault::Io,
             TrainError::Interrupted { .. } => Fault::Interrupted,
             TrainError::Store(e) => e.fault(),

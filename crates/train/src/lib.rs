@@ -25,7 +25,10 @@ pub mod finish;
 pub mod fold;
 pub mod footprint;
 pub mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gather;
+pub mod grid;
 pub mod init;
 pub mod log;
 mod pareto;

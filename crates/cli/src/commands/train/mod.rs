@@ -1,7 +1,6 @@
 //! `untangle train`: activations to one dictionary or a grid of them, which SAELens loads.
 
 mod calibration;
-mod grid;
 mod request;
 
 use super::live::{LiveArgs, train_live};
@@ -12,10 +11,11 @@ use crate::device::DeviceChoice;
 use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use untangle_sae::{Precision, metrics::fraction_text};
-use untangle_store::HeldOut;
+use untangle_store::{ActivationSet, HeldOut};
+use untangle_train::grid::{self, Wanted};
 use untangle_train::{
     Centre, DICTIONARY, Finished, GRID, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width,
 };
@@ -293,7 +293,7 @@ impl TrainArgs {
         }
         let hook_out = self.hook_out.as_deref();
         let asked = match &self.grid {
-            Some(path) => grid::read(path, &config, (&self.hook, hook_out), &store)?,
+            Some(path) => self.grid(path, &config, &store)?,
             None => {
                 let columns = choose_columns(&store, config.kind, &self.hook)?;
                 let target = choose_target(&store, config.kind, columns[0], hook_out)?;
@@ -315,6 +315,18 @@ impl TrainArgs {
             tensorboard: self.tensorboard,
             report: self.report(),
         })
+    }
+
+    /// The dictionaries of a grid, with the columns that each reads and predicts.
+    fn grid(&self, path: &Path, config: &TrainConfig, store: &ActivationSet) -> anyhow::Result<Vec<Asked>> {
+        let of_store = |Wanted { name, config, hooks, hook_out }: Wanted| {
+            let hooks = hooks.as_deref().unwrap_or(&self.hook);
+            let columns = choose_columns(store, config.kind, hooks).map_err(|error| error.context(name.clone()))?;
+            let target = choose_target(store, config.kind, columns[0], hook_out.as_deref());
+            let target = target.map_err(|error| error.context(name.clone()))?;
+            Ok(Asked { name, columns, target, config })
+        };
+        grid::read(path, config, self.hook_out.as_deref())?.into_iter().map(of_store).collect()
     }
 
     /// Whether a report is written.

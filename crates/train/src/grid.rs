@@ -12,15 +12,15 @@
 //! seed = [0, 1, 2]
 //! ```
 
-use super::request::Asked;
-use crate::commands::options::{choose_columns, choose_target};
-use crate::exit::Complaint;
+use crate::architecture::Kind;
+use crate::config::{TrainConfig, Width};
+use crate::error::TrainError;
+use crate::penalty::PenaltyKind;
+use crate::prefixes::Prefixes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use untangle_store::ActivationSet;
-use untangle_train::{Kind, PenaltyKind, Prefixes, TrainConfig, Width};
 
 /// One value or several.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,45 +73,43 @@ struct Table {
 /// More dictionaries than anyone trains at once: a slip, not a wish.
 const MOST: usize = 4096;
 
-/// Reads a grid and expands it; `base` and the hook points that are read and predicted say what its tables leave open.
-pub(super) fn read(
-    path: &Path,
-    base: &TrainConfig,
-    (hooks_of_all, hook_out): (&[String], Option<&str>),
-    store: &ActivationSet,
-) -> anyhow::Result<Vec<Asked>> {
-    let about = |problem: String| Complaint::bad_input(format!("{}: {problem}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
-    let grid: Grid = toml::from_str(&text).map_err(|error| about(error.to_string().trim_end().replace('\n', " ")))?;
-    let mut asked = Vec::new();
-    for table in &grid.sae {
-        let combinations = combinations(table, base, hook_out).map_err(about)?;
-        if asked.len() + combinations.len() > MOST {
-            return Err(about(format!("more than {MOST} dictionaries")));
-        }
-        for Combination { name, config, hook, hook_out } in combinations {
-            let hooks = hook.map(|hook| vec![hook]).or_else(|| table.hooks.clone());
-            let columns = choose_columns(store, config.kind, hooks.as_deref().unwrap_or(hooks_of_all))
-                .map_err(|error| error.context(name.clone()))?;
-            let target = choose_target(store, config.kind, columns[0], hook_out.as_deref())
-                .map_err(|error| error.context(name.clone()))?;
-            asked.push(Asked { name, columns, target, config });
-        }
-    }
-    check(&asked).map_err(about)?;
-    Ok(asked)
+/// A dictionary that a grid asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Name of its folder in the output.
+    pub name: String,
+    /// What is asked of it.
+    pub config: TrainConfig,
+    /// Hook points that it reads; none for those of the whole run.
+    pub hooks: Option<Vec<String>>,
+    /// Hook point that it predicts.
+    pub hook_out: Option<String>,
 }
 
-#[derive(Clone)]
-struct Combination {
-    name: String,
-    config: TrainConfig,
-    hook: Option<String>,
-    hook_out: Option<String>,
+/// Reads a grid and expands it; `base` and the hook point that is predicted say what its tables leave open.
+///
+/// # Errors
+/// [`TrainError::Grid`] for what is no grid, and names that are no folders' or no different ones; when reading fails.
+pub fn read(path: &Path, base: &TrainConfig, hook_out: Option<&str>) -> Result<Vec<Wanted>, TrainError> {
+    let text = fs::read_to_string(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+    expand(&text, base, hook_out).map_err(|problem| TrainError::Grid { path: path.to_owned(), problem })
+}
+
+fn expand(text: &str, base: &TrainConfig, hook_out: Option<&str>) -> Result<Vec<Wanted>, String> {
+    let grid: Grid = toml::from_str(text).map_err(|error| error.to_string().trim_end().replace('\n', " "))?;
+    let mut all = Vec::new();
+    for table in &grid.sae {
+        all.extend(combinations(table, base, hook_out)?);
+        if all.len() > MOST {
+            return Err(format!("more than {MOST} dictionaries"));
+        }
+    }
+    check(&all)?;
+    Ok(all)
 }
 
 /// A value of an axis: what it adds to a name and how it changes a combination.
-type Choice<'a> = (String, Box<dyn Fn(&mut Combination) -> Result<(), String> + 'a>);
+type Choice<'a> = (String, Box<dyn Fn(&mut Wanted) -> Result<(), String> + 'a>);
 
 /// An axis of a grid: all its values.
 type Axis<'a> = Vec<Choice<'a>>;
@@ -120,14 +118,14 @@ type Axis<'a> = Vec<Choice<'a>>;
 fn axis<'a, T: Clone + ToString + 'a>(
     letter: &str,
     given: &Option<Several<T>>,
-    set: impl Fn(&mut Combination, T) + Copy + 'a,
+    set: impl Fn(&mut Wanted, T) + Copy + 'a,
 ) -> Axis<'a> {
     let values = Several::values(given).into_iter();
     let one = |value: Option<T>| -> Choice<'a> {
         let label = value.as_ref().map_or_else(String::new, |value| format!("{letter}{}", value.to_string()));
-        let change = move |combination: &mut Combination| {
+        let change = move |wanted: &mut Wanted| {
             if let Some(value) = value.clone() {
-                set(combination, value);
+                set(wanted, value);
             }
             Ok(())
         };
@@ -141,14 +139,14 @@ fn parsed<'a, T, E: ToString>(
     letter: &str,
     given: &Option<Several<String>>,
     parse: impl Fn(&str) -> Result<T, E> + Copy + 'a,
-    set: impl Fn(&mut Combination, T) + Copy + 'a,
+    set: impl Fn(&mut Wanted, T) + Copy + 'a,
 ) -> Axis<'a> {
     let values = Several::values(given).into_iter();
     let one = |value: Option<String>| -> Choice<'a> {
         let label =
             value.as_ref().map_or_else(String::new, |value| format!("{letter}{}", value.replace([',', ':'], "_")));
-        let change = move |combination: &mut Combination| match &value {
-            Some(value) => parse(value).map(|value| set(combination, value)).map_err(|error| error.to_string()),
+        let change = move |wanted: &mut Wanted| match &value {
+            Some(value) => parse(value).map(|value| set(wanted, value)).map_err(|error| error.to_string()),
             None => Ok(()),
         };
         (label, Box::new(change))
@@ -157,7 +155,7 @@ fn parsed<'a, T, E: ToString>(
 }
 
 /// Every combination of a table's lists, named by its architecture and what differs within the table.
-fn combinations(table: &Table, base: &TrainConfig, hook_out: Option<&str>) -> Result<Vec<Combination>, String> {
+fn combinations(table: &Table, base: &TrainConfig, hook_out: Option<&str>) -> Result<Vec<Wanted>, String> {
     let axes: Vec<(bool, Axis<'_>)> = vec![
         (true, parsed("", &table.arch, str::parse::<Kind>, |c, kind| c.config.kind = kind)),
         (true, axis("k", &table.k, |c, k| c.config.k = k)),
@@ -170,40 +168,42 @@ fn combinations(table: &Table, base: &TrainConfig, hook_out: Option<&str>) -> Re
         (false, axis("c", &table.sparsity, |c, sparsity| c.config.sparsity = Some(sparsity))),
         (false, axis("lr", &table.lr, |c, lr| c.config.lr = Some(lr))),
         (false, axis("s", &table.seed, |c, seed| c.config.seed = seed)),
-        (false, axis("", &table.hook, |c, hook: String| c.hook = Some(hook))),
+        (false, axis("", &table.hook, |c, hook: String| c.hooks = Some(vec![hook]))),
         (false, axis("", &table.hook_out, |c, hook: String| c.hook_out = Some(hook))),
         (false, axis("b", &table.batch, |c, batch| c.config.batch = batch)),
     ];
-    let first = Combination { name: String::new(), config: base.clone(), hook: None, hook_out: None };
+    let many = axes.iter().map(|(_, axis)| axis.len()).try_fold(1, usize::checked_mul);
+    if many.is_none_or(|many| many > MOST) {
+        return Err(format!("more than {MOST} dictionaries"));
+    }
+    let hooks = table.hooks.clone();
+    let first = Wanted { name: String::new(), config: base.clone(), hooks, hook_out: None };
     let mut all = vec![(Vec::new(), first)];
     for (always, axis) in &axes {
         let named = axis.len() > 1 || (*always && table.name.is_none());
         let mut next = Vec::new();
-        for (labels, combination) in &all {
+        for (labels, wanted) in &all {
             for (label, change) in axis {
-                let mut changed = combination.clone();
+                let mut changed = wanted.clone();
                 change(&mut changed)?;
                 let mut labels: Vec<String> = labels.clone();
                 labels.extend(Some(label.clone()).filter(|label| named && !label.is_empty()));
                 next.push((labels, changed));
             }
         }
-        if next.len() > MOST {
-            return Err(format!("more than {MOST} dictionaries"));
-        }
         all = next;
     }
-    let named = |(labels, mut combination): (Vec<String>, Combination)| {
+    let named = |(labels, mut wanted): (Vec<String>, Wanted)| {
         let first = table.name.clone().unwrap_or_default();
-        let arch = combination.config.kind.to_string();
+        let arch = wanted.config.kind.to_string();
         let first = if first.is_empty() && table.arch.is_none() { arch } else { first };
         let parts = Some(first).into_iter().chain(labels).filter(|part| !part.is_empty());
-        combination.name = parts.collect::<Vec<_>>().join("-");
+        wanted.name = parts.collect::<Vec<_>>().join("-");
         // What holds for the whole grid is no word to the autoencoders in it.
-        if combination.config.kind.is_transcoder() && combination.hook_out.is_none() {
-            combination.hook_out = hook_out.map(str::to_owned);
+        if wanted.config.kind.is_transcoder() && wanted.hook_out.is_none() {
+            wanted.hook_out = hook_out.map(str::to_owned);
         }
-        combination
+        wanted
     };
     Ok(all.into_iter().map(named).collect())
 }
@@ -217,10 +217,10 @@ fn set_l0(config: &mut TrainConfig, l0: f64, also_k: bool) {
 }
 
 /// Names have to be folders' and different; all read the same batches.
-fn check(asked: &[Asked]) -> Result<(), String> {
-    let Some(first) = asked.first() else { return Err("holds no dictionary; give it a [[sae]] table".to_owned()) };
+fn check(all: &[Wanted]) -> Result<(), String> {
+    let Some(first) = all.first() else { return Err("holds no dictionary; give it a [[sae]] table".to_owned()) };
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for (at, Asked { name, config, .. }) in asked.iter().enumerate() {
+    for (at, Wanted { name, config, .. }) in all.iter().enumerate() {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || name.starts_with('.') || name == "finished" || !name.chars().all(fits) {
             return Err(format!("`{name}` cannot be the name of a folder; use letters, digits, points and dashes"));
@@ -243,36 +243,25 @@ fn check(asked: &[Asked]) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn expand(text: &str) -> Result<Vec<Asked>, String> {
-        let grid: Grid = toml::from_str(text).map_err(|e| e.to_string())?;
-        let mut asked = Vec::new();
-        for table in &grid.sae {
-            let all = combinations(table, &TrainConfig::default(), None)?;
-            asked.extend(all.into_iter().map(|c| Asked {
-                name: c.name,
-                columns: vec![0],
-                target: None,
-                config: c.config,
-            }));
-        }
-        check(&asked).map(|()| asked)
+    fn expand(text: &str) -> Result<Vec<Wanted>, String> {
+        super::expand(text, &TrainConfig::default(), None)
     }
 
     #[test]
     fn a_grid_is_every_combination_named_by_what_it_says() {
-        let asked = expand(
+        let wanted = expand(
             "[[sae]]\narch = ['topk', 'batch-topk']\nk = [8, 16]\nseed = [0, 1]\nd-sae = 512\n\
              [[sae]]\nname = 'nested'\narch = 'matryoshka'\nprefixes = 'random:4'\nl0 = 12\n[[sae]]\nlr = [1e-3, 0.01]",
         )
         .expect("fits");
-        let names: Vec<&str> = asked.iter().map(|asked| asked.name.as_str()).collect();
+        let names: Vec<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
         assert_eq!(names.len(), 11);
         assert_eq!(names[..3], ["topk-k8-d512-s0", "topk-k8-d512-s1", "topk-k16-d512-s0"]);
         assert_eq!(names[8..], ["nested", "topk-lr0.001", "topk-lr0.01"]);
-        let nested = &asked[8].config;
+        let nested = &wanted[8].config;
         assert_eq!((nested.kind, nested.k, nested.l0), (Kind::Matryoshka, 12, Some(12.0)));
         assert_eq!(nested.prefixes, Some(Prefixes::Random(4)));
-        assert_eq!((asked[7].config.kind, asked[7].config.k, asked[7].config.seed), (Kind::BatchTopK, 16, 1));
+        assert_eq!((wanted[7].config.kind, wanted[7].config.k, wanted[7].config.seed), (Kind::BatchTopK, 16, 1));
     }
 
     #[test]
@@ -289,5 +278,8 @@ mod tests {
         refused("[[sae]]\nwidth = 3", "unknown field `width`");
         refused("[[sae]]\nk = []", "holds no dictionary");
         refused("sae = []", "holds no dictionary");
+        // Refused by arithmetic: 64 milliards of them are never made.
+        let many = format!("[{}1]", "1, ".repeat(4000));
+        refused(&format!("[[sae]]\nk = {many}\nseed = {many}\nd-sae = {many}"), "more than 4096 dictionaries");
     }
 }
