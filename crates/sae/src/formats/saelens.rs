@@ -4,7 +4,7 @@ use super::file::{self, Elements};
 use super::tensors::{Reader, is_too_large};
 use super::{known, older};
 use crate::error::SaeError;
-use crate::io::transposed_buffer;
+use crate::io::{bias_name, transposed_buffer};
 use crate::rows::RowForm;
 use crate::sae::{Activation, Parts, Sae};
 use serde_json::{Map, Value};
@@ -78,11 +78,6 @@ fn elements(config: &SaeConfig) -> Elements {
     let skip = if config.architecture.contains("skip") { d.saturating_mul(d_out) } else { 0 };
     let all = d.saturating_add(d_out).saturating_add(3).saturating_mul(f).saturating_add(skip).saturating_add(d_out);
     Elements::with_transposed(all, d.saturating_mul(f))
-}
-
-/// The bias of the pre-activations: gated dictionaries have one for the gate.
-pub(crate) fn bias_name(activation: &Activation) -> &'static str {
-    if matches!(activation, Activation::Gated { .. }) { tensors::B_GATE } else { tensors::B_ENC }
 }
 
 /// Refuses what is not supported, in words.

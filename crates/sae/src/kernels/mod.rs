@@ -25,6 +25,7 @@ pub mod encode;
 mod instructions;
 pub mod int8;
 pub mod int8_error;
+mod int8_layout;
 pub mod int8_matrix;
 pub mod largest;
 pub mod margin;
