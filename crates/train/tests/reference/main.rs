@@ -9,7 +9,17 @@ use rand_chacha::ChaCha8Rng;
 use std::fmt::Write;
 use std::path::Path;
 use untangle_sae::Precision;
-use untangle_train::forward::{Batch, Scaled};
+use untangle_train::activity::{Batch, Scaled};
+use untangle_train::arch::batch_top_k::BatchTopK;
+use untangle_train::arch::crosscoder::{Crosscoder, CrosscoderL1};
+use untangle_train::arch::gated::Gated;
+use untangle_train::arch::jump_relu::JumpRelu;
+use untangle_train::arch::matryoshka::Matryoshka;
+use untangle_train::arch::p_anneal::PAnneal;
+use untangle_train::arch::relu::Relu;
+use untangle_train::arch::top_k::TopK;
+use untangle_train::arch::transcoder::{SkipTranscoder, Transcoder};
+use untangle_train::constraint::Held;
 use untangle_train::init::initial;
 use untangle_train::state::TrainState;
 use untangle_train::step::{StepReport, StepSettings, Workspace, step};
@@ -21,7 +31,6 @@ const D_SAE: usize = 160;
 const K: usize = 6;
 const ROWS: usize = 300;
 const STEPS: u64 = 24;
-const SETTINGS: StepSettings = StepSettings { clip_norm: 1.0, aux_coefficient: 0.5, dead_after: 900 };
 
 /// What losses and gradients may differ by from one machine to another, relative to their size: twenty-four steps of f32
 /// sums in another order, and now and then another latent in the last place of the chosen.
@@ -30,23 +39,23 @@ const TOLERANCE: f64 = 2e-3;
 fn architectures() -> Vec<(&'static str, Architecture)> {
     let l0 = K as f64;
     let sparsity = Sparsity { coefficient: 0.3, l0: Some(8.0), warm_up: 3, steps: STEPS };
-    let jump = |penalty| Architecture::JumpRelu { penalty, sparsity, bandwidth: 0.5, threshold: 0.4 };
-    let nested = |prefixes| Architecture::Matryoshka { k: K, l0, prefixes };
+    let jump = |penalty| JumpRelu { penalty, sparsity, bandwidth: 0.5, threshold: 0.4 }.into();
+    let nested = |prefixes| Matryoshka { k: K, l0, prefixes }.into();
     vec![
-        ("topk", Architecture::TopK { k: K }),
-        ("batch-topk", Architecture::BatchTopK { k: K, l0 }),
+        ("topk", TopK { k: K }.into()),
+        ("batch-topk", BatchTopK { k: K, l0 }.into()),
         ("matryoshka fixed", nested(Prefixes::Fixed(vec![10, 40, D_SAE]))),
         ("matryoshka random", nested(Prefixes::Random(5))),
         ("jump-relu step", jump(Penalty::Step)),
         ("jump-relu quadratic", jump(Penalty::Quadratic { target: 8.0 })),
         ("jump-relu tanh", jump(Penalty::Tanh)),
-        ("relu", Architecture::Relu { sparsity }),
-        ("gated", Architecture::Gated { sparsity }),
-        ("p-anneal", Architecture::PAnneal { sparsity, begin: 4, steps: STEPS, end: 0.2 }),
-        ("transcoder", Architecture::Transcoder { k: K, l0 }),
-        ("skip-transcoder", Architecture::SkipTranscoder { k: K, l0 }),
-        ("crosscoder", Architecture::Crosscoder { k: K, l0, parts: 3 }),
-        ("crosscoder-l1", Architecture::CrosscoderL1 { sparsity, parts: 3 }),
+        ("relu", Relu { sparsity }.into()),
+        ("gated", Gated { sparsity }.into()),
+        ("p-anneal", PAnneal { sparsity, begin: 4, steps: STEPS, end: 0.2 }.into()),
+        ("transcoder", Transcoder { k: K, l0 }.into()),
+        ("skip-transcoder", SkipTranscoder { k: K, l0 }.into()),
+        ("crosscoder", Crosscoder { k: K, l0, parts: 3 }.into()),
+        ("crosscoder-l1", CrosscoderL1 { sparsity, parts: 3 }.into()),
     ]
 }
 
@@ -78,6 +87,7 @@ fn part(rows: &[f32], part: usize, parts: usize) -> Vec<f32> {
 }
 
 struct Training {
+    architecture: Architecture,
     state: TrainState,
     workspace: Workspace,
     parts: usize,
@@ -87,10 +97,15 @@ impl Training {
     fn of(architecture: &Architecture, precision: Precision) -> Self {
         let d_out = if architecture.is_transcoder() { D_OUT } else { D_IN };
         let state = initial(D_IN, D_SAE, architecture, Optimiser::Adam, 3, &vec![0.1; d_out], precision);
-        Training { state, workspace: Workspace::default(), parts: architecture.parts() }
+        Training {
+            architecture: architecture.clone(),
+            state,
+            workspace: Workspace::default(),
+            parts: architecture.parts(),
+        }
     }
 
-    fn step(&mut self, number: u64, settings: &StepSettings) -> StepReport {
+    fn step(&mut self, number: u64, clip_norm: f32) -> StepReport {
         let rows = rows(number);
         let target = target(&rows);
         let parts: Vec<Vec<f32>> = (0..self.parts).map(|number| part(&rows, number, self.parts)).collect();
@@ -98,13 +113,20 @@ impl Training {
             inputs: parts.iter().map(|rows| Scaled { rows, factor: 0.9 }).collect(),
             target: self.state.input_centre.as_ref().map(|_| Scaled { rows: &target, factor: 1.1 }),
         };
-        step(&mut self.state, &batch, 0.01, settings, &mut self.workspace).expect("steps")
+        let settings = StepSettings {
+            architecture: &self.architecture,
+            held: &Held::default(),
+            clip_norm,
+            aux_coefficient: 0.5,
+            dead_after: 900,
+        };
+        step(&mut self.state, &batch, 0.01, &settings, &mut self.workspace).expect("steps")
     }
 
     /// Length and sum of the gradient of every parameter in the first step, which leaves a tenth of it as first moment.
     fn gradients(architecture: &Architecture) -> Vec<(String, [f64; 2])> {
         let mut training = Self::of(architecture, Precision::F32);
-        training.step(0, &StepSettings { clip_norm: f32::INFINITY, ..SETTINGS });
+        training.step(0, f32::INFINITY);
         let figures = |values: &[f32]| {
             let wide = || values.iter().map(|v| 10.0 * f64::from(*v));
             [wide().map(|v| v * v).sum::<f64>().sqrt(), wide().sum()]
@@ -136,7 +158,7 @@ fn record() -> String {
             line(format!("{name}, gradient of {parameter}"), &figures);
         }
         let mut training = Training::of(&architecture, Precision::F32);
-        let reports: Vec<StepReport> = (0..STEPS).map(|number| training.step(number, &SETTINGS)).collect();
+        let reports: Vec<StepReport> = (0..STEPS).map(|number| training.step(number, 1.0)).collect();
         let of = |figure: fn(&StepReport) -> f64| reports.iter().map(figure).collect::<Vec<_>>();
         line(format!("{name}, loss"), &of(|report| report.loss));
         line(format!("{name}, penalty"), &of(|report| report.penalty));
@@ -147,7 +169,7 @@ fn record() -> String {
         for precision in [Precision::Bf16, Precision::Int8] {
             let mut training = Training::of(&architecture, precision);
             for number in 0..STEPS {
-                training.step(number, &SETTINGS);
+                training.step(number, 1.0);
             }
             others.push(training.checksum());
         }
