@@ -11,6 +11,7 @@ mod hub_server;
 mod edges;
 mod figures;
 mod live;
+mod modules;
 mod tidy;
 mod transcoders;
 

@@ -1,7 +1,6 @@
 //! How is a dictionary written? As SAELens does: `cfg.json` and `sae_weights.safetensors`.
 
 use crate::error::SaeError;
-use crate::formats::saelens::bias_name;
 use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Sae};
 use safetensors::tensor::{Dtype, TensorView};
@@ -41,6 +40,11 @@ impl Sae {
         text.push('\n');
         write_whole(&config_path, text.as_bytes())
     }
+}
+
+/// The bias of the pre-activations: gated dictionaries have one for the gate.
+pub(crate) fn bias_name(activation: &Activation) -> &'static str {
+    if matches!(activation, Activation::Gated { .. }) { tensors::B_GATE } else { tensors::B_ENC }
 }
 
 /// Writes a file under a temporary name, syncs it and renames it, so that a reader never sees half of it; when any of this

@@ -3,11 +3,14 @@
 //! The file carries a CRC-32 over the names and bytes of its tensors: what was damaged since is never gone on from.
 
 use crate::average;
+use crate::constraint::Held;
 use crate::error::TrainError;
-use crate::init::{DataScale, TargetScale};
+use crate::init::zeros;
+use crate::job::Run;
 use crate::log::{Log, Mark};
-use crate::run::{Run, Trained};
-use crate::state::{Carried, TrainState};
+use crate::scale::{DataScale, TargetScale};
+use crate::state::Carried;
+use crate::trained::Trained;
 use crc32fast::Hasher;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, View};
@@ -101,7 +104,7 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], logs: &[Log], path: &Path)
 
 /// Everything of a state that is a number: steps, tokens, the data's scale, what the architecture carries, and the scale of
 /// what a transcoder predicts; then how far the log is.
-fn numbers(Trained { state, scale, target }: &Trained, mark: Mark) -> Vec<u64> {
+fn numbers(Trained { state, scale, target, .. }: &Trained, mark: Mark) -> Vec<u64> {
     let mut numbers = vec![state.step, state.tokens, u64::from(scale.factor.to_bits()), scale.variance.to_bits()];
     numbers.extend(state.carried.words());
     numbers.extend(target.iter().flat_map(|target| [u64::from(target.factor.to_bits()), target.variance.to_bits()]));
@@ -191,8 +194,7 @@ impl Reader<'_> {
         let mut further = vec![0f32; plan.architecture.parts() - 1];
         self.floats("further_factors", &mut further)?;
         let scale = DataScale { factor, further, mean, spread, variance };
-        let mut state =
-            TrainState::zeros(plan.widths(), plan.d_sae, plan.architecture.clone(), plan.optimiser, plan.precision());
+        let mut state = zeros(plan.widths(), plan.d_sae, &plan.architecture, plan.optimiser, plan.precision());
         for (name, parameter) in state.parameters_mut() {
             for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
                 self.floats(&format!("{name}.{part}"), values)?;
@@ -218,6 +220,6 @@ impl Reader<'_> {
             let reason = "its counters are none that this run can come to".to_owned();
             return Err(TrainError::Checkpoint { path: self.path.to_owned(), reason });
         }
-        Ok((Trained { state, scale, target }, mark))
+        Ok((Trained { state, scale, target, held: Held::default() }, mark))
     }
 }

@@ -79,6 +79,11 @@ pub enum TrainError {
     Sae(#[from] SaeError),
 }
 
+/// Refuses a setting, as the command line spells it.
+pub(crate) fn refuse<T>(setting: &'static str, problem: String) -> Result<T, TrainError> {
+    Err(TrainError::Setting { setting, problem })
+}
+
 fn named(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!("{name}: ") }
 }

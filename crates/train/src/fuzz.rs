@@ -1,16 +1,17 @@
 //! Doors for fuzz targets and the tests of mutated inputs: what is read of bytes that are not to be believed.
 
+use crate::begin::begin_from;
 use crate::checkpoint::{CHECKSUM, checksum_of, parse, save};
 use crate::config::{TrainConfig, Width};
-use crate::finish::DataProvenance;
+use crate::job::{EngineKind, Run};
 use crate::log::{Log, Mark};
-use crate::run::{Run, begin_from, step_all};
+use crate::provenance::DataProvenance;
+use crate::together::Engines;
 use crate::widths::Widths;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 use untangle_store::RowBlock;
 
 /// Width of the activations of [`runs`].
@@ -88,7 +89,8 @@ pub fn go_on(runs: &[Run], bytes: &[u8]) -> bool {
     let mut trained: Vec<_> = restored.into_iter().map(|(trained, _)| trained).collect();
     let block = RowBlock { columns: rows(), rows: (0..BATCH as u64).collect(), ..RowBlock::default() };
     if trained.iter().all(|trained| trained.state.step < runs[0].plan.schedule.steps) {
-        let _ = step_all(runs, &block, &mut trained, &Mutex::new(Vec::new()));
+        let Ok(mut engines) = Engines::of(EngineKind::Native, &trained) else { return true };
+        let _ = engines.step(runs, &block, &mut trained);
     }
     true
 }

@@ -12,7 +12,7 @@
 //! seed = [0, 1, 2]
 //! ```
 
-use crate::architecture::Kind;
+use crate::arch::Kind;
 use crate::config::{TrainConfig, Width};
 use crate::error::TrainError;
 use crate::penalty::PenaltyKind;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use untangle_sae::{Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource};
-use untangle_train::{Job, Run, Shown, TrainConfig, TrainError, TrainPlan, Width, train};
+use untangle_train::{EngineKind, Job, Run, Shown, TrainConfig, TrainError, TrainPlan, Width, train};
 
 const D_IN: usize = 32;
 const FEATURES: usize = 64;
@@ -84,6 +84,7 @@ fn run_with(
         force,
         checkpoint_every: Some(7),
         shown: Shown::default(),
+        engine: EngineKind::Native,
     };
     train(job, observer)?;
     Ok(Sae::load(out)?)
@@ -154,6 +155,26 @@ fn an_interrupted_run_continues_to_the_same_bytes() {
     };
     assert_eq!(steps(&whole), (1..=40).collect::<Vec<_>>());
     assert_eq!(steps(&pieces), steps(&whole), "a log of pieces is the log of the whole");
+}
+
+#[test]
+fn a_run_goes_on_in_the_arithmetic_that_it_began_with_whatever_is_fastest_now() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    for precision in Precision::ALL {
+        let out = dir.path().join(precision.name());
+        // AuxK runs in what proposes.
+        let aux_coefficient = Some(0.0);
+        let asked = TrainConfig { tokens: Some(40_000), precision: Some(precision), aux_coefficient, ..config() };
+        run(&planted.rows, &asked, &out, &StopAfter(AtomicU64::new(9))).expect_err("stops");
+        // Nobody asks for an arithmetic now, and a timing would choose the same one for all three.
+        let left_open = TrainConfig { precision: None, ..asked };
+        run(&planted.rows, &left_open, &out, &Silent).expect("goes on");
+        let record = std::fs::read_to_string(out.join("training.json")).expect("written");
+        let record: serde_json::Value = serde_json::from_str(&record).expect("json");
+        assert_eq!(record["plan"]["precision"], precision.name());
+    }
+    let of = |name: &str| std::fs::read(dir.path().join(name).join("sae_weights.safetensors")).expect("written");
+    assert!(of("f32") == of("int8"), "what proposes decides nothing");
 }
 
 #[test]

@@ -9,10 +9,10 @@ mod words;
 
 pub(crate) use measure::{Figures, Measured};
 
-use crate::config::TrainPlan;
-use crate::finish::{DataProvenance, PartOrigin};
-use crate::log::Record;
 use crate::pareto;
+use crate::plan::TrainPlan;
+use crate::provenance::{DataProvenance, PartOrigin};
+use crate::record::Record;
 use chart::{Labels, Series};
 use measure::{BIN, BINS};
 use scale::number;

@@ -24,7 +24,7 @@ use untangle_sources::{Dictionary, Rows};
 use untangle_sources::{Text, TextReading};
 use untangle_store::output::{self, STORE};
 use untangle_store::{ActivationSet, HeldOut};
-use untangle_train::{DICTIONARY, GRID, TrainConfig, TrainingRecord, Width};
+use untangle_train::{DICTIONARY, EngineKind, GRID, TrainConfig, TrainingRecord, Width};
 
 /// Tokens captured, where the text has as many.
 pub(super) const CAPTURE_TOKENS: u64 = 1_000_000;
@@ -191,6 +191,7 @@ impl<'a> Demo<'a> {
             checkpoint_every: None,
             tensorboard: false,
             report: true,
+            engine: EngineKind::Native,
         };
         train_dictionaries(&request, self.context)?;
         self.anew = true;

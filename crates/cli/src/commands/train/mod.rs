@@ -1,6 +1,7 @@
 //! `untangle train`: activations to one dictionary or a grid of them, which SAELens loads.
 
 mod calibration;
+mod engine;
 mod request;
 
 use super::live::{LiveArgs, train_live};
@@ -46,7 +47,7 @@ pub(crate) struct TrainArgs {
     /// hook, hook-out, prefixes) are combined (hooks = [...] is what one crosscoder reads); what a table leaves out is as the other options say
     #[arg(long, value_name = "FILE.toml", conflicts_with = "model")]
     grid: Option<PathBuf>,
-    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
+    /// topk, abs-topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
     /// another activation than they read, see --hook-out; or crosscoder or crosscoder-l1, with features of several
     /// activations at once, see --hook and --with
     #[arg(long, value_name = "NAME", default_value = "topk")]
@@ -171,7 +172,8 @@ pub(super) struct MachineArgs {
     /// Arithmetic in which the encoder product proposes features (f32 decides); auto is what this CPU is fastest at
     #[arg(long, value_enum, default_value = "auto")]
     dtype: ProductType,
-    /// auto, cpu or cuda: where the model of --model runs; training itself has no CUDA form and uses the CPU
+    /// auto, cpu, cuda or cuda:N: where the model of --model runs. Training itself uses the CPU, whose steps are sparse, unless
+    /// cuda is asked for, where they are dense and in f32
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub(super) device: DeviceChoice,
     /// Memory in MiB in which rows are shuffled; where all rows fit, their order is an exact permutation
@@ -233,9 +235,6 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
         let (run, finished) = train_live(args, model, context)?;
         return show_one(args, &run, &finished, context);
     }
-    if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
-        context.progress.warning("using the CPU: training has no CUDA form in this version");
-    }
     let request = args.request(context)?;
     let inputs: Vec<PathBuf> = request.store.paths().into_iter().chain(args.grid.clone()).collect();
     outputs::check(&args.out, if args.grid.is_some() { &GRID } else { &DICTIONARY }, args.force, &inputs)?;
@@ -287,6 +286,7 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
 impl TrainArgs {
     /// What is asked of a store.
     pub(super) fn request(&self, context: &Context) -> anyhow::Result<Request<'_>> {
+        let engine = self.engine(context)?;
         let (store, config) = (open_beside(&self.store, &self.with, context)?, self.config());
         if self.grid.is_none() && !self.with.is_empty() && !config.kind.is_crosscoder() {
             return Err(Complaint::usage(format!("--with belongs to crosscoders, not to {}", config.kind)));
@@ -314,6 +314,7 @@ impl TrainArgs {
             checkpoint_every: self.machine.checkpoint_every,
             tensorboard: self.tensorboard,
             report: self.report(),
+            engine,
         })
     }
 
