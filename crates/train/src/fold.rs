@@ -89,7 +89,10 @@ pub fn folded(
     let out = target.map_or(scale.factor, |target| target.factor);
     let divided = |values: &[f32]| values.iter().map(|v| v / out).collect::<Vec<f32>>();
     let (name, activation) = architecture.saved_as(state, Units { factor: out, shift });
-    let k = if let Activation::TopK { k } = activation { Some(k) } else { None };
+    let k = match activation {
+        Activation::TopK { k } | Activation::AbsTopK { k } => Some(k),
+        _ => None,
+    };
     let ratio = scale.factor / out;
     let (b_enc, b_dec) = match &state.input_centre {
         Some(centre) => (

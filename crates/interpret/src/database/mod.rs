@@ -116,7 +116,7 @@ pub fn sae_sha256(sae: &Sae) -> String {
     let [first, second] = match &parts.activation {
         Activation::JumpRelu { threshold } => [&threshold[..], &[]],
         Activation::Gated { r_mag, b_mag } => [&r_mag[..], b_mag],
-        Activation::Relu | Activation::TopK { .. } => [&[][..], &[]],
+        Activation::Relu | Activation::TopK { .. } | Activation::AbsTopK { .. } => [&[][..], &[]],
     };
     let mut hash = Sha256::new();
     let skip = parts.w_skip.as_deref().unwrap_or_default();

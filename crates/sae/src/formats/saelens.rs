@@ -13,8 +13,12 @@ use untangle_schema::sae::{files, tensors};
 use untangle_schema::{CROSSCODER, SaeConfig};
 
 /// The architectures that are understood, as SAELens calls them: those that reconstruct what they read, and others.
-const AUTOENCODERS: [&str; 4] = ["standard", "topk", "jumprelu", "gated"];
+const AUTOENCODERS: [&str; 5] = ["standard", "topk", "abstopk", "jumprelu", "gated"];
 const TRANSCODERS: [&str; 4] = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"];
+
+/// What users of a dictionary whose activations have signs should know.
+const BOTH_SIGNS: &str = "its features fire with either sign; examples and labels are made for positive activations, and take negative \
+    ones for weak ones";
 
 /// Reads the directory whose `cfg.json` is `config`.
 pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
@@ -50,7 +54,10 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     reader.refuse_others(&config.architecture)?;
     drop(bytes);
     notes.extend(known::notes(&config, dir));
-    if config.rescale_acts_by_decoder_norm == Some(true) && config.architecture == "topk" {
+    if config.architecture == "abstopk" {
+        notes.push(BOTH_SIGNS.to_owned());
+    }
+    if config.rescale_acts_by_decoder_norm == Some(true) && has_k(&config.architecture) {
         parts.fold_decoder_norms(config.d_in, config.d_in);
     }
     // Other architectures have no such setting in SAELens, which passes it over.
@@ -101,13 +108,17 @@ fn check_supported(config: &SaeConfig) -> Result<(), String> {
         ));
     }
     RowForm::of(config)?;
-    match (config.architecture.as_str(), config.k) {
-        ("topk", None) => Err("architecture `topk` needs `k`".to_owned()),
-        ("topk", Some(k)) if k == 0 || k > config.d_sae => {
-            Err(format!("k = {k} is not between 1 and d_sae = {}", config.d_sae))
-        }
+    match config.k {
+        _ if !has_k(&config.architecture) => Ok(()),
+        None => Err(format!("architecture `{}` needs `k`", config.architecture)),
+        Some(k) if k == 0 || k > config.d_sae => Err(format!("k = {k} is not between 1 and d_sae = {}", config.d_sae)),
         _ => Ok(()),
     }
+}
+
+/// Whether a number of features is chosen of every row.
+fn has_k(architecture: &str) -> bool {
+    ["topk", "abstopk"].contains(&architecture)
 }
 
 fn unsupported(architecture: &str) -> String {
@@ -143,6 +154,7 @@ fn parts(reader: &Reader<'_>, config: &SaeConfig) -> Result<Parts, SaeError> {
     let b_dec = reader.read(tensors::B_DEC, &[d_out])?;
     let activation = match (config.architecture.as_str(), config.k) {
         ("topk", Some(k)) => Activation::TopK { k },
+        ("abstopk", Some(k)) => Activation::AbsTopK { k },
         ("jumprelu" | "jumprelu_transcoder" | "jumprelu_skip_transcoder", _) => {
             Activation::JumpRelu { threshold: threshold(reader, f)? }
         }
@@ -202,7 +214,7 @@ impl Parts {
         let further = match &mut self.activation {
             Activation::JumpRelu { threshold } => threshold,
             Activation::Gated { b_mag, .. } => b_mag,
-            Activation::Relu | Activation::TopK { .. } => &mut none,
+            Activation::Relu | Activation::TopK { .. } | Activation::AbsTopK { .. } => &mut none,
         };
         if further.is_empty() {
             nothing.resize(self.b_enc.len(), 0.0);

@@ -4,6 +4,7 @@
 //! | name | chosen | loss beside the reconstruction |
 //! |---|---|---|
 //! | [`top_k`] | the k largest of a row | |
+//! | [`abs_top_k`] | the k of a row with the largest magnitudes | |
 //! | [`batch_top_k`] | the `k n` largest of a batch | |
 //! | [`matryoshka`] | as batch-topk | the reconstructions from prefixes |
 //! | [`jump_relu`] | what exceeds its own threshold, and what is near it | L0: step, quadratic or tanh |
@@ -17,6 +18,7 @@
 //! latents active; [`crate::dense`] carries them until few enough are.
 
 mod above;
+pub mod abs_top_k;
 pub mod asked;
 pub mod batch_top_k;
 pub mod controller;

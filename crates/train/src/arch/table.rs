@@ -1,5 +1,6 @@
 //! The table of the architectures: a new one is a file beside this and a line here.
 
+use super::abs_top_k::AbsTopK;
 use super::asked::{About, Asked, Setting};
 use super::batch_top_k::BatchTopK;
 use super::crosscoder::{Crosscoder, CrosscoderL1};
@@ -94,6 +95,7 @@ macro_rules! table {
 
 table! {
     "topk" TopK "The k largest pre-activations of every row.";
+    "abs-topk" AbsTopK "The k largest magnitudes of every row, with their signs.";
     "batch-topk" BatchTopK "The `k n` largest of a batch of `n` rows.";
     "matryoshka" Matryoshka "Batch-topk that reconstructs from every prefix of the latents.";
     "jump-relu" JumpRelu "A learned threshold for every latent.";
@@ -182,7 +184,7 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(*kind));
         }
         let told = "top-k".parse::<Kind>().expect_err("unknown");
-        assert!(told.starts_with("`top-k` is none of topk, batch-topk, matryoshka, "), "{told}");
+        assert!(told.starts_with("`top-k` is none of topk, abs-topk, batch-topk, "), "{told}");
     }
 
     #[test]

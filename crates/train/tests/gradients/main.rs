@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use untangle_sae::Precision;
 use untangle_train::activity::{Activity, Batch, Scaled, Scratches};
 use untangle_train::adam::Adam;
+use untangle_train::arch::abs_top_k::AbsTopK;
 use untangle_train::arch::batch_top_k::BatchTopK;
 use untangle_train::arch::crosscoder::{Crosscoder, CrosscoderL1};
 use untangle_train::arch::gated::Gated;
@@ -48,6 +49,7 @@ fn architectures() -> Vec<Architecture> {
     let l0 = K as f64;
     vec![
         TopK { k: K }.into(),
+        AbsTopK { k: K }.into(),
         BatchTopK { k: K, l0 }.into(),
         matryoshka(),
         Matryoshka { k: K, l0, prefixes: Prefixes::Random(6) }.into(),

@@ -3,6 +3,7 @@
 use super::{BANDWIDTH, D_IN, D_OUT, D_SAE, DEAD_AFTER, Dense, Rows, SPARSITY};
 use tch::{Kind, Tensor};
 use untangle_train::activity::{Batch, Scaled};
+use untangle_train::arch::abs_top_k::AbsTopK;
 use untangle_train::arch::batch_top_k::BatchTopK;
 use untangle_train::arch::crosscoder::Crosscoder;
 use untangle_train::arch::jump_relu::JumpRelu;
@@ -150,6 +151,12 @@ pub(crate) fn by_autograd(
             let loss = error_of(&x_hat);
             (x_hat, loss)
         }
+        Architecture::AbsTopK(AbsTopK { k }) => {
+            let chosen = top_k(&pre.abs().detach(), *k, 1).gt(0.0);
+            let x_hat = leaves.decode(&(&pre * chosen), D_SAE);
+            let loss = error_of(&x_hat);
+            (x_hat, loss)
+        }
         Architecture::BatchTopK(BatchTopK { k, .. })
         | Architecture::Transcoder(Transcoder { k, .. })
         | Architecture::SkipTranscoder(SkipTranscoder { k, .. }) => {
@@ -190,7 +197,11 @@ pub(crate) fn by_autograd(
     if !dead.is_empty() {
         let at = Tensor::from_slice(&dead.iter().map(|&i| i64::from(i)).collect::<Vec<_>>());
         let half = state.d_out / 2;
-        let p = top_k(&pre.index_select(1, &at), half.min(dead.len()), 1);
+        let of_dead = pre.index_select(1, &at);
+        let p = match architecture {
+            Architecture::AbsTopK(_) => &of_dead * top_k(&of_dead.abs().detach(), half.min(dead.len()), 1).gt(0.0),
+            _ => top_k(&of_dead, half.min(dead.len()), 1),
+        };
         let aux_error = (&y - &x_hat).detach() - p.matmul(&leaves.w_dec.index_select(0, &at));
         let scale = coefficient * (dead.len() as f64 / half as f64).min(1.0);
         loss += aux_error.square().sum(Kind::Double) * (scale / n as f64);

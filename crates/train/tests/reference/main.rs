@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::path::Path;
 use untangle_sae::Precision;
 use untangle_train::activity::{Batch, Scaled};
+use untangle_train::arch::abs_top_k::AbsTopK;
 use untangle_train::arch::batch_top_k::BatchTopK;
 use untangle_train::arch::crosscoder::{Crosscoder, CrosscoderL1};
 use untangle_train::arch::gated::Gated;
@@ -43,6 +44,7 @@ fn architectures() -> Vec<(&'static str, Architecture)> {
     let nested = |prefixes| Matryoshka { k: K, l0, prefixes }.into();
     vec![
         ("topk", TopK { k: K }.into()),
+        ("abs-topk", AbsTopK { k: K }.into()),
         ("batch-topk", BatchTopK { k: K, l0 }.into()),
         ("matryoshka fixed", nested(Prefixes::Fixed(vec![10, 40, D_SAE]))),
         ("matryoshka random", nested(Prefixes::Random(5))),

@@ -47,7 +47,7 @@ pub(crate) struct TrainArgs {
     /// hook, hook-out, prefixes) are combined (hooks = [...] is what one crosscoder reads); what a table leaves out is as the other options say
     #[arg(long, value_name = "FILE.toml", conflicts_with = "model")]
     grid: Option<PathBuf>,
-    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
+    /// topk, abs-topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
     /// another activation than they read, see --hook-out; or crosscoder or crosscoder-l1, with features of several
     /// activations at once, see --hook and --with
     #[arg(long, value_name = "NAME", default_value = "topk")]
