@@ -3,9 +3,8 @@
 //! The file carries a CRC-32 over the names and bytes of its tensors: what was damaged since is never gone on from.
 
 use crate::average;
-use crate::constraint::Held;
 use crate::error::TrainError;
-use crate::init::zeros;
+use crate::init::{held, zeros};
 use crate::job::Run;
 use crate::log::{Log, Mark};
 use crate::scale::{DataScale, TargetScale};
@@ -207,6 +206,6 @@ impl Reader<'_> {
         let mut words = carried;
         words.copy_from_slice(&numbers[4..of_target]);
         state.carried = Carried::from_words(words);
-        Ok((Trained { state, scale, target, held: Held::default() }, mark))
+        Ok((Trained { state, scale, target, held: held(plan) }, mark))
     }
 }

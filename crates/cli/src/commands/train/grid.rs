@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use untangle_store::ActivationSet;
-use untangle_train::{Kind, PenaltyKind, Prefixes, TrainConfig, Width};
+use untangle_train::{Freeze, Kind, PenaltyKind, Prefixes, TrainConfig, Width};
 
 /// One value or several.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,6 +68,7 @@ struct Table {
     /// What one crosscoder reads; no axis.
     hooks: Option<Vec<String>>,
     batch: Option<Several<usize>>,
+    freeze: Option<Several<String>>,
 }
 
 /// More dictionaries than anyone trains at once: a slip, not a wish.
@@ -173,6 +174,7 @@ fn combinations(table: &Table, base: &TrainConfig, hook_out: Option<&str>) -> Re
         (false, axis("", &table.hook, |c, hook: String| c.hook = Some(hook))),
         (false, axis("", &table.hook_out, |c, hook: String| c.hook_out = Some(hook))),
         (false, axis("b", &table.batch, |c, batch| c.config.batch = batch)),
+        (false, parsed("frozen-", &table.freeze, str::parse::<Freeze>, |c, freeze| c.config.freeze = Some(freeze))),
     ];
     let first = Combination { name: String::new(), config: base.clone(), hook: None, hook_out: None };
     let mut all = vec![(Vec::new(), first)];
