@@ -1,9 +1,8 @@
 //! The beginning of a run: a sample of its rows, and the first states that follow from it.
 
 use crate::average;
-use crate::constraint::Held;
 use crate::error::TrainError;
-use crate::init::initial;
+use crate::init::{held, initial};
 use crate::job::Run;
 use crate::scale::{Centre, DataScale, TargetScale, geometric_median};
 use crate::trained::Trained;
@@ -44,7 +43,7 @@ pub(crate) fn begin_from(runs: &[Run], sample: &[Vec<f32>]) -> Vec<Trained> {
             average::begin(&mut state);
         }
         let target = of_target.map(|scale| TargetScale { factor: scale.factor, variance: scale.variance });
-        Trained { state, scale, target, held: Held::default() }
+        Trained { state, scale, target, held: held(plan) }
     };
     runs.iter().map(start).collect()
 }

@@ -3,9 +3,8 @@
 //! The file carries a CRC-32 over the names and bytes of its tensors: what was damaged since is never gone on from.
 
 use crate::average;
-use crate::constraint::Held;
 use crate::error::TrainError;
-use crate::init::zeros;
+use crate::init::{held, zeros};
 use crate::job::Run;
 use crate::log::{Log, Mark};
 use crate::scale::{DataScale, TargetScale};
@@ -220,6 +219,6 @@ impl Reader<'_> {
             let reason = "its counters are none that this run can come to".to_owned();
             return Err(TrainError::Checkpoint { path: self.path.to_owned(), reason });
         }
-        Ok((Trained { state, scale, target, held: Held::default() }, mark))
+        Ok((Trained { state, scale, target, held: held(plan) }, mark))
     }
 }

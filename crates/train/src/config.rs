@@ -4,6 +4,7 @@
 use crate::adam::Optimiser;
 use crate::arch::asked::Asked;
 use crate::arch::{Architecture, Kind};
+use crate::constraint::Freeze;
 use crate::error::{TrainError, refuse};
 use crate::penalty::PenaltyKind;
 use crate::plan::{AUTO, TrainPlan};
@@ -71,6 +72,8 @@ pub struct TrainConfig {
     pub precision: Option<Precision>,
     /// Decay of the average of the weights that is saved in their place; none, or 0, for the weights themselves.
     pub ema: Option<f64>,
+    /// What stays as it was drawn.
+    pub freeze: Option<Freeze>,
 }
 
 impl Default for TrainConfig {
@@ -99,6 +102,7 @@ impl Default for TrainConfig {
             normalise: true,
             precision: None,
             ema: None,
+            freeze: None,
         }
     }
 }
@@ -158,6 +162,7 @@ impl TrainConfig {
             normalise: self.normalise,
             precision: self.precision.map_or(AUTO, Precision::name).to_owned(),
             ema: self.ema.filter(|decay| *decay != 0.0),
+            freeze: self.freeze,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::adam::Optimiser;
 use crate::arch::top_k::MOST_KEPT;
 use crate::begin::SAMPLE_ROWS;
 use crate::config::TrainConfig;
+use crate::constraint::Freeze;
 use crate::dense::{CHUNK_ELEMENTS, DENSE_ROWS};
 use crate::density;
 use crate::job::Run;
@@ -121,7 +122,8 @@ impl TrainPlan {
 
     /// Bytes of the weights in training.
     fn weights_bytes(&self) -> u64 {
-        self.checkpoint_bytes() + self.narrow_bytes()
+        let drawn = if self.freeze == Some(Freeze::SoftDecoder) { 4 * self.d_sae * self.widths().1 } else { 0 };
+        self.checkpoint_bytes() + self.narrow_bytes() + drawn as u64
     }
 
     fn narrow_bytes(&self) -> u64 {

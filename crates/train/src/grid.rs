@@ -12,6 +12,7 @@
 //! seed = [0, 1, 2]
 //! ```
 
+use crate::Freeze;
 use crate::arch::Kind;
 use crate::config::{TrainConfig, Width};
 use crate::error::TrainError;
@@ -68,6 +69,7 @@ struct Table {
     /// What one crosscoder reads; no axis.
     hooks: Option<Vec<String>>,
     batch: Option<Several<usize>>,
+    freeze: Option<Several<String>>,
 }
 
 /// More dictionaries than anyone trains at once: a slip, not a wish.
@@ -171,6 +173,7 @@ fn combinations(table: &Table, base: &TrainConfig, hook_out: Option<&str>) -> Re
         (false, axis("", &table.hook, |c, hook: String| c.hooks = Some(vec![hook]))),
         (false, axis("", &table.hook_out, |c, hook: String| c.hook_out = Some(hook))),
         (false, axis("b", &table.batch, |c, batch| c.config.batch = batch)),
+        (false, parsed("frozen-", &table.freeze, str::parse::<Freeze>, |c, freeze| c.config.freeze = Some(freeze))),
     ];
     let many = axes.iter().map(|(_, axis)| axis.len()).try_fold(1, usize::checked_mul);
     if many.is_none_or(|many| many > MOST) {

@@ -2,10 +2,13 @@
 
 use crate::adam::Optimiser;
 use crate::arch::Architecture;
+use crate::constraint::Held;
+use crate::plan::TrainPlan;
 use crate::state::{Carried, Shape, TrainState};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use untangle_sae::Precision;
+use untangle_sae::kernels::buffer::Buffer;
 
 /// Scale of the encoder's rows at the start relative to the decoder's. On stories260k (d_in 64, d_sae 512, k 16, 488 steps of
 /// 2048 rows, learning rate 3e-3, 3 seeds) the held-out FVU is .0628 to .0631 at 1, .0605 to .0607 at 1/2 and .0608 to .0613 at 1/4.
@@ -23,23 +26,38 @@ pub fn initial(
     mean: &[f32],
     precision: Precision,
 ) -> TrainState {
-    let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let widths = (d_in, mean.len());
     let mut state = zeros(widths, d_sae, architecture, optimiser, precision);
-    let rows = state.w_dec.value.chunks_exact_mut(widths.1).zip(state.w_enc.value.chunks_exact_mut(d_in));
-    for (w_dec, w_enc) in rows {
-        unit(w_dec, &mut generator);
-        match architecture.is_transcoder() {
-            true => unit(w_enc, &mut generator),
-            false => w_enc.copy_from_slice(w_dec),
-        }
-        w_enc.iter_mut().for_each(|w| *w *= ENCODER_SCALE);
-    }
+    draw(seed, architecture.is_transcoder(), widths, &mut state.w_enc.value, &mut state.w_dec.value);
     state.b_dec.value.copy_from_slice(mean);
     architecture.begin(&mut state);
     state.narrow_encoder(&vec![1.0; d_in]);
     state.sum_norms();
     state
+}
+
+/// Draws both matrices, rows of these widths; the encoder's are tied to the decoder's, or drawn as well.
+fn draw(seed: u64, encoder_as_well: bool, (d_in, d_out): (usize, usize), w_enc: &mut [f32], w_dec: &mut [f32]) {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    for (w_dec, w_enc) in w_dec.chunks_exact_mut(d_out).zip(w_enc.chunks_exact_mut(d_in)) {
+        unit(w_dec, &mut generator);
+        match encoder_as_well {
+            true => unit(w_enc, &mut generator),
+            false => w_enc.copy_from_slice(w_dec),
+        }
+        w_enc.iter_mut().for_each(|w| *w *= ENCODER_SCALE);
+    }
+}
+
+/// What holds of the rows of a plan's dictionary. What was drawn is drawn again, so that nobody has to keep it.
+pub(crate) fn held(plan: &TrainPlan) -> Held {
+    let drawn = || {
+        let (d_in, d_out) = plan.widths();
+        let (mut w_enc, mut w_dec) = (Buffer::zeros(plan.d_sae * d_in), Buffer::zeros(plan.d_sae * d_out));
+        draw(plan.seed, plan.architecture.is_transcoder(), (d_in, d_out), &mut w_enc, &mut w_dec);
+        w_dec
+    };
+    plan.freeze.map_or_else(Held::default, |freeze| Held::frozen(freeze, drawn))
 }
 
 /// The state of an architecture before its weights are known, for activations and reconstructions of these widths.

@@ -71,6 +71,7 @@ pub use adam::Optimiser;
 pub use arch::{Architecture, Kind};
 pub use artefact::{DICTIONARY, GRID, GridRecord};
 pub use config::{TrainConfig, Width};
+pub use constraint::Freeze;
 pub use error::TrainError;
 pub use footprint::RowsAtTheEnd;
 pub use job::{CalibrationRows, EngineKind, Finished, Job, ReadRows, Run, Shown};

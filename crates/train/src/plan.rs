@@ -2,6 +2,7 @@
 
 use crate::adam::Optimiser;
 use crate::arch::Architecture;
+use crate::constraint::Freeze;
 use crate::scale::Centre;
 use crate::schedule::Schedule;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub struct TrainPlan {
     /// Decay of the average of the weights that is saved in their place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// What stays as it was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
 }
 
 impl TrainPlan {
@@ -63,7 +67,8 @@ impl TrainPlan {
 
     /// The name of the architecture, and how many features are to be active, for people.
     pub fn summary(&self) -> String {
-        format!("{} with {} features{}", self.architecture.name(), self.d_sae, self.architecture.aims_at())
+        let frozen = self.freeze.map_or_else(String::new, |what| format!(", {what} frozen"));
+        format!("{} with {} features{}{frozen}", self.architecture.name(), self.d_sae, self.architecture.aims_at())
     }
 
     /// Whether nothing in it is left to the machine.

@@ -32,7 +32,6 @@
 //! 55 and 114 of 100, 300 and 1000 (25, 40 and 73), of 2048, 20 of 781 (76). A step near the bound takes as long either way.
 
 use crate::activity::{Activity, Scratches};
-use crate::arch::Architecture;
 use crate::aux_k::aux_gradients;
 use crate::begin::{SAMPLE_ROWS, begin_from};
 use crate::density;
@@ -152,7 +151,7 @@ pub fn rehearse(
     let first_step = time_steps(&still, source, engine, &mut trained, observer)?;
     let mut rows = RowBlock::default();
     source.read(0, &mut rows)?;
-    let jumps = runs.iter().any(|run| has_window(&run.plan.architecture));
+    let jumps = runs.iter().any(|run| run.plan.architecture.half_window().is_some());
     let mut sparse_step = |at: fn(&Run) -> Settled| {
         runs.iter().zip(&mut trained).try_for_each(|(run, trained)| settle(run, trained, &rows, at(run)))?;
         time_steps(&still, source, engine, &mut trained, observer)
@@ -206,11 +205,6 @@ fn read_sample(source: &mut dyn RowSource) -> Result<(Vec<Vec<f32>>, f64), Train
         }
     }
     Ok((sample, began.elapsed().as_secs_f64()))
-}
-
-/// Whether entries matter that do not fire, as in JumpReLU.
-fn has_window(architecture: &Architecture) -> bool {
-    architecture.half_window().is_some()
 }
 
 /// A run whose weights do not move where that would change what a step takes.
@@ -334,7 +328,7 @@ fn dense_steps(runs: &[Run]) -> f64 {
 
 /// Steps `t` with `sum_{s <= t} lr_s = B`, or, if that is later, when the aim of a steered L0 is nearly sparse.
 fn dense_steps_of(plan: &TrainPlan) -> f64 {
-    let jump = if has_window(&plan.architecture) { JUMP } else { 1.0 };
+    let jump = if plan.architecture.half_window().is_some() { JUMP } else { 1.0 };
     let steps = plan.schedule.steps as f64;
     if jump > 1.0
         && plan.entries() > NEVER_SPARSE * density::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64

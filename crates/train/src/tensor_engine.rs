@@ -14,7 +14,7 @@ use crate::step::{StepReport, StepSettings};
 use crate::trained::{Trained, settings};
 use tch::{Device, Kind, TchError, Tensor};
 use untangle_sae::SaeError;
-use untangle_sae::kernels::buffer::Buffer;
+use untangle_sae::kernels::buffer::{Buffer, prepare_worker};
 use untangle_sae::kernels::encode::Looks;
 
 /// Keeps parameters and moments on a device.
@@ -292,6 +292,10 @@ impl Engine for TensorEngine {
     }
 
     fn step(&mut self, trained: &mut Trained, plan: &TrainPlan, batch: &Batch<'_>) -> Result<StepReport, SaeError> {
+        if self.device == Device::Cpu {
+            // Small operations are faster on one thread than on several that wait for each other.
+            prepare_worker();
+        }
         let Trained { state, held, .. } = trained;
         Ok(self.step_on_device(state, batch, &settings(plan, held), plan)?)
     }

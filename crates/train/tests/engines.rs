@@ -12,14 +12,16 @@ use two_columns::TwoColumns;
 use untangle_sae::Precision;
 use untangle_schema::{Event, Observer, Silent};
 use untangle_store::RowSource;
+use untangle_train::arch::top_k::TopK;
+use untangle_train::init::initial;
 use untangle_train::{
-    DataProvenance, EngineKind, Finished, Job, Kind, Optimiser, PartOrigin, Run, Shown, TrainConfig, TrainError, Width,
-    Widths, train,
+    DataProvenance, EngineKind, Finished, Freeze, Job, Kind, Optimiser, PartOrigin, Run, Shown, TrainConfig,
+    TrainError, Width, Widths, train,
 };
 
 const D_IN: usize = 24;
-const ROWS: usize = 6000;
-const BATCH: u64 = 500;
+const ROWS: usize = 5000;
+const BATCH: u64 = 250;
 const ENGINES: [EngineKind; 2] = [EngineKind::Native, EngineKind::Tensors(Device::Cpu)];
 
 /// Rows that are sums of a few of 48 directions, and what a transcoder predicts of them.
@@ -162,4 +164,46 @@ fn what_stops_and_goes_on_ends_as_what_did_not() {
     assert!(matches!(stopped, Err(TrainError::Interrupted { step: 9 })), "{stopped:?}");
     run(&config, ENGINES[1], &out, &Silent).expect("goes on");
     assert!(tensors(&dir.path().join("whole")) == tensors(&out));
+}
+
+#[test]
+fn what_is_frozen_stays_as_it_was_drawn_and_all_else_is_learned() {
+    for (kind, freeze) in [
+        (Kind::TopK, Freeze::Decoder),
+        (Kind::Relu, Freeze::Decoder),
+        (Kind::JumpRelu, Freeze::Encoder),
+        (Kind::BatchTopK, Freeze::Encoder),
+        (Kind::TopK, Freeze::SoftDecoder),
+        (Kind::Gated, Freeze::SoftDecoder),
+    ] {
+        for engine in ENGINES {
+            let (dir, told) = (tempfile::tempdir().expect("dir"), format!("{kind}, {freeze}, {engine:?}"));
+            let config = TrainConfig { freeze: Some(freeze), lr: Some(2e-2), ..config(kind, 60) };
+            let out = dir.path().join("sae");
+            let stopped = run(&config, engine, &out, &StopAfter(AtomicU64::new(31)));
+            assert!(stopped.is_err(), "{told}: half of it by a run that goes on");
+            let last = run(&config, engine, &out, &Silent).expect("goes on").last;
+            assert!(last.fvu < 1.0, "{told}: FVU {}", last.fvu);
+            let architecture = TopK { k: 4 }.into();
+            let drawn = initial(D_IN, 64, &architecture, Optimiser::Adam, 0, &[0.0; D_IN], Precision::F32);
+            let (w_enc, w_dec) = (weights(&out, "W_enc"), weights(&out, "W_dec"));
+            // On disk the encoder is transposed.
+            let encoder: Vec<f32> = (0..64 * D_IN).map(|at| w_enc[at % D_IN * 64 + at / D_IN]).collect();
+            let stays = |found: &[f32], drawn: &[f32]| found == drawn;
+            assert_eq!(stays(&encoder, &drawn.w_enc.value), freeze == Freeze::Encoder, "{told}");
+            assert_eq!(stays(&w_dec, &drawn.w_dec.value), freeze == Freeze::Decoder, "{told}");
+            let cosine = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            let cosines = w_dec.chunks_exact(D_IN).zip(drawn.w_dec.value.chunks_exact(D_IN)).map(cosine);
+            let least = cosines.fold(1f32, f32::min);
+            match freeze {
+                Freeze::SoftDecoder => assert!((least - 0.8).abs() < 1e-4, "{told}: a cosine of {least}"),
+                Freeze::Encoder => assert!(least < 0.8, "{told}: a cosine of {least}"),
+                Freeze::Decoder => {}
+            }
+        }
+    }
+}
+
+fn weights(out: &Path, name: &str) -> Vec<f32> {
+    tensors(out).into_iter().find(|(tensor, _)| tensor == name).expect("there").1
 }

@@ -16,6 +16,10 @@ use untangle_schema::{CROSSCODER, SaeConfig};
 const AUTOENCODERS: [&str; 5] = ["standard", "topk", "abstopk", "jumprelu", "gated"];
 const TRANSCODERS: [&str; 4] = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"];
 
+/// What users of a dictionary whose activations have signs should know.
+const BOTH_SIGNS: &str = "its features fire with either sign; examples and labels are made for positive activations, and take negative \
+    ones for weak ones";
+
 /// Reads the directory whose `cfg.json` is `config`.
 pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     let path = dir.join(files::CONFIG);
@@ -51,6 +55,9 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     notes.extend(reader.note().map(str::to_owned));
     drop(bytes);
     notes.extend(known::notes(&config, dir));
+    if config.architecture == "abstopk" {
+        notes.push(BOTH_SIGNS.to_owned());
+    }
     if config.rescale_acts_by_decoder_norm == Some(true) && has_k(&config.architecture) {
         parts.fold_decoder_norms(config.d_in, config.d_in);
     }

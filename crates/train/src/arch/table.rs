@@ -184,7 +184,7 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(*kind));
         }
         let told = "top-k".parse::<Kind>().expect_err("unknown");
-        assert!(told.starts_with("`top-k` is none of topk, batch-topk, matryoshka, "), "{told}");
+        assert!(told.starts_with("`top-k` is none of topk, abs-topk, batch-topk, "), "{told}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The hand-derived gradients against libtorch's autograd in f64, and the fused step against a dense Adam in f64.
 
 mod reference;
+mod whole;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +9,6 @@ use reference::by_autograd;
 use std::sync::LazyLock;
 use untangle_sae::Precision;
 use untangle_train::activity::{Activity, Batch, Scaled, Scratches};
-use untangle_train::adam::Adam;
 use untangle_train::arch::abs_top_k::AbsTopK;
 use untangle_train::arch::batch_top_k::BatchTopK;
 use untangle_train::arch::crosscoder::{Crosscoder, CrosscoderL1};
@@ -24,11 +24,10 @@ use untangle_train::constraint::Held;
 use untangle_train::dense::dense_gradients;
 use untangle_train::forward::forward;
 use untangle_train::gather::Firings;
-use untangle_train::gradients::{Gradients, OfLatent, Others, WholeGradients, norm};
+use untangle_train::gradients::{Gradients, OfLatent, Others};
 use untangle_train::init::initial;
 use untangle_train::state::{Parameter, TrainState};
 use untangle_train::step::{StepSettings, Workspace, step};
-use untangle_train::update::{Movement, update};
 use untangle_train::{Architecture, Optimiser, Penalty, Prefixes, Sparsity};
 
 const D_IN: usize = 24;
@@ -381,39 +380,5 @@ fn a_step_depends_neither_on_the_number_of_threads_nor_on_what_proposes() {
                 assert!(run(&architecture, 2, precision, 0) == exact, "{told} against f32");
             }
         }
-    }
-}
-
-#[test]
-fn gradients_that_were_written_down_first_move_the_weights_to_the_same_bits() {
-    for architecture in architectures() {
-        let start = || {
-            let mut state = state(&architecture, 4);
-            let (mut activity, mut firings, scratch) = (Activity::default(), Firings::default(), Scratches::default());
-            let rows = Rows::of(&architecture, 1, ROWS, 1.0);
-            activity.dead = state.dead(DEAD_AFTER);
-            let dense = forward(&mut state, &architecture, &rows.batch(), &scratch, &mut activity).expect("forward");
-            firings.rebuild(D_SAE, &activity.tiles, state.extras.len());
-            (state, activity, firings, dense)
-        };
-        let moved = |whole: bool| {
-            let (mut state, activity, firings, dense) = start();
-            let aux = aux_gradients(&state, &architecture, &activity, 1.0).expect("aux");
-            let (backward, norms) =
-                (activity.backward(&firings, dense.as_ref()), architecture.norm_penalty(&state, ROWS));
-            let gradients = Gradients { backward, aux: aux.as_ref(), norms, held: &HELD };
-            let mut others = Others::default();
-            gradients.others(&state, &architecture, &mut others).expect("others");
-            let (scale, adam) = (1.0 / norm(&state, &gradients, &others) as f32, Adam::at(1, 0.01));
-            if whole {
-                let gradients = WholeGradients::of(&state, &gradients);
-                update(&mut state, &Movement { gradients: &gradients, scale, adam, held: &HELD }, &mut others);
-            } else {
-                update(&mut state, &Movement { gradients: &gradients, scale, adam, held: &HELD }, &mut others);
-            }
-            let bits = |(_, p): (&str, &Parameter)| p.value.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
-            state.parameters().into_iter().map(bits).collect::<Vec<_>>()
-        };
-        assert!(moved(true) == moved(false), "{}", architecture.name());
     }
 }

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod engine;
+mod held_out;
 mod request;
 
 use super::live::{LiveArgs, train_live};
@@ -20,6 +21,8 @@ use untangle_train::grid::{self, Wanted};
 use untangle_train::{
     Centre, DICTIONARY, Finished, GRID, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width,
 };
+
+use held_out::HeldOutChoice;
 
 pub(crate) use request::{Asked, Calibration, Prepared, Request, SHUFFLE_BYTES, describe, prepare, train_dictionaries};
 
@@ -157,6 +160,9 @@ struct OptimiserArgs {
     /// every step; 0 turns it off
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
+    /// Train a baseline: decoder or encoder stays as it was drawn, or with soft-decoder rows keep a cosine of 0.8 with that
+    #[arg(long, value_name = "WHAT")]
+    freeze: Option<untangle_train::Freeze>,
     /// Train on the rows as they are, not scaled to a mean norm of sqrt(width)
     #[arg(long)]
     no_normalise: bool,
@@ -209,24 +215,6 @@ impl FromStr for LearningRate {
                 .map(|rate| LearningRate(Some(rate)))
                 .map_err(|_| "use auto or a number such as 1e-3".into()),
         }
-    }
-}
-
-/// `0.05`, `last:40000` or `none`.
-#[derive(Clone, Debug)]
-struct HeldOutChoice(HeldOut);
-
-impl FromStr for HeldOutChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "use a fraction such as 0.05, last:ROWS, or none".to_owned();
-        let held_out = match (text, text.strip_prefix("last:")) {
-            ("none", _) => HeldOut::None,
-            (_, Some(rows)) => HeldOut::LastRows(rows.parse().map_err(|_| wrong())?),
-            (fraction, None) => HeldOut::Fraction { fraction: fraction.parse().map_err(|_| wrong())?, seed: 0 },
-        };
-        Ok(HeldOutChoice(held_out))
     }
 }
 
@@ -366,6 +354,7 @@ impl TrainArgs {
                 ProductType::Int8 => Some(Precision::Int8),
             },
             ema: self.optimiser.ema,
+            freeze: self.optimiser.freeze,
         }
     }
 
@@ -393,19 +382,5 @@ impl TrainArgs {
     /// Steps between checkpoints.
     pub(super) fn checkpoint_every(&self) -> Option<u64> {
         self.machine.checkpoint_every
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_held_out_part_is_read_as_written() {
-        let parse = |text: &str| text.parse::<HeldOutChoice>().map(|choice| choice.0);
-        assert_eq!(parse("0.1"), Ok(HeldOut::Fraction { fraction: 0.1, seed: 0 }));
-        assert_eq!(parse("last:40000"), Ok(HeldOut::LastRows(40_000)));
-        assert_eq!(parse("none"), Ok(HeldOut::None));
-        assert!(["", "last:", "last:x", "5%"].into_iter().all(|text| parse(text).is_err()));
     }
 }
