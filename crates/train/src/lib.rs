@@ -65,6 +65,7 @@ mod tensorboard;
 mod together;
 mod trained;
 pub mod update;
+mod usual;
 pub mod widths;
 
 pub use adam::Optimiser;
@@ -84,4 +85,5 @@ pub use room::check_memory_of;
 pub use run::train;
 pub use scale::Centre;
 pub use settle::{is_continued, settle};
+pub use usual::train_on_store;
 pub use widths::Widths;
