@@ -14,6 +14,10 @@ setup:
 build: setup
     cargo build --release --locked
 
+# Put target/dist/untangle, optimised as a whole: the binary to hand out, in several minutes
+dist: setup
+    cargo build --profile dist --locked
+
 # From text to a steered story on the bundled model, in a few minutes
 demo: build
     target/release/untangle demo

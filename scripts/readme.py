@@ -5,18 +5,18 @@ Every fenced block with lines `$ untangle …` is a part of one session, which r
 command prints replaces what stood below it. Two kinds of comments in the README steer it:
 
     <!-- readme: demo from "6. Steer" -->      the block below is the end of what `untangle demo` prints, from this line on
-    <!-- readme: feature 1346 is "Gate" -->    the number of the feature that is called so; another dictionary has another
-                                               number, so it is looked up and replaced wherever it stands
+    <!-- readme: feature 38 is first of search "Gate" -->  the feature that this search lists first; another dictionary has
+                                               another number, so it is looked up and replaced wherever it stands
 
 With --check nothing is written: the commands run, and what differs from the README is shown. Dictionaries differ a little
 between processors, because sums of floating-point numbers do, and times differ everywhere; so a difference is no fault.
 """
 
 import difflib
+import json
 import os
 import re
 import shlex
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -30,7 +30,7 @@ BLOCK = re.compile(
     r"(?P<comment><!-- readme: demo from \"(?P<start>[^\"]+)\" -->\n)?^```(?P<language>[a-z]*)\n(?P<body>.*?)^```\n",
     re.DOTALL | re.MULTILINE,
 )
-FEATURE = re.compile(r"<!-- readme: feature (?P<id>\d+) is \"(?P<label>[^\"]+)\" -->")
+FEATURE = re.compile(r"<!-- readme: feature (?P<id>\d+) is first of search \"(?P<words>[^\"]+)\" -->")
 # What a command says on stderr belongs to its output if it is the result of the work and not its progress.
 SAID = re.compile(r"(^|: )done in ")
 
@@ -59,27 +59,29 @@ def session(body, folder, numbers):
 
 def renumbered(text, folder, numbers):
     """`text` with the numbers of the features that this dictionary has."""
-    for label, (old, new) in numbers.items():
-        if new is None and (folder / "features.db").exists() and re.search(rf"\b{old}\b", text):
-            numbers[label] = (old, look_up(label, folder))
+    for words, (old, new) in numbers.items():
+        if new is None and (folder / "features.db").exists() and mentions(old).search(text):
+            numbers[words] = (old, first_of_search(words, folder))
     for old, new in numbers.values():
-        text = re.sub(rf"\b{old}\b", str(new), text) if new is not None else text
+        text = mentions(old).sub(str(new), text) if new is not None else text
     return text
 
 
-def look_up(label, folder):
-    database = sqlite3.connect(f"file:{folder}/features.db?mode=ro", uri=True)
-    found = database.execute("SELECT feature FROM labels WHERE text = ? ORDER BY f1 DESC LIMIT 1", [f'"{label}"']).fetchone()
-    if found is None:
-        sys.exit(f'readme: error: no feature is called "{label}" here; name another in README.md')
-    return found[0]
+def mentions(number):
+    """Where a text names a feature by its number; a bare number can be a count or a strength."""
+    return re.compile(rf"(?<=feature ){number}\b|(?<=features\.db ){number}\b")
+
+
+def first_of_search(words, folder):
+    found = json.loads(run(f'untangle search features.db "{words}" --json', folder))
+    return found["features"][0]["feature"]
 
 
 def main():
     if not BINARY.exists():
         sys.exit(f"readme: error: {BINARY.relative_to(ROOT)} is absent; run `just build`")
     text = README.read_text()
-    numbers = {found["label"]: (found["id"], None) for found in FEATURE.finditer(text)}
+    numbers = {found["words"]: (found["id"], None) for found in FEATURE.finditer(text)}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
 
@@ -96,7 +98,7 @@ def main():
         made = BLOCK.sub(again, text)
     # Comments and sentences name features by number, too.
     for old, new in numbers.values():
-        made = re.sub(rf"\b{old}\b", str(new), made) if new is not None else made
+        made = mentions(old).sub(str(new), made) if new is not None else made
     if "--check" in sys.argv[1:]:
         sys.stdout.writelines(difflib.unified_diff(text.splitlines(True), made.splitlines(True), "README.md", "made now"))
     else:

@@ -4,10 +4,13 @@ use rayon::prelude::*;
 use std::time::Instant;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::encode::{Chosen, Scratch, TILE_ROWS};
-use untangle_train::forward::{Activity, Batch, Scratches, forward};
+use untangle_train::Architecture;
+use untangle_train::activity::{Activity, Batch, Scratches};
+use untangle_train::constraint::Held;
+use untangle_train::forward::forward;
 use untangle_train::gather::Firings;
+use untangle_train::gradients::{Gradients, Others, norm};
 use untangle_train::state::TrainState;
-use untangle_train::step::{Gradients, Others};
 
 /// The parts, in the order of a step.
 pub(crate) const PARTS: [&str; 5] = [
@@ -19,22 +22,28 @@ pub(crate) const PARTS: [&str; 5] = [
 ];
 
 /// Seconds of all parts but the last, which alone changes the state.
-pub(crate) fn part_seconds(state: &mut TrainState, k: usize, rows: &[f32]) -> Result<[f64; 4], SaeError> {
+pub(crate) fn part_seconds(
+    state: &mut TrainState,
+    architecture: &Architecture,
+    k: usize,
+    rows: &[f32],
+) -> Result<[f64; 4], SaeError> {
     let (scratch, mut activity, mut firings) = (Scratches::default(), Activity::default(), Firings::default());
-    forward(state, &Batch::of(rows, 1.0), &scratch, &mut activity)?;
+    forward(state, architecture, &Batch::of(rows, 1.0), &scratch, &mut activity)?;
     let whole = Instant::now();
-    forward(state, &Batch::of(rows, 1.0), &scratch, &mut activity)?;
+    forward(state, architecture, &Batch::of(rows, 1.0), &scratch, &mut activity)?;
     let whole = whole.elapsed().as_secs_f64();
     let encode = encode_seconds(state, k, &activity.centred)?;
     let index = Instant::now();
     firings.rebuild(state.d_sae, &activity.tiles, 0);
     let index = index.elapsed().as_secs_f64();
-    let gradients = Gradients { backward: activity.backward(&firings, None), aux: None, norms: None };
+    let held = Held::default();
+    let gradients = Gradients { backward: activity.backward(&firings, None), aux: None, norms: None, held: &held };
     let mut others = Others::default();
-    let norm = Instant::now();
-    gradients.others(state, &mut others)?;
-    std::hint::black_box(gradients.norm(state, &others));
-    Ok([encode, (whole - encode).max(0.0), index, norm.elapsed().as_secs_f64()])
+    let of_norm = Instant::now();
+    gradients.others(state, architecture, &mut others)?;
+    std::hint::black_box(norm(state, &gradients, &others));
+    Ok([encode, (whole - encode).max(0.0), index, of_norm.elapsed().as_secs_f64()])
 }
 
 /// Of the second of two calls, when all memory is there.

@@ -8,7 +8,9 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use untangle_sae::Precision;
 use untangle_sae::kernels::encode::Looks;
-use untangle_train::forward::Batch;
+use untangle_train::activity::Batch;
+use untangle_train::arch::top_k::TopK;
+use untangle_train::constraint::Held;
 use untangle_train::init::initial;
 use untangle_train::state::TrainState;
 use untangle_train::step::{StepSettings, Workspace, step};
@@ -59,12 +61,14 @@ const NAMES_BF16: [&str; 2] = ["bf16 encoder product, whole", "bf16 encoder prod
 /// Rows of a chunk: small enough that what is not selected from never leaves the cache.
 const CHUNK: i64 = 512;
 const LEARNING_RATE: f64 = 1e-4;
-const SETTINGS: StepSettings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: 10_000_000 };
+/// Tokens of silence after which a latent is dead.
+const DEAD_AFTER: u64 = 10_000_000;
 
 type Failure = Box<dyn std::error::Error>;
 
 /// A dictionary in training, and the rows that it is shown.
 struct Trained {
+    architecture: Architecture,
     state: TrainState,
     workspace: Workspace,
     rows: Vec<f32>,
@@ -74,8 +78,9 @@ impl Trained {
     fn new(sizes: Sizes) -> Result<Self, Failure> {
         let Sizes { d_in, d_sae, k, batch, precision, .. } = sizes;
         let rows = Vec::<f32>::try_from(Tensor::randn([(batch * d_in) as i64], (Kind::Float, Device::Cpu)))?;
-        let state = initial(d_in, d_sae, &Architecture::TopK { k }, Optimiser::Adam, 0, &vec![0.0; d_in], precision);
-        Ok(Trained { state, workspace: Workspace::default(), rows })
+        let architecture = TopK { k }.into();
+        let state = initial(d_in, d_sae, &architecture, Optimiser::Adam, 0, &vec![0.0; d_in], precision);
+        Ok(Trained { architecture, state, workspace: Workspace::default(), rows })
     }
 
     /// Seconds of a step, with every tenth latent dead or with none.
@@ -83,7 +88,13 @@ impl Trained {
         let tokens = self.state.tokens;
         let fired_at = |latent: usize| if dead && latent.is_multiple_of(10) { 0 } else { tokens };
         self.state.fired_at.iter_mut().enumerate().for_each(|(latent, at)| *at = fired_at(latent));
-        let settings = StepSettings { dead_after: if dead { 1 } else { SETTINGS.dead_after }, ..SETTINGS };
+        let settings = StepSettings {
+            architecture: &self.architecture,
+            held: &Held::default(),
+            clip_norm: 1.0,
+            aux_coefficient: 1.0,
+            dead_after: if dead { 1 } else { DEAD_AFTER },
+        };
         let start = Instant::now();
         let report = step(&mut self.state, &Batch::of(&self.rows, 1.0), LEARNING_RATE, &settings, &mut self.workspace)?;
         Ok((start.elapsed().as_secs_f64(), report.looks))
@@ -111,7 +122,7 @@ pub(crate) fn report(sizes: Sizes) -> Result<String, Failure> {
         for product in &products {
             measured.extend([seconds(|| product.whole()), seconds(|| product.chunked(CHUNK))]);
         }
-        let parts = part_seconds(&mut trained.state, k, &trained.rows)?;
+        let parts = part_seconds(&mut trained.state, &trained.architecture, k, &trained.rows)?;
         measured.extend(parts);
         // What is left of the step is the pass that gathers, moves and narrows.
         measured.push((alone - parts.iter().sum::<f64>()).max(0.0));

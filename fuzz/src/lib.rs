@@ -4,6 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// Lets panics be that the readers catch: some libraries index what damaged files promise. Others are findings.
+pub fn catch_as_the_readers_do() {
+    let finding = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !untangle_model::guard::panic_is_caught() {
+            finding(panic);
+        }
+    }));
+}
+
 /// A folder in memory, which one process writes over again and again.
 pub struct Folder(TempDir);
 
@@ -44,4 +54,20 @@ pub fn two(data: &[u8]) -> (&[u8], &[u8]) {
         Some(at) => (&data[..at], &data[at + CUT.len()..]),
         None => (data, &[]),
     }
+}
+
+/// Cuts the input at every line that is `---`.
+pub fn pieces(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let data = rest?;
+        let (piece, further) = two(data);
+        rest = (piece.len() < data.len()).then_some(further);
+        Some(piece)
+    })
+}
+
+/// The little-endian number at a place.
+pub fn u64_at(data: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?))
 }

@@ -7,10 +7,11 @@ use untangle_fuzz::two;
 use untangle_model::{ChatTemplate, Conversation};
 use untangle_schema::Silent;
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: untangle_fuzz::catch_as_the_readers_do(), |data: &[u8]| {
     let (template, conversation) = two(data);
     let special = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
-    let Ok(template) = ChatTemplate::new(Path::new("chat_template.jinja"), &String::from_utf8_lossy(template), &special)
+    let Ok(template) =
+        ChatTemplate::new(Path::new("chat_template.jinja"), &String::from_utf8_lossy(template), &special)
     else {
         return;
     };

@@ -12,7 +12,7 @@ static CONFIG: LazyLock<ModelConfig> = LazyLock::new(|| {
     ModelConfig::from_json(Path::new("config.json"), json).expect("a small configuration")
 });
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: untangle_fuzz::catch_as_the_readers_do(), |data: &[u8]| {
     let (tokenizer, text) = two(data);
     if let Ok(tokenizer) = Tokenizer::new(&TokenizerFiles::in_memory(tokenizer), &CONFIG)
         && let Ok(ids) = tokenizer.encode(&String::from_utf8_lossy(text))

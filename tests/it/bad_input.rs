@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
+const USAGE: i32 = 2;
 const BAD_INPUT: i32 = 3;
 const IO: i32 = 4;
 
@@ -143,7 +144,7 @@ fn more_active_features_than_features() {
     let bench = Bench::new();
     let store = bench.store();
     let out = bench.path("sae");
-    bench.train(&store, "--d-sae 64 --k 65", &out).run().fails_with(BAD_INPUT, &["65", "64"]);
+    bench.train(&store, "--d-sae 64 --k 65", &out).run().fails_with(USAGE, &["65", "64"]);
     assert_eq!(entries(bench.folder.path()), ["corpus-20k.txt", "store.h5", "tiny"]);
 }
 
@@ -151,7 +152,7 @@ fn more_active_features_than_features() {
 fn settings_of_jump_relu_that_cannot_be_or_belong_to_another_architecture() {
     let bench = Bench::new();
     let (store, out) = (bench.store(), bench.path("sae"));
-    let refused = |words: &str, parts: &[&str]| bench.train(&store, words, &out).run().fails_with(BAD_INPUT, parts);
+    let refused = |words: &str, parts: &[&str]| bench.train(&store, words, &out).run().fails_with(USAGE, parts);
     refused("--d-sae 64 --k 4 --threshold 1", &["--threshold", "belongs to jump-relu, not to topk"]);
     refused("--d-sae 64 --l0 4 --arch jump-relu --bandwidth 0", &["--bandwidth", "0 is not a positive number"]);
     refused("--d-sae 64 --l0 4 --arch jump-relu --threshold inf", &["--threshold", "inf is not a positive number"]);

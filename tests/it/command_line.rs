@@ -25,6 +25,25 @@ fn help_and_version_are_results() {
 }
 
 #[test]
+fn shells_and_man_know_every_verb() {
+    for (shell, marker) in [("bash", "complete -F"), ("zsh", "#compdef untangle"), ("fish", "complete -c untangle")] {
+        let script = Untangle::new("completions").words(shell).succeed();
+        assert!(script.contains(marker) && script.contains("crosscoder") && script.contains("d-sae"), "{shell}");
+    }
+    let page = Untangle::new("man").succeed();
+    assert!(page.contains(".TH untangle 1") && page.contains("capture"), "{page}");
+    let page = Untangle::new("man organism corpus").succeed();
+    assert!(page.contains(".TH untangle-organism-corpus 1") && page.contains("annotated"), "{page}");
+    let outcome = Untangle::new("man no-such-verb").run();
+    assert_eq!(outcome.code, Some(2));
+    assert!(
+        outcome.stderr.contains("no verb is called `no-such-verb`; there are capture, train"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let folder = scratch();
     let model = TinyModel::write(folder.path());

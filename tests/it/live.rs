@@ -88,7 +88,7 @@ fn what_contradicts_itself_is_refused_before_the_text_is_read() {
         let train = Untangle::new("train --d-sae 64 --dtype f32").option("--model", &model.path);
         train.option("--text", &text).words(words).option("--out", &out).run()
     };
-    run(&format!("{hook} --k 65")).fails_with(BAD_INPUT, &["--k", "65"]);
+    run(&format!("{hook} --k 65")).fails_with(USAGE, &["--k", "65"]);
     run("--hook blocks.7.hook_resid_post").fails_with(BAD_INPUT, &["blocks.7.hook_resid_post"]);
     run(&format!("{hook} --batch 1000000")).fails_with(USAGE, &["fewer than a batch of 1000000"]);
     let absent = live(&model.path, folder.path().join("absent.txt"), &out, &hook).run();

@@ -11,6 +11,7 @@ mod hub_server;
 mod edges;
 mod figures;
 mod live;
+mod modules;
 mod tidy;
 mod transcoders;
 
@@ -23,6 +24,7 @@ mod crosscoders;
 mod demo;
 mod full_disk;
 mod hub;
+mod hub_astray;
 mod kept;
 mod kills;
 mod memory;

@@ -78,7 +78,7 @@ fn show_and_search(artefacts: &Artefacts) -> u64 {
     let text = Untangle::new("show").arg(&artefacts.database).arg(feature.to_string()).succeed();
     assert!(text.contains(&format!("feature {feature}: ")), "{text}");
 
-    let label = best["label"].as_str().expect("a label");
+    let label = best["labels"][0]["text"].as_str().expect("a label");
     let found = Untangle::new("search").arg(&artefacts.database).arg(label).option("--limit", "256").json();
     let found = found["features"].as_array().expect("a list");
     assert!(found.iter().any(|one| one["feature"] == feature), "`{label}` does not find feature {feature}");

@@ -113,7 +113,7 @@ fn what_cannot_be_predicted_is_refused_in_one_line() {
     refused(same, USAGE, &["what is read as well", "batch-topk"]);
     let absent = "--arch transcoder --hook-out blocks.0.hook_mlp_out";
     refused(absent, BAD_INPUT, &["store.h5", "blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]);
-    refused("--arch transcoder --hook-out blocks.1.hook_resid_post --sparsity 1", BAD_INPUT, &["--sparsity"]);
+    refused("--arch transcoder --hook-out blocks.1.hook_resid_post --sparsity 1", USAGE, &["--sparsity"]);
     let grid = folder.path().join("grid.toml");
     fs::write(&grid, "[[sae]]\narch = ['topk', 'transcoder']\nhook-out = 'blocks.1.hook_resid_post'\n")
         .expect("written");

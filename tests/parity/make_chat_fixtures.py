@@ -2,7 +2,7 @@
 """Writes what transformers makes of conversations with the templates of tests/parity/chat_templates.
 
 `fixtures/chat/cases.json` is a list of cases: `template`, `special` (texts of special tokens), `messages`,
-`add_generation_prompt`, and either `text`, what `apply_chat_template` gives, or `error`, what the template says when it
+`add_generation_prompt`, perhaps `tools` and `documents`, and either `text`, what `apply_chat_template` gives, or `error`, what the template says when it
 refuses. The clock stands at 26 July 2024, as it does in Untangle.
 
 `fixtures/chat/idioms.json` holds what it makes of the expressions and small templates of `chat_idioms.py`: `cases` are
@@ -50,18 +50,27 @@ CONVERSATIONS = [
     + turns(("assistant", "3.5")),
     turns(("user", ""), ("assistant", "{{ bos_token }} {% raw %} \\n")),
 ]
+# What stands beside conversations: tools that may be called, documents that may be quoted.
+PARAMETERS = {"type": "object", "properties": {"of": {"type": "array", "items": {"type": "number"}}}, "required": ["of"]}
+TOOL = {"type": "function", "function": {"name": "sum", "description": "Adds <é> & 'x'", "parameters": PARAMETERS, "strict": None}}
+BESIDE = [
+    {"tools": [TOOL]},
+    {"tools": [TOOL, {"name": "bare", "parameters": {}}], "documents": [{"title": "T", "text": "Two and two."}]},
+    {"tools": []},
+]
 # Only for templates that know of messages in parts: others write what Python shows of a list.
 IN_PARTS = [{"role": "user", "content": [{"type": "text", "text": "a part"}, {"type": "image"}], "name": "Ann"}]
 KNOW_PARTS = ("generation", "qwen-3")
 
 
-def case(template, messages, add_generation_prompt):
+def case(template, messages, add_generation_prompt, beside={}):
     source = (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
     case = {"template": template, "special": SPECIAL, "messages": messages}
     case["add_generation_prompt"] = add_generation_prompt
+    case |= beside
     try:
         rendered, _ = chat_template_utils.render_jinja_template(
-            conversations=[messages], chat_template=source, add_generation_prompt=add_generation_prompt, **SPECIAL
+            conversations=[messages], chat_template=source, add_generation_prompt=add_generation_prompt, **beside, **SPECIAL
         )
         return case | {"text": rendered[0]}
     except jinja2.exceptions.TemplateError as error:
@@ -93,6 +102,8 @@ def main():
     conversations = [(name, CONVERSATIONS + [IN_PARTS] * (name in KNOW_PARTS)) for name in names]
     asked = [(name, messages) for name, some in conversations for messages in some]
     cases = [case(name, messages, prompt) for name, messages in asked for prompt in (False, True)]
+    with_tools = [CONVERSATIONS[0], CONVERSATIONS[2], CONVERSATIONS[6]]
+    cases += [case(name, messages, True, beside) for name in names for messages in with_tools for beside in BESIDE]
     OUT.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
     (OUT / "cases.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")

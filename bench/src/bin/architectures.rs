@@ -6,7 +6,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use untangle_sae::Precision;
-use untangle_train::forward::{Batch, Scaled};
+use untangle_train::activity::{Batch, Scaled};
+use untangle_train::arch::batch_top_k::BatchTopK;
+use untangle_train::arch::top_k::TopK;
+use untangle_train::arch::transcoder::{SkipTranscoder, Transcoder};
+use untangle_train::constraint::Held;
 use untangle_train::init::initial;
 use untangle_train::state::TrainState;
 use untangle_train::step::{StepSettings, Workspace, step};
@@ -18,7 +22,6 @@ type Failure = Box<dyn std::error::Error>;
 const SIZES: [usize; 5] = [768, 16384, 32, 4096, 7];
 /// Small, so that a state stays what it was made.
 const LEARNING_RATE: f64 = 1e-4;
-const SETTINGS: StepSettings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: u64::MAX };
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark's result is what it prints")]
 fn main() -> ExitCode {
@@ -48,12 +51,8 @@ fn report([d, d_sae, k, batch, rounds]: [usize; 5]) -> Result<String, Failure> {
     let rows = || Vec::<f32>::try_from(Tensor::randn([(batch * d) as i64], (Kind::Float, Device::Cpu)));
     let (rows, target) = (rows()?, rows()?);
     let l0 = k as f64;
-    let architectures = [
-        Architecture::TopK { k },
-        Architecture::BatchTopK { k, l0 },
-        Architecture::Transcoder { k, l0 },
-        Architecture::SkipTranscoder { k, l0 },
-    ];
+    let architectures: [Architecture; 4] =
+        [TopK { k }.into(), BatchTopK { k, l0 }.into(), Transcoder { k, l0 }.into(), SkipTranscoder { k, l0 }.into()];
     let precision = Precision::fastest();
     let start =
         |architecture: &Architecture| initial(d, d_sae, architecture, Optimiser::Adam, 0, &vec![0.0; d], precision);
@@ -61,11 +60,18 @@ fn report([d, d_sae, k, batch, rounds]: [usize; 5]) -> Result<String, Failure> {
     let mut seconds = vec![Vec::new(); states.len()];
     let mut workspace = Workspace::default();
     for round in 0..=rounds {
-        for (state, seconds) in states.iter_mut().zip(&mut seconds) {
+        for ((architecture, state), seconds) in architectures.iter().zip(&mut states).zip(&mut seconds) {
             let target = state.input_centre.as_ref().map(|_| Scaled { rows: &target, factor: 1.0 });
             let batch = Batch { target, ..Batch::of(&rows, 1.0) };
+            let settings = StepSettings {
+                architecture,
+                held: &Held::default(),
+                clip_norm: 1.0,
+                aux_coefficient: 1.0,
+                dead_after: u64::MAX,
+            };
             let began = Instant::now();
-            step(state, &batch, LEARNING_RATE, &SETTINGS, &mut workspace)?;
+            step(state, &batch, LEARNING_RATE, &settings, &mut workspace)?;
             // The first round warms caches and libtorch's kernels up.
             if round > 0 {
                 seconds.push(began.elapsed().as_secs_f64());

@@ -46,6 +46,14 @@ impl Packer {
         Packer { context, pad, bos, limit, rows: 0, filled: 0, documents: 0, last: None }
     }
 
+    /// Whether this is the state that packing as `fresh` does can have come to.
+    pub(crate) fn continues(&self, fresh: &Packer) -> bool {
+        let alike = Packer { context: self.context, pad: self.pad, bos: self.bos, limit: self.limit, ..fresh.clone() };
+        let within = self.filled < self.context && self.filled as u64 <= self.rows;
+        let limited = self.limit.is_none_or(|limit| self.rows <= limit);
+        alike == *fresh && within && limited && u64::from(self.documents) <= self.rows
+    }
+
     /// Whether the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.limit.is_some_and(|limit| self.rows >= limit)

@@ -8,11 +8,11 @@ use crate::batches::{Job, Lot};
 use crate::error::CaptureError;
 use crate::passed::{Passed, in_order};
 use crate::plan::CapturePlan;
-use crate::recorder::Recorder;
 use crate::spool::{Spool, Spooled};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use tch::{Device, Kind, Tensor};
+use untangle_model::Recorder;
 use untangle_model::{Input, LanguageModel, threads};
 use untangle_schema::HookPoint;
 

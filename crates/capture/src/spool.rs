@@ -99,7 +99,7 @@ impl Spool {
         tokenizer: &Tokenizer,
         observer: &dyn Observer,
     ) -> Result<Self, CaptureError> {
-        let mut spool = Self::open(partial, plan, plan.settings(corpus))?;
+        let mut spool = Self::open(partial, plan, plan.settings(corpus), corpus.files().len())?;
         if !spool.state.complete {
             warn_of_ignored(corpus, observer);
             spool.fill(corpus, tokenizer, observer)?;
@@ -114,7 +114,8 @@ impl Spool {
         Ok(spool)
     }
 
-    fn open(partial: &mut Partial, plan: &CapturePlan, settings: Value) -> Result<Self, CaptureError> {
+    /// Takes up what an earlier run left of this plan and a text of so many files, or begins.
+    fn open(partial: &mut Partial, plan: &CapturePlan, settings: Value, files: usize) -> Result<Self, CaptureError> {
         let (path, state_path) = (partial.side_file("tokens"), partial.side_file("spool"));
         let state = match fs::read(&state_path) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -126,12 +127,13 @@ impl Spool {
             Some(state) if holds(&path, &state)? => same_settings(partial, state, &settings)?,
             _ => None,
         };
+        let packer = Packer::new(plan.context, plan.pad, plan.bos_token, plan.tokens);
+        let state = state.filter(|state| state.packer.continues(&packer) && state.surveys.len() <= files);
         if state.is_none() {
             // Before the token ids are touched: a run of the old settings would take the new ones for its own.
             durable::remove(&state_path)?;
             durable::sync_folder(&state_path)?;
         }
-        let packer = Packer::new(plan.context, plan.pad, plan.bos_token, plan.tokens);
         let state = state.unwrap_or_else(|| State::new(settings, packer));
         let file = match state.packer.rows {
             0 => durable::create(&path),
@@ -165,7 +167,8 @@ impl Spool {
                 };
                 let Some(end) = chunk.last().map(|document| document.end) else { break };
                 let chunk = self.own(chunk);
-                self.state.replaced += chunk.iter().map(|document| document.replaced).sum::<u64>();
+                let replaced: u64 = chunk.iter().map(|document| document.replaced).sum();
+                self.state.replaced = self.state.replaced.saturating_add(replaced);
                 self.append(&encode(tokenizer, &chunk)?, end)?;
                 let figures = [("tokens/s", speed.at(self.rows()))];
                 observer.event(Event::Advanced { done: self.bytes_read(), figures: &figures });
@@ -182,7 +185,7 @@ impl Spool {
     /// The documents that belong to this shard.
     fn own(&mut self, mut chunk: Vec<Document>) -> Vec<Document> {
         let first = self.state.dealt;
-        self.state.dealt += chunk.len() as u64;
+        self.state.dealt = first.saturating_add(chunk.len() as u64);
         let Some(shard) = self.shard else { return chunk };
         let mut numbers = first..;
         chunk.retain(|_| numbers.next().is_some_and(|number| shard.takes(number)));
@@ -259,7 +262,8 @@ impl Spool {
     /// Bytes of text that were read.
     fn bytes_read(&self) -> u64 {
         let whole = self.state.surveys.len().saturating_sub(1);
-        self.state.surveys[..whole].iter().map(|survey| survey.file.bytes).sum::<u64>() + self.state.place.read
+        let read = self.state.surveys[..whole].iter().map(|survey| survey.file.bytes);
+        read.fold(self.state.place.read, u64::saturating_add)
     }
 
     /// Number of rows.
@@ -290,7 +294,8 @@ impl Spool {
 /// Whether the file has all token ids that the state speaks of, and as they were written.
 fn holds(path: &Path, state: &State) -> Result<bool, CaptureError> {
     let Ok(file) = File::open(path) else { return Ok(false) };
-    let (mut left, mut hasher, mut piece) = (state.packer.rows * ROW, Hasher::new(), vec![0; 1 << 20]);
+    let Some(mut left) = state.packer.rows.checked_mul(ROW) else { return Ok(false) };
+    let (mut hasher, mut piece) = (Hasher::new(), vec![0; 1 << 20]);
     if file.metadata().map_err(CaptureError::io(path))?.len() < left {
         return Ok(false);
     }
@@ -305,7 +310,7 @@ fn holds(path: &Path, state: &State) -> Result<bool, CaptureError> {
 }
 
 /// A state with the checksum that it is believed by, on a line of its own.
-fn sealed(json: Vec<u8>) -> Vec<u8> {
+pub(crate) fn sealed(json: Vec<u8>) -> Vec<u8> {
     let seal = format!("\n{:08x}\n", crc32fast::hash(&json));
     [json, seal.into_bytes()].concat()
 }

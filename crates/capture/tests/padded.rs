@@ -6,8 +6,9 @@ use common::{BOS, Recording, StopAt, hooks, model, names, run, stories, write};
 use std::fs;
 use std::path::Path;
 use tch::Tensor;
-use untangle_capture::{CaptureConfig, CaptureError, CapturePlan, Captured, Corpus, Recorder, capture};
+use untangle_capture::{CaptureConfig, CaptureError, CapturePlan, Captured, Corpus, capture};
 use untangle_model::LanguageModel;
+use untangle_model::Recorder;
 use untangle_schema::{BosPolicy, HookPoint, Silent, Site, StoreDtype};
 use untangle_store::{ActivationSet, RowBlock};
 

@@ -41,7 +41,7 @@ fn rows_of_stories_are_those_of_single_contexts() {
         set.read_rows(context * 128..((context + 1) * 128).min(20_000), &[0], &mut block).expect("read");
         assert_eq!((block.tokens[0], block.positions[0]), (1, 0), "every context begins with <s>");
         let ids: Vec<i64> = block.tokens.iter().map(|token| i64::from(*token)).collect();
-        let mut recorder = untangle_capture::Recorder::new(vec![captured.manifest.hooks[0].hook]);
+        let mut recorder = untangle_model::Recorder::new(vec![captured.manifest.hooks[0].hook]);
         tch::no_grad(|| model.forward(&Tensor::from_slice(&ids).unsqueeze(0), &mut recorder)).expect("a pass");
         let expected = Tensor::from_slice(recorder.columns()[0]);
         let far = (Tensor::from_slice(&block.columns[0]) - &expected).abs().max().double_value(&[]);

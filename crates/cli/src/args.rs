@@ -50,6 +50,8 @@ enum Verb {
     Inspect(commands::inspect::InspectArgs),
     Organism(commands::organism::OrganismArgs),
     Demo(commands::demo::DemoArgs),
+    Completions(commands::shell::CompletionsArgs),
+    Man(commands::shell::ManArgs),
 }
 
 /// Runs the verb that was asked for.
@@ -69,5 +71,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Inspect(args) => commands::inspect::run(&args, &context),
         Verb::Organism(args) => commands::organism::run(&args, &context),
         Verb::Demo(args) => commands::demo::run(&args, &context),
+        Verb::Completions(args) => commands::shell::completions(&args, &context),
+        Verb::Man(args) => commands::shell::man(&args, &context),
     }
 }

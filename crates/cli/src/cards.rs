@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 use untangle_interpret::database::Summary;
-use untangle_schema::{Example, FeatureCard, LogitEffect};
+use untangle_schema::label::F1;
+use untangle_schema::{Example, FeatureCard, Label, LogitEffect, Score};
 
 /// How much of a card is shown.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +18,16 @@ pub(crate) struct Detail {
 
 /// Writes one card.
 pub(crate) fn write_card(out: &mut dyn Write, card: &FeatureCard, detail: Detail) -> io::Result<()> {
-    let label = card.label.as_deref().unwrap_or("no label");
-    let score = card.label_score.map(|f1| format!("  (F1 {f1:.2} on held-out text)")).unwrap_or_default();
-    writeln!(out, "feature {}: {label}{score}", card.feature)?;
+    match card.labels.split_first() {
+        None => writeln!(out, "feature {}: no label", card.feature)?,
+        Some((first, others)) => {
+            writeln!(out, "feature {}: {}{}", card.feature, first.text, measured(first))?;
+            for label in others {
+                let (kind, source, text) = (label.kind.name(), &label.source, &label.text);
+                writeln!(out, "  {kind} label ({source}): {text}{}", measured(label))?;
+            }
+        }
+    }
     let density = 100.0 * card.density;
     writeln!(out, "  fires on {density:.2} % of tokens, at most {:.2}", card.max_activation)?;
     for example in card.examples.iter().take(detail.examples) {
@@ -27,6 +35,16 @@ pub(crate) fn write_card(out: &mut dyn Write, card: &FeatureCard, detail: Detail
     }
     write_logits(out, "raises", &card.top_logits, detail.logits)?;
     write_logits(out, "lowers", &card.bottom_logits, detail.logits)
+}
+
+/// How well a label holds, behind it.
+fn measured(label: &Label) -> String {
+    let one = |score: &Score| match score.scorer.as_str() {
+        F1 => format!("F1 {:.2} on held-out text", score.value),
+        other => format!("{other} {:.2}", score.value),
+    };
+    let all: Vec<String> = label.scores.iter().map(one).collect();
+    if all.is_empty() { String::new() } else { format!("  ({})", all.join(", ")) }
 }
 
 /// Cells of a line in a list of features; the first row is the head.

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn only_a_whole_file_of_codes_is_one() {
-        let folder = crate::scratch::Scratch::new().expect("a folder");
+        let folder = untangle_sources::Scratch::new().expect("a folder");
         let path = folder.path().join("codes");
         let mut file = CodesFile::create(&path, false).expect("free");
         file.append(&[], &Codes::new()).expect("nothing");

@@ -11,6 +11,7 @@ use std::thread::available_parallelism;
 use untangle_interpret::{Database, InterpretError};
 use untangle_model::threads::give_this_thread;
 use untangle_model::{HubError, HubOptions};
+use untangle_sources::Surroundings;
 
 /// The surroundings of a command.
 pub(crate) struct Context {
@@ -42,10 +43,14 @@ impl Context {
         Ok(Context { progress, output: Output::new(global.json), threads, offline: global.offline })
     }
 
-    /// How the hub is reached: what the environment says, as for Python's tools.
+    /// What finding models, texts and dictionaries needs.
+    pub(crate) fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings { offline: self.offline, observer: &self.progress }
+    }
+
+    /// How the hub is reached.
     pub(crate) fn hub(&self) -> Result<HubOptions, HubError> {
-        let options = HubOptions::from_environment(|name| std::env::var_os(name))?;
-        Ok(HubOptions { offline: options.offline || self.offline, ..options })
+        self.surroundings().hub()
     }
 
     /// A feature database; reading it ends where a signal arrives.

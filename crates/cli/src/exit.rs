@@ -161,6 +161,7 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         untangle_train::TrainError,
         untangle_interpret::InterpretError,
         untangle_organism::OrganismError,
+        untangle_sources::SourceError,
     );
     None
 }
@@ -178,7 +179,12 @@ mod tests {
 
     #[test]
     fn the_kind_of_an_error_survives_the_context_around_it() {
-        let error = untangle_store::StoreError::NotFinite { path: PathBuf::from("a.h5"), column: "x".into(), row: 7 };
+        let error = untangle_store::StoreError::NotFinite {
+            path: PathBuf::from("a.h5"),
+            column: "x".into(),
+            row: 7,
+            rounded: false,
+        };
         let wrapped = Err::<(), _>(error).context("while training").expect_err("an error");
         assert_eq!(fault_of(&wrapped), Fault::BadInput);
         assert_eq!(fault_of(&Complaint::usage("both")), Fault::Usage);

@@ -10,12 +10,9 @@ mod commands;
 mod context;
 mod device;
 mod exit;
-mod models;
 mod observers;
 mod output;
-mod scratch;
 mod terminal;
-mod world_text;
 
 use clap::Parser;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -122,7 +122,7 @@ impl CeBaselines {
         let mut runs = Runs::new(model, &contexts, "model without a dictionary", 3, observer);
         let mut watch = Intervention::of_dictionary(model, sae, Scope::All, Watch::new(sae.d_out()))?;
         let clean = runs.run(&mut watch)?;
-        let mean = watch.rewrite().mean();
+        let mean = watch.intervention().mean();
         let zeroed = runs.run(&mut Intervention::of_dictionary(model, sae, Scope::All, Zero)?)?;
         let averaged = runs.run(&mut Intervention::of_dictionary(model, sae, Scope::All, Mean { mean })?)?;
         runs.progress.finish();

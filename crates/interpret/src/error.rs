@@ -234,7 +234,7 @@ pub enum InterpretError {
         path: PathBuf,
     },
     /// A feature database that is cut short or damaged.
-    #[error("{path} is cut short or damaged; make it again with `untangle features`", path = .path.display())]
+    #[error("{path} is cut short or damaged; make it again with `untangle features SAE --store STORE --out {path} --force`", path = .path.display())]
     DamagedDatabase {
         /// The file.
         path: PathBuf,
@@ -248,7 +248,7 @@ pub enum InterpretError {
         problem: String,
     },
     /// A feature database of another version.
-    #[error("{path} has version {found}, this program reads version {supported}; make it again with `untangle features`", path = .path.display())]
+    #[error("{path} has version {found}, this program reads version {supported}; make it again with `untangle features SAE --store STORE --out {path} --force`", path = .path.display())]
     DatabaseVersion {
         /// The file.
         path: PathBuf,
@@ -256,6 +256,12 @@ pub enum InterpretError {
         found: i32,
         /// The version of this program.
         supported: i32,
+    },
+    /// Another process adds to the database.
+    #[error("{path}: another process adds to it; wait until it is done", path = .path.display())]
+    DatabaseTaken {
+        /// The file.
+        path: PathBuf,
     },
     /// SQLite failed.
     #[error("{path}: {source}", path = .path.display())]
@@ -309,6 +315,9 @@ pub enum InterpretError {
         /// The hook point.
         point: HookPoint,
     },
+    /// There is no feature that could be steered towards a topic.
+    #[error("no feature has a label that holds on held-out text, so there is none to steer with")]
+    NothingToTry,
     /// The user asked to stop. Nothing was written.
     #[error("stopped before the end; nothing was written")]
     Interrupted,
@@ -340,7 +349,7 @@ impl Classify for InterpretError {
             | E::NoSuchLabel { .. }
             | E::AmbiguousLabel { .. }
             | E::TwiceSteered { .. } => Fault::Usage,
-            E::Database { .. } | E::ReadText { .. } => Fault::Io,
+            E::Database { .. } | E::DatabaseTaken { .. } | E::ReadText { .. } => Fault::Io,
             E::Torch { .. } | E::TokensDiffer { .. } => Fault::Internal,
             E::Interrupted => Fault::Interrupted,
             E::WidthDiffers { .. }
@@ -366,6 +375,7 @@ impl Classify for InterpretError {
             | E::DatabaseVersion { .. }
             | E::AnnotatedText { .. }
             | E::NoTokensIn { .. }
+            | E::NothingToTry
             | E::NotFinite { .. } => Fault::BadInput,
         }
     }

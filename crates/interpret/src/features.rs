@@ -8,8 +8,7 @@ use crate::corpus::Corpus;
 use crate::database::{DatabaseWriter, Run, sae_sha256};
 use crate::error::InterpretError;
 use crate::label::propose::propose;
-use crate::label::score::Scorer;
-use crate::label::{Proposal, SOURCE};
+use crate::label::{Proposal, RuleLabeller, add_label};
 use crate::logits::{Effects, LogitLens};
 use crate::passes::{Gathered, Shown, gather, score, show};
 use crate::point::{check_model, written_point_of};
@@ -18,6 +17,7 @@ use crate::windows::{Reach, Window};
 use std::path::Path;
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
+use untangle_schema::label::F1;
 use untangle_schema::{Example, FeatureCard, Observer, TOOL_VERSION};
 
 /// What is gathered of every feature.
@@ -86,7 +86,7 @@ pub fn features(
     let gathered = gather(sae, corpus, &vocabulary, plan, observer)?;
     let proposals: Vec<Option<Proposal>> =
         (0..sae.d_sae()).map(|feature| propose(&gathered.counts, feature, &vocabulary)).collect();
-    let scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
+    let mut scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
     let shown = show(sae, corpus, &gathered, plan, observer)?;
     let effects = match lens {
         Some(lens) => lens.effects(plan.logits, &vocabulary)?,
@@ -104,31 +104,34 @@ pub fn features(
         held_out_rows: scorer.rows(),
         seed: plan.seed,
     };
-    let known = Known { gathered, proposals: &proposals, scorer, vocabulary: &vocabulary };
-    let cards = effects.into_iter().zip(shown).enumerate();
-    write(writer, cards.map(|(feature, (effects, shown))| known.card(feature, effects, &shown)), run)
+    let known =
+        Known { gathered, firings: (0..sae.d_sae()).map(|f| scorer.firings(f)).collect(), vocabulary: &vocabulary };
+    let mut labeller = RuleLabeller(&proposals);
+    let cards = effects.into_iter().zip(shown).enumerate().map(|(feature, (effects, shown))| {
+        let mut card = known.card(feature, effects, &shown);
+        add_label(&mut card, &mut labeller, &mut [&mut scorer])?;
+        Ok(card)
+    });
+    write(writer, cards, run)
 }
 
 /// What is known once all passes are done.
 struct Known<'a> {
     gathered: Gathered,
-    proposals: &'a [Option<Proposal>],
-    scorer: Scorer<'a>,
+    /// Of each feature, held-out rows on which it fires.
+    firings: Vec<u64>,
     vocabulary: &'a Vocabulary,
 }
 
 impl Known<'_> {
+    /// All but the labels.
     fn card(&self, feature: usize, effects: Effects, shown: &Shown) -> FeatureCard {
-        let label = self.proposals[feature].as_ref().map(|proposal| proposal.text.clone());
-        let scored = self.scorer.finish(feature);
         let moments = &self.gathered.moments[feature];
         let examples = |windows: &[Window]| windows.iter().map(|window| example(window, self.vocabulary)).collect();
         FeatureCard {
             feature,
-            label_source: label.as_ref().map(|_| SOURCE.to_owned()),
-            label,
-            label_score: scored.map(|(f1, _)| f1),
-            label_evidence: scored.map(|(_, evidence)| evidence),
+            labels: Vec::new(),
+            held_out_firings: self.firings[feature],
             density: moments.firings() as f64 / self.gathered.rows as f64,
             max_activation: moments.max(),
             mean_activation: moments.mean(),
@@ -155,20 +158,21 @@ fn example(window: &Window, vocabulary: &Vocabulary) -> Example {
 
 fn write(
     mut writer: DatabaseWriter,
-    cards: impl Iterator<Item = FeatureCard>,
+    cards: impl Iterator<Item = Result<FeatureCard, InterpretError>>,
     run: Run,
 ) -> Result<FeaturesReport, InterpretError> {
     let (mut features, mut dead, mut labelled, mut scored) = (0, 0, 0, 0);
     let (mut f1, mut control, mut floor) = (0.0, 0.0, 0.0);
     for card in cards {
+        let card = card?;
         features += 1;
         dead += usize::from(card.max_activation == 0.0);
-        labelled += usize::from(card.label.is_some());
-        if let (Some(score), Some(evidence)) = (card.label_score, card.label_evidence) {
+        labelled += usize::from(!card.labels.is_empty());
+        if let Some(score) = card.label().and_then(|label| label.score(F1)) {
             scored += 1;
-            f1 += score;
-            control += evidence.control;
-            floor += evidence.floor;
+            f1 += score.value;
+            control += score.control.unwrap_or(0.0);
+            floor += score.floor.unwrap_or(0.0);
         }
         writer.put(&card)?;
     }

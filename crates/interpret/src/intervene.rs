@@ -1,8 +1,10 @@
-//! How an activation is changed row by row at one hook point of a running model, where wanted by what another point of the
-//! same pass said.
+//! How an activation is changed at one hook point of a running model, where wanted by what another point of the same pass
+//! said.
 //!
-//! Splicing, ablating and steering are implementers of [`Rewrite`]; which rows they get is decided here, once: real
-//! tokens (no padding), in the phases asked for, special tokens left out. All other rows go on bit for bit.
+//! Splicing, ablating and steering are implementers of [`Intervene`]: functions from rows to rows that stay in the graph, so
+//! that device and kind are kept and gradients can pass. Those whose arithmetic is our own, over sparse codes, are
+//! implementers of [`Rewrite`] and run on the host ([`on_host`]). Which rows they get is decided here, once: real tokens (no
+//! padding), in the phases asked for, special tokens left out. All other rows go on bit for bit.
 
 use crate::error::InterpretError;
 use crate::point::{point_of, written_point_of};
@@ -11,7 +13,17 @@ use untangle_model::{Hook, LanguageModel, ModelError, Pass, Phase};
 use untangle_sae::Sae;
 use untangle_schema::{HookPoint, Site};
 
-/// Changes rows of activations.
+/// A function on rows of activations.
+pub trait Intervene {
+    /// What becomes of `rows`, `[n, d]`, n at least 1, in the kind and on the device of the pass: of the same shape and kind;
+    /// none where nothing changes. `read` are the same tokens' rows where a dictionary reads, in case that is elsewhere.
+    ///
+    /// # Errors
+    /// An error ends the forward pass.
+    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError>;
+}
+
+/// Changes rows of activations on the host.
 pub trait Rewrite {
     /// Changes `rows`, `[n, d]`, n at least 1, in place; says whether it changed anything. `read` are the same tokens' rows
     /// where a dictionary reads, in case that is elsewhere.
@@ -19,6 +31,38 @@ pub trait Rewrite {
     /// # Errors
     /// An error ends the forward pass.
     fn rewrite(&mut self, rows: &mut [f32], read: Option<&[f32]>) -> Result<bool, InterpretError>;
+}
+
+/// What a [`Rewrite`] makes of rows. No gradient passes through it. Every kind that a model computes in is exact in f32, so
+/// what it leaves alone comes back bit for bit.
+///
+/// # Errors
+/// Those of the rewrite.
+pub fn on_host(
+    rewrite: &mut impl Rewrite,
+    rows: &Tensor,
+    read: Option<&Tensor>,
+) -> Result<Option<Tensor>, InterpretError> {
+    let mut host: Vec<f32> = flat(&rows.to_kind(Kind::Float))?;
+    let read: Option<Vec<f32>> = read.map(|read| flat(&read.to_kind(Kind::Float))).transpose()?;
+    if !rewrite.rewrite(&mut host, read.as_deref())? {
+        return Ok(None);
+    }
+    Ok(Some(Tensor::from_slice(&host).view(&rows.size()[..]).to_kind(rows.kind()).to_device(rows.device())))
+}
+
+/// Adds one and the same step to every row; the gradient of what follows passes to it.
+#[derive(Debug)]
+pub struct Shift {
+    /// The step, f32 `[d]`.
+    pub step: Tensor,
+}
+
+impl Intervene for Shift {
+    fn intervene(&mut self, rows: &Tensor, _: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        let step = self.step.to_device(rows.device());
+        Ok(Some((rows.to_kind(Kind::Float) + step).to_kind(rows.kind())))
+    }
 }
 
 /// Which tokens are rewritten. Special tokens never are.
@@ -44,24 +88,24 @@ impl Scope {
 struct Listening {
     point: HookPoint,
     width: usize,
-    /// What the selected tokens' rows were there in this pass.
-    heard: Vec<f32>,
+    /// What the selected tokens' rows were there in this pass, `[n, width]`.
+    heard: Option<Tensor>,
 }
 
-/// A hook that rewrites the rows at one point.
+/// A hook that changes the rows at one point.
 #[derive(Debug)]
-pub struct Intervention<R> {
+pub struct Intervention<I> {
     point: HookPoint,
     width: usize,
     listening: Option<Listening>,
     /// By token id.
     special: Vec<bool>,
     scope: Scope,
-    rewrite: R,
+    change: I,
 }
 
-impl<R: Rewrite> Intervention<R> {
-    /// Rewrites rows of `width` columns (heads flattened) at `point` of `model`.
+impl<I: Intervene> Intervention<I> {
+    /// Changes rows of `width` columns (heads flattened) at `point` of `model`.
     ///
     /// # Errors
     /// When the model lacks the point, or its rows have another width.
@@ -70,24 +114,24 @@ impl<R: Rewrite> Intervention<R> {
         point: HookPoint,
         width: usize,
         scope: Scope,
-        rewrite: R,
+        change: I,
     ) -> Result<Self, InterpretError> {
         let found = width_of_rows(model, point)?;
         if found != width {
             return Err(InterpretError::WidthDiffers { d_in: width, what: format!("{point} of this model"), found });
         }
-        Ok(Self { point, width, listening: None, special: special_tokens(model), scope, rewrite })
+        Ok(Self { point, width, listening: None, special: special_tokens(model), scope, change })
     }
 
-    /// Rewrites rows where `sae` writes, by what it reads: of an autoencoder the same rows, of a transcoder those of a point
+    /// Changes rows where `sae` writes, by what it reads: of an autoencoder the same rows, of a transcoder those of a point
     /// that the pass reaches before.
     ///
     /// # Errors
     /// When the model lacks a point, rows have another width, or a transcoder reads after it writes.
-    pub fn of_dictionary(model: &LanguageModel, sae: &Sae, scope: Scope, rewrite: R) -> Result<Self, InterpretError> {
+    pub fn of_dictionary(model: &LanguageModel, sae: &Sae, scope: Scope, change: I) -> Result<Self, InterpretError> {
         let read = point_of(sae)?;
         if !sae.is_transcoder() {
-            return Self::new(model, read, sae.d_in(), scope, rewrite);
+            return Self::new(model, read, sae.d_in(), scope, change);
         }
         let (written, d_out) = (written_point_of(sae)?, sae.d_out());
         let (width, found) = (width_of_rows(model, read)?, width_of_rows(model, written)?);
@@ -101,63 +145,59 @@ impl<R: Rewrite> Intervention<R> {
         if read >= written {
             return Err(InterpretError::Backwards { read, written });
         }
-        let listening = Some(Listening { point: read, width, heard: Vec::new() });
-        Ok(Self { listening, ..Self::new(model, written, d_out, scope, rewrite)? })
+        let listening = Some(Listening { point: read, width, heard: None });
+        Ok(Self { listening, ..Self::new(model, written, d_out, scope, change)? })
     }
 
-    /// What rewrites.
-    pub fn rewrite(&self) -> &R {
-        &self.rewrite
+    /// What changes them.
+    pub fn intervention(&self) -> &I {
+        &self.change
     }
 
     /// Numbers of the rows that may change, in `[batch * seq]`.
-    fn selected(&self, pass: &Pass<'_>) -> Result<Vec<usize>, InterpretError> {
+    fn selected(&self, pass: &Pass<'_>) -> Result<Vec<i64>, InterpretError> {
+        if !self.scope.takes(pass.phase) {
+            return Ok(Vec::new());
+        }
         let tokens: Vec<i64> = flat(pass.tokens)?;
         let real: Option<Vec<bool>> = pass.mask.map(flat).transpose()?;
         let is_special = |token: i64| self.special.get(token as usize).copied().unwrap_or(false);
         let taken = |row: &usize| !is_special(tokens[*row]) && real.as_ref().is_none_or(|real| real[*row]);
-        Ok((0..tokens.len()).filter(taken).collect())
+        Ok((0..tokens.len()).filter(taken).map(|row| row as i64).collect())
     }
 
     /// Keeps what the rows that may change are where the dictionary reads.
     fn listen(&mut self, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, InterpretError> {
-        let selected = if self.scope.takes(pass.phase) { self.selected(pass)? } else { Vec::new() };
+        let selected = self.selected(pass)?;
         if let Some(listening) = &mut self.listening {
-            let all: Vec<f32> = flat(&acts.to_kind(Kind::Float))?;
-            listening.heard = rows_at(&all, &selected, listening.width);
+            let all = acts.reshape([-1, listening.width as i64]); // [batch * seq, width]
+            listening.heard = (!selected.is_empty()).then(|| all.index_select(0, &numbers(&selected, &all)));
         }
         Ok(acts)
     }
 
     fn change(&mut self, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, InterpretError> {
-        if !self.scope.takes(pass.phase) {
-            return Ok(acts);
-        }
         let selected = self.selected(pass)?;
         if selected.is_empty() {
             return Ok(acts);
         }
-        let (kind, device, size) = (acts.kind(), acts.device(), acts.size());
-        // Every kind that a model computes in is exact in f32, so rows that are not selected come back as they were.
-        let mut all: Vec<f32> = flat(&acts.to_kind(Kind::Float))?;
-        let d = self.width;
-        let mut rows = rows_at(&all, &selected, d);
-        let heard = self.listening.as_ref().map(|listening| &listening.heard[..]);
-        if !self.rewrite.rewrite(&mut rows, heard)? {
-            return Ok(acts);
+        let heard = self.listening.as_ref().and_then(|listening| listening.heard.as_ref());
+        let all = acts.reshape([-1, self.width as i64]); // [batch * seq, d]
+        if selected.len() as i64 == all.size()[0] {
+            return Ok(match self.change.intervene(&all, heard)? {
+                Some(changed) => changed.reshape(acts.size()),
+                None => acts,
+            });
         }
-        for (row, changed) in selected.iter().zip(rows.chunks_exact(d)) {
-            all[row * d..(row + 1) * d].copy_from_slice(changed);
-        }
-        Ok(Tensor::from_slice(&all).view(&size[..]).to_kind(kind).to_device(device))
+        let selected = numbers(&selected, &all);
+        let Some(changed) = self.change.intervene(&all.index_select(0, &selected), heard)? else { return Ok(acts) };
+        Ok(all.index_copy(0, &selected, &changed).reshape(acts.size()))
     }
 }
 
-/// The rows of these numbers, one after the other.
-fn rows_at(all: &[f32], selected: &[usize], d: usize) -> Vec<f32> {
-    let mut rows = Vec::with_capacity(selected.len() * d);
-    selected.iter().for_each(|row| rows.extend_from_slice(&all[row * d..(row + 1) * d]));
-    rows
+/// Row numbers beside the rows that they number.
+fn numbers(rows: &[i64], beside: &Tensor) -> Tensor {
+    Tensor::from_slice(rows).to_device(beside.device())
 }
 
 /// Width of the rows at a point, heads flattened.
@@ -168,7 +208,7 @@ fn width_of_rows(model: &LanguageModel, point: HookPoint) -> Result<usize, Inter
     }
 }
 
-impl<R: Rewrite> Hook for Intervention<R> {
+impl<I: Intervene> Hook for Intervention<I> {
     fn wants(&self, point: HookPoint) -> bool {
         point == self.point || self.listening.as_ref().is_some_and(|listening| listening.point == point)
     }

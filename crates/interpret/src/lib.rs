@@ -8,6 +8,7 @@
 //!   [`database`]
 //! - [`label`]: labels that need no language model, scored on text that the labeller never saw
 //! - [`steer`](mod@steer): features turned up, set or taken out while the model writes
+//! - [`mod@toward`]: the features that have a model write about a topic, found by trying
 //!
 //! [`intervene`] is how all of them change a running model. SQLite lives here and nowhere else.
 
@@ -40,13 +41,14 @@ pub mod truth;
 
 pub mod database;
 pub mod steer;
+pub mod toward;
 
 pub use bootstrap::Interval;
 pub use ce::{CeBaselines, CeRecovered, Context, Guess, ce_recovered};
 pub use contexts::contexts_of;
 pub use corpus::Corpus;
 pub use crosscoder::{CrosscoderEvaluation, evaluate_crosscoder};
-pub use database::{DATABASE, Database, DatabaseWriter, Run, Summary};
+pub use database::{DATABASE, Database, DatabaseEditor, DatabaseWriter, Run, Summary};
 pub use error::InterpretError;
 pub use evaluate::{Evaluation, evaluate};
 pub use features::{FeaturesPlan, FeaturesReport, features};

@@ -7,8 +7,8 @@ use crate::extremes::{Firing, Sample, Strongest};
 use crate::features::FeaturesPlan;
 use crate::hash::mix;
 use crate::label::Proposal;
+use crate::label::RuleScorer;
 use crate::label::counts::Counts;
-use crate::label::score::Scorer;
 use crate::moments::Moments;
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
@@ -67,8 +67,8 @@ pub(crate) fn score<'a>(
     proposals: &'a [Option<Proposal>],
     seed: u64,
     observer: &dyn Observer,
-) -> Result<Scorer<'a>, InterpretError> {
-    let mut scorer = Scorer::new(proposals, seed);
+) -> Result<RuleScorer<'a>, InterpretError> {
+    let mut scorer = RuleScorer::new(proposals, seed);
     if *corpus.held_out() == HeldOut::None {
         observer.event(Event::Warning("nothing is held out, so labels get no scores"));
         return Ok(scorer);

@@ -2,7 +2,8 @@
 //! the mean.
 
 use crate::error::InterpretError;
-use crate::intervene::Rewrite;
+use crate::intervene::{Intervene, Rewrite, on_host};
+use tch::Tensor;
 use untangle_sae::{Codes, Sae};
 
 /// Replaces every row by its reconstruction, `decode(encode(x))`; by a transcoder's prediction of it where that is one.
@@ -16,6 +17,12 @@ impl<'a> Splice<'a> {
     /// Splices in the reconstructions of `sae`.
     pub fn new(sae: &'a Sae) -> Self {
         Self { sae, codes: Codes::new() }
+    }
+}
+
+impl Intervene for Splice<'_> {
+    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        on_host(self, rows, read)
     }
 }
 
@@ -37,10 +44,9 @@ impl Rewrite for Splice<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Zero;
 
-impl Rewrite for Zero {
-    fn rewrite(&mut self, rows: &mut [f32], _: Option<&[f32]>) -> Result<bool, InterpretError> {
-        rows.fill(0.0);
-        Ok(true)
+impl Intervene for Zero {
+    fn intervene(&mut self, rows: &Tensor, _: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        Ok(Some(rows.zeros_like()))
     }
 }
 
@@ -51,10 +57,10 @@ pub struct Mean {
     pub mean: Vec<f32>,
 }
 
-impl Rewrite for Mean {
-    fn rewrite(&mut self, rows: &mut [f32], _: Option<&[f32]>) -> Result<bool, InterpretError> {
-        rows.chunks_exact_mut(self.mean.len()).for_each(|row| row.copy_from_slice(&self.mean));
-        Ok(true)
+impl Intervene for Mean {
+    fn intervene(&mut self, rows: &Tensor, _: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        let mean = Tensor::from_slice(&self.mean).to_kind(rows.kind()).to_device(rows.device());
+        Ok(Some(mean.expand_as(rows).contiguous()))
     }
 }
 
@@ -74,6 +80,12 @@ impl Watch {
     /// The mean of what was seen, `[width]`; zeros where nothing was.
     pub fn mean(&self) -> Vec<f32> {
         self.sum.iter().map(|sum| (sum / self.rows.max(1) as f64) as f32).collect()
+    }
+}
+
+impl Intervene for Watch {
+    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        on_host(self, rows, read)
     }
 }
 

@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = Path::new(model);
     let path = dir.join("config.json");
     let config = ModelConfig::from_json(&path, &std::fs::read(&path)?)?;
-    let files = TokenizerFiles::read(dir)?.ok_or("the directory has no tokenizer.json")?;
+    let files =
+        TokenizerFiles::read(dir)?.ok_or("the directory has neither tokenizer.json nor vocab.json and merges.txt")?;
     let started = std::time::Instant::now();
     let tokenizer = Tokenizer::new(&files, &config)?;
     let seconds = started.elapsed().as_secs_f64();

@@ -15,12 +15,11 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tch::{Kind, Tensor};
+use untangle_schema::git_lfs;
 
 /// File name of weights in one piece.
 pub(crate) const SINGLE: &str = "model.safetensors";
 /// File name of the list of shards.
-/// How a pointer begins that Git leaves in the place of a large file.
-const LFS: &[u8] = b"version ";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// Longest header that is read, as in the safetensors library.
 const MAX_HEADER: u64 = 100_000_000;
@@ -36,6 +35,8 @@ pub(crate) struct Checkpoint {
     pub(crate) tensors: BTreeMap<String, (Tensor, Rc<Path>)>,
     /// SHA-256 over the files in the order of their names, in hexadecimal.
     pub(crate) sha256: String,
+    /// Whether some of them are doubles in the files.
+    pub(crate) rounded: bool,
 }
 
 /// How tensors are taken from a file.
@@ -64,11 +65,11 @@ impl Checkpoint {
     /// Reads the bytes of one safetensors file.
     pub(crate) fn from_bytes(bytes: &[u8], reading: &Reading<'_>) -> Result<Self, ModelError> {
         let path = PathBuf::from(SINGLE);
-        let mut reader = Shard { path: &path, source: bytes, digest: Sha256::new() };
+        let mut reader = Shard { path: &path, source: bytes, digest: Sha256::new(), rounded: false };
         let mut tensors = BTreeMap::new();
         reader.read_into(bytes.len() as u64, reading, &mut tensors)?;
-        let sha256 = format!("{:x}", reader.digest.finalize());
-        Ok(Self { path, tensors, sha256 })
+        let (rounded, sha256) = (reader.rounded, format!("{:x}", reader.digest.finalize()));
+        Ok(Self { path, tensors, sha256, rounded })
     }
 
     fn read_files(
@@ -76,7 +77,7 @@ impl Checkpoint {
         files: impl IntoIterator<Item = PathBuf>,
         reading: &Reading<'_>,
     ) -> Result<Self, ModelError> {
-        let mut digest = Sha256::new();
+        let (mut digest, mut rounded) = (Sha256::new(), false);
         let mut tensors = BTreeMap::new();
         for file in files {
             let io = |source| ModelError::Io { path: file.clone(), source };
@@ -87,11 +88,11 @@ impl Checkpoint {
                 _ => io(error),
             })?;
             let len = source.metadata().map_err(io)?.len();
-            let mut shard = Shard { path: &file, source: BufReader::new(source), digest };
+            let mut shard = Shard { path: &file, source: BufReader::new(source), digest, rounded };
             shard.read_into(len, reading, &mut tensors)?;
-            digest = shard.digest;
+            (digest, rounded) = (shard.digest, shard.rounded);
         }
-        Ok(Self { path, tensors, sha256: format!("{:x}", digest.finalize()) })
+        Ok(Self { path, tensors, sha256: format!("{:x}", digest.finalize()), rounded })
     }
 }
 
@@ -111,6 +112,8 @@ struct Shard<'a, R> {
     path: &'a Path,
     source: R,
     digest: Sha256,
+    /// Whether some of their tensors are doubles.
+    rounded: bool,
 }
 
 impl<R: Read> Shard<'_, R> {
@@ -127,6 +130,7 @@ impl<R: Read> Shard<'_, R> {
             let bytes = self.bytes((info.data_offsets.1 - info.data_offsets.0) as u64)?;
             if !(reading.ignored)(&name) {
                 let tensor = self.tensor(&name, info, &bytes)?.to_kind(reading.kind);
+                self.rounded |= info.dtype == Dtype::F64;
                 if let Some((_, other)) = tensors.get(&name) {
                     let (path, other) = (self.path.to_owned(), other.to_path_buf());
                     return Err(ModelError::DuplicateTensor { path, name, other });
@@ -144,10 +148,8 @@ impl<R: Read> Shard<'_, R> {
         }
         let length = self.bytes(LENGTH_BYTES)?;
         let header_len = length.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
-        if length == LFS {
-            return Err(
-                self.broken("it is a pointer of Git LFS and not the file; get it with `git lfs pull`".to_owned())
-            );
+        if git_lfs::POINTER.starts_with(&length) {
+            return Err(ModelError::Pointer { path: self.path.to_owned() });
         }
         if header_len > MAX_HEADER.min(len - LENGTH_BYTES) {
             return Err(self.broken(format!("its header claims {header_len} bytes, the file has {len}")));
@@ -165,6 +167,7 @@ impl<R: Read> Shard<'_, R> {
 
     fn tensor(&self, name: &str, info: &TensorInfo, bytes: &[u8]) -> Result<Tensor, ModelError> {
         let kind = match info.dtype {
+            Dtype::F64 => Kind::Double,
             Dtype::F32 => Kind::Float,
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,

@@ -41,6 +41,12 @@ pub enum ModelError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// What Git left in the place of a file that it did not fetch.
+    #[error("{} {}", .path.display(), untangle_schema::git_lfs::REMEDY)]
+    Pointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// A field whose value is missing, wrong or not supported.
     #[error("{}: `{field}` is {found}; supported: {supported}", .path.display())]
     Field {
@@ -167,7 +173,8 @@ pub enum ModelError {
         found: Vec<i64>,
     },
     /// A tensor whose elements are of an unsupported type.
-    #[error("{}: tensor `{name}` is of type {found}; supported: F32, F16, BF16", .path.display())]
+    #[error("{}: tensor `{name}` is of type {found}, not F64, F32, F16 or BF16; \
+         `AutoModelForCausalLM.from_pretrained(DIR, dtype=\"float32\").save_pretrained(DIR)` of transformers converts it", .path.display())]
     WrongDtype {
         /// The weight file.
         path: PathBuf,
@@ -354,6 +361,7 @@ impl Classify for ModelError {
             | ModelError::NoSuchHooks(_)
             | ModelError::NoStreamBetween { .. }
             | ModelError::Json { .. }
+            | ModelError::Pointer { .. }
             | ModelError::Field { .. }
             | ModelError::Weights { .. }
             | ModelError::MissingTensor { .. }

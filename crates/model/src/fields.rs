@@ -16,6 +16,9 @@ pub(crate) struct Fields {
 impl Fields {
     /// Parses `text`, the content of `path`.
     pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Self, ModelError> {
+        if untangle_schema::git_lfs::is_pointer(text) {
+            return Err(ModelError::Pointer { path: path.to_owned() });
+        }
         let map = serde_json::from_slice(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), prefix: String::new(), map })
     }

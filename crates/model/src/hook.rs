@@ -47,6 +47,40 @@ pub trait Hook {
     }
 }
 
+/// Several hooks in one pass, such as dictionaries at many layers. Where more than one wants a point, each gets what the one
+/// before it returned.
+pub struct Hooks<'a>(Vec<&'a mut dyn Hook>);
+
+impl std::fmt::Debug for Hooks<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Hooks").field(&self.0.len()).finish()
+    }
+}
+
+impl<'a> Hooks<'a> {
+    /// These, in this order.
+    pub fn new(hooks: Vec<&'a mut dyn Hook>) -> Self {
+        Hooks(hooks)
+    }
+}
+
+impl Hook for Hooks<'_> {
+    fn wants(&self, point: HookPoint) -> bool {
+        self.0.iter().any(|hook| hook.wants(point))
+    }
+
+    fn visit(&mut self, point: HookPoint, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
+        let wanting = self.0.iter_mut().filter(|hook| hook.wants(point));
+        wanting.fold(Ok(acts), |acts, hook| hook.visit(point, pass, acts?))
+    }
+
+    /// The pass goes on as far as any of them needs it.
+    fn last(&self) -> Option<HookPoint> {
+        let last = self.0.iter().map(|hook| hook.last()).collect::<Option<Vec<_>>>()?;
+        last.into_iter().max()
+    }
+}
+
 /// Wants nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoHook;

@@ -1,6 +1,5 @@
 //! A language model: its decoder, its tokenizer, and what identifies it.
 
-use crate::again::Existing;
 use crate::assembly::Assembly;
 use crate::cache::KvCache;
 use crate::checkpoint::{Checkpoint, Reading};
@@ -12,6 +11,7 @@ use crate::hook::Hook;
 use crate::input::Input;
 use crate::names::Names;
 use crate::parameters::{Parameters, Seeded, Stored};
+use crate::shared_weights::SharedWeights;
 use crate::tap::End;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer_files::TokenizerFiles;
@@ -140,13 +140,14 @@ impl LanguageModel {
     ) -> Result<Self, ModelError> {
         heads::unwrap_names(&mut checkpoint)?;
         let head = heads::settle(&mut config, &mut checkpoint);
-        let file = checkpoint.path.clone();
+        let (file, rounded) = (checkpoint.path.clone(), checkpoint.rounded);
+        let rounded = rounded.then(|| format!("{}: its float64 weights are rounded", file.display()));
         let mut stored = Stored::new(checkpoint, Names::of(&config));
         let decoder = assemble(&config, &mut stored, options)?;
         let (sha256, beside) = stored.finish()?;
         let beside = heads::told(&beside).map(|told| format!("{}: {told}", file.display()));
         let of_tokenizer = tokenizer.as_ref().and_then(|tokenizer| tokenizer.note().map(str::to_owned));
-        let notes = head.note.into_iter().chain(beside).chain(of_tokenizer).collect();
+        let notes = head.note.into_iter().chain(beside).chain(rounded).chain(of_tokenizer).collect();
         Ok(Self { notes, has_head: head.present, ..Self::new(name, decoder, tokenizer, sha256, options) })
     }
 
@@ -176,7 +177,7 @@ impl LanguageModel {
     /// [`LoadOptions::kind`] says which kinds there are.
     pub fn in_kind(&self, kind: Kind) -> Result<Self, ModelError> {
         let options = LoadOptions { kind, device: self.device };
-        let decoder = assemble(self.config(), &mut Existing::of(&self.decoder), &options)?;
+        let decoder = assemble(self.config(), &mut SharedWeights::of(&self.decoder), &options)?;
         let (tokenizer, name) = (self.tokenizer.clone(), self.name.clone());
         let (revision, weights_sha256) = (self.revision.clone(), self.weights_sha256.clone());
         let (has_head, notes, device) = (self.has_head, self.notes.clone(), self.device);
@@ -385,6 +386,7 @@ fn assemble(config: &ModelConfig, source: &mut dyn Parameters, options: &LoadOpt
 /// The content of a file that need not be there.
 pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
     match fs::read(path) {
+        Ok(text) if untangle_schema::git_lfs::is_pointer(&text) => Err(ModelError::Pointer { path: path.to_owned() }),
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ModelError::Io { path: path.to_owned(), source }),

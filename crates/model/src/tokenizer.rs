@@ -4,7 +4,7 @@
 //! only from [`Tokenizer::encode_with_bos`] and [`Tokenizer::bos_for`], so it is never doubled.
 
 use crate::backend;
-use crate::chat::ChatTemplate;
+use crate::chat::{ChatTemplate, Sources};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::guard::guarded;
@@ -12,7 +12,6 @@ use crate::special_tokens::SpecialTokens;
 use crate::token_text::TokenStyle;
 use crate::tokenizer_files::{CONFIG, Declared, TEMPLATE, TokenizerFiles};
 use crate::tokenizer_identity;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -23,7 +22,7 @@ use untangle_schema::BosPolicy;
 #[derive(Debug)]
 struct Template {
     path: PathBuf,
-    source: String,
+    named: Sources,
     /// Texts of special tokens by name.
     special: BTreeMap<String, String>,
 }
@@ -84,12 +83,11 @@ impl Tokenizer {
 
     /// The template of `chat_template.jinja`, else of `tokenizer_config.json`.
     fn find_template(&self, files: &TokenizerFiles, declared: &Declared, named: SpecialTokens) -> Option<Template> {
-        let (path, source) = match &files.chat_template {
-            Some(own) => (self.path.with_file_name(TEMPLATE), String::from_utf8_lossy(own).into_owned()),
-            None => {
-                let source = declared.config()?.get("chat_template").and_then(default_template)?;
-                (self.path.with_file_name(CONFIG), source)
+        let (path, sources) = match &files.chat_template {
+            Some(own) => {
+                (self.path.with_file_name(TEMPLATE), Sources::of_one(String::from_utf8_lossy(own).into_owned()))
             }
+            None => (self.path.with_file_name(CONFIG), Sources::of(declared.config()?.get("chat_template")?)?),
         };
         let mut special: BTreeMap<String, String> =
             named.named.into_iter().map(|(name, token)| (name, token.content)).collect();
@@ -101,7 +99,7 @@ impl Tokenizer {
                 special.entry(name).or_insert(token);
             }
         }
-        Some(Template { path, source, special })
+        Some(Template { path, named: sources, special })
     }
 
     /// The template by which conversations become text.
@@ -110,7 +108,13 @@ impl Tokenizer {
     /// [`ModelError::NoChatTemplate`] where the model has none, [`ModelError::ChatTemplate`] where it is damaged.
     pub fn chat_template(&self) -> Result<ChatTemplate, ModelError> {
         let chat = self.chat.as_ref().ok_or_else(|| ModelError::NoChatTemplate { path: self.path.clone() })?;
-        ChatTemplate::new(&chat.path, &chat.source, &chat.special)
+        let (path, Sources { default, with_tools }) = (&chat.path, &chat.named);
+        let default = default.as_deref().ok_or_else(|| ModelError::ChatTemplate {
+            path: path.clone(),
+            reason: "it has several chat templates, and none is called `default`; give the one that is meant this name"
+                .to_owned(),
+        })?;
+        ChatTemplate::of_both(path, default, with_tools.as_deref(), &chat.special)
     }
 
     fn find_named(
@@ -281,12 +285,6 @@ impl Tokenizer {
     fn failed(&self, reason: String) -> ModelError {
         ModelError::Tokenizer { path: self.path.clone(), reason }
     }
-}
-
-/// A template as it is written, or of several the one that is called default.
-fn default_template(value: &Value) -> Option<String> {
-    let named = || value.as_array()?.iter().find(|one| one["name"] == "default")?.get("template")?.as_str();
-    value.as_str().or_else(named).map(str::to_owned)
 }
 
 /// The token that a Unigram model has for what it does not know.

@@ -8,9 +8,9 @@ use crate::error::OrganismError;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 use tch::{Kind, Tensor};
+use untangle_schema::whole;
 
 /// The metadata key that says what is trained, and how many steps are done.
 const KEY: &str = "organism";
@@ -55,7 +55,7 @@ pub(crate) fn load_state(
     parameters: &[(String, Tensor)],
     adam: &mut Adam,
 ) -> Result<u64, OrganismError> {
-    let bytes = match fs::read(path) {
+    let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         bytes => bytes.map_err(|source| OrganismError::Io { path: path.to_owned(), source })?,
     };
@@ -162,21 +162,7 @@ fn write(
     write_whole(path, &safetensors::serialize(views, metadata).map_err(refused)?)
 }
 
-/// Creates a file in place of what a killed run left, never through a link that somebody else put there.
-fn create(path: &Path) -> std::io::Result<fs::File> {
-    match fs::symlink_metadata(path) {
-        Ok(about) if about.is_file() => fs::remove_file(path)?,
-        Ok(_) => return Err(std::io::Error::other(format!("{} is no regular file; move it away", path.display()))),
-        Err(_) => {}
-    }
-    fs::File::create_new(path)
-}
-
-/// Writes a file under another name, makes it durable, and gives it its name.
+/// Writes a file whole: under another name, made durable, and then given its own.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), OrganismError> {
-    let partial = path.with_extension("partial");
-    let written = create(&partial)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|source| OrganismError::Io { path: path.to_owned(), source })
+    whole::replace(path, bytes).map_err(|source| OrganismError::Io { path: path.to_owned(), source })
 }

@@ -4,6 +4,7 @@ use crate::choice::Choice;
 use crate::hold::Reading;
 use crate::lexicon::EntityId;
 use untangle_schema::Annotation;
+use untangle_schema::mix::mix;
 
 /// One text of the world.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +121,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// The split of a document, by a hash (the finaliser of SplitMix64) of its seed and index.
+    /// The split of a document, by a hash ([`mix`]) of its seed and index.
     pub fn of(seed: u64, index: u64) -> Self {
         match mix(mix(seed) ^ index) % 20 {
             0 => Split::Validation,
@@ -128,14 +129,6 @@ impl Split {
             _ => Split::Train,
         }
     }
-}
-
-/// Steele, Lea and Flood 2014, figure 15.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! - [`document`], [`statistics`]: what comes out, and how often which concept occurs
 //! - [`question`], [`judge`], [`dialogue`]: what can be asked about a story, whether a reply is right, and what the
 //!   later stages of training learn from
+//! - [`stories`]: what is sought in the world, and beginnings of stories that may go anywhere
 //! - [`tokenizer`]: how the organism reads text
 //! - [`hold`]: what lasts in a document, and what a reader believes of it
 //! - [`recipe`], `rows`, `adam`, `checkpoint`, [`train`]: from random weights to a model
@@ -46,6 +47,7 @@ mod parse;
 pub mod question;
 mod refer;
 pub mod statistics;
+pub mod stories;
 mod teller;
 mod template;
 pub mod thought;

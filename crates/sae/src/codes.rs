@@ -2,7 +2,7 @@
 
 /// The active features of a block of rows, in compressed rows.
 ///
-/// Only activations greater than zero are kept; the features of a row ascend.
+/// Only activations that are not zero are kept, and negative ones are of abs-top-k alone; the features of a row ascend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Codes {
     starts: Vec<usize>,
@@ -24,13 +24,13 @@ impl Codes {
         self.activations.clear();
     }
 
-    /// Appends a row; `features` ascend and `activations` are positive.
+    /// Appends a row; features ascend and activations are not zero.
     pub fn push_row(&mut self, row: impl IntoIterator<Item = (u32, f32)>) {
         if self.starts.is_empty() {
             self.starts.push(0);
         }
         for (feature, activation) in row {
-            debug_assert!(activation > 0.0, "codes hold active features only");
+            debug_assert!(activation != 0.0, "codes hold active features only");
             self.features.push(feature);
             self.activations.push(activation);
         }

@@ -1,14 +1,13 @@
 //! How is a dictionary written? As SAELens does: `cfg.json` and `sae_weights.safetensors`.
 
 use crate::error::SaeError;
-use crate::formats::saelens::bias_name;
 use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Sae};
 use safetensors::tensor::{Dtype, TensorView};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 use untangle_schema::sae::{files, tensors};
+use untangle_schema::whole;
 
 impl Sae {
     /// Writes `cfg.json` and `sae_weights.safetensors` into `dir`, which is made where it is missing. Each file appears whole,
@@ -43,25 +42,15 @@ impl Sae {
     }
 }
 
+/// The bias of the pre-activations: gated dictionaries have one for the gate.
+pub(crate) fn bias_name(activation: &Activation) -> &'static str {
+    if matches!(activation, Activation::Gated { .. }) { tensors::B_GATE } else { tensors::B_ENC }
+}
+
 /// Writes a file under a temporary name, syncs it and renames it, so that a reader never sees half of it; when any of this
 /// fails, nothing lies under the final name that was not there before.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SaeError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        // Anew, so that nothing is written through a link or a second name that lies there.
-        let _ = fs::remove_file(&temporary);
-        let mut file = File::create_new(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|source| {
-        // What is half written only takes space; that it cannot be removed is the lesser news.
-        let _ = fs::remove_file(&temporary);
-        SaeError::Io { path: path.to_owned(), source }
-    })
+    whole::replace(path, bytes).map_err(io(path))
 }
 
 pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SaeError + '_ {

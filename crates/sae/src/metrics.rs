@@ -70,6 +70,11 @@ impl Fvu {
     }
 }
 
+/// A fraction of variance for people: in so many decimals, or in words where there is no variance to be a fraction of.
+pub fn fraction_text(fraction: f64, decimals: usize) -> String {
+    if fraction.is_finite() { format!("{fraction:.decimals$}") } else { "n/a (the rows do not vary)".to_owned() }
+}
+
 /// How often every feature fires, and what follows from it.
 ///
 /// - density of a feature: fraction of rows on which it fires
@@ -150,6 +155,14 @@ mod tests {
         of_data.update(&x, &x);
         assert_eq!(of_data.value(), 0.0);
         assert!(Fvu::new(2).value().is_nan());
+    }
+
+    #[test]
+    fn of_rows_that_do_not_vary_there_is_no_fraction() {
+        let mut constant = Fvu::new(2);
+        constant.update(&[1.0, 2.0, 1.0, 2.0], &[1.0, 2.0, 1.0, 3.0]);
+        assert_eq!(fraction_text(constant.value(), 4), "n/a (the rows do not vary)");
+        assert_eq!(fraction_text(0.12345, 4), "0.1235");
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Sae {
         self.form().leave(row).0
     }
 
+    /// Whether any row may have another scale than 1; see [`Self::scale_of`].
+    pub fn scales_rows(&self) -> bool {
+        !self.form().is_plain()
+    }
+
     /// Whether reconstructions are judged without the mean of what they reconstruct: the dictionary's own rows have none.
     pub fn judges_centred(&self) -> bool {
         self.form().judges_centred()

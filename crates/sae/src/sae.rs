@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! p     = W_enc (x - b_dec) + b_enc           pre-activations, [d_sae]
-//! f     = sigma(p)                            feature activations, [d_sae], >= 0, few of them not zero
+//! f     = sigma(p)                            feature activations, [d_sae], few of them not zero, >= 0 but in abs-top-k
 //! x_hat = sum_i f_i d_i + b_dec               reconstruction, d_i the rows of W_dec
 //!
 //! sigma: relu      f_i = max(p_i, 0)                                 Bricken et al. 2023
 //!        top-k     the k largest p_i of the row, then max(., 0)      Gao et al. 2024, section 2.3
+//!        abs-top-k the k largest |p_i| of the row, with their signs  arXiv 2510.00404
 //!        jump-relu f_i = p_i where p_i > theta_i, else 0             Rajamanoharan et al. 2024b, section 3
 //!        gated     f_i = max(exp(r_i) (p_i - b_i) + m_i, 0) where p_i > 0, else 0      Rajamanoharan et al. 2024a
 //! ```
@@ -42,6 +43,11 @@ pub enum Activation {
     Relu,
     /// The k largest of a row fire, where positive.
     TopK {
+        /// Features per row.
+        k: usize,
+    },
+    /// The k of a row with the largest magnitudes fire, with their signs.
+    AbsTopK {
         /// Features per row.
         k: usize,
     },
@@ -124,7 +130,7 @@ impl Sae {
                 check("r_mag", f, r_mag.len())?;
                 check("b_mag", f, b_mag.len())?;
             }
-            Activation::TopK { k } if *k == 0 || *k > f => {
+            Activation::TopK { k } | Activation::AbsTopK { k } if *k == 0 || *k > f => {
                 return Err(SaeError::Shape { what: "k within d_sae", expected: vec![f], found: vec![*k] });
             }
             _ => {}
@@ -133,7 +139,7 @@ impl Sae {
         let (notes, of_any_model, scratch) = (Vec::new(), false, Scratch::default());
         let mut sae = Sae { config, parts, form, notes, of_any_model, narrow, scratch, above: None };
         let bound = match &sae.parts.activation {
-            Activation::TopK { .. } => None,
+            Activation::TopK { .. } | Activation::AbsTopK { .. } => None,
             Activation::Relu | Activation::Gated { .. } => Some(vec![0.0; f]),
             Activation::JumpRelu { threshold } => Some(threshold.iter().map(|theta| theta.max(0.0)).collect()),
         };
@@ -219,7 +225,9 @@ impl Sae {
         }
         codes.clear();
         match (&self.parts.activation, &self.above) {
-            (Activation::TopK { k }, _) if rows.len() / d > FEW_ROWS => self.encode_top_k(rows, *k, codes),
+            (Activation::TopK { k } | Activation::AbsTopK { k }, _) if rows.len() / d > FEW_ROWS => {
+                self.encode_top_k(rows, *k, codes)
+            }
             (_, Some(above)) if rows.len() / d > FEW_ROWS => self.encode_above(rows, above, codes),
             _ => {
                 self.encode_by_dots(rows, codes);
@@ -252,16 +260,22 @@ impl Sae {
 
     fn encode_top_k(&self, rows: &[f32], k: usize, codes: &mut Codes) -> Result<(), SaeError> {
         let (d, n) = (self.d_in(), rows.len() / self.d_in());
+        let by_magnitude = matches!(self.parts.activation, Activation::AbsTopK { .. });
         let (mut indices, mut pre_acts) = (vec![0u32; n * k], vec![0f32; n * k]);
         rows.par_chunks(TILE_ROWS * d)
             .zip(indices.par_chunks_mut(TILE_ROWS * k))
             .zip(pre_acts.par_chunks_mut(TILE_ROWS * k))
             .try_for_each(|((rows, indices), pre_acts)| {
-                let chosen = Chosen::of(indices, pre_acts);
-                self.weights().choose(&self.centred(rows), k, &self.scratch, chosen).map(|_| ())
+                let (weights, centred) = (self.weights(), self.centred(rows));
+                match by_magnitude {
+                    true => weights.choose_by_magnitude(&centred, k, &self.scratch, indices, pre_acts),
+                    false => weights.choose(&centred, k, &self.scratch, Chosen::of(indices, pre_acts)),
+                }
+                .map(|_| ())
             })?;
         for (indices, pre_acts) in indices.chunks_exact(k).zip(pre_acts.chunks_exact(k)) {
-            codes.push_row(indices.iter().copied().zip(pre_acts.iter().copied()).filter(|&(_, p)| p > 0.0));
+            let fires = |p: f32| p > 0.0 || (by_magnitude && p < 0.0);
+            codes.push_row(indices.iter().copied().zip(pre_acts.iter().copied()).filter(|&(_, p)| fires(p)));
         }
         Ok(())
     }
@@ -324,6 +338,13 @@ impl Sae {
                 all.retain(|c| c.value() > 0.0);
                 all.sort_unstable_by_key(|c| c.index());
                 all.into_iter().map(|c| (c.index(), c.value())).collect()
+            }
+            Activation::AbsTopK { k } => {
+                let mut all: Vec<_> = indexed.map(|(index, p)| Candidate::new(p.abs(), index)).collect();
+                keep_best(&mut all, *k);
+                all.retain(|c| c.value() > 0.0);
+                all.sort_unstable_by_key(|c| c.index());
+                all.into_iter().map(|c| (c.index(), pre_acts[c.index() as usize])).collect()
             }
         }
     }

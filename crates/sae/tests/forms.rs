@@ -333,6 +333,7 @@ fn what_is_no_configuration_and_what_lacks_its_tensors_is_said() {
         ("null", None, "no object of keys"),
         (whole, None, "has cfg.json and no sae_weights.safetensors"),
         (whole, Some(&b"version https://git-lfs.github.com/spec/v1"[..]), "git lfs pull"),
+        ("version https://git-lfs.github.com/spec/v1\n", None, "is a pointer of Git LFS and not the file itself"),
         (whole, Some(&b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"[..]), "not a whole safetensors file"),
         (r#"{"d_in": 2, "d_sae": 3, "metadata": 7}"#, None, "`metadata` is not an object"),
         (r#"{"d_in": -2, "d_sae": 3}"#, None, "-2"),

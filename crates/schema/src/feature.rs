@@ -1,5 +1,6 @@
 //! What is known about one feature of a dictionary.
 
+use crate::label::Label;
 use serde::{Deserialize, Serialize};
 
 /// A place in the corpus where a feature fires, with its surroundings.
@@ -32,25 +33,6 @@ pub struct LogitEffect {
     pub effect: f32,
 }
 
-/// How good a label is as a rule for "the feature fires", measured on rows that the labeller never saw.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LabelEvidence {
-    /// Of the rows that the rule names, the fraction on which the feature fires.
-    pub precision: f64,
-    /// Of the rows on which the feature fires, the fraction that the rule names.
-    pub recall: f64,
-    /// Of the feature's summed activation, the fraction that lies on rows that the rule names.
-    pub mass_recall: f64,
-    /// F1 of the rule "it always fires": what a label has to beat.
-    pub floor: f64,
-    /// Mean F1 of rules that belong to other features, taken by a seeded shuffle: what a wrong label reaches.
-    pub control: f64,
-    /// Held-out rows on which the feature fires.
-    pub firings: u64,
-    /// Held-out rows.
-    pub rows: u64,
-}
-
 /// How often a feature's activations have which size, in bins of equal ratio.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
@@ -60,20 +42,15 @@ pub struct Histogram {
     pub counts: Vec<u64>,
 }
 
-/// One feature: where it fires, what it writes, and a label.
+/// One feature: where it fires, what it writes, and its labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureCard {
     /// Index of the feature.
     pub feature: usize,
-    /// A label, where one was found.
-    pub label: Option<String>,
-    /// How the label was made: `tokens` for the token statistics.
-    pub label_source: Option<String>,
-    /// F1 of the label as a rule on held-out rows, where it is a rule.
-    pub label_score: Option<f64>,
-    /// What stands behind `label_score`.
-    #[serde(default)]
-    pub label_evidence: Option<LabelEvidence>,
+    /// Its labels, the one to show first coming first; see [`Label::rank`].
+    pub labels: Vec<Label>,
+    /// Held-out rows on which it fires.
+    pub held_out_firings: u64,
     /// Fraction of rows on which the feature fires.
     pub density: f64,
     /// Largest activation seen.
@@ -92,4 +69,23 @@ pub struct FeatureCard {
     pub top_logits: Vec<LogitEffect>,
     /// Tokens whose logits it lowers most.
     pub bottom_logits: Vec<LogitEffect>,
+}
+
+impl FeatureCard {
+    /// The label to show where one is shown.
+    pub fn label(&self) -> Option<&Label> {
+        self.labels.first()
+    }
+
+    /// What that label says.
+    pub fn label_text(&self) -> Option<&str> {
+        self.label().map(|label| label.text.as_str())
+    }
+
+    /// Adds a label at its place; one of the same kind and source goes.
+    pub fn add_label(&mut self, label: Label) {
+        self.labels.retain(|other| (other.kind, &other.source) != (label.kind, &label.source));
+        self.labels.push(label);
+        self.labels.sort_by(Label::rank);
+    }
 }

@@ -8,13 +8,19 @@
 //! - [`capture`]: the manifest of an activation file, and the flags of its rows
 //! - [`sae`]: `cfg.json` of a dictionary, in SAELens' v6 form
 //! - [`feature`]: what is known about one feature of a dictionary
+//! - [`label`]: what a feature is called, by whom, and how far that can be believed
 //! - [`concept`]: known concepts of a text, and from which byte on a reader can know them
 //! - [`shard`]: which part of a capture a job of an array makes
 //! - [`share`]: how many of so many, with its interval
 //! - [`annotated`]: what a file of texts with known concepts holds
 //! - [`python`]: JSON as Python writes it
+//! - [`numpy`] and [`npz`]: what stands before an array of NumPy, and where it lies in an archive of several
+//! - [`html`]: text that stands for itself in a page
+//! - [`git_lfs`]: what Git leaves in the place of a large file
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
+//! - [`whole`]: how a file is written so that nobody ever sees half of it
+//! - [`mix`](mod@mix): the hash that decides over samples and splits
 
 pub mod annotated;
 pub mod capture;
@@ -23,12 +29,19 @@ pub mod crosscoder;
 pub mod event;
 pub mod fault;
 pub mod feature;
+pub mod git_lfs;
 pub mod hook_pattern;
 pub mod hook_point;
+pub mod html;
+pub mod label;
+pub mod mix;
+pub mod npz;
+pub mod numpy;
 pub mod python;
 pub mod sae;
 pub mod shard;
 pub mod share;
+pub mod whole;
 
 pub use annotated::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit};
 pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDtype};
@@ -36,8 +49,9 @@ pub use concept::{Annotation, Concept, ConceptId, ConceptKind, Coverage};
 pub use crosscoder::{CROSSCODER, CrosscoderConfig, CrosscoderPart};
 pub use event::{Event, Observer, Silent, Unit};
 pub use fault::{Classify, Fault};
-pub use feature::{Example, FeatureCard, Histogram, LabelEvidence, LogitEffect};
+pub use feature::{Example, FeatureCard, Histogram, LogitEffect};
 pub use hook_point::{HookPoint, Site, UnknownHookPoint};
+pub use label::{Label, LabelKind, Score};
 pub use sae::{SaeConfig, SaeMetadata};
 pub use shard::ShardId;
 pub use share::Share;

@@ -106,6 +106,29 @@ pub struct SaeConfig {
     pub metadata: SaeMetadata,
 }
 
+impl SaeConfig {
+    /// The configuration of a dictionary that another tool wrote, in which nothing is done to its rows; what an architecture
+    /// has beside its sizes is added by whoever reads it.
+    pub fn of_another_tool(architecture: &str, d_in: usize, d_sae: usize, mut metadata: SaeMetadata) -> Self {
+        // The form in which it is written here.
+        metadata.other.insert("sae_lens_version".to_owned(), Value::from("6.0.0"));
+        SaeConfig {
+            d_in,
+            d_sae,
+            d_out: None,
+            dtype: default_dtype(),
+            device: default_device(),
+            apply_b_dec_to_input: false,
+            normalize_activations: default_none(),
+            reshape_activations: default_none(),
+            architecture: architecture.to_owned(),
+            k: None,
+            rescale_acts_by_decoder_norm: None,
+            metadata,
+        }
+    }
+}
+
 /// Where a dictionary belongs. Keys that Untangle does not know are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SaeMetadata {

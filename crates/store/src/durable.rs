@@ -2,54 +2,19 @@
 
 use crate::error::StoreError;
 use crate::sys;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use untangle_schema::whole;
 
-/// `path` with `suffix` appended to its last component: `x.h5` and `.partial` give `x.h5.partial`, as does `x.h5/`.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    // Components leave out a slash at the end, behind which the suffix would name something inside of `path`.
-    let mut name = path.components().collect::<PathBuf>().into_os_string();
-    name.push(suffix);
-    PathBuf::from(name)
-}
+pub use untangle_schema::whole::{create, with_suffix};
 
 /// Replaces `path` by `content`: written beside it, synced, renamed over it, and the folder synced.
 ///
 /// # Errors
 /// When writing fails; `path` is then as it was.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let beside = with_suffix(path, ".new");
-    // What cannot be replaced by a new file is somebody else's, and stays.
-    let mut file = create(&beside).map_err(StoreError::io(path))?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    let renamed = written.and_then(|()| fs::rename(&beside, path));
-    if let Err(error) = renamed {
-        // On a full disk a half-written file would only be in the way; the error that matters is the first one.
-        let _ = fs::remove_file(&beside);
-        return Err(StoreError::io(path)(error));
-    }
-    sync_folder(path)
-}
-
-/// Creates a file of unfinished work, in place of what an earlier run left under its name. Never written through is what
-/// somebody else put there: a link, a pipe, or another name of a file.
-///
-/// # Errors
-/// Where something lies there that is no regular file, or appears in between.
-pub fn create(path: &Path) -> std::io::Result<File> {
-    match fs::symlink_metadata(path) {
-        Ok(about) if !about.is_file() => {
-            let problem =
-                format!("{} is no regular file, at a name that unfinished work has; move it away", path.display());
-            return Err(std::io::Error::other(problem));
-        }
-        // Its other names, where it has some, keep what they had.
-        Ok(_) => fs::remove_file(path)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    whole::replace(path, content).map_err(StoreError::io(path))
 }
 
 /// Lets a finished folder take the place of another one, which is then at `from`: in one step, or where the file system
@@ -108,11 +73,7 @@ fn place_new(from: &Path, to: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io(folder))
+    whole::sync_folder(path).map_err(StoreError::io(path))
 }
 
 /// Removes a file; one that is absent counts as removed.
@@ -141,24 +102,5 @@ mod tests {
         place(&from, &to, true).expect("placed");
         assert_eq!(fs::read_to_string(&to).expect("read"), "new");
         assert!(!from.exists());
-    }
-
-    #[test]
-    fn a_slash_at_the_end_does_not_put_the_suffix_inside() {
-        for (path, expected) in
-            [("a/x", "a/x.partial"), ("a/x/", "a/x.partial"), ("/a/x.h5//", "/a/x.h5.partial"), ("x/.", "x.partial")]
-        {
-            assert_eq!(with_suffix(Path::new(path), ".partial").as_os_str(), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn replacing_leaves_nothing_beside_the_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("journal");
-        replace(&path, b"one").expect("written");
-        replace(&path, b"two").expect("written");
-        assert_eq!(fs::read(&path).expect("read"), b"two");
-        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
 }

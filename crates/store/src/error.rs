@@ -135,7 +135,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file's name does not say what it is.
-    #[error("{path}: unknown kind of file; give FILE.h5, FILE.h5:/dataset, FILE.npy or FILE.safetensors:key", path = .path.display())]
+    #[error("{path}: unknown kind of file; give FILE.h5, FILE.h5:/dataset, FILE.npy, FILE.npz:key or FILE.safetensors:key", path = .path.display())]
     UnknownKind {
         /// The file.
         path: PathBuf,
@@ -221,7 +221,7 @@ pub enum StoreError {
         /// What is there.
         found: String,
     },
-    /// A header of a `.npy` or `.safetensors` file makes no sense.
+    /// A header of a `.npy`, `.npz` or `.safetensors` file makes no sense.
     #[error("{path}: bad {format} header: {problem}", path = .path.display())]
     Header {
         /// The file.
@@ -230,12 +230,6 @@ pub enum StoreError {
         format: &'static str,
         /// What is wrong.
         problem: String,
-    },
-    /// Rows lie in columns.
-    #[error("{path} is in Fortran order; save it again in C order (numpy.ascontiguousarray)", path = .path.display())]
-    FortranOrder {
-        /// The file.
-        path: PathBuf,
     },
     /// A dataset is not a matrix.
     #[error("{path}: {object} has shape {shape:?}; activations are a matrix [rows, width], reshape to (-1, width)", path = .path.display())]
@@ -248,7 +242,7 @@ pub enum StoreError {
         shape: Vec<u64>,
     },
     /// Elements are of a type that is not read.
-    #[error("{path}: {object} holds {found}; convert it to float32 or float16", path = .path.display())]
+    #[error("{path}: {object} holds {found}; {remedy}", path = .path.display())]
     ElementType {
         /// The file.
         path: PathBuf,
@@ -256,6 +250,8 @@ pub enum StoreError {
         object: String,
         /// Its type.
         found: String,
+        /// What makes numbers of it that are read.
+        remedy: String,
     },
     /// The elements of a dataset lie elsewhere, nowhere, in pieces that are too large, or packed with what is not here.
     #[error("{path}: `{object}` {problem}; {remedy}", path = .path.display())]
@@ -267,7 +263,7 @@ pub enum StoreError {
         /// How it is stored.
         problem: String,
         /// What to do.
-        remedy: &'static str,
+        remedy: String,
     },
     /// A dataset or key does not exist.
     #[error("{path} has no `{object}` ({holds})", path = .path.display(), holds = listing(.holds))]
@@ -279,8 +275,8 @@ pub enum StoreError {
         /// What there is.
         holds: Vec<String>,
     },
-    /// A `.safetensors` file was given without a key.
-    #[error("{path}: name one of its tensors, {path}:KEY ({holds})", path = .path.display(), holds = listing(.holds))]
+    /// A file of several matrices was given without a key.
+    #[error("{path}: name one of its matrices, {path}:KEY ({holds})", path = .path.display(), holds = listing(.holds))]
     KeyNeeded {
         /// The file.
         path: PathBuf,
@@ -365,7 +361,11 @@ pub enum StoreError {
         asked: String,
     },
     /// A value is NaN or infinite.
-    #[error("{path}: `{column}` holds a value that is not finite in row {row}; capture again, or leave such rows out", path = .path.display())]
+    #[error(
+        "{path}: `{column}` holds a value that is not finite{or} in row {row}; capture again, or leave such rows out",
+        path = .path.display(),
+        or = if *.rounded { ", or too large for float32," } else { "" }
+    )]
     NotFinite {
         /// The file.
         path: PathBuf,
@@ -373,6 +373,8 @@ pub enum StoreError {
         column: String,
         /// Row in that file.
         row: u64,
+        /// Whether the file has doubles, which are rounded.
+        rounded: bool,
     },
     /// A source of rows that is no file failed.
     #[error("{source}")]

@@ -23,6 +23,8 @@ use untangle_schema::{Event, Fault, Observer, Unit};
 const PIECE: usize = 1 << 20;
 /// Bytes of rows that are read from HDF5 at a time, however large its chunks are.
 const ROWS_AT_ONCE: usize = 64 << 20;
+/// And rows at least, where single ones could be read as well.
+const ROWS_AT_LEAST: usize = 256;
 /// Places of a matrix from which its identity is taken, and the bytes of each: 4 MiB, whatever its size.
 const PLACES: u64 = 64;
 const BYTES_OF_A_PLACE: u64 = 1 << 16;
@@ -110,8 +112,8 @@ fn sum(matrix: &Matrix, observer: &dyn Observer) -> Result<u32, StoreError> {
                 tell(at - offset)?;
             }
         }
-        Storage::Hdf5 { chunk_rows, .. } => {
-            let rows = (*chunk_rows).min(ROWS_AT_ONCE / row_bytes.max(1) as usize).max(1) as u64;
+        Storage::Foreign(_) | Storage::Hdf5 { .. } => {
+            let rows = matrix.granule().max(ROWS_AT_LEAST).min(ROWS_AT_ONCE / row_bytes.max(1) as usize).max(1) as u64;
             let mut elements = Elements::zeros(matrix.dtype, 0);
             for first in (0..matrix.n).step_by(rows as usize) {
                 update_by_rows(&mut hasher, matrix, first, rows, &mut elements)?;
@@ -152,9 +154,9 @@ pub(crate) fn sample(matrix: &Matrix) -> Result<u32, StoreError> {
                 hasher.update(&piece);
             }
         }
-        Storage::Hdf5 { chunk_rows, .. } => {
+        Storage::Foreign(_) | Storage::Hdf5 { .. } => {
             let mut elements = Elements::zeros(matrix.dtype, 0);
-            let is_fine = chunk_rows.saturating_mul(row_bytes as usize) <= LARGEST_PIECE;
+            let is_fine = matrix.granule().saturating_mul(row_bytes as usize) <= LARGEST_PIECE;
             let ends = |row: &u64| *row == 0 || *row == matrix.n - 1;
             for first in spread(matrix.n - 1).filter(|row| is_fine || ends(row)) {
                 update_by_rows(&mut hasher, matrix, first, 1, &mut elements)?;

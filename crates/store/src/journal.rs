@@ -96,7 +96,7 @@ fn parse(bytes: &[u8]) -> Option<Journal> {
     let mut words = words.as_slice();
     let mut statistics = Vec::new();
     for column in &manifest.hooks {
-        let (own, others) = words.split_at_checked(Accumulator::n_words(column.d_in))?;
+        let (own, others) = words.split_at_checked(Accumulator::n_words(column.d_in)?)?;
         statistics.push(Accumulator::from_words(column.d_in, own)?);
         words = others;
     }

@@ -7,6 +7,7 @@ mod begin;
 mod beside;
 mod checksums;
 mod element;
+mod foreign;
 mod formats;
 mod inputs;
 mod layout;

@@ -2,6 +2,7 @@
 
 use crate::element::Elements;
 use crate::error::StoreError;
+use crate::foreign::{Foreign, Order, ROWS_TOGETHER};
 use crate::layout::unreadable;
 use crate::sys;
 use half::f16;
@@ -26,6 +27,8 @@ pub(crate) struct Matrix {
     pub(crate) d: usize,
     /// Type that rows are handed out in.
     pub(crate) dtype: StoreDtype,
+    /// Whether rows are doubles in the file, which are rounded.
+    pub(crate) rounded: bool,
     /// Where the elements lie.
     pub(crate) storage: Storage,
 }
@@ -35,7 +38,9 @@ pub(crate) struct Matrix {
 pub(crate) enum Storage {
     /// One after the other from `offset` of the file, little-endian: read without any library.
     Contiguous { file: Arc<File>, offset: u64 },
-    /// In chunks, compressed or in another byte order: read by HDF5, at best `chunk_rows` at a time.
+    /// One after the other in another form or order.
+    Foreign(Foreign),
+    /// In chunks, compressed or of another type: read by HDF5, at best `chunk_rows` at a time.
     Hdf5 { dataset: hdf5::Dataset, chunk_rows: usize },
 }
 
@@ -49,6 +54,7 @@ impl Matrix {
                 let bytes = out.bytes_mut(at..at + len);
                 file.read_exact_at(bytes, offset + rows.start * row_bytes).map_err(StoreError::io(&self.path))
             }
+            Storage::Foreign(foreign) => foreign.read(&self.path, (self.n, self.d), rows, out.bytes_mut(at..at + len)),
             Storage::Hdf5 { dataset, .. } => {
                 let rows = rows.start as usize..rows.end as usize;
                 match self.dtype {
@@ -60,7 +66,7 @@ impl Matrix {
         }
     }
 
-    /// Reads rows by HDF5, in native byte order.
+    /// Reads rows by HDF5, in native byte order and this type.
     fn read_slice<T>(&self, dataset: &hdf5::Dataset, rows: Range<usize>, out: &mut [u8]) -> Result<(), StoreError>
     where
         T: hdf5::H5Type + IntoBytes + Immutable,
@@ -73,17 +79,23 @@ impl Matrix {
 
     /// Announces that `rows` will be read soon.
     pub(crate) fn announce(&self, rows: Range<u64>) {
-        if let Storage::Contiguous { file, offset } = &self.storage {
-            let row_bytes = (self.d * self.dtype.size()) as u64;
-            sys::will_need(file, offset + rows.start * row_bytes, (rows.end - rows.start) * row_bytes);
-        }
+        let (file, offset, size) = match &self.storage {
+            Storage::Contiguous { file, offset } => (file, offset, self.dtype.size()),
+            Storage::Foreign(foreign) if foreign.order == Order::Rows => {
+                (&foreign.file, &foreign.offset, foreign.float.bytes)
+            }
+            _ => return,
+        };
+        let row_bytes = (self.d * size) as u64;
+        sys::will_need(file, offset + rows.start * row_bytes, (rows.end - rows.start) * row_bytes);
     }
 
     /// Rows that are best read together.
     pub(crate) fn granule(&self) -> usize {
-        match self.storage {
-            Storage::Contiguous { .. } => 1,
-            Storage::Hdf5 { chunk_rows, .. } => chunk_rows,
+        match &self.storage {
+            Storage::Foreign(foreign) if foreign.order == Order::Columns => ROWS_TOGETHER,
+            Storage::Contiguous { .. } | Storage::Foreign(_) => 1,
+            Storage::Hdf5 { chunk_rows, .. } => *chunk_rows,
         }
     }
 }

@@ -65,7 +65,7 @@ impl RowSource for MemoryRows {
             let values = &self.rows[row * d..(row + 1) * d];
             if values.iter().any(|value| !value.is_finite()) {
                 let (path, column) = ("the matrix in memory".into(), "rows".to_owned());
-                return Err(StoreError::NotFinite { path, column, row: row as u64 });
+                return Err(StoreError::NotFinite { path, column, row: row as u64, rounded: false });
             }
             block.columns[0].extend_from_slice(values);
             block.rows.push(row as u64);

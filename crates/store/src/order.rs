@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use untangle_schema::mix::{GOLDEN, mix};
 
 /// What is permuted; each has random numbers of its own.
 #[derive(Clone, Copy, Debug)]
@@ -31,15 +32,9 @@ pub fn permute(order: &mut Vec<u32>, n: usize, seed: u64, purpose: Purpose, epoc
     }
 }
 
-/// A well-mixed 64-bit hash of `value` under `seed` (the finaliser of SplitMix64, twice).
+/// A well-mixed 64-bit hash of `value` under `seed`: [`mix`] of both, one after the other.
 pub(crate) fn hash(seed: u64, value: u64) -> u64 {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |x: u64| {
-        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    };
-    mix(mix(seed.wrapping_add(GOLDEN)).wrapping_add(value.wrapping_mul(GOLDEN)).wrapping_add(GOLDEN))
+    mix(mix(seed).wrapping_add(value.wrapping_mul(GOLDEN)))
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
-//! What does the user mean by `FILE.h5:/dataset`, `FILE.npy`, `FILE.safetensors:key`?
+//! What does the user mean by `FILE.h5:/dataset`, `FILE.npy`, `FILE.npz:key`, `FILE.safetensors:key`?
 
 use crate::error::StoreError;
 use std::path::{Path, PathBuf};
+use untangle_schema::Fault;
 
 /// How a file is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Hdf5,
     Npy,
+    Npz,
     Safetensors,
 }
 
@@ -32,11 +34,15 @@ impl Place {
             return of_file(whole, None);
         }
         let cuts = text.match_indices(':').map(|(at, _)| (Path::new(&text[..at]), &text[at + 1..]));
-        let mut containers = cuts
-            .filter(|(path, object)| matches!(kind(path), Some(Kind::Hdf5 | Kind::Safetensors)) && !object.is_empty());
+        let mut containers = cuts.filter(|(path, object)| kind(path).is_some() && !object.is_empty());
         let first = containers.next();
         let existing = first.into_iter().chain(containers).find(|(path, _)| path.is_file());
         match existing.or(first) {
+            Some((path, object)) if path.is_file() && kind(path) == Some(Kind::Npy) => Err(StoreError::Refused {
+                path: path.to_owned(),
+                problem: format!("is one array without a name: leave `:{object}` out, or give FILE.npz:KEY"),
+                fault: Fault::BadInput,
+            }),
             Some((path, object)) if path.is_file() => of_file(path, Some(object.to_owned())),
             Some((path, _)) => Err(StoreError::Missing { path: path.to_owned() }),
             None if whole.exists() => Err(StoreError::UnknownKind { path: whole.to_owned() }),
@@ -55,6 +61,7 @@ fn kind(path: &Path) -> Option<Kind> {
     match extension.as_str() {
         "h5" | "hdf5" | "he5" => Some(Kind::Hdf5),
         "npy" => Some(Kind::Npy),
+        "npz" => Some(Kind::Npz),
         "safetensors" => Some(Kind::Safetensors),
         _ => None,
     }
@@ -69,7 +76,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let odd = folder.path().join("run:3");
         std::fs::create_dir(&odd).expect("created");
-        for name in ["x.h5", "y.safetensors", "z.npy", "w.h5:old.h5", "notes.txt"] {
+        for name in ["x.h5", "y.safetensors", "z.npy", "n.npz", "w.h5:old.h5", "notes.txt"] {
             std::fs::write(odd.join(name), "").expect("written");
         }
         let at = |name: &str| format!("{}/{name}", odd.display());
@@ -89,7 +96,11 @@ mod tests {
         };
         missing("absent.h5", "absent.h5");
         missing("absent.h5:/a", "absent.h5");
-        missing("z.npy:key", "z.npy:key");
+        missing("absent.npy:key", "absent.npy");
+        let error = Place::parse(&at("z.npy:key")).expect_err("no archive").to_string();
+        assert!(error.contains("is one array without a name: leave `:key` out"), "{error}");
+        check("n.npz", "n.npz", Kind::Npz, None);
+        check("n.npz:acts", "n.npz", Kind::Npz, Some("acts"));
         assert!(matches!(Place::parse(&at("notes.txt")), Err(StoreError::UnknownKind { .. })));
         assert!(matches!(Place::parse(&at("")), Err(StoreError::UnknownKind { .. })));
     }

@@ -50,7 +50,7 @@ pub struct ActivationSet {
 }
 
 impl ActivationSet {
-    /// Opens `FILE.h5` (our format), `FILE.h5:/dataset`, `FILE.npy` or `FILE.safetensors:key`; several files are read
+    /// Opens `FILE.h5` (our format), `FILE.h5:/dataset`, `FILE.npy`, `FILE.npz:key` or `FILE.safetensors:key`; several files are read
     /// one after the other as one store, the shards of one capture in their own order.
     ///
     /// # Errors
@@ -169,6 +169,13 @@ impl ActivationSet {
         self.all_shards().into_iter().map(|shard| shard.path.clone()).collect()
     }
 
+    /// What users should know of how the files are read, in sentences without an end.
+    pub fn notes(&self) -> Vec<String> {
+        let rounded = self.all_shards().into_iter().filter(|shard| shard.columns.iter().any(|column| column.rounded));
+        let note = |shard: &Shard| format!("{}: its float64 is rounded to float32", shard.path.display());
+        rounded.map(note).collect()
+    }
+
     /// Reads contiguous rows with these columns (none for tokens and positions alone) into `block`.
     ///
     /// # Errors
@@ -197,8 +204,9 @@ impl ActivationSet {
             return beside.set.not_finite(local, beside.pair_of(row));
         }
         let shard = self.shard_of(row);
+        let rounded = self.shards[shard].columns[column].rounded;
         let (path, column) = (self.shards[shard].path.clone(), self.columns[column].name.clone());
-        StoreError::NotFinite { path, column, row: row - self.first_rows[shard] }
+        StoreError::NotFinite { path, column, row: row - self.first_rows[shard], rounded }
     }
 
     /// Reads `rows` of a column into `out` from element `at` on.

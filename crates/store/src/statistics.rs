@@ -181,9 +181,9 @@ impl Accumulator {
         ColumnStatistics { all: self.ordinary.plus(&self.special).finish(), ordinary: self.ordinary.finish() }
     }
 
-    /// Number of words of [`Accumulator::words`] for rows of width `d`.
-    pub(crate) const fn n_words(d: usize) -> usize {
-        2 * (1 + 2 * d + 3 + BINS)
+    /// Number of words of [`Accumulator::words`] for rows of width `d`; none where no memory holds as many.
+    pub(crate) fn n_words(d: usize) -> Option<usize> {
+        d.checked_mul(2)?.checked_add(1 + 3 + BINS)?.checked_mul(2)
     }
 
     /// The exact state, as raw bits.
@@ -200,7 +200,7 @@ impl Accumulator {
 
     /// The state that [`Accumulator::words`] gave; none where the number of words is wrong.
     pub(crate) fn from_words(d: usize, words: &[u64]) -> Option<Self> {
-        if words.len() != Self::n_words(d) {
+        if Self::n_words(d) != Some(words.len()) {
             return None;
         }
         let mut words = words.iter().copied();

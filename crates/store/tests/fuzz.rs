@@ -8,10 +8,12 @@ use common::manifest;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use untangle_store::{ActivationSet, RowBlock, StoreError, examine};
+use untangle_schema::CaptureManifest;
+use untangle_store::{ActivationSet, Partial, RowBlock, StoreError, StoreWriter, examine};
 
 /// Opens what lies at `place`, reads what can be read, and examines activation files.
 fn read(path: &Path, object: &str) -> Result<(), TestCaseError> {
@@ -144,8 +146,94 @@ fn strings_of_variable_length_end() {
     }
 }
 
+/// What a kill leaves of an activation file of which some rows were written: the unfinished file and its journal.
+fn left() -> &'static (Vec<u8>, Vec<u8>) {
+    static LEFT: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    LEFT.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.h5");
+        let manifest = manifest(40, &[3, 2]);
+        let partial = Partial::claim(&path, false).expect("free");
+        let mut writer = StoreWriter::open(partial, manifest.clone()).expect("laid out");
+        common::Chunk::new(&manifest, 0..24).append(&mut writer);
+        writer.flush().expect("flushed");
+        drop(writer);
+        let read = |name: &str| fs::read(folder.path().join(name)).expect("left");
+        (read("x.h5.partial"), read("x.h5.partial.journal"))
+    })
+}
+
+/// A journal's header, as JSON, and its statistics.
+fn taken_apart(journal: &[u8]) -> (Value, &[u8]) {
+    let header = journal.iter().position(|byte| *byte == b'\n').expect("a first line") + 9;
+    let length = u64::from_le_bytes(journal[header - 8..header].try_into().expect("eight bytes")) as usize;
+    let value = serde_json::from_slice(&journal[header..header + length]).expect("JSON");
+    (value, &journal[header + length..journal.len() - 32])
+}
+
+/// A journal with the checksum that it is believed by.
+fn put_together(header: &Value, statistics: &[u8]) -> Vec<u8> {
+    let header = header.to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    let content = [b"untangle-journal 3\n", &length[..], header.as_bytes(), statistics].concat();
+    let digest = Sha256::digest(&content);
+    [&content[..], digest.as_slice()].concat()
+}
+
+/// Goes on from a journal; says whether its rows were believed.
+fn go_on(data: &[u8], journal: &[u8], manifest: CaptureManifest) -> Result<u64, StoreError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("x.h5.partial"), data).expect("written");
+    fs::write(folder.path().join("x.h5.partial.journal"), journal).expect("written");
+    let partial = Partial::claim(&folder.path().join("x.h5"), false)?;
+    Ok(StoreWriter::open(partial, manifest)?.rows_done())
+}
+
+#[test]
+fn a_journal_is_gone_on_from_as_it_was_left() {
+    let (data, journal) = left();
+    let (header, statistics) = taken_apart(journal);
+    let manifest = || serde_json::from_value(header["manifest"].clone()).expect("a manifest");
+    assert_eq!(go_on(data, journal, manifest()).expect("left so"), 24);
+    assert_eq!(go_on(data, &put_together(&header, statistics), manifest()).expect("as good"), 24);
+    let mut more = header.clone();
+    more["rows_done"] = json!(25);
+    assert!(matches!(go_on(data, &put_together(&more, statistics), manifest()), Err(StoreError::Refused { .. })));
+}
+
+/// Paths of all numbers of a value.
+fn numbers(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Number(_) => found.push(at.to_owned()),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| numbers(item, &format!("{at}/{i}"), found));
+        }
+        Value::Object(fields) => fields.iter().for_each(|(key, field)| numbers(field, &format!("{at}/{key}"), found)),
+        _ => {}
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever a journal says that has its checksum, it is refused or gone on from.
+    #[test]
+    fn journals_with_other_numbers(
+        at in any::<Index>(),
+        number in prop_oneof![0u64..50, any::<u64>(), prop::sample::select(vec![1 << 62, 1 << 63, u64::MAX, 1 << 32])],
+        keep in prop::option::weighted(0.2, any::<Index>()),
+    ) {
+        let (data, journal) = left();
+        let (mut header, statistics) = taken_apart(journal);
+        let mut places = Vec::new();
+        numbers(&header, "", &mut places);
+        let place: &String = at.get(&places);
+        *header.pointer_mut(place).expect("there") = json!(number);
+        let statistics = &statistics[..keep.map_or(statistics.len(), |keep| keep.index(statistics.len()))];
+        if let Ok(manifest) = serde_json::from_value(header["manifest"].clone()) {
+            let _ = go_on(data, &put_together(&header, statistics), manifest);
+        }
+    }
 
     #[test]
     fn damaged_manifests(damage in damage()) {

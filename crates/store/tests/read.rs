@@ -67,7 +67,12 @@ fn write_datasets(path: &Path) {
     chunked.write_raw(&half).expect("written");
     let packed = builder(&file).chunk((100, D)).shuffle().deflate(4).empty::<f32>().shape((N, D)).create("packed");
     packed.expect("created").write_raw(&values()).expect("written");
-    builder(&file).empty::<f64>().shape((N, D)).create("double").expect("created");
+    let double: Vec<f64> = values().into_iter().map(f64::from).collect();
+    let create = |builder: hdf5::DatasetBuilder| builder.empty::<f64>().shape((N, D));
+    create(builder(&file)).create("double").expect("created").write_raw(&double).expect("written");
+    let packed = create(builder(&file).chunk((100, D)).deflate(4)).create("packed double").expect("created");
+    packed.write_raw(&double).expect("written");
+    builder(&file).empty::<i32>().shape((N, D)).create("whole").expect("created");
     builder(&file).empty::<f32>().shape((N,)).create("flat").expect("created");
 }
 
@@ -102,10 +107,15 @@ fn hdf5_datasets_are_read_contiguous_chunked_and_compressed() {
     check_matrix(&place(&path, ":/layer/plain"), "plain", StoreDtype::F32);
     check_matrix(&place(&path, ":chunked"), "chunked", StoreDtype::F16);
     check_matrix(&place(&path, ":/packed"), "packed", StoreDtype::F32);
+    for name in ["double", "packed double"] {
+        check_matrix(&place(&path, &format!(":/{name}")), name, StoreDtype::F32);
+        let notes = ActivationSet::open(&[place(&path, &format!(":/{name}"))]).expect("opened").notes();
+        assert!(notes.len() == 1 && notes[0].ends_with("x.h5: its float64 is rounded to float32"), "{notes:?}");
+    }
     for (object, why) in [
-        (":/double", "float64; convert it to float32"),
+        (":/whole", "holds int32; in Python: numpy.save('whole.npy', h5py.File("),
         (":/flat", "shape [700]"),
-        (":/absent", "no `/absent` (it holds /chunked, /double, /flat, /packed, /layer/plain)"),
+        (":/absent", "no `/absent` (it holds /chunked, /double, /flat, /packed, /packed double, /whole, /layer/plain)"),
         ("", "name one of its datasets"),
     ] {
         let error = ActivationSet::open(&[place(&path, object)]).expect_err("refused").to_string();

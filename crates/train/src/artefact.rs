@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use untangle_schema::sae::files;
+use untangle_schema::whole::UNFINISHED;
 use untangle_store::Artefact;
 
 /// A dictionary's folder.
@@ -116,7 +117,7 @@ pub(crate) fn stranger(folder: &Path, own: &[&str], folders: &BTreeSet<String>) 
         let entry = entry?;
         let (path, name, about) = (entry.path(), entry.file_name(), entry.metadata()?);
         let name = name.to_string_lossy();
-        let plain = name.strip_suffix(".new").or(name.strip_suffix(".tmp")).unwrap_or(&name);
+        let plain = name.strip_suffix(UNFINISHED).unwrap_or(&name);
         let is_own = own.contains(&plain) || OF_A_DICTIONARY.contains(&plain);
         match () {
             () if about.is_dir() && folders.contains(&*name) => {

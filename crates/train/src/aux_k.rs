@@ -21,8 +21,8 @@
 //! learned; the whole gradient gives its place away. One that is dead is silent for long, and is moved. Measurements are in
 //! `defaults.md`.
 
-use crate::architecture::Architecture;
-use crate::forward::Activity;
+use crate::activity::Activity;
+use crate::arch::Architecture;
 use crate::products::{add_product, columns_of};
 use crate::state::TrainState;
 use half::bf16;
@@ -51,23 +51,13 @@ pub struct AuxGradients {
     pub loss: f64,
 }
 
-/// The coefficient `c` where none is given: 1; and 1/32 (Gao et al. 2024, A.2) beside a penalty, whose target already decides
-/// how many latents fire. A weight of 1 then raises the error (Gated on the organism's activations: 0.0179 instead of 0.0170)
-/// and leaves no fewer dead (95 and 85 of 2048), none at all leaves many more (427).
-pub(crate) fn usual_aux_coefficient(architecture: &Architecture) -> f64 {
-    if architecture.sparsity().is_some() { 1.0 / 32.0 } else { 1.0 }
-}
-
 /// Silence after which a latent receives the whole gradient, in units of that after which it counts as dead.
 const SURELY_DEAD: f64 = 4.0;
 
 impl AuxGradients {
     /// Weighs the gradients by `v(s)`, where a latent last fired when a run had `fired_at` of its `tokens`.
     pub(crate) fn weigh(&mut self, fired_at: &[u64], tokens: u64, dead_after: u64) {
-        let surely_dead = SURELY_DEAD * dead_after.max(1) as f64;
-        let weight =
-            |&latent: &u32| (((tokens - fired_at[latent as usize]) as f64 / surely_dead).powi(2)).min(1.0) as f32;
-        self.weights = self.dead.iter().map(weight).collect();
+        self.weights = weights(&self.dead, fired_at, tokens, dead_after);
     }
 
     /// Place of `latent` among the dead.
@@ -77,19 +67,28 @@ impl AuxGradients {
     }
 }
 
+/// `v(s)` of these latents.
+pub(crate) fn weights(dead: &[u32], fired_at: &[u64], tokens: u64, dead_after: u64) -> Vec<f32> {
+    let surely_dead = SURELY_DEAD * dead_after.max(1) as f64;
+    let weight = |&latent: &u32| (((tokens - fired_at[latent as usize]) as f64 / surely_dead).powi(2)).min(1.0) as f32;
+    dead.iter().map(weight).collect()
+}
+
 /// The auxiliary loss of a batch and its gradients, of the latents that `activity` has as dead; none where it has none.
 ///
 /// # Errors
 /// When libtorch refuses a product.
 pub fn aux_gradients(
     state: &TrainState,
+    architecture: &Architecture,
     activity: &Activity,
     coefficient: f32,
 ) -> Result<Option<AuxGradients>, SaeError> {
     if activity.dead.is_empty() || coefficient == 0.0 {
         return Ok(None);
     }
-    let task = AuxTask::new(state, activity, activity.dead.clone(), coefficient);
+    let mut task = AuxTask::new(state, activity, activity.dead.clone(), coefficient);
+    task.by_magnitude = architecture.ranks_by_magnitude();
     match state.narrow {
         Some(NarrowWeights::Bf16(_)) => task.solve::<bf16>(),
         Some(NarrowWeights::Int8(_)) => Ok(task.solve_int8()),
@@ -107,6 +106,8 @@ pub(crate) struct AuxTask<'a> {
     pub(crate) d: usize,
     pub(crate) d_out: usize,
     k_aux: usize,
+    /// Whether the largest of a row are those of the largest magnitude.
+    by_magnitude: bool,
     pub(crate) scale: f32,
 }
 
@@ -143,6 +144,7 @@ impl<'a> AuxTask<'a> {
             d,
             d_out,
             k_aux: half.min(dead.len()),
+            by_magnitude: false,
             scale: coefficient * (dead.len() as f32 / half as f32).min(1.0),
             dead,
         }
@@ -242,16 +244,27 @@ impl<'a> AuxTask<'a> {
         if self.k_aux == row.len() {
             return;
         }
+        if self.by_magnitude {
+            let sizes: Vec<T> = row.iter().map(|p| T::narrow(p.widen().abs())).collect();
+            let threshold = kth_largest(&sizes, self.k_aux, keys);
+            return self.keep_from(row, threshold, |p| p.widen().abs());
+        }
         let threshold = kth_largest(row, self.k_aux, keys);
+        self.keep_from(row, threshold, |p| p.widen());
+    }
+
+    /// Zeroes what ranks below the threshold, which is the rank of the last place.
+    #[inline(always)]
+    fn keep_from<T: Element>(&self, row: &mut [T], threshold: f32, rank: impl Fn(&T) -> f32) {
         let mut kept = 0u32;
         for p in row.iter() {
-            kept += u32::from(p.widen() >= threshold);
+            kept += u32::from(rank(p) >= threshold);
         }
         for p in row.iter_mut() {
-            *p = if p.widen() >= threshold { *p } else { T::default() };
+            *p = if rank(p) >= threshold { *p } else { T::default() };
         }
         // Of equal ones the last are left out.
-        let last = row.iter_mut().rev().filter(|p| p.widen() == threshold);
+        let last = row.iter_mut().rev().filter(|p| rank(p) == threshold);
         last.take((kept as usize).saturating_sub(self.k_aux)).for_each(|p| *p = T::default());
     }
 

@@ -9,8 +9,8 @@
 //! average of unit rows is a little shorter than a unit, so the decoder's are normalised again. Training itself goes on
 //! with `p_t`.
 
+use crate::constraint::normalise;
 use crate::state::TrainState;
-use crate::step::normalise;
 use rayon::prelude::*;
 use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::kernels::vector::dispatch;
@@ -57,12 +57,12 @@ pub(crate) fn take(state: &mut TrainState, beta: f64, spread: &[f32]) {
 mod tests {
     use super::*;
     use crate::adam::Optimiser;
-    use crate::architecture::Architecture;
+    use crate::arch::top_k::TopK;
     use crate::init::initial;
     use untangle_sae::Precision;
 
     fn state() -> TrainState {
-        let mut state = initial(2, 2, &Architecture::TopK { k: 1 }, Optimiser::Adam, 3, &[0.0; 2], Precision::F32);
+        let mut state = initial(2, 2, &TopK { k: 1 }.into(), Optimiser::Adam, 3, &[0.0; 2], Precision::F32);
         begin(&mut state);
         state
     }

@@ -8,9 +8,9 @@
 //! training nor those that will judge the dictionary. Of a crosscoder, `p_i c_i > t` takes the place of `p_i > t` (see
 //! [`crate::arch::crosscoder`]), which is a threshold `t / c_i` of every latent's own.
 
+use crate::activity::{Entries, Scratches};
 use crate::arch::batch_top_k::{Ranks, find_largest, nth_largest};
 use crate::error::TrainError;
-use crate::forward::{Entries, Scratches};
 use untangle_sae::kernels::encode::{EncoderWeights, TILE_ROWS};
 
 /// Where the search for the threshold begins; it is lowered from there as far as needed.

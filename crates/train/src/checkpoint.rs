@@ -4,10 +4,12 @@
 
 use crate::average;
 use crate::error::TrainError;
-use crate::init::{DataScale, TargetScale};
+use crate::init::{held, zeros};
+use crate::job::Run;
 use crate::log::{Log, Mark};
-use crate::run::{Run, Trained};
-use crate::state::{Carried, TrainState};
+use crate::scale::{DataScale, TargetScale};
+use crate::state::Carried;
+use crate::trained::Trained;
 use crc32fast::Hasher;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, View};
@@ -45,7 +47,7 @@ fn named(run: &Run, tensor: &str) -> String {
 }
 
 /// The key of the header under which the checksum stands.
-const CHECKSUM: &str = "crc32";
+pub(crate) const CHECKSUM: &str = "crc32";
 
 /// The checksum of tensors, by name.
 fn checksum<'a>(tensors: impl Iterator<Item = (String, Dtype, &'a [u8])>) -> String {
@@ -101,7 +103,7 @@ pub(crate) fn save(runs: &[Run], trained: &[Trained], logs: &[Log], path: &Path)
 
 /// Everything of a state that is a number: steps, tokens, the data's scale, what the architecture carries, and the scale of
 /// what a transcoder predicts; then how far the log is.
-fn numbers(Trained { state, scale, target }: &Trained, mark: Mark) -> Vec<u64> {
+fn numbers(Trained { state, scale, target, .. }: &Trained, mark: Mark) -> Vec<u64> {
     let mut numbers = vec![state.step, state.tokens, u64::from(scale.factor.to_bits()), scale.variance.to_bits()];
     numbers.extend(state.carried.words());
     numbers.extend(target.iter().flat_map(|target| [u64::from(target.factor.to_bits()), target.variance.to_bits()]));
@@ -119,20 +121,28 @@ pub(crate) fn load(runs: &[Run], path: &Path) -> Result<Option<Vec<(Trained, Mar
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(TrainError::Io { path: path.to_owned(), source }),
     };
+    parse(runs, path, &bytes).map(Some)
+}
+
+/// The states in the bytes of the file at `path`.
+pub(crate) fn parse(runs: &[Run], path: &Path, bytes: &[u8]) -> Result<Vec<(Trained, Mark)>, TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.to_owned(), reason };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(format!("it is damaged ({e})")))?;
     let stored = header.metadata().as_ref().and_then(|metadata| metadata.get(CHECKSUM));
-    let tensors = file.iter().map(|(name, tensor)| (name.to_owned(), tensor.dtype(), tensor.data()));
     match stored {
         None => return Err(wrong("it has no checksum: an older untangle wrote it".to_owned())),
-        Some(sum) if *sum != checksum(tensors) => {
+        Some(sum) if *sum != checksum_of(&file) => {
             return Err(wrong("it is damaged: it does not have its checksum".to_owned()));
         }
         Some(_) => {}
     }
-    let restored = runs.iter().map(|run| Reader { path, file: &file, run }.restore()).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(restored))
+    runs.iter().map(|run| Reader { path, file: &file, run }.restore()).collect()
+}
+
+/// The checksum that the tensors of a file have now.
+pub(crate) fn checksum_of(file: &SafeTensors<'_>) -> String {
+    checksum(file.iter().map(|(name, tensor)| (name.to_owned(), tensor.dtype(), tensor.data())))
 }
 
 /// The tensors of one dictionary.
@@ -183,8 +193,7 @@ impl Reader<'_> {
         let mut further = vec![0f32; plan.architecture.parts() - 1];
         self.floats("further_factors", &mut further)?;
         let scale = DataScale { factor, further, mean, spread, variance };
-        let mut state =
-            TrainState::zeros(plan.widths(), plan.d_sae, plan.architecture.clone(), plan.optimiser, plan.precision());
+        let mut state = zeros(plan.widths(), plan.d_sae, &plan.architecture, plan.optimiser, plan.precision());
         for (name, parameter) in state.parameters_mut() {
             for (part, values) in [("value", &mut parameter.value), ("m", &mut parameter.m), ("v", &mut parameter.v)] {
                 self.floats(&format!("{name}.{part}"), values)?;
@@ -205,6 +214,11 @@ impl Reader<'_> {
         let mut words = carried;
         words.copy_from_slice(&numbers[4..of_target]);
         state.carried = Carried::from_words(words);
-        Ok((Trained { state, scale, target }, mark))
+        let begun = state.step <= plan.schedule.steps && state.tokens <= plan.tokens();
+        if !begun || state.fired_at.iter().any(|at| *at > state.tokens) {
+            let reason = "its counters are none that this run can come to".to_owned();
+            return Err(TrainError::Checkpoint { path: self.path.to_owned(), reason });
+        }
+        Ok((Trained { state, scale, target, held: held(plan) }, mark))
     }
 }

@@ -12,15 +12,16 @@
 //! over all parts together, and features come in the units of the activations.
 
 use crate::error::TrainError;
-use crate::finish::{DataProvenance, PartOrigin};
-use crate::init::DataScale;
+use crate::provenance::{DataProvenance, PartOrigin};
+use crate::scale::DataScale;
 use crate::state::TrainState;
 use serde_json::Map;
 use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::{Activation, Crosscoder, Parts};
 use untangle_schema::{CROSSCODER, CrosscoderConfig, CrosscoderPart, TOOL_VERSION};
 
-/// The crosscoder in raw units; `shift` is what calibration found for `p_i c_i`, zero where everything positive fires.
+/// The crosscoder in raw units; `shift` is what calibration found for `p_i c_i`, zero where everything positive fires, and
+/// `trained_as` the name of its architecture.
 ///
 /// # Errors
 /// When the parts do not fit together, which would be a defect of this crate.
@@ -28,9 +29,10 @@ pub fn folded(
     state: &TrainState,
     scale: &DataScale,
     shift: f32,
+    trained_as: &str,
     data: &DataProvenance,
 ) -> Result<Crosscoder, TrainError> {
-    let (m, d_all) = (state.architecture.parts(), state.d_in);
+    let (m, d_all) = (state.parts, state.d_in);
     let d = d_all / m;
     let factors: Vec<f32> = scale.factors().flat_map(|factor| vec![factor; d]).collect();
     let (mut w_enc, mut w_dec) = (Buffer::zeros(state.w_enc.value.len()), Buffer::zeros(state.w_dec.value.len()));
@@ -50,10 +52,10 @@ pub fn folded(
     let b_dec = state.b_dec.value.iter().zip(&factors).map(|(b, s)| b / s).collect();
     let activation = Activation::JumpRelu { threshold };
     let parts = Parts { w_enc, b_enc, w_dec, b_dec, w_skip: None, activation };
-    Ok(Crosscoder::new(config(state, scale, data, d), parts)?)
+    Ok(Crosscoder::new(config(state, scale, trained_as, data), parts)?)
 }
 
-fn config(state: &TrainState, scale: &DataScale, data: &DataProvenance, d: usize) -> CrosscoderConfig {
+fn config(state: &TrainState, scale: &DataScale, trained_as: &str, data: &DataProvenance) -> CrosscoderConfig {
     let part = |(origin, scale): (&PartOrigin, f32)| CrosscoderPart {
         model_name: origin.model.as_ref().map(|model| model.name.clone()),
         model_weights_sha256: origin.model.as_ref().map(|model| model.weights_sha256.clone()),
@@ -62,10 +64,10 @@ fn config(state: &TrainState, scale: &DataScale, data: &DataProvenance, d: usize
     };
     let mut metadata = Map::new();
     metadata.insert("untangle_version".to_owned(), TOOL_VERSION.into());
-    metadata.insert("training_architecture".to_owned(), state.architecture.name().into());
+    metadata.insert("training_architecture".to_owned(), trained_as.into());
     CrosscoderConfig {
         architecture: CROSSCODER.to_owned(),
-        d_in: d,
+        d_in: state.d_in / state.parts,
         d_sae: state.d_sae,
         dtype: "float32".to_owned(),
         parts: data.parts.iter().zip(scale.factors()).map(part).collect(),

@@ -10,9 +10,10 @@
 //! of a run only (see `products.rs`). Rows are
 //! taken in chunks, so that memory does not grow with the batch; every sum has a fixed order.
 
-use crate::arch;
-use crate::arch::rule::{At, Rule, Totals, WithRule};
-use crate::forward::Activity;
+use crate::activity::Activity;
+use crate::arch::Architecture;
+use crate::arch::decode::Totals;
+use crate::arch::rule::{At, Rule, WithRule};
 use crate::products::{Bytes, Native, Products};
 use crate::state::TrainState;
 use half::bf16;
@@ -69,21 +70,25 @@ struct Chunk<T: Element> {
 /// When libtorch refuses a product.
 pub fn dense_gradients(
     state: &TrainState,
+    architecture: &Architecture,
     activity: &mut Activity,
     precision: Precision,
 ) -> Result<DenseGradients, SaeError> {
     activity.clear_entries();
     match &state.narrow {
-        Some(NarrowWeights::Bf16(w_enc)) => Task { state, products: Native::<bf16>::of(state, w_enc) }.solve(activity),
-        Some(NarrowWeights::Int8(w_enc)) if precision == Precision::Int8 => {
-            Task { state, products: Bytes::of(state, w_enc) }.solve(activity)
+        Some(NarrowWeights::Bf16(w_enc)) => {
+            Task { state, architecture, products: Native::<bf16>::of(state, w_enc) }.solve(activity)
         }
-        _ => Task { state, products: Native::<f32>::of(state) }.solve(activity),
+        Some(NarrowWeights::Int8(w_enc)) if precision == Precision::Int8 => {
+            Task { state, architecture, products: Bytes::of(state, w_enc) }.solve(activity)
+        }
+        _ => Task { state, architecture, products: Native::<f32>::of(state) }.solve(activity),
     }
 }
 
 struct Task<'a, P: Products> {
     state: &'a TrainState,
+    architecture: &'a Architecture,
     products: P,
 }
 
@@ -111,15 +116,15 @@ impl<P: Products> Task<'_, P> {
             let part = &mut chunk.first(wide.len() / d, d, f);
             part.centred.iter_mut().zip(wide).for_each(|(z, &wide)| *z = P::T::narrow(wide));
             self.pre_activations(part)?;
-            let l0 = arch::l0_of(self.state, part.pre);
+            let l0 = self.architecture.l0_of(self.state, part.pre);
             let pass = PassRows { task: self, n, wide, d_out, part };
-            let sums = arch::with_rule(self.state, n, l0, pass)?;
+            let sums = self.architecture.with_rule(self.state, n, l0, pass)?;
             sums.iter().for_each(|sums| gradients.add(sums));
             activity.loss += sums.iter().map(|sums| sums.totals.squared_error).sum::<f64>() / n as f64;
             activity.penalty += sums.iter().map(|sums| sums.totals.penalty).sum::<f64>();
             self.add_products(part, d_out, &mut gradients)?;
         }
-        activity.penalty += arch::batch_penalty(self.state, gradients.active as f64 / n as f64);
+        activity.penalty += self.architecture.batch_penalty(self.state, gradients.active as f64 / n as f64);
         Ok(gradients)
     }
 

@@ -39,6 +39,14 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+    /// A grid that cannot be.
+    #[error("{path}: {problem}", path = .path.display())]
+    Grid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The loss is no longer a number.
     #[error("{}the loss of step {step} is not finite; lower --lr (it was {lr:e})", named(.name))]
     Diverged {
@@ -71,6 +79,11 @@ pub enum TrainError {
     Sae(#[from] SaeError),
 }
 
+/// Refuses a setting, as the command line spells it.
+pub(crate) fn refuse<T>(setting: &'static str, problem: String) -> Result<T, TrainError> {
+    Err(TrainError::Setting { setting, problem })
+}
+
 fn named(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!("{name}: ") }
 }
@@ -78,8 +91,10 @@ fn named(name: &str) -> String {
 impl Classify for TrainError {
     fn fault(&self) -> Fault {
         match self {
-            TrainError::Exists { .. } | TrainError::OtherRun { .. } => Fault::Usage,
-            TrainError::Setting { .. } | TrainError::Checkpoint { .. } | TrainError::Diverged { .. } => Fault::BadInput,
+            // What is wrong with the columns that are read is a fault of the store, as it is where one is not there.
+            TrainError::Setting { setting: "--hook" | "--hook-out", .. } => Fault::BadInput,
+            TrainError::Exists { .. } | TrainError::OtherRun { .. } | TrainError::Setting { .. } => Fault::Usage,
+            TrainError::Checkpoint { .. } | TrainError::Grid { .. } | TrainError::Diverged { .. } => Fault::BadInput,
             TrainError::Io { .. } => Fault::Io,
             TrainError::Interrupted { .. } => Fault::Interrupted,
             TrainError::Store(e) => e.fault(),

@@ -1,91 +1,23 @@
 //! From training states to dictionaries on disk: calibrated, folded (`fold.rs`), written, measured, with how they came about.
 
-use crate::architecture::Architecture;
 use crate::artefact::GridRecord;
 use crate::average;
+use crate::begin::sample;
 use crate::calibrate::{Calibration, calibrate};
-use crate::config::TrainPlan;
 use crate::error::TrainError;
 use crate::fold::Dictionary;
-use crate::log::{self, Record};
+use crate::job::{Finished, Job, Run};
+use crate::log;
 use crate::place::Place;
+use crate::provenance::TrainingRecord;
+use crate::record::Record;
 use crate::report;
-use crate::run::{Finished, Job, Run, Trained, sample};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use crate::trained::Trained;
 use std::path::Path;
 use untangle_sae::kernels::encode::EncoderWeights;
 use untangle_schema::sae::files;
-use untangle_schema::{CaptureManifest, Event, ModelIdentity, Observer, TOOL_VERSION};
+use untangle_schema::{Event, Observer, TOOL_VERSION};
 use untangle_store::durable;
-
-/// Where the training rows came from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DataProvenance {
-    /// File names of the store; none where the rows came straight from a model.
-    pub stores: Vec<String>,
-    /// Hash over manifests and row counts.
-    pub content: String,
-    /// The column that was trained on: a hook point, or a data set's name.
-    pub column: String,
-    /// The column that a transcoder predicts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column_out: Option<String>,
-    /// What a crosscoder reads, in order; empty of others.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<PartOrigin>,
-    /// Where stores were read side by side, rows without a pair: of the first store, and of each other.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unpaired: Vec<[u64; 2]>,
-    /// What `train` did not read and `evaluate` uses, as the store describes it.
-    pub held_out: Value,
-    /// What neither training nor the judge reads: rows for thresholds.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub calibration: Value,
-    /// Whether rows of special tokens were trained on.
-    pub keep_special: bool,
-    /// Whether rows whose norm is an outlier (attention sinks) were trained on.
-    #[serde(default)]
-    pub keep_outliers: bool,
-    /// Seed of the order of rows.
-    pub order_seed: u64,
-    /// Memory that rows were shuffled in; decides the order where the store is larger.
-    pub shuffle_bytes: u64,
-    /// Training rows of one epoch.
-    pub rows_per_epoch: u64,
-    /// Manifest of the capture, where the rows came from one, or of the one that would give the same rows.
-    pub capture: Option<CaptureManifest>,
-}
-
-/// Where one of the activations comes from that a crosscoder reads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PartOrigin {
-    /// The column: a hook point, or a data set's name.
-    pub column: String,
-    /// The model, where the rows were captured.
-    pub model: Option<ModelIdentity>,
-}
-
-/// `training.json`: everything that decided the result, and what came of it. No clock, host or path.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TrainingRecord {
-    /// Version of the tool.
-    pub tool_version: String,
-    /// The plan.
-    pub plan: TrainPlan,
-    /// The data.
-    pub data: DataProvenance,
-    /// What rows were multiplied by in training; already folded into the weights.
-    pub scale: f32,
-    /// What the rows that a transcoder predicts were multiplied by; folded as well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale_out: Option<f32>,
-    /// The last step's figures, without the clock.
-    pub last_step: Value,
-    /// Active features per row on the calibration rows, where thresholds were calibrated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calibrated_l0: Option<f64>,
-}
 
 /// Calibrates, folds and writes every dictionary into the output that is being prepared.
 pub(crate) fn write_all(
@@ -208,11 +140,10 @@ pub(crate) fn thresholds(run: &Run, trained: &Trained, rows: &[f32], l0: f64) ->
     let centred: Vec<f32> = rows.iter().zip(units).map(|(x, (factor, c))| factor * x - c).collect();
     debug_assert_eq!(state.d_in, run.plan.d_in);
     let weights = state.encoder();
-    let Architecture::JumpRelu { .. } = state.architecture else {
+    let Some(theta) = run.plan.architecture.thresholds(state) else {
         return calibrate(&weights, &state.norm_sums, &centred, l0, state.carried.threshold as f32);
     };
     // Measured from below the lowest threshold, so that the shift that is searched for is positive.
-    let theta = &state.extras[0].value;
     let highest = theta.iter().copied().fold(0f32, f32::max);
     let shifted: Vec<f32> = state.b_enc.value.iter().zip(theta.iter()).map(|(b, theta)| b - theta + highest).collect();
     let found = calibrate(&EncoderWeights { b_enc: &shifted, ..weights }, &[], &centred, l0, 2.0 * highest)?;

@@ -1,13 +1,14 @@
 //! What a training state is as a dictionary: in units of the raw activations, in SAELens' form or that of crosscoders.
 
-use crate::arch::gated;
-use crate::architecture::Architecture;
+use crate::arch::Architecture;
+use crate::arch::method::Units;
 use crate::crosscoder;
 use crate::error::TrainError;
-use crate::finish::DataProvenance;
-use crate::init::{DataScale, TargetScale};
-use crate::run::{Run, Trained};
+use crate::job::Run;
+use crate::provenance::DataProvenance;
+use crate::scale::{DataScale, TargetScale};
 use crate::state::TrainState;
+use crate::trained::Trained;
 use serde_json::{Map, Value};
 use std::path::Path;
 use untangle_sae::kernels::buffer::Buffer;
@@ -26,11 +27,13 @@ pub(crate) enum Dictionary {
 impl Dictionary {
     /// What was trained, in units of the raw activations; `shift` is what calibration added to the thresholds.
     pub(crate) fn of(run: &Run, trained: &Trained, shift: f32) -> Result<Self, TrainError> {
-        let Trained { state, scale, target } = trained;
+        let Trained { state, scale, target, .. } = trained;
         if run.plan.architecture.parts() > 1 {
-            return crosscoder::folded(state, scale, shift, &run.data).map(Dictionary::Crosscoder);
+            return crosscoder::folded(state, scale, shift, run.plan.architecture.name(), &run.data)
+                .map(Dictionary::Crosscoder);
         }
-        folded(state, scale, *target, shift, metadata(&run.data, &run.plan.architecture)).map(Dictionary::Sae)
+        let metadata = metadata(&run.data, &run.plan.architecture);
+        folded(state, &run.plan.architecture, scale, *target, shift, metadata).map(Dictionary::Sae)
     }
 
     /// The dictionary, of a crosscoder that of its parts side by side.
@@ -77,6 +80,7 @@ impl Dictionary {
 /// When the parts do not fit together, which would be a defect of this crate.
 pub fn folded(
     state: &TrainState,
+    architecture: &Architecture,
     scale: &DataScale,
     target: Option<TargetScale>,
     shift: f32,
@@ -84,8 +88,11 @@ pub fn folded(
 ) -> Result<Sae, TrainError> {
     let out = target.map_or(scale.factor, |target| target.factor);
     let divided = |values: &[f32]| values.iter().map(|v| v / out).collect::<Vec<f32>>();
-    let (name, activation) = activation_of(state, out, shift);
-    let k = if let Activation::TopK { k } = activation { Some(k) } else { None };
+    let (name, activation) = architecture.saved_as(state, Units { factor: out, shift });
+    let k = match activation {
+        Activation::TopK { k } | Activation::AbsTopK { k } => Some(k),
+        _ => None,
+    };
     let ratio = scale.factor / out;
     let (b_enc, b_dec) = match &state.input_centre {
         Some(centre) => (
@@ -117,32 +124,6 @@ pub fn folded(
         metadata,
     };
     Ok(Sae::new(config, parts)?)
-}
-
-/// SAELens' name of what was trained, and its non-linearity in units of rows that were multiplied by `factor`. A crosscoder
-/// has a form of its own and does not come here.
-fn activation_of(state: &TrainState, factor: f32, shift: f32) -> (&'static str, Activation) {
-    let divided = |values: &[f32]| values.iter().map(|v| v / factor).collect::<Vec<f32>>();
-    let jump_relu = |threshold: Vec<f32>| Activation::JumpRelu { threshold: divided(&threshold) };
-    let one_for_all = || jump_relu(vec![shift; state.d_sae]);
-    match state.architecture {
-        Architecture::TopK { k } => ("topk", Activation::TopK { k }),
-        Architecture::BatchTopK { .. } | Architecture::Matryoshka { .. } => ("jumprelu", one_for_all()),
-        Architecture::Transcoder { .. } => ("jumprelu_transcoder", one_for_all()),
-        Architecture::SkipTranscoder { .. } => ("jumprelu_skip_transcoder", one_for_all()),
-        Architecture::JumpRelu { .. } => {
-            let thresholds = state.extras[0].value.iter().map(|theta| (theta + shift).max(0.0));
-            ("jumprelu", jump_relu(thresholds.collect()))
-        }
-        Architecture::Gated { .. } => {
-            let r_mag = state.extras[gated::R_MAG].value.to_vec();
-            ("gated", Activation::Gated { r_mag, b_mag: divided(&state.extras[gated::B_MAG].value) })
-        }
-        Architecture::Relu { .. }
-        | Architecture::PAnneal { .. }
-        | Architecture::Crosscoder { .. }
-        | Architecture::CrosscoderL1 { .. } => ("standard", Activation::Relu),
-    }
 }
 
 /// `b - W c`, summed in f64; `b` where there is no `W`.
@@ -187,19 +168,21 @@ pub fn metadata(data: &DataProvenance, architecture: &Architecture) -> SaeMetada
 mod tests {
     use super::*;
     use crate::adam::Optimiser;
+    use crate::arch::top_k::TopK;
     use crate::init::initial;
     use untangle_sae::{Codes, Precision};
 
     #[test]
     fn folding_the_scale_changes_units_and_nothing_else() {
-        let mut state = initial(6, 12, &Architecture::TopK { k: 3 }, Optimiser::Adam, 1, &[0.3; 6], Precision::F32);
+        let architecture = TopK { k: 3 }.into();
+        let mut state = initial(6, 12, &architecture, Optimiser::Adam, 1, &[0.3; 6], Precision::F32);
         state.b_enc.value.iter_mut().zip([0.2f32, -0.1, 0.05].into_iter().cycle()).for_each(|(b, v)| *b = v);
         // A power of two, so that the two ways round alike.
         let factor = 0.25;
         let dictionary = |factor| {
             let scale =
                 DataScale { factor, further: Vec::new(), mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
-            folded(&state, &scale, None, 0.0, SaeMetadata::default()).expect("the parts fit")
+            folded(&state, &architecture, &scale, None, 0.0, SaeMetadata::default()).expect("the parts fit")
         };
         let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
         let z: Vec<f32> = x.iter().map(|x| factor * x).collect();

@@ -10,13 +10,15 @@
 //! the rows that scale and mean are taken from are there; in a step; or at the end, when the weights are written.
 
 use crate::adam::Optimiser;
-use crate::arch;
 use crate::arch::top_k::MOST_KEPT;
-use crate::architecture::{Architecture, Kind};
-use crate::config::{TrainConfig, TrainPlan};
+use crate::begin::SAMPLE_ROWS;
+use crate::config::TrainConfig;
+use crate::constraint::Freeze;
 use crate::dense::{CHUNK_ELEMENTS, DENSE_ROWS};
-use crate::rehearse::{DEAD, RowsAtTheEnd};
-use crate::run::{RECORDS, Run, SAMPLE_ROWS};
+use crate::density;
+use crate::job::Run;
+use crate::log::RECORDS;
+use crate::plan::TrainPlan;
 use serde::Serialize;
 use untangle_sae::Precision;
 use untangle_sae::kernels::encode::TILE_ROWS;
@@ -63,6 +65,15 @@ pub struct Flops {
     pub sparse: f64,
 }
 
+/// Rows that are read once more at the end, of a column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowsAtTheEnd {
+    /// For thresholds.
+    pub calibration: usize,
+    /// For the figures of the report.
+    pub report: usize,
+}
+
 /// Bytes of a logged step, in `metrics.jsonl` and in the report.
 const RECORD_BYTES: u64 = 330;
 /// Bytes of `cfg.json`, `training.json` and the frame of the report.
@@ -72,9 +83,8 @@ const BATCHES: u64 = 3;
 /// Bytes of an entry: latent, pre-activation, activation and gradient by row; row, activation and gradient by latent; and a
 /// third more candidates than are chosen (batch-topk).
 const ENTRY_BYTES: u64 = 36;
-/// Entries of jump-relu, which are those that fire and those near a threshold, per one that fires: 3.5 in dictionaries of
-/// the bundled organism at the end of training.
-const NEAR_A_THRESHOLD: f64 = 3.5;
+/// One latent in so many is dead where reviving is planned for.
+pub(crate) const DEAD: usize = 10;
 /// FLOPs of Adam for a weight: moments, their correction, the quotient, the normalisation of the decoder.
 const ADAM_FLOPS: f64 = 14.0;
 
@@ -88,7 +98,7 @@ impl TrainPlan {
     /// Elements of the skip connection; none in most.
     fn skip(&self) -> u64 {
         let (d_in, d_out) = self.widths();
-        if matches!(self.architecture, Architecture::SkipTranscoder { .. }) { (d_in * d_out) as u64 } else { 0 }
+        if self.architecture.has_skip() { (d_in * d_out) as u64 } else { 0 }
     }
 
     /// Active features per row that are aimed at, or a usual number where a coefficient decides.
@@ -98,17 +108,7 @@ impl TrainPlan {
 
     /// Entries per row that a step without dense products has.
     pub fn entries(&self) -> f64 {
-        let l0 = self.aimed_l0();
-        let jumps = matches!(self.architecture, Architecture::JumpRelu { .. });
-        (if jumps { NEAR_A_THRESHOLD * l0 } else { l0 }).min(self.d_sae as f64)
-    }
-
-    /// Groups of latents that receive different gradients.
-    fn groups(&self) -> u64 {
-        match &self.architecture {
-            Architecture::Matryoshka { prefixes, .. } => prefixes.number() as u64,
-            _ => 1,
-        }
+        (self.architecture.entries_per_active() * self.aimed_l0()).min(self.d_sae as f64)
     }
 
     /// Bytes of values and moments as a checkpoint holds them.
@@ -122,7 +122,8 @@ impl TrainPlan {
 
     /// Bytes of the weights in training.
     fn weights_bytes(&self) -> u64 {
-        self.checkpoint_bytes() + self.narrow_bytes()
+        let drawn = if self.freeze == Some(Freeze::SoftDecoder) { 4 * self.d_sae * self.widths().1 } else { 0 };
+        self.checkpoint_bytes() + self.narrow_bytes() + drawn as u64
     }
 
     fn narrow_bytes(&self) -> u64 {
@@ -139,22 +140,24 @@ impl TrainPlan {
         let bytes_of = |entries: f64| (ENTRY_BYTES as f64 * n as f64 * entries) as u64;
         let tiles =
             threads * TILE_ROWS as u64 * (4 * d + if self.precision() == Precision::F32 { 4 * f.min(4096) } else { 0 });
-        let sparse = 4 * n * d * (1 + self.groups()) + bytes_of(self.entries()) + tiles + 4 * 4 * f;
+        let sparse =
+            4 * n * d * (1 + self.architecture.most_groups() as u64) + bytes_of(self.entries()) + tiles + 4 * 4 * f;
         match self.architecture.sparsity() {
-            None if self.precision() == Precision::Int8 && matches!(self.architecture, Architecture::TopK { .. }) => {
+            None if self.precision() == Precision::Int8 && self.architecture.keeps_proposals() => {
                 sparse + 4 * (n * f / DEAD as u64).min(MOST_KEPT as u64)
             }
             None => sparse,
             Some(_) => {
                 let rows = (CHUNK_ELEMENTS as u64 / f / DENSE_ROWS as u64).max(1) * DENSE_ROWS as u64;
                 let element = if self.precision() == Precision::Bf16 { 2 } else { 4 };
-                let gated = matches!(self.architecture, Architecture::Gated { .. });
+                // Of what has more products, one more matrix between them.
+                let gated = self.architecture.dense_products() > 5.0;
                 let of_worker = threads * DENSE_ROWS as u64 * (element * (d + if gated { f } else { 0 }) + f);
                 let chunk = element * n.min(rows) * (3 * f + d) + of_worker;
                 // The decoder in two bytes, or in one byte twice, by rows and by columns.
                 let decoder = if self.precision() == Precision::F32 { 0 } else { 2 * self.matrix() };
                 // On the way down, as many entries as are not yet done densely.
-                let most = arch::dense_above(Precision::F32, self.d_in) * f as f64;
+                let most = density::dense_above(Precision::F32, self.d_in) * f as f64;
                 sparse + (8 * self.matrix() + chunk + decoder).max(bytes_of(most))
             }
         }
@@ -167,21 +170,16 @@ impl TrainPlan {
         let optimiser = 2.0 * ADAM_FLOPS * matrix;
         // Recomputed, decoded, differentiated, and gathered into both matrices, some of it twice for the norm.
         let sparse = product + 12.0 * n * d * self.entries() + optimiser;
-        let products = match self.architecture {
-            Architecture::Gated { .. } => 7.0,
-            _ if self.architecture.sparsity().is_some() => 5.0,
-            _ => return Flops { dense: sparse, sparse },
-        };
-        Flops { dense: products * product + optimiser, sparse }
+        match self.architecture.sparsity() {
+            Some(_) => Flops { dense: self.architecture.dense_products() * product + optimiser, sparse },
+            None => Flops { dense: sparse, sparse },
+        }
     }
 
     /// Bytes of the finished weights.
     fn result_bytes(&self) -> u64 {
-        let thresholds = match self.architecture.name().parse() {
-            Ok(Kind::Gated) => 2,
-            Ok(kind) if kind.has_thresholds() => 1,
-            _ => 0,
-        };
+        let thresholds = u64::from(self.architecture.kind().has_thresholds());
+        let thresholds = thresholds.max(self.architecture.extras().len() as u64);
         4 * (2 * self.matrix() + self.skip() + self.d_in as u64 + (1 + thresholds) * self.d_sae as u64)
     }
 }

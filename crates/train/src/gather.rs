@@ -10,8 +10,8 @@
 //! built once per step; then every latent's gradient is finished in cache and used at once; no dense gradient is ever
 //! stored.
 
+use crate::activity::Entries;
 use crate::dense::DenseGradients;
-use crate::forward::Entries;
 use rayon::prelude::*;
 use std::ops::Range;
 use untangle_sae::kernels::buffer::{Buffer, prefetch};
@@ -35,7 +35,7 @@ const RANGE: usize = 1024;
 #[inline]
 fn matters(entries: &Entries, at: usize, extras: usize) -> bool {
     let learns = entries.d_extra.iter().take(extras).any(|values| values[at] != 0.0);
-    entries.acts[at] > 0.0 || entries.d_pre[at] != 0.0 || learns
+    entries.acts[at] != 0.0 || entries.d_pre[at] != 0.0 || learns
 }
 
 /// Calls `of` with the row and place of every entry of the tiles that matters and is of a latent in this range, by row.
@@ -138,7 +138,7 @@ impl Firings {
 
     /// Whether `latent` fired.
     pub fn fired(&self, latent: usize) -> bool {
-        self.acts[self.of(latent)].iter().any(|&act| act > 0.0)
+        self.acts[self.of(latent)].iter().any(|&act| act != 0.0)
     }
 
     /// Sum of the `extra`-th further gradient of `latent`.

@@ -1,156 +1,14 @@
-//! Where training starts: the scale of the data, and the first weights.
+//! Where training starts: the first weights.
 
 use crate::adam::Optimiser;
-use crate::architecture::Architecture;
-use crate::state::TrainState;
+use crate::arch::Architecture;
+use crate::constraint::Held;
+use crate::plan::TrainPlan;
+use crate::state::{Carried, Shape, TrainState};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-use std::str::FromStr;
 use untangle_sae::Precision;
-
-/// What a sample of the training rows says about their scale.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DataScale {
-    /// Rows are multiplied by this, so that their mean norm is sqrt(d_in), or where a constant dwarfs what varies
-    /// ([`DWARFED`]) their mean distance from their mean; 1 without normalisation.
-    pub factor: f32,
-    /// Of a crosscoder, the factors of its further parts.
-    pub further: Vec<f32>,
-    /// Mean of the multiplied rows, `[d_in]`.
-    pub mean: Vec<f32>,
-    /// Mean of `|x_j - mean_j|` of the multiplied rows, `[d_in]`: how unequal the dimensions are, unmoved by few large rows.
-    pub spread: Vec<f32>,
-    /// Mean of `|x - mean|^2` of the multiplied rows: what a loss is compared with.
-    pub variance: f64,
-}
-
-/// What the rows that a transcoder predicts are multiplied by, and how much they vary then.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TargetScale {
-    /// As of [`DataScale`].
-    pub factor: f32,
-    /// As of [`DataScale`].
-    pub variance: f64,
-}
-
-/// Where the mean distance of rows from their mean is less than this part of their mean norm, most of a row is what all rows
-/// have in common, which `b_dec` takes and no feature says. Scaled by their norms, what is left would be small beside the
-/// thresholds, windows and steps that are in units of normalised rows. Chosen so that rows of language models, in which
-/// what varies is a third of the norm and more, are scaled by their norms as everywhere else.
-pub const DWARFED: f64 = 0.25;
-
-impl DataScale {
-    /// The scale of `rows`, `[n, d_in]`, none of which is empty.
-    pub fn of(rows: &[f32], d_in: usize, normalise: bool) -> Self {
-        let n = (rows.len() / d_in) as f64;
-        let (mut sum, mut squares, mut norms) = (vec![0f64; d_in], 0f64, 0f64);
-        for row in rows.chunks_exact(d_in) {
-            let square: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-            squares += square;
-            norms += square.sqrt();
-            sum.iter_mut().zip(row).for_each(|(s, &x)| *s += f64::from(x));
-        }
-        let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
-        let size = size(rows, &mean, norms / n);
-        let factor = if normalise && size > 0.0 { (d_in as f64).sqrt() / size } else { 1.0 };
-        let variance = squares / n - mean.iter().map(|m| m * m).sum::<f64>();
-        let mut spread = vec![0f64; d_in];
-        for row in rows.chunks_exact(d_in) {
-            spread.iter_mut().zip(row.iter().zip(&mean)).for_each(|(s, (&x, m))| *s += (f64::from(x) - m).abs());
-        }
-        DataScale {
-            factor: factor as f32,
-            further: Vec::new(),
-            mean: mean.iter().map(|m| (m * factor) as f32).collect(),
-            spread: spread.iter().map(|s| (s / n * factor) as f32).collect(),
-            variance: variance.max(0.0) * factor * factor,
-        }
-    }
-}
-
-/// What rows of this mean and mean norm are scaled by: their mean norm, or their mean distance from the mean where a
-/// constant dwarfs it.
-fn size(rows: &[f32], mean: &[f64], norm: f64) -> f64 {
-    let distance = |row: &[f32]| row.iter().zip(mean).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum::<f64>().sqrt();
-    let n = (rows.len() / mean.len()) as f64;
-    let varying = rows.chunks_exact(mean.len()).map(distance).sum::<f64>() / n;
-    // What is left of rows that are all alike is rounding.
-    if varying < DWARFED * norm && varying > 1e-6 * norm { varying } else { norm }
-}
-
-impl DataScale {
-    /// The scale of rows beside which those of a further part lie, which has a factor of its own.
-    pub fn beside(mut self, part: DataScale) -> Self {
-        self.further.push(part.factor);
-        self.mean.extend(part.mean);
-        self.spread.extend(part.spread);
-        self.variance += part.variance;
-        self
-    }
-
-    /// The factors of all parts.
-    pub fn factors(&self) -> impl Iterator<Item = f32> + '_ {
-        std::iter::once(self.factor).chain(self.further.iter().copied())
-    }
-}
-
-/// Where `b_dec` starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Centre {
-    /// The mean of the data.
-    #[default]
-    Mean,
-    /// The point whose mean distance from the data is least: far rows pull it less (Bricken et al. 2023).
-    GeometricMedian,
-}
-
-impl FromStr for Centre {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "mean" => Ok(Centre::Mean),
-            "geometric-median" => Ok(Centre::GeometricMedian),
-            _ => Err(format!("`{text}` is neither mean nor geometric-median")),
-        }
-    }
-}
-
-/// The geometric median of `rows`, `[n, d]`, each multiplied by `factor`: `argmin_y sum_i |x_i - y|`, by
-/// `y <- (sum_i x_i / |x_i - y|) / (sum_i 1 / |x_i - y|)` from the mean (Weiszfeld 1937).
-pub fn geometric_median(rows: &[f32], d: usize, factor: f32) -> Vec<f32> {
-    /// Rounds at most, and the relative movement at which they end (dictionary_learning's).
-    const ROUNDS: usize = 100;
-    const STILL: f64 = 1e-5;
-    let mut median = vec![0f64; d];
-    let n = (rows.len() / d) as f64;
-    for row in rows.chunks_exact(d) {
-        median.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x) / n);
-    }
-    for _ in 0..ROUNDS {
-        let (mut sum, mut weights) = (vec![0f64; d], 0f64);
-        for row in rows.chunks_exact(d) {
-            let square: f64 = row.iter().zip(&median).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum();
-            // A row that lies on the median would weigh infinitely much.
-            let weight = 1.0 / square.sqrt().max(1e-12);
-            weights += weight;
-            sum.iter_mut().zip(row).for_each(|(s, &x)| *s += weight * f64::from(x));
-        }
-        let (mut moved, mut length) = (0f64, 0f64);
-        for (m, s) in median.iter_mut().zip(sum) {
-            let next = s / weights;
-            moved += (next - *m).powi(2);
-            length += next * next;
-            *m = next;
-        }
-        if moved <= (STILL * STILL) * length {
-            break;
-        }
-    }
-    median.into_iter().map(|m| (m * f64::from(factor)) as f32).collect()
-}
+use untangle_sae::kernels::buffer::Buffer;
 
 /// Scale of the encoder's rows at the start relative to the decoder's. On stories260k (d_in 64, d_sae 512, k 16, 488 steps of
 /// 2048 rows, learning rate 3e-3, 3 seeds) the held-out FVU is .0628 to .0631 at 1, .0605 to .0607 at 1/2 and .0608 to .0613 at 1/4.
@@ -168,25 +26,59 @@ pub fn initial(
     mean: &[f32],
     precision: Precision,
 ) -> TrainState {
-    let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let widths = (d_in, mean.len());
-    let mut state = TrainState::zeros(widths, d_sae, architecture.clone(), optimiser, precision);
-    let rows = state.w_dec.value.chunks_exact_mut(widths.1).zip(state.w_enc.value.chunks_exact_mut(d_in));
-    for (w_dec, w_enc) in rows {
+    let mut state = zeros(widths, d_sae, architecture, optimiser, precision);
+    draw(seed, architecture.is_transcoder(), widths, &mut state.w_enc.value, &mut state.w_dec.value);
+    state.b_dec.value.copy_from_slice(mean);
+    architecture.begin(&mut state);
+    state.narrow_encoder(&vec![1.0; d_in]);
+    state.sum_norms();
+    state
+}
+
+/// Draws both matrices, rows of these widths; the encoder's are tied to the decoder's, or drawn as well.
+fn draw(seed: u64, encoder_as_well: bool, (d_in, d_out): (usize, usize), w_enc: &mut [f32], w_dec: &mut [f32]) {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    for (w_dec, w_enc) in w_dec.chunks_exact_mut(d_out).zip(w_enc.chunks_exact_mut(d_in)) {
         unit(w_dec, &mut generator);
-        match architecture.is_transcoder() {
+        match encoder_as_well {
             true => unit(w_enc, &mut generator),
             false => w_enc.copy_from_slice(w_dec),
         }
         w_enc.iter_mut().for_each(|w| *w *= ENCODER_SCALE);
     }
-    state.b_dec.value.copy_from_slice(mean);
-    if let Architecture::JumpRelu { threshold, .. } = architecture {
-        state.extras[0].value.fill(*threshold as f32);
-    }
-    state.narrow_encoder(&vec![1.0; d_in]);
-    state.sum_norms();
-    state
+}
+
+/// What holds of the rows of a plan's dictionary. What was drawn is drawn again, so that nobody has to keep it.
+pub(crate) fn held(plan: &TrainPlan) -> Held {
+    let drawn = || {
+        let (d_in, d_out) = plan.widths();
+        let (mut w_enc, mut w_dec) = (Buffer::zeros(plan.d_sae * d_in), Buffer::zeros(plan.d_sae * d_out));
+        draw(plan.seed, plan.architecture.is_transcoder(), (d_in, d_out), &mut w_enc, &mut w_dec);
+        w_dec
+    };
+    plan.freeze.map_or_else(Held::default, |freeze| Held::frozen(freeze, drawn))
+}
+
+/// The state of an architecture before its weights are known, for activations and reconstructions of these widths.
+pub(crate) fn zeros(
+    (d_in, d_out): (usize, usize),
+    d_sae: usize,
+    architecture: &Architecture,
+    optimiser: Optimiser,
+    precision: Precision,
+) -> TrainState {
+    let shape = Shape {
+        d_in,
+        d_out,
+        d_sae,
+        parts: architecture.parts(),
+        extras: architecture.extras(),
+        is_transcoder: architecture.is_transcoder(),
+        has_skip: architecture.has_skip(),
+    };
+    let coefficient = architecture.sparsity().map_or(0.0, |sparsity| sparsity.coefficient);
+    TrainState::zeros(shape, Carried::first(coefficient, d_sae), optimiser, precision)
 }
 
 /// A random row of length 1.
@@ -205,45 +97,11 @@ fn normal(generator: &mut impl Rng) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_scale_of_four_rows_by_hand() {
-        let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0, 3.0, 4.0, -3.0, 4.0], 2, false);
-        assert_eq!((scale.factor, scale.mean.clone(), scale.variance), (1.0, vec![0.0, 4.0], 9.0));
-        assert_eq!(scale.spread, [3.0, 0.0]);
-        let scale = DataScale::of(&[3.0, 4.0, -3.0, 4.0], 2, true);
-        assert!((scale.factor - 2f32.sqrt() / 5.0).abs() < 1e-7);
-        assert!((scale.variance - 9.0 * 2.0 / 25.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn a_constant_that_dwarfs_the_rest_does_not_scale_it() {
-        // The first dimension is 1 or -1, the second a constant.
-        let scale_of = |constant: f32| DataScale::of(&[1.0, constant, -1.0, constant], 2, true);
-        let (none, dwarfed) = (scale_of(0.0), scale_of(100.0));
-        assert!((dwarfed.factor - none.factor).abs() < 1e-6 && (dwarfed.variance - none.variance).abs() < 1e-4);
-        // At 3, rows vary by a third of their norm, and are scaled by that.
-        assert!((scale_of(3.0).factor - (2.0f32 / 10.0).sqrt()).abs() < 1e-6);
-        // Rows that are all alike have nothing else to be scaled by.
-        let alike = DataScale::of(&[3.0, 4.0, 3.0, 4.0], 2, true);
-        assert!((alike.factor - 2f32.sqrt() / 5.0).abs() < 1e-7);
-    }
-
-    #[test]
-    fn far_rows_pull_the_median_less_than_the_mean() {
-        // Of a triangle whose angle at the origin is 120 degrees or more, the median is the origin.
-        let rows = [0.0f32, 0.0, 10.0, 1.0, -10.0, 1.0];
-        let median = geometric_median(&rows, 2, 2.0);
-        assert!(median.iter().all(|m| m.abs() < 2e-3), "{median:?}");
-        // On a line it is the median: 3, where the mean is 22.
-        let line = geometric_median(&[1.0, 2.0, 3.0, 4.0, 100.0], 1, 1.0);
-        assert!((line[0] - 3.0).abs() < 1e-3, "{line:?}");
-    }
+    use crate::arch::top_k::TopK;
 
     #[test]
     fn decoder_rows_start_as_unit_and_depend_on_the_seed_alone() {
-        let start =
-            |seed| initial(8, 16, &Architecture::TopK { k: 2 }, Optimiser::Adam, seed, &[0.5; 8], Precision::F32);
+        let start = |seed| initial(8, 16, &TopK { k: 2 }.into(), Optimiser::Adam, seed, &[0.5; 8], Precision::F32);
         let state = start(7);
         for row in state.w_dec.value.chunks_exact(8) {
             assert!((row.iter().map(|w| w * w).sum::<f32>() - 1.0).abs() < 1e-6);

@@ -1,79 +1,22 @@
 //! `metrics.jsonl`: one JSON object per logged step; where it is asked for, the same as an event file of TensorBoard.
 
 use crate::error::TrainError;
-use crate::step::StepReport;
+use crate::record::Record;
 use crate::tensorboard;
 use crc32fast::Hasher;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 use untangle_store::durable;
-
-/// A logged step. Losses are of normalised rows; `fvu` is the batch's loss over the variance of a sample of the training
-/// rows, a running figure and not the held-out metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// Steps done.
-    pub step: u64,
-    /// Tokens seen.
-    pub tokens: u64,
-    /// Mean squared error per row.
-    pub loss: f64,
-    /// What the loss has beside it: penalties, and the errors of partial reconstructions.
-    #[serde(default)]
-    pub penalty: f64,
-    /// The auxiliary loss.
-    pub aux_loss: f64,
-    /// `loss` over the variance of the data.
-    pub fvu: f64,
-    /// Active latents per row.
-    pub l0: f64,
-    /// Latents per row that could receive a gradient: of JumpReLU those near their threshold as well.
-    #[serde(default)]
-    pub entries: f64,
-    /// Dead latents.
-    pub dead: usize,
-    /// Global norm of the gradient before clipping.
-    pub grad_norm: f64,
-    /// Learning rate.
-    pub lr: f64,
-    /// Seconds of this process since it began the run or continued it.
-    pub seconds: f64,
-    /// Seconds since 1970.
-    #[serde(default)]
-    pub time: f64,
-}
-
-impl Record {
-    pub(crate) fn new(step: u64, tokens: u64, report: &StepReport, variance: f64, lr: f64, seconds: f64) -> Self {
-        let StepReport { loss, penalty, aux_loss, l0, entries, dead, grad_norm, .. } = *report;
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-        let fvu = loss / variance;
-        Record { step, tokens, loss, penalty, aux_loss, fvu, l0, entries, dead, grad_norm, lr, seconds, time }
-    }
-
-    /// What is shown of a step over time, by name.
-    pub(crate) fn figures(&self) -> [(&'static str, f64); 8] {
-        [
-            ("fvu", self.fvu),
-            ("l0", self.l0),
-            ("loss", self.loss),
-            ("penalty", self.penalty),
-            ("aux_loss", self.aux_loss),
-            ("dead", self.dead as f64),
-            ("grad_norm", self.grad_norm),
-            ("lr", self.lr),
-        ]
-    }
-}
 
 /// The records of a file; a line that is no record, such as one that was cut short by a kill, is left out.
 pub(crate) fn read(path: &Path) -> Vec<Record> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
+
+/// Records of a run in `metrics.jsonl`.
+pub(crate) const RECORDS: u64 = 500;
 
 /// Appends records to the files. Every record is written at once, so that who looks on sees it.
 pub(crate) struct Log {

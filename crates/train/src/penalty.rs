@@ -1,6 +1,5 @@
 //! What makes sparse where no number is chosen: penalties, and their coefficients.
 
-use crate::config::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -58,23 +57,19 @@ impl FromStr for PenaltyKind {
 }
 
 /// Part of the run in which a sparsity coefficient rises from zero (SAELens and dictionary_learning: 5 to 10 %).
-const SPARSITY_WARM_UP: f64 = 0.05;
-/// The same of the quadratic penalty, which nothing steers: it shall press late and not drive out early what is being learned.
-pub(crate) const QUADRATIC_WARM_UP: f64 = 0.5;
-/// Coefficients of the penalties where none is given, in units of normalised data; where steering begins, chosen.
-pub(crate) const L1: f64 = 1.0;
-pub(crate) const STEP: f64 = 0.1;
-pub(crate) const TANH: f64 = 0.1;
-pub(crate) const QUADRATIC: f64 = 3.0;
+const WARM_UP: f64 = 0.05;
+/// Coefficient of L1 and Lp where none is given, in units of normalised data; where steering begins, chosen.
+pub(crate) const L1_COEFFICIENT: f64 = 1.0;
 
 impl Sparsity {
-    /// A coefficient that is given stays, unless an L0 is asked for as well.
-    pub(crate) fn resolve(asked: &TrainConfig, usual: f64, steps: u64) -> Self {
-        let target = match asked.sparsity {
-            Some(_) => asked.l0,
-            None => Some(asked.l0.unwrap_or(asked.k as f64)),
+    /// A coefficient that is given stays, unless an L0 is asked for as well. Else it begins with `usual` and is steered to the L0
+    /// that is asked for, or to `k`.
+    pub(crate) fn resolve(given: Option<f64>, l0: Option<f64>, k: usize, usual: f64, steps: u64) -> Self {
+        let target = match given {
+            Some(_) => l0,
+            None => Some(l0.unwrap_or(k as f64)),
         };
-        let warm_up = (SPARSITY_WARM_UP * steps as f64).round() as u64;
-        Sparsity { coefficient: asked.sparsity.unwrap_or(usual), l0: target, warm_up, steps }
+        let warm_up = (WARM_UP * steps as f64).round() as u64;
+        Sparsity { coefficient: given.unwrap_or(usual), l0: target, warm_up, steps }
     }
 }

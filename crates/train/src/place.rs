@@ -2,7 +2,7 @@
 
 use crate::artefact::{self, DICTIONARY, GRID, stranger};
 use crate::error::TrainError;
-use crate::run::Job;
+use crate::job::{Job, Run};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
@@ -27,6 +27,32 @@ pub(crate) struct Place {
     lock: Lock,
 }
 
+/// The unfinished directory of an output.
+fn partial_of(out: &Path) -> PathBuf {
+    durable::with_suffix(out, ".partial")
+}
+
+/// The checkpoint that an unfinished run of this output would have.
+pub(crate) fn checkpoint_of(out: &Path) -> PathBuf {
+    partial_of(out).join(CHECKPOINT)
+}
+
+/// What the unfinished run of this output was begun with; none where that is not written down.
+pub(crate) fn plans_of(out: &Path) -> Result<Option<Value>, TrainError> {
+    read_json(&partial_of(out), PLAN)
+}
+
+fn read_json(folder: &Path, name: &str) -> Result<Option<Value>, TrainError> {
+    let path = folder.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| TrainError::Checkpoint { path: folder.to_owned(), reason: format!("{name}: {e}") }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io(&path)(error)),
+    }
+}
+
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
     let path = path.to_owned();
     move |source| TrainError::Io { path, source }
@@ -34,7 +60,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
 
 impl Place {
     pub(crate) fn claim(job: &Job<'_>, observer: &dyn Observer) -> Result<Self, TrainError> {
-        let (out, partial) = (output::plain(job.out), durable::with_suffix(job.out, ".partial"));
+        let (out, partial) = (output::plain(job.out), partial_of(job.out));
         let artefact = match job.runs {
             [single] if single.name.is_empty() => DICTIONARY,
             _ => GRID,
@@ -183,9 +209,9 @@ impl Place {
         if !self.checkpoint().exists() {
             return Ok(false);
         }
-        let Some(found) = self.read_json(PLAN)? else { return Ok(false) };
+        let Some(found) = read_json(&self.partial, PLAN)? else { return Ok(false) };
         // A store that was changed is told as that, not as another value of a setting.
-        let inputs = self.read_json(INPUTS)?;
+        let inputs = read_json(&self.partial, INPUTS)?;
         let now = job.source.recognise(inputs.as_ref(), observer)?;
         let differing = differences(&found, settings);
         if !differing.is_empty() {
@@ -201,17 +227,6 @@ impl Place {
             self.write_json(INPUTS, &now)?;
         }
         Ok(inputs.is_some())
-    }
-
-    fn read_json(&self, name: &str) -> Result<Option<Value>, TrainError> {
-        let path = self.partial.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| TrainError::Checkpoint { path: self.partial.clone(), reason: format!("{name}: {e}") }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io(&path)(error)),
-        }
     }
 
     /// The directory that becomes the output, with the folder of dictionary `name` and its log: within the partial one, so
@@ -265,7 +280,7 @@ fn check(out: &Path, artefact: &Artefact, force: bool) -> Result<(), TrainError>
 
 /// What decides the result. A single dictionary's settings stand at the top, those of several under their names.
 fn settings(job: &Job<'_>) -> Value {
-    let of = |run: &crate::run::Run| json!({"plan": run.plan, "data": run.data});
+    let of = |run: &Run| json!({"plan": run.plan, "data": run.data});
     match job.runs {
         [single] if single.name.is_empty() => of(single),
         several => several.iter().map(|run| (run.name.clone(), of(run))).collect(),

@@ -1,7 +1,6 @@
 //! Which prefixes of the latents of a matryoshka dictionary reconstruct on their own.
 
-use crate::config::refuse;
-use crate::error::TrainError;
+use crate::error::{TrainError, refuse};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 

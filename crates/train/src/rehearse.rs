@@ -31,18 +31,21 @@
 //! 150, 400 and 800 steps were dense where it gives 52, 70 and 99; of d_sae 3072, 59 of 200 (33); at d_in 128 and d_sae 1024, 30,
 //! 55 and 114 of 100, 300 and 1000 (25, 40 and 73), of 2048, 20 of 781 (76). A step near the bound takes as long either way.
 
-use crate::arch;
-use crate::architecture::Architecture;
+use crate::activity::{Activity, Scratches};
 use crate::aux_k::aux_gradients;
-use crate::config::TrainPlan;
+use crate::begin::{SAMPLE_ROWS, begin_from};
+use crate::density;
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::finish::{side_by_side, thresholds};
 use crate::fold::Dictionary;
-use crate::forward::{Activity, Scratches, forward};
-use crate::run::{Run, SAMPLE_ROWS, Trained, begin_from, step_all};
+use crate::footprint::{DEAD, RowsAtTheEnd};
+use crate::forward::forward;
+use crate::job::{EngineKind, Run};
+use crate::plan::TrainPlan;
+use crate::together::Engines;
+use crate::trained::Trained;
 use serde::Serialize;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use untangle_sae::Codes;
 use untangle_schema::Observer;
@@ -73,15 +76,6 @@ pub struct Rehearsal {
     pub immortal_steps: f64,
 }
 
-/// Rows that are read once more at the end, of a column.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RowsAtTheEnd {
-    /// For thresholds.
-    pub calibration: usize,
-    /// For the figures of the report.
-    pub report: usize,
-}
-
 /// `B` at a width of 128, and how it falls with the width.
 const MOVED: f64 = 0.11;
 const MOVED_AT: f64 = 128.0;
@@ -98,8 +92,6 @@ const NEVER_SPARSE: f64 = 1.5;
 /// What the number of dense steps may be wrong by, as a factor; of JumpReLU, more.
 const UNSURE: f64 = 1.6;
 const UNSURE_OF_JUMP: f64 = 2.5;
-/// One latent in so many is dead where reviving is timed.
-pub(crate) const DEAD: usize = 10;
 /// A search for thresholds costs about as much as encoding twice: candidates are found, then ranked.
 const SEARCH: f64 = 2.0;
 /// Steps before the clock is looked at: memory is touched for the first time.
@@ -146,6 +138,7 @@ pub fn rehearse(
     runs: &[Run],
     source: &mut dyn RowSource,
     at_the_end: RowsAtTheEnd,
+    engine: EngineKind,
     observer: &dyn Observer,
 ) -> Result<Rehearsal, TrainError> {
     let Some(first) = runs.first() else { return Ok(Rehearsal::default()) };
@@ -155,13 +148,13 @@ pub fn rehearse(
     let start = reading + began.elapsed().as_secs_f64();
     drop(sample);
     let still: Vec<Run> = runs.iter().map(standing_still).collect();
-    let first_step = time_steps(&still, source, &mut trained, observer)?;
+    let first_step = time_steps(&still, source, engine, &mut trained, observer)?;
     let mut rows = RowBlock::default();
     source.read(0, &mut rows)?;
-    let jumps = runs.iter().any(|run| matches!(run.plan.architecture, Architecture::JumpRelu { .. }));
+    let jumps = runs.iter().any(|run| run.plan.architecture.half_window().is_some());
     let mut sparse_step = |at: fn(&Run) -> Settled| {
         runs.iter().zip(&mut trained).try_for_each(|(run, trained)| settle(run, trained, &rows, at(run)))?;
-        time_steps(&still, source, &mut trained, observer)
+        time_steps(&still, source, engine, &mut trained, observer)
     };
     let (mut settled_step, mut fresh_step) = (first_step, first_step);
     if runs.iter().any(|run| run.plan.architecture.sparsity().is_some()) {
@@ -227,17 +220,18 @@ fn standing_still(run: &Run) -> Run {
 fn time_steps(
     runs: &[Run],
     source: &mut dyn RowSource,
+    engine: EngineKind,
     trained: &mut [Trained],
     observer: &dyn Observer,
 ) -> Result<f64, TrainError> {
-    let workspaces = Mutex::new(Vec::new());
+    let mut engines = Engines::of(engine, trained)?;
     std::thread::scope(|scope| {
         let feed = Feed::start(scope, source, 0..u64::MAX);
         let (began, mut ends) = (Instant::now(), Vec::new());
         while ends.len() < WARM_UP + TIMED_STEPS || began.elapsed() < TIMED {
             let Some(block) = feed.next() else { return Err(TrainError::Store(StoreError::Interrupted)) };
             let block = block?;
-            step_all(runs, &block, trained, &workspaces)?;
+            engines.step(runs, &block, trained)?;
             feed.recycle(block);
             ends.push(began.elapsed().as_secs_f64());
             if observer.interrupted() {
@@ -263,19 +257,19 @@ impl Settled {
     /// What is aimed at; of JumpReLU with as many entries as it then has, since untrained weights have more near a threshold.
     fn as_aimed(run: &Run) -> Self {
         let aimed = run.plan.aimed_l0();
-        let Architecture::JumpRelu { bandwidth, .. } = run.plan.architecture else {
+        let Some(half) = run.plan.architecture.half_window() else {
             return Settled { l0: aimed, below: 0.0, entries: run.plan.entries() };
         };
         let entries = (ENTRIES_WHEN_TRAINED * aimed).min(run.plan.d_sae as f64);
-        Settled { l0: entries, below: bandwidth as f32 / 2.0, entries }
+        Settled { l0: entries, below: half as f32, entries }
     }
 
     /// Of JumpReLU as many entries as are just taken sparsely; else what is aimed at.
     fn barely(run: &Run) -> Self {
         let plan = &run.plan;
-        let Architecture::JumpRelu { bandwidth, .. } = plan.architecture else { return Self::as_aimed(run) };
-        let most = arch::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64;
-        Settled { l0: most, below: bandwidth as f32 / 2.0, entries: most }
+        let Some(half) = plan.architecture.half_window() else { return Self::as_aimed(run) };
+        let most = density::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64;
+        Settled { l0: most, below: half as f32, entries: most }
     }
 }
 
@@ -294,12 +288,12 @@ fn settle(run: &Run, trained: &mut Trained, rows: &RowBlock, at: Settled) -> Res
 
 /// Seconds that the auxiliary loss of a batch takes where some latents are dead.
 fn time_revival(run: &Run, trained: &mut Trained, rows: &RowBlock) -> Result<f64, TrainError> {
-    let (batch, mut activity) = (run.batch(trained, rows), Activity::default());
+    let (batch, mut activity) = (trained.batch(run, rows), Activity::default());
     let state = &mut trained.state;
     activity.dead = (0..state.d_sae as u32).step_by(DEAD).collect();
-    forward(state, &batch, &Scratches::default(), &mut activity)?;
+    forward(state, &run.plan.architecture, &batch, &Scratches::default(), &mut activity)?;
     let began = Instant::now();
-    aux_gradients(state, &activity, run.plan.aux_coefficient as f32)?;
+    aux_gradients(state, &run.plan.architecture, &activity, run.plan.aux_coefficient as f32)?;
     Ok(began.elapsed().as_secs_f64())
 }
 
@@ -334,9 +328,10 @@ fn dense_steps(runs: &[Run]) -> f64 {
 
 /// Steps `t` with `sum_{s <= t} lr_s = B`, or, if that is later, when the aim of a steered L0 is nearly sparse.
 fn dense_steps_of(plan: &TrainPlan) -> f64 {
-    let jump = if matches!(plan.architecture, Architecture::JumpRelu { .. }) { JUMP } else { 1.0 };
+    let jump = if plan.architecture.half_window().is_some() { JUMP } else { 1.0 };
     let steps = plan.schedule.steps as f64;
-    if jump > 1.0 && plan.entries() > NEVER_SPARSE * arch::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64
+    if jump > 1.0
+        && plan.entries() > NEVER_SPARSE * density::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64
     {
         return steps;
     }
@@ -344,15 +339,15 @@ fn dense_steps_of(plan: &TrainPlan) -> f64 {
     let (lr, warm_up) = (plan.schedule.lr, plan.schedule.warm_up as f64);
     let rising = (2.0 * warm_up * moved / lr).sqrt();
     let able = if rising <= warm_up { rising } else { moved / lr + warm_up / 2.0 };
-    let most = arch::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64;
-    let aimed = arch::steps_above(&plan.architecture, plan.d_sae, most).unwrap_or(0.0);
+    let most = density::dense_above(plan.precision(), plan.d_in) * plan.d_sae as f64;
+    let aimed = plan.architecture.aim(plan.d_sae).map_or(0.0, |aim| aim.steps_above(most));
     able.max(AHEAD * aimed).min(steps)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::Kind;
+    use crate::arch::Kind;
     use crate::config::{TrainConfig, Width};
 
     fn plan(kind: Kind, d_in: usize, d_sae: usize, steps: u64) -> TrainPlan {

@@ -1,6 +1,5 @@
 //! The learning rate as a pure function of the step.
 
-use crate::architecture::Kind;
 use serde::{Deserialize, Serialize};
 
 /// Linear warm-up from zero, a plateau, and a linear decay to zero at the end.
@@ -56,14 +55,13 @@ impl Schedule {
 /// Theirs is `sqrt(batch / 2048)` of that for batches of fewer than 2,048 rows, whose gradients are noisier. FVU of the last
 /// batches of 4000 steps of 512 rows (organism, d_sae 1024) at the whole rate and at half of it: relu .0165 and .0117 (.0131 at a
 /// third), jump-relu .0122 and .0107 (at 0.6), topk .0176 and .0172, which keeps its own. Of 2,048 rows relu has .0111 and .0123.
-pub(crate) fn usual_learning_rate(kind: Kind, d_sae: usize, batch: usize) -> f64 {
-    let smaller = (batch as f64 / LARGE_BATCH).min(1.0).sqrt();
-    let constant = match kind {
-        Kind::Relu | Kind::Gated | Kind::PAnneal => 0.5 * smaller,
-        Kind::JumpRelu => 0.4 * smaller,
-        _ => 0.25,
-    };
+pub(crate) fn usual_learning_rate(constant: f64, d_sae: usize) -> f64 {
     constant / (d_sae as f64).sqrt()
+}
+
+/// The constant of an architecture with a penalty, given that of large batches.
+pub(crate) fn of_penalised(constant: f64, batch: usize) -> f64 {
+    constant * (batch as f64 / LARGE_BATCH).min(1.0).sqrt()
 }
 
 /// Rows from which on more do not make the learning rate larger.
@@ -75,9 +73,8 @@ mod tests {
 
     #[test]
     fn the_usual_rates_by_hand() {
-        let rate = |kind, batch| usual_learning_rate(kind, 1024, batch) * 32.0;
-        assert_eq!([rate(Kind::TopK, 4096), rate(Kind::TopK, 2048), rate(Kind::TopK, 512)], [0.25; 3]);
-        assert_eq!([rate(Kind::JumpRelu, 2048), rate(Kind::Gated, 512)], [0.4, 0.25]);
+        assert_eq!(usual_learning_rate(0.25, 1024) * 32.0, 0.25);
+        assert_eq!([of_penalised(0.4, 2048), of_penalised(0.4, 4096), of_penalised(0.5, 512)], [0.4, 0.4, 0.25]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What training changes: weights, their moments, and the counters of silence.
 
 use crate::adam::{Adam, Optimiser};
-use crate::arch::crosscoder::norm_sum;
-use crate::architecture::Architecture;
+use crate::norms::norm_sum;
+use crate::penalty::Sparsity;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::kernels::encode::EncoderWeights;
@@ -39,8 +39,27 @@ impl Parameter {
     }
 }
 
+/// Which parameters a dictionary has in training, and how large they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Width of the activations.
+    pub d_in: usize,
+    /// Width of what is reconstructed: `d_in` but in transcoders.
+    pub d_out: usize,
+    /// Number of latents.
+    pub d_sae: usize,
+    /// Number of activations that are read at once; 1 but in crosscoders.
+    pub parts: usize,
+    /// Names of the parameters that a latent has beside its rows of the matrices and `b_enc`.
+    pub extras: &'static [&'static str],
+    /// Whether it predicts another activation than the one that it reads.
+    pub is_transcoder: bool,
+    /// Whether there is a linear way past the latents.
+    pub has_skip: bool,
+}
+
 /// The state of one dictionary in training. A row per latent in both matrices; activations in units of the normalised
-/// data (see [`crate::init`]).
+/// data (see [`crate::scale`]).
 #[derive(Clone, Debug)]
 pub struct TrainState {
     /// Width of the activations.
@@ -49,8 +68,10 @@ pub struct TrainState {
     pub d_out: usize,
     /// Number of latents.
     pub d_sae: usize,
-    /// What is trained.
-    pub architecture: Architecture,
+    /// Number of activations that are read at once; 1 but in crosscoders.
+    pub parts: usize,
+    /// Names of `extras`.
+    extra_names: &'static [&'static str],
     /// `[d_sae, d_in]`
     pub w_enc: Parameter,
     /// `[d_sae]`
@@ -67,7 +88,7 @@ pub struct TrainState {
     /// What is subtracted from the input of a transcoder, `[d_in]`: its mean, which stays. None of autoencoders, which
     /// subtract `b_dec`.
     pub input_centre: Option<Vec<f32>>,
-    /// What a latent of this architecture has besides, `[d_sae]` each, in the order of [`Architecture::extras`].
+    /// What a latent of this architecture has besides, `[d_sae]` each, in the order of [`Shape::extras`].
     pub extras: Vec<Parameter>,
     /// The copy of `w_enc` that the encoder product runs on, when that is not in f32; kept in step by the update.
     pub narrow: Option<NarrowWeights>,
@@ -99,8 +120,8 @@ pub struct Carried {
 }
 
 impl Carried {
-    fn first(architecture: &Architecture, d_sae: usize) -> Self {
-        let coefficient = architecture.sparsity().map_or(0.0, |sparsity| sparsity.coefficient);
+    /// Before the first step of `d_sae` latents whose penalty begins with this coefficient; zero where the loss has none.
+    pub(crate) fn first(coefficient: f64, d_sae: usize) -> Self {
         // With random weights, half of the pre-activations are positive.
         Carried { coefficient, exponent: 1.0, entries: d_sae as f64 / 2.0, ..Carried::default() }
     }
@@ -119,29 +140,23 @@ impl Carried {
 
 impl TrainState {
     /// A state of zeros, with a narrow copy of the encoder where the product does not run in f32.
-    pub(crate) fn zeros(
-        (d_in, d_out): (usize, usize),
-        d_sae: usize,
-        architecture: Architecture,
-        optimiser: Optimiser,
-        precision: Precision,
-    ) -> Self {
+    pub(crate) fn zeros(shape: Shape, carried: Carried, optimiser: Optimiser, precision: Precision) -> Self {
+        let Shape { d_in, d_out, d_sae, parts, extras, is_transcoder, has_skip } = shape;
         let parameter = |len: usize| Parameter::new(Buffer::zeros(len));
-        let carried = Carried::first(&architecture, d_sae);
-        let has_skip = matches!(architecture, Architecture::SkipTranscoder { .. });
         TrainState {
             d_in,
             d_out,
             d_sae,
+            parts,
+            extra_names: extras,
             w_enc: Parameter::rows(d_sae * d_in, d_in, optimiser),
             b_enc: parameter(d_sae),
             w_dec: Parameter::rows(d_sae * d_out, d_out, optimiser),
             b_dec: parameter(d_out),
-            norm_sums: vec![0.0; if architecture.parts() > 1 { d_sae } else { 0 }],
+            norm_sums: vec![0.0; if parts > 1 { d_sae } else { 0 }],
             w_skip: has_skip.then(|| parameter(d_out * d_in)),
-            input_centre: architecture.is_transcoder().then(|| vec![0.0; d_in]),
-            extras: architecture.extras().iter().map(|_| parameter(d_sae)).collect(),
-            architecture,
+            input_centre: is_transcoder.then(|| vec![0.0; d_in]),
+            extras: extras.iter().map(|_| parameter(d_sae)).collect(),
             narrow: NarrowWeights::zeros(precision, d_sae, &vec![1.0; d_in]),
             fired_at: vec![0; d_sae],
             step: 0,
@@ -157,6 +172,11 @@ impl TrainState {
         if let Some(narrow) = &self.narrow {
             self.narrow = NarrowWeights::zeros(narrow.precision(), self.d_sae, spread);
         }
+        self.copy_encoder();
+    }
+
+    /// The same where the rows are as unequal as before.
+    pub(crate) fn copy_encoder(&mut self) {
         if let Some(narrow) = &mut self.narrow {
             narrow.copy_from(&self.w_enc.value, self.d_in);
         }
@@ -164,7 +184,7 @@ impl TrainState {
 
     /// Brings the sums of norms up to date, after the decoder was set from outside.
     pub fn sum_norms(&mut self) {
-        let (rows, parts) = (self.w_dec.value.chunks_exact(self.d_out), self.architecture.parts());
+        let (rows, parts) = (self.w_dec.value.chunks_exact(self.d_out), self.parts);
         self.norm_sums.iter_mut().zip(rows).for_each(|(sum, row)| *sum = norm_sum(row, parts));
     }
 
@@ -183,10 +203,28 @@ impl TrainState {
         self.input_centre.as_deref().unwrap_or(&self.b_dec.value)
     }
 
+    /// The coefficient of the sparsity penalty at this step.
+    pub fn lambda(&self, sparsity: Sparsity) -> f64 {
+        self.carried.coefficient * ((self.step + 1) as f64 / (sparsity.warm_up + 1) as f64).min(1.0)
+    }
+
+    /// What an entry of a batch of `n` rows pays of it, `lambda / n`.
+    pub(crate) fn penalty_of_entry(&self, sparsity: Sparsity, n: usize) -> f32 {
+        (self.lambda(sparsity) / n as f64) as f32
+    }
+
     /// Latents that have been silent for at least `dead_after` tokens, ascending.
     pub fn dead(&self, dead_after: u64) -> Vec<u32> {
         let silent = |fired_at: u64| self.tokens - fired_at >= dead_after;
         (0u32..).zip(&self.fired_at).filter(|&(_, &at)| silent(at)).map(|(i, _)| i).collect()
+    }
+
+    /// Counts a step on a batch of `n` rows, on which these latents fired, `[d_sae]`.
+    pub(crate) fn count(&mut self, n: usize, fired: impl IntoIterator<Item = bool>) {
+        self.step += 1;
+        self.tokens += n as u64;
+        let tokens = self.tokens;
+        self.fired_at.iter_mut().zip(fired).filter(|(_, fired)| *fired).for_each(|(at, _)| *at = tokens);
     }
 
     /// Gives the memory of the moments back, when no step is to come.
@@ -200,14 +238,14 @@ impl TrainState {
     pub fn parameters(&self) -> Vec<(&'static str, &Parameter)> {
         let mut all =
             vec![("W_enc", &self.w_enc), ("b_enc", &self.b_enc), ("W_dec", &self.w_dec), ("b_dec", &self.b_dec)];
-        all.extend(self.architecture.extras().iter().copied().zip(&self.extras));
+        all.extend(self.extra_names.iter().copied().zip(&self.extras));
         all.extend(self.w_skip.as_ref().map(|w_skip| ("W_skip", w_skip)));
         all
     }
 
     /// The same, to be changed.
     pub(crate) fn parameters_mut(&mut self) -> Vec<(&'static str, &mut Parameter)> {
-        let names = self.architecture.extras();
+        let names = self.extra_names;
         let mut all = vec![
             ("W_enc", &mut self.w_enc),
             ("b_enc", &mut self.b_enc),

@@ -9,7 +9,7 @@
 //! (`tensorflow/core/lib/io/record_writer.cc` and `core/util/event.proto`.) An event has a handful of fields of three wire
 //! types, for which a library of protocol buffers would be the larger part.
 
-use crate::log::Record;
+use crate::record::Record;
 
 /// What the first event says of the format.
 const VERSION: &[u8] = b"brain.Event:2";

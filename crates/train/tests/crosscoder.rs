@@ -12,9 +12,10 @@ use untangle_sae::metrics::Fvu;
 use untangle_sae::{Codes, Crosscoder, Precision};
 use untangle_schema::Silent;
 use untangle_store::RowSource;
-use untangle_train::init::{DataScale, initial};
+use untangle_train::init::initial;
+use untangle_train::scale::DataScale;
 use untangle_train::{
-    Architecture, DataProvenance, Job, Kind, Optimiser, PartOrigin, Run, Shown, TrainConfig, Width, Widths, train,
+    DataProvenance, EngineKind, Job, Kind, Optimiser, PartOrigin, Run, Shown, TrainConfig, Width, Widths, train,
 };
 
 const D: usize = 24;
@@ -86,6 +87,7 @@ fn run(kind: Kind, rows: &[Vec<f32>; 2], out: &Path) -> Crosscoder {
         force: false,
         checkpoint_every: None,
         shown: Shown::default(),
+        engine: EngineKind::Native,
     };
     train(job, &Silent).expect("trains");
     Crosscoder::load(out).expect("loads")
@@ -156,7 +158,7 @@ fn l1_tells_what_is_shared_from_what_one_model_has_alone() {
 fn the_crosscoder_on_disk_says_what_the_one_in_training_did() {
     const N: usize = 30;
     let mut generator = ChaCha8Rng::seed_from_u64(3);
-    let architecture = Architecture::Crosscoder { k: 4, l0: 4.0, parts: 2 };
+    let architecture = untangle_train::arch::crosscoder::Crosscoder { k: 4, l0: 4.0, parts: 2 }.into();
     let mut state = initial(2 * D, FEATURES, &architecture, Optimiser::Adam, 1, &[0.2; 2 * D], Precision::F32);
     for parameter in [&mut state.b_enc, &mut state.b_dec] {
         parameter.value.iter_mut().for_each(|w| *w = generator.random_range(-0.5f32..0.5));
@@ -171,7 +173,7 @@ fn the_crosscoder_on_disk_says_what_the_one_in_training_did() {
     };
     let part = |column: &str| PartOrigin { column: column.to_owned(), model: None };
     let data = DataProvenance { parts: vec![part("a"), part("b")], ..origin::made_up(1) };
-    let crosscoder = untangle_train::crosscoder::folded(&state, &scale, theta, &data).expect("fits");
+    let crosscoder = untangle_train::crosscoder::folded(&state, &scale, theta, "crosscoder", &data).expect("fits");
     let x: Vec<f32> = (0..N * 2 * D).map(|_| generator.random_range(-2.0f32..2.0)).collect();
     let (mut codes, mut x_hat) = (Codes::new(), vec![0f32; x.len()]);
     crosscoder.encode(&x, &mut codes).expect("rows fit");

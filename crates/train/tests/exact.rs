@@ -5,11 +5,14 @@ use rand_chacha::ChaCha8Rng;
 use untangle_sae::Precision;
 use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Looks, Scratch, TILE_ROWS};
 use untangle_sae::kernels::narrow::NarrowWeights;
-use untangle_train::forward::Batch;
-use untangle_train::init::{DataScale, initial};
+use untangle_train::Optimiser;
+use untangle_train::activity::Batch;
+use untangle_train::arch::top_k::TopK;
+use untangle_train::constraint::Held;
+use untangle_train::init::initial;
+use untangle_train::scale::DataScale;
 use untangle_train::state::TrainState;
 use untangle_train::step::{StepSettings, Workspace, step};
-use untangle_train::{Architecture, Optimiser};
 
 const D_IN: usize = 96;
 const D_SAE: usize = 1024;
@@ -37,9 +40,15 @@ fn rows(n: usize) -> Vec<f32> {
 }
 
 fn trained(rows: &[f32], scale: &DataScale) -> TrainState {
-    let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: 20_000 };
-    let mut state =
-        initial(D_IN, D_SAE, &Architecture::TopK { k: K }, Optimiser::Adam, 0, &scale.mean, Precision::Int8);
+    let (architecture, held) = (TopK { k: K }.into(), Held::default());
+    let settings = StepSettings {
+        architecture: &architecture,
+        held: &held,
+        clip_norm: 1.0,
+        aux_coefficient: 1.0,
+        dead_after: 20_000,
+    };
+    let mut state = initial(D_IN, D_SAE, &architecture, Optimiser::Adam, 0, &scale.mean, Precision::Int8);
     state.narrow_encoder(&scale.spread);
     let mut workspace = Workspace::default();
     for _ in 0..15 {

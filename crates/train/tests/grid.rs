@@ -14,8 +14,8 @@ use untangle_sae::{Codes, Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::RowSource;
 use untangle_train::{
-    Centre, DataProvenance, Finished, Job, Kind, Optimiser, PartOrigin, Prefixes, Run, Shown, TrainConfig, TrainError,
-    TrainingRecord, Width, Widths, train,
+    Centre, DataProvenance, EngineKind, Finished, Job, Kind, Optimiser, PartOrigin, Prefixes, Run, Shown, TrainConfig,
+    TrainError, TrainingRecord, Width, Widths, train,
 };
 
 const D_IN: usize = 24;
@@ -132,6 +132,7 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
         force: false,
         checkpoint_every: Some(7),
         shown: Shown::default(),
+        engine: EngineKind::Native,
     };
     train(job, observer)
 }

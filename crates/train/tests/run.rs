@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use untangle_sae::{Precision, Sae};
 use untangle_schema::{Classify, Event, Fault, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource};
-use untangle_train::{Job, Run, Shown, TrainConfig, TrainError, TrainPlan, Width, train};
+use untangle_train::{EngineKind, Job, Kind, Run, Shown, TrainConfig, TrainError, TrainPlan, Width, train};
 
 const D_IN: usize = 32;
 const FEATURES: usize = 64;
@@ -84,6 +84,7 @@ fn run_with(
         force,
         checkpoint_every: Some(7),
         shown: Shown::default(),
+        engine: EngineKind::Native,
     };
     train(job, observer)?;
     Ok(Sae::load(out)?)
@@ -154,6 +155,56 @@ fn an_interrupted_run_continues_to_the_same_bytes() {
     };
     assert_eq!(steps(&whole), (1..=40).collect::<Vec<_>>());
     assert_eq!(steps(&pieces), steps(&whole), "a log of pieces is the log of the whole");
+}
+
+#[test]
+fn a_run_goes_on_in_the_arithmetic_that_it_began_with_whatever_is_fastest_now() {
+    let (planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    for precision in Precision::ALL {
+        let out = dir.path().join(precision.name());
+        // AuxK runs in what proposes.
+        let aux_coefficient = Some(0.0);
+        let asked = TrainConfig { tokens: Some(40_000), precision: Some(precision), aux_coefficient, ..config() };
+        run(&planted.rows, &asked, &out, &StopAfter(AtomicU64::new(9))).expect_err("stops");
+        // Nobody asks for an arithmetic now, and a timing would choose the same one for all three.
+        let left_open = TrainConfig { precision: None, ..asked };
+        run(&planted.rows, &left_open, &out, &Silent).expect("goes on");
+        let record = std::fs::read_to_string(out.join("training.json")).expect("written");
+        let record: serde_json::Value = serde_json::from_str(&record).expect("json");
+        assert_eq!(record["plan"]["precision"], precision.name());
+    }
+    let of = |name: &str| std::fs::read(dir.path().join(name).join("sae_weights.safetensors")).expect("written");
+    assert!(of("f32") == of("int8"), "what proposes decides nothing");
+}
+
+#[test]
+fn abs_topk_keeps_signs_on_disk_and_however_few_rows_are_encoded() {
+    let (mut planted, dir) = (planted(5_000), tempfile::tempdir().expect("dir"));
+    // Every second row says the opposite: mirrored at what all rows have in common.
+    for row in planted.rows.chunks_exact_mut(D_IN).step_by(2) {
+        row.iter_mut().for_each(|x| *x = 0.6 - *x);
+    }
+    let config = TrainConfig { kind: Kind::AbsTopK, tokens: Some(200_000), ..config() };
+    let sae = run(&planted.rows, &config, &dir.path().join("sae"), &Silent).expect("trains");
+    assert_eq!((sae.config().architecture.as_str(), sae.config().k), ("abstopk", Some(ACTIVE)));
+    assert!(sae.notes().iter().any(|note| note.contains("either sign")), "{:?}", sae.notes());
+    let found = mean_max_cosine(&sae, &planted.directions);
+    let turned: Vec<f32> = planted.directions.iter().map(|d| -d).collect();
+    assert!(
+        found + mean_max_cosine(&sae, &turned) > 1.2,
+        "half of the directions are found the other way round: {found}"
+    );
+    let (mut all, mut few) = (untangle_sae::Codes::new(), untangle_sae::Codes::new());
+    sae.encode(&planted.rows[..100 * D_IN], &mut all).expect("fits");
+    sae.encode(&planted.rows[..8 * D_IN], &mut few).expect("fits");
+    assert!(all.activations().iter().any(|f| *f < -0.1) && all.activations().iter().any(|f| *f > 0.1));
+    for row in 0..100 {
+        assert_eq!(all.row(row).0.len(), ACTIVE, "row {row}");
+    }
+    for row in 0..8 {
+        assert_eq!(all.row(row).0, few.row(row).0, "row {row}");
+        assert!(all.row(row).1.iter().zip(few.row(row).1).all(|(a, b)| (a - b).abs() < 1e-4), "row {row}");
+    }
 }
 
 #[test]

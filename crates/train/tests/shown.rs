@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use untangle_sae::{Precision, Sae};
 use untangle_schema::{Event, Observer, Silent};
 use untangle_store::{MemoryRows, RowSource, StoreError};
-use untangle_train::{DataProvenance, Finished, Job, Kind, Run, Shown, TrainConfig, TrainError, Width, train};
+use untangle_train::{
+    DataProvenance, EngineKind, Finished, Job, Kind, Run, Shown, TrainConfig, TrainError, Width, train,
+};
 
 const D_IN: usize = 16;
 const BATCH: usize = 200;
@@ -77,6 +79,7 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
         force: false,
         checkpoint_every: Some(7),
         shown: Shown { tensorboard: true, report: true, held_out: Some(&held_out) },
+        engine: EngineKind::Native,
     };
     train(job, observer)
 }

@@ -12,9 +12,11 @@ use untangle_sae::metrics::Fvu;
 use untangle_sae::{Codes, Precision, Sae};
 use untangle_schema::{SaeMetadata, Silent};
 use untangle_store::RowSource;
-use untangle_train::init::{DataScale, TargetScale, initial};
+use untangle_train::arch::transcoder::SkipTranscoder;
+use untangle_train::init::initial;
+use untangle_train::scale::{DataScale, TargetScale};
 use untangle_train::{
-    Architecture, DataProvenance, Job, Kind, Optimiser, Run, Shown, TrainConfig, TrainError, Width, Widths, train,
+    DataProvenance, EngineKind, Job, Kind, Optimiser, Run, Shown, TrainConfig, TrainError, Width, Widths, train,
 };
 
 const D_IN: usize = 32;
@@ -90,6 +92,7 @@ fn run(kind: Kind, x: &[f32], y: &[f32], out: &Path) -> Result<Sae, TrainError> 
         force: false,
         checkpoint_every: None,
         shown: Shown::default(),
+        engine: EngineKind::Native,
     };
     train(job, &Silent)?;
     Ok(Sae::load(out)?)
@@ -147,7 +150,7 @@ fn a_skip_connection_takes_what_is_linear() {
 fn the_dictionary_on_disk_predicts_what_the_one_in_training_did() {
     const N: usize = 40;
     let mut generator = ChaCha8Rng::seed_from_u64(3);
-    let architecture = Architecture::SkipTranscoder { k: 4, l0: 4.0 };
+    let architecture = SkipTranscoder { k: 4, l0: 4.0 }.into();
     let mut state = initial(D_IN, FEATURES, &architecture, Optimiser::Adam, 1, &[0.2; D_OUT], Precision::F32);
     let skip = state.w_skip.as_mut().expect("a skip connection");
     for parameter in [&mut state.b_enc, skip] {
@@ -159,7 +162,8 @@ fn the_dictionary_on_disk_predicts_what_the_one_in_training_did() {
     let scale =
         DataScale { factor: s, further: Vec::new(), mean: centre.clone(), spread: vec![1.0; D_IN], variance: 1.0 };
     let target = Some(TargetScale { factor: t, variance: 1.0 });
-    let sae = untangle_train::fold::folded(&state, &scale, target, theta, SaeMetadata::default()).expect("fits");
+    let sae = untangle_train::fold::folded(&state, &architecture, &scale, target, theta, SaeMetadata::default())
+        .expect("fits");
     let x: Vec<f32> = (0..N * D_IN).map(|_| generator.random_range(-3.0f32..3.0)).collect();
     let (mut codes, mut y_hat) = (Codes::new(), vec![0f32; N * D_OUT]);
     sae.encode(&x, &mut codes).expect("rows fit");

@@ -56,7 +56,7 @@ fn conversations_become_text_by_the_template() {
 #[test]
 fn numbers_are_those_that_python_reads() {
     let template = "{{ messages[0].content }} {{ messages[0] | tojson }}";
-    let half = "\u{fffd}\u{fffd}\u{fffd}";
+    let half = "\u{fffd}";
     let cases = [
         ("12345678901234567890123", "12345678901234567890123", "12345678901234567890123", 0),
         ("-0", "0", "0", 0),
@@ -64,8 +64,8 @@ fn numbers_are_those_that_python_reads() {
         ("1e400", "inf", "Infinity", 0),
         ("NaN", "nan", "NaN", 0),
         ("[Infinity, -Infinity]", "[inf, -inf]", "[Infinity, -Infinity]", 0),
-        (r#""\ud83d NaN""#, &format!("{half} NaN"), &format!("\"{half} NaN\""), 3),
-        (r#"[NaN, "\ud83d"]"#, &format!("[nan, '{half}']"), &format!("[NaN, \"{half}\"]"), 3),
+        (r#""\ud83d NaN""#, &format!("{half} NaN"), &format!("\"{half} NaN\""), 1),
+        (r#"[NaN, "\ud83d"]"#, &format!("[nan, '{half}']"), &format!("[NaN, \"{half}\"]"), 1),
     ];
     for (json, shown, dumped, replaced) in cases {
         // What stands beside the conversation does not matter.
@@ -78,6 +78,39 @@ fn numbers_are_those_that_python_reads() {
     assert!(refused.contains("line 1 is no JSON"), "{refused}");
     let long = format!("{{\"messages\": [{{\"role\": \"user\", \"content\": {}}}]}}", "9".repeat(60));
     assert!(chat(long.as_bytes(), false).refusal().contains("more than 128 bits"));
+}
+
+const TOOLED: &str = "{% for m in messages %}{{ m.content }}{% endfor %}|{{ tools is none }}{% if tools %}{% for t in tools %}\
+    {{ t | tojson }}{% endfor %}{% endif %}|{{ documents[0].title if documents else '-' }}";
+
+#[test]
+fn tools_and_documents_beside_a_conversation_reach_the_template() {
+    let turn = r#"[{"role": "user", "content": "Hi"}]"#;
+    let tool = r#"{"name": "f", "x": null}"#;
+    let text = serde_json::to_string(&format!("[{tool}]")).expect("JSON");
+    let read = |field: &str, line: String| {
+        let found = templated(TOOLED, "a.jsonl", line.as_bytes(), field, false).read(Place::default());
+        found[0].text.clone()
+    };
+    let with = format!("Hi|False{tool}|-");
+    assert_eq!(read("messages", format!(r#"{{"messages": {turn}}}"#)), "Hi|True|-");
+    for tools in ["null", "\"\"", "\"null\""] {
+        assert_eq!(read("messages", format!(r#"{{"tools": {tools}, "messages": {turn}}}"#)), "Hi|True|-");
+    }
+    assert_eq!(read("messages", format!(r#"{{"tools": [], "messages": {turn}}}"#)), "Hi|False|-");
+    assert_eq!(read("messages", format!(r#"{{"tools": [{tool}], "messages": {turn}}}"#)), with);
+    assert_eq!(read("messages", format!(r#"{{"messages": {turn}, "tools": {text}}}"#)), with);
+    // Those beside the field that is read, and no others.
+    let nested =
+        format!(r#"{{"a": {{"messages": {turn}, "tools": [{tool}]}}, "tools": [], "documents": [{{"title": "T"}}]}}"#);
+    assert_eq!(read("a.messages", nested), with);
+    let documents = format!(r#"{{"messages": {turn}, "documents": [{{"title": "T"}}]}}"#);
+    assert_eq!(read("messages", documents), "Hi|True|T");
+    let line = format!(r#"{{"messages": {turn}, "tools": ["search"]}}"#);
+    let refused = templated(TOOLED, "a.jsonl", line.as_bytes(), "messages", false).refusal();
+    assert!(refused.contains("line 1 field `tools`: a list with a string where a list of objects"), "{refused}");
+    // A template that has no word of them gets none.
+    assert_eq!(templated("{{ messages[0].content }}", "a.jsonl", line.as_bytes(), "messages", false).texts(), ["Hi"]);
 }
 
 /// Asks to stop at once.

@@ -54,7 +54,7 @@ const BEGINNINGS: [(&[u8], Content); 21] = [
     (b"\xff\xfe", Content::Other(UTF_16, RECODE)),
     (b"\xfe\xff", Content::Other(UTF_16, RECODE)),
     (
-        b"version https://git-lfs.",
+        untangle_schema::git_lfs::POINTER,
         Content::Other("a pointer of Git LFS and not the file itself", "get it with `git lfs pull`"),
     ),
 ];

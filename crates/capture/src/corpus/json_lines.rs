@@ -6,6 +6,7 @@
 
 use super::bytes::{Bytes, damage};
 use super::file::Packing;
+use super::messages::beside_of;
 use super::records::{Record, rendered};
 use super::utf8::{faults, first_fault};
 use super::{Place, Source};
@@ -16,7 +17,7 @@ use std::fmt;
 use std::io::{BufRead, Read};
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
-use untangle_model::Conversation;
+use untangle_model::{Beside, Conversation};
 use untangle_schema::python::mend;
 
 /// Longest line. Longer ones are no documents but whole files without line breaks.
@@ -84,19 +85,32 @@ impl<'a> JsonLines<'a> {
         let (conversation, halves) = self.field_of::<Conversation>(whole.as_bytes(), true)?;
         let replaced = halves + faults(line);
         let Some(conversation) = conversation else { return Ok((None, replaced)) };
-        let text = rendered(template, &conversation, self.source.observer, |problem| self.wrong(&problem))?;
+        let mut beside = <[Beside; 2]>::default();
+        for (list, name) in beside.iter_mut().zip(Beside::NAMES).filter(|(_, name)| template.asks_for(name)) {
+            let name = beside_of(self.source.field, name);
+            *list = self.value_of(whole.as_bytes(), &name, true)?.0.flatten().unwrap_or_default();
+        }
+        let text =
+            rendered(template, &conversation.with(beside), self.source.observer, |problem| self.wrong(&problem))?;
         Ok((Some(text), replaced))
     }
 
     /// The value of the field, none where it is null, with the number of byte sequences that had to be replaced, as
     /// halves of characters are where they stop the reading of a `conversation`.
     fn field_of<T: DeserializeOwned>(&self, line: &[u8], conversation: bool) -> Result<(Option<T>, u64), CaptureError> {
-        let (found, replaced) = match find::<T>(line, self.source.field) {
+        let (found, replaced) = self.value_of(line, self.source.field, conversation)?;
+        let missing = || self.wrong(&format!("has no field `{}`; choose another with --field", self.source.field));
+        Ok((found.ok_or_else(missing)?, replaced))
+    }
+
+    /// The value of the field of this `name`, none where there is no such field, as [`JsonLines::field_of`].
+    fn value_of<T: DeserializeOwned>(&self, line: &[u8], name: &str, conversation: bool) -> Found<T, CaptureError> {
+        let (found, replaced) = match find::<T>(line, name) {
             Err(error) if conversation || !error.is_data() => {
                 match mend(line, conversation.then_some(Conversation::json_of_not_finite)) {
                     // What is said of the line is said of it as it stands.
                     Some(mended) => {
-                        let again = find::<T>(&mended.line, self.source.field);
+                        let again = find::<T>(&mended.line, name);
                         (again.map_err(|new| if new.is_data() { new } else { error }), mended.replaced)
                     }
                     None => (Err(error), 0),
@@ -104,14 +118,10 @@ impl<'a> JsonLines<'a> {
             }
             found => (found, 0),
         };
-        match found {
-            Ok(Some(value)) => Ok((value, replaced)),
-            Ok(None) => Err(self.wrong(&format!("has no field `{}`; choose another with --field", self.source.field))),
-            Err(error) => Err(self.wrong(&self.reason(line, &error))),
-        }
+        found.map(|found| (found, replaced)).map_err(|error| self.wrong(&self.reason(line, name, &error)))
     }
 
-    fn reason(&self, line: &[u8], error: &serde_json::Error) -> String {
+    fn reason(&self, line: &[u8], name: &str, error: &serde_json::Error) -> String {
         let text = error.to_string();
         // The library counts lines of its own.
         let said = text.rsplit_once(" at line ").map_or(text.as_str(), |(said, _)| said);
@@ -121,7 +131,7 @@ impl<'a> JsonLines<'a> {
                 .to_owned();
         }
         match error.classify() {
-            serde_json::error::Category::Data => format!("field `{}`: {said}", self.source.field),
+            serde_json::error::Category::Data => format!("field `{name}`: {said}"),
             _ => format!("is no JSON ({said}, column {column}); the file must hold one object a line"),
         }
     }
@@ -132,6 +142,9 @@ impl<'a> JsonLines<'a> {
         CaptureError::Record { file, at, problem: problem.to_owned() }
     }
 }
+
+/// A field where there is one, its value where it is not null, and byte sequences that were replaced for its sake.
+type Found<T, E> = Result<(Option<Option<T>>, u64), E>;
 
 /// Looks for one field of the object in a line: none where it is missing, none inside where it is null.
 fn find<T: DeserializeOwned>(line: &[u8], name: &str) -> Result<Option<Option<T>>, serde_json::Error> {

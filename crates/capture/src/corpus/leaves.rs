@@ -15,9 +15,10 @@ const LARGEST_ROW: u64 = 64 << 20;
 /// Entries of a column after which no further row is decoded.
 const ENOUGH: usize = 1 << 16;
 
-/// The decoded entries of the columns below a node.
+/// The decoded entries of some columns.
 pub(super) struct Leaves {
-    first: usize,
+    /// Their numbers, in order.
+    columns: Vec<usize>,
     leaves: Vec<Leaf>,
 }
 
@@ -36,9 +37,13 @@ struct Leaf {
 type Column = (i16, Vec<(i16, i16)>, Vec<Cell>);
 
 impl Leaves {
-    /// Decodes rows of these columns, of which `first` is the number of the first: so many, behind `row`, or fewer where they are
-    /// long.
-    pub(super) fn read(first: usize, readers: &mut [LeafReader], row: u64, rows: usize) -> Result<Self, ParquetError> {
+    /// Decodes rows of these `columns`, one reader for each: so many, behind `row`, or fewer where they are long.
+    pub(super) fn read(
+        columns: &[usize],
+        readers: &mut [LeafReader],
+        row: u64,
+        rows: usize,
+    ) -> Result<Self, ParquetError> {
         let mut leaves: Vec<Leaf> = readers.iter().map(|reader| Leaf::new(reader.full)).collect();
         for row in (row + 1..).take(rows) {
             let mut bytes = 0;
@@ -53,42 +58,48 @@ impl Leaves {
                 break;
             }
         }
-        Ok(Leaves { first, leaves })
+        Ok(Leaves { columns: columns.to_vec(), leaves })
     }
 
     /// Entries that were put together elsewhere.
     #[cfg(test)]
     pub(super) fn of(columns: Vec<Column>) -> Self {
         let leaf = |(full, levels, values): Column| Leaf { levels, values: values.into(), full, at: 0 };
-        Leaves { first: 0, leaves: columns.into_iter().map(leaf).collect() }
+        Leaves { columns: (0..columns.len()).collect(), leaves: columns.into_iter().map(leaf).collect() }
     }
 
-    /// The rows that the columns hold; none where they contradict each other.
-    pub(super) fn rows(mut self, node: &Node) -> Option<Vec<Cell>> {
+    /// What the columns hold of these nodes in every row; none where they contradict each other.
+    pub(super) fn rows(mut self, nodes: &[&Node]) -> Option<Vec<Vec<Cell>>> {
         let mut rows = Vec::new();
         while self.leaves.iter().any(|leaf| leaf.at < leaf.levels.len()) {
             if self.leaves.iter().any(|leaf| leaf.levels.get(leaf.at).is_none_or(|levels| levels.1 != 0)) {
                 return None;
             }
-            rows.push(node.next(&mut self)?);
+            rows.push(nodes.iter().map(|node| node.next(&mut self)).collect::<Option<_>>()?);
         }
         Some(rows)
     }
 }
 
+impl Leaves {
+    fn leaf(&self, column: usize) -> Option<&Leaf> {
+        self.leaves.get(self.columns.binary_search(&column).ok()?)
+    }
+}
+
 impl Columns for Leaves {
     fn definition(&self, column: usize) -> Option<i16> {
-        let leaf = self.leaves.get(column - self.first)?;
+        let leaf = self.leaf(column)?;
         leaf.levels.get(leaf.at).map(|levels| levels.0)
     }
 
     fn repetition(&self, column: usize) -> Option<i16> {
-        let leaf = self.leaves.get(column - self.first)?;
+        let leaf = self.leaf(column)?;
         leaf.levels.get(leaf.at).map(|levels| levels.1)
     }
 
     fn take(&mut self, column: usize) -> Option<Cell> {
-        let leaf = self.leaves.get_mut(column - self.first)?;
+        let leaf = self.leaves.get_mut(self.columns.binary_search(&column).ok()?)?;
         let (definition, _) = *leaf.levels.get(leaf.at)?;
         leaf.at += 1;
         if definition == leaf.full { leaf.values.pop_front() } else { Some(Cell::Null) }

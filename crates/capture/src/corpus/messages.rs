@@ -6,17 +6,55 @@
 use super::Source;
 use super::kinds::Kind;
 use super::leaves::Leaves;
-use super::nested::{Node, Shape, locate};
+use super::nested::{Cell, Node, Shape, locate};
 use super::table::{kind_unless_text, label_of_columns};
 use crate::error::CaptureError;
 use parquet::schema::types::SchemaDescriptor;
-use untangle_model::Conversation;
+use untangle_model::{Beside, ChatTemplate, Conversation};
 
 /// The fields that every message needs.
 const NEEDED: [&str; 2] = ["role", "content"];
 
+/// What is read of a row.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    messages: Node,
+    /// What stands beside, in the order of [`Beside::NAMES`].
+    beside: [Option<Node>; 2],
+    /// The columns of all of it, in order.
+    pub(super) columns: Vec<usize>,
+}
+
+impl Nodes {
+    /// Finds the column of conversations and what the template asks for beside it.
+    pub(super) fn find(
+        source: Source<'_>,
+        template: &ChatTemplate,
+        schema: &SchemaDescriptor,
+    ) -> Result<Self, CaptureError> {
+        let messages = find_messages(source, schema)?;
+        let mut beside = [None, None];
+        for (name, found) in Beside::NAMES.into_iter().zip(&mut beside).filter(|(name, _)| template.asks_for(name)) {
+            let name = beside_of(source.field, name);
+            if let Some(place) = locate(schema.root_schema().get_fields(), &name) {
+                *found = Some(checked(source, schema, Node::of(&place.field, place.above, place.column))?);
+            }
+        }
+        let mut columns: Vec<usize> =
+            [&messages].into_iter().chain(beside.iter().flatten()).flat_map(Node::range).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        Ok(Nodes { messages, beside, columns })
+    }
+}
+
+/// The name of what stands beside a field.
+pub(super) fn beside_of(field: &str, name: &str) -> String {
+    field.rsplit_once('.').map_or_else(|| name.to_owned(), |(above, _)| format!("{above}.{name}"))
+}
+
 /// The node of the column that is read, which holds lists of messages.
-pub(super) fn find_messages(source: Source<'_>, schema: &SchemaDescriptor) -> Result<Node, CaptureError> {
+fn find_messages(source: Source<'_>, schema: &SchemaDescriptor) -> Result<Node, CaptureError> {
     let (file, field) = (|| source.label.to_owned(), source.field.to_owned());
     let Some(place) = locate(schema.root_schema().get_fields(), source.field) else {
         return Err(CaptureError::NoColumn { file: file(), field, found: label_of_columns(schema) });
@@ -38,13 +76,18 @@ pub(super) fn find_messages(source: Source<'_>, schema: &SchemaDescriptor) -> Re
     if let Some(missing) = NEEDED.into_iter().find(|needed| !has(needed)) {
         return Err(CaptureError::NoMessages { file: file(), field, missing });
     }
-    let columns = (node.first..node.first + node.columns).map(|index| schema.column(index));
+    checked(source, schema, node)
+}
+
+/// The node, all of whose columns have a form in JSON.
+fn checked(source: Source<'_>, schema: &SchemaDescriptor, node: Node) -> Result<Node, CaptureError> {
+    let columns = node.range().map(|index| schema.column(index));
     let strange = columns.filter_map(|column| Some((column.path().string(), Kind::of(&column).err()?))).next();
     match strange {
         None => Ok(node),
         Some((name, found)) => Err(CaptureError::Unsupported {
-            file: file(),
-            what: format!("field `{name}` of its messages holds {found}, which has no form in JSON"),
+            file: source.label.to_owned(),
+            what: format!("field `{name}` of its conversations holds {found}, which has no form in JSON"),
             remedy: "write it as text, or leave it out".to_owned(),
         }),
     }
@@ -54,18 +97,31 @@ pub(super) fn find_messages(source: Source<'_>, schema: &SchemaDescriptor) -> Re
 pub(super) type Row = Option<(Result<Conversation, String>, u64)>;
 
 /// The conversations of some rows; none where the columns contradict each other.
-pub(super) fn conversations(node: &Node, leaves: Leaves) -> Option<Vec<Row>> {
-    let rows = leaves.rows(node)?;
-    let row = |cell: super::nested::Cell| match cell {
-        super::nested::Cell::Null => None,
-        cell => Some((Conversation::of_table(&cell), cell.faults())),
-    };
-    Some(rows.into_iter().map(row).collect())
+pub(super) fn conversations(nodes: &Nodes, leaves: Leaves) -> Option<Vec<Row>> {
+    let named = Beside::NAMES.into_iter().zip(&nodes.beside).filter_map(|(name, node)| Some((name, node.as_ref()?)));
+    let (names, beside): (Vec<_>, Vec<_>) = named.unzip();
+    let all: Vec<&Node> = [&nodes.messages].into_iter().chain(beside).collect();
+    Some(leaves.rows(&all)?.into_iter().map(|cells| row(&names, &cells)).collect())
+}
+
+/// The conversation of a row, whose cells are its messages and what stands beside them under these names.
+fn row(names: &[&str], cells: &[Cell]) -> Row {
+    let (messages, beside) = cells.split_first().filter(|(messages, _)| **messages != Cell::Null)?;
+    let conversation = Conversation::of_table(messages).and_then(|conversation| {
+        let mut lists = <[Beside; 2]>::default();
+        for (list, known) in lists.iter_mut().zip(Beside::NAMES) {
+            let cell = names.iter().zip(beside).find(|(name, _)| **name == known);
+            if let Some((name, cell)) = cell {
+                *list = Beside::of_table(cell).map_err(|problem| format!("`{name}` beside it: {problem}"))?;
+            }
+        }
+        Ok(conversation.with(lists))
+    });
+    Some((conversation, cells.iter().map(Cell::faults).sum()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::nested::Cell;
     use super::*;
     use parquet::schema::parser::parse_message_type;
 
@@ -109,7 +165,9 @@ mod tests {
                 let values = levels.iter().filter(|level| level.0 == 4).map(|_| text("x")).collect();
                 (4, levels.to_vec(), values)
             };
-            Leaves::of(vec![column(role), column(content)]).rows(&node(USUAL, "messages"))
+            Leaves::of(vec![column(role), column(content)])
+                .rows(&[&node(USUAL, "messages")])
+                .map(|rows| rows.into_iter().flatten().collect::<Vec<_>>())
         };
         let message = |content: Cell| Cell::Fields(vec![(text("role"), text("x")), (text("content"), content)]);
         // Two messages, null, none, one without content.

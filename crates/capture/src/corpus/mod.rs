@@ -303,4 +303,6 @@ impl Documents<'_> {
 #[cfg(test)]
 mod chat_tests;
 #[cfg(test)]
+mod same_tests;
+#[cfg(test)]
 mod tests;

@@ -138,6 +138,11 @@ fn leaves(field: &Type) -> usize {
 }
 
 impl Node {
+    /// The columns below it.
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.columns
+    }
+
     /// The node of a field of which `column` is the first column.
     pub(super) fn of(field: &Type, above: Levels, column: usize) -> Self {
         let Levels { definition, repetition } = above;

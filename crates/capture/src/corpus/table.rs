@@ -5,8 +5,8 @@
 
 use super::bytes::need;
 use super::leaves::{LeafReader, Leaves};
-use super::messages::{Row, conversations, find_messages};
-use super::nested::{Node, locate};
+use super::messages::{Nodes, Row, conversations};
+use super::nested::locate;
 use super::pages::LongRow;
 use super::records::{Record, rendered};
 use super::{Place, Source};
@@ -32,7 +32,7 @@ enum Content<'a> {
     /// A column of text.
     Text(usize),
     /// Conversations, of which the template makes text.
-    Conversations(Node, &'a ChatTemplate),
+    Conversations(Nodes, &'a ChatTemplate),
 }
 
 /// What a row holds.
@@ -73,7 +73,7 @@ impl<'a> Table<'a> {
         let schema = file.metadata().file_metadata().schema_descr();
         let content = match source.chat {
             None => Content::Text(find_column(source, schema)?),
-            Some(template) => Content::Conversations(find_messages(source, schema)?, template),
+            Some(template) => Content::Conversations(Nodes::find(source, template, schema)?, template),
         };
         let rows = u64::try_from(file.metadata().file_metadata().num_rows()).unwrap_or(0);
         let (readers, ready) = (None, VecDeque::new());
@@ -155,16 +155,16 @@ impl<'a> Table<'a> {
                 ColumnReader::ByteArrayColumnReader(reader) => Readers::Text(Box::new(reader)),
                 _ => return Err(damaged(self.source, "a column of text holds something else")),
             },
-            Content::Conversations(node, _) => {
+            Content::Conversations(nodes, _) => {
                 let schema = self.file.metadata().file_metadata().schema_descr();
                 let before = self.file.metadata().row_groups().iter().take(self.group);
                 let before = before.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum();
-                let reader = |column| {
+                let reader = |column: &usize| {
+                    let column = *column;
                     let pages = self.file.get_row_group(self.group)?.get_column_page_reader(column)?;
                     Ok(LeafReader::new(pages, schema.column(column), before))
                 };
-                let columns = node.first..node.first + node.columns;
-                Readers::Leaves(attempt(self.source, || columns.map(reader).collect())?)
+                Readers::Leaves(attempt(self.source, || nodes.columns.iter().map(reader).collect())?)
             }
         });
         Ok(())
@@ -186,9 +186,9 @@ impl<'a> Table<'a> {
                 attempt(source, || reader.read_records(ROWS, levels.0, levels.1, &mut values))?;
                 texts(&definition, self.full, values).into_iter().map(Value::Text).collect()
             }
-            (Some(Readers::Leaves(readers)), Content::Conversations(node, _)) => {
-                let leaves = attempt(source, || Leaves::read(node.first, readers, row, ROWS))?;
-                let rows = conversations(node, leaves);
+            (Some(Readers::Leaves(readers)), Content::Conversations(nodes, _)) => {
+                let leaves = attempt(source, || Leaves::read(&nodes.columns, readers, row, ROWS))?;
+                let rows = conversations(nodes, leaves);
                 let rows = rows.ok_or_else(|| damaged(source, "the fields of its messages are of different number"))?;
                 rows.into_iter().map(Value::Conversation).collect()
             }

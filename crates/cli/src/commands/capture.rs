@@ -2,15 +2,16 @@
 
 use super::options::{Bos, ComputeArgs, load_model_and_reference, parse_hook};
 use super::outputs;
-use super::text::{Text, TextArgs};
+use crate::commands::words::TextArgs;
 use crate::context::Context;
-use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, Captured, Corpus, capture_compared};
 use untangle_model::LanguageModel;
 use untangle_schema::{CaptureManifest, HookPoint, ShardId, Site, StoreDtype};
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
 use untangle_store::output::STORE;
 
 /// Record a model's activations over text, several hook points in one pass, into a store
@@ -135,7 +136,13 @@ pub(super) fn with_plan<T>(
         threads: Some(context.threads),
         ..CaptureConfig::new(hooks, out.unwrap_or(&args.out).to_owned())
     };
-    let text = Text::find(&args.text, &args.reading, args.tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let text = Text::find(
+        &args.text,
+        &args.reading.reading(),
+        args.tokens.unwrap_or(WORLD_TOKENS),
+        &model,
+        &context.surroundings(),
+    )?;
     let plan = CapturePlan::new(&config, &model)?;
     work(plan, model, reference, &text)
 }

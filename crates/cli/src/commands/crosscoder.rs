@@ -1,6 +1,6 @@
 //! What `evaluate` and `inspect` say of crosscoders.
 
-use super::dictionary::{Judges, Origin, Rows, training_record};
+use super::evaluate::{bracketed, fvu_text};
 use super::inspect::write_training;
 use super::options::open_beside;
 use crate::context::Context;
@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use untangle_interpret::sharing::{ABSENT, EQUAL, SAME, shared};
-use untangle_interpret::{CrosscoderEvaluation, Interval, Sharing, evaluate_crosscoder, sharing};
+use untangle_interpret::{CrosscoderEvaluation, Sharing, evaluate_crosscoder, sharing};
 use untangle_sae::Crosscoder;
+use untangle_sources::dictionary::training_record;
+use untangle_sources::{JudgingRows, Origin, Rows};
 
 /// Everything measured of one crosscoder.
 #[derive(Debug, Serialize)]
@@ -30,12 +32,12 @@ pub(crate) fn evaluate(
     rows: Rows,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let store = open_beside(store, beside)?;
+    let store = open_beside(store, beside, context)?;
     let mut measured = Vec::new();
     for dir in dirs {
         let (crosscoder, origin) = (Crosscoder::load(dir)?, Origin::read(dir)?);
         origin.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
-        let Judges { held_out, part, name, in_doubt } = origin.rows_of(&store, rows);
+        let JudgingRows { held_out, part, name, in_doubt } = origin.rows_of(&store, rows);
         if in_doubt {
             context.progress.warning(&format!(
                 "{} may have been trained on rows of {}: {name}",
@@ -67,15 +69,15 @@ pub(crate) fn are_all(dirs: &[PathBuf]) -> anyhow::Result<bool> {
 fn write_measured(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
     let CrosscoderEvaluation { evaluation: e, parts, sharing } = &measured.evaluation;
     writeln!(out, "{}, on {} ordinary rows: {}", measured.sae, e.ordinary_rows, measured.part)?;
-    let fvu = bracketed(e.fvu, e.fvu_interval, 4);
+    let fvu = fvu_text(e.fvu, e.fvu_interval);
     writeln!(out, "FVU of all parts, equally large, {fvu}, L0 {}", bracketed(e.l0, e.l0_interval, 2))?;
-    let of_all = bracketed(e.fvu_all_rows, e.fvu_all_rows_interval, 4);
+    let of_all = fvu_text(e.fvu_all_rows, e.fvu_all_rows_interval);
     writeln!(out, "FVU of all {} rows, special tokens and outliers among them, {of_all}", e.rows)?;
     writeln!(out, "{} of {} features are dead there, {} fire on more than 10 % of rows\n", e.dead, e.d_sae, e.dense)?;
     let head = ["part", "FVU", "features of it alone", "absent from it"].map(str::to_owned).to_vec();
     let line = |part: &untangle_interpret::crosscoder::PartEvaluation| {
         let name = part_name(part.model.as_deref(), &part.hook);
-        vec![name, bracketed(part.fvu, part.fvu_interval, 4), part.exclusive.to_string(), part.absent.to_string()]
+        vec![name, fvu_text(part.fvu, part.fvu_interval), part.exclusive.to_string(), part.absent.to_string()]
     };
     table(out, &std::iter::once(head).chain(parts.iter().map(line)).collect::<Vec<_>>(), &[0])?;
     writeln!(out)?;
@@ -102,11 +104,6 @@ fn write_sharing(out: &mut dyn Write, s: &Sharing) -> io::Result<()> {
 
 fn part_name(model: Option<&str>, hook: &str) -> String {
     model.map_or_else(|| hook.to_owned(), |model| format!("{hook} of {model}"))
-}
-
-fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
-    let ends = interval.map(|i| format!(" [{:.digits$}, {:.digits$}]", i.low, i.high));
-    format!("{value:.digits$}{}", ends.unwrap_or_default())
 }
 
 /// Shows what a crosscoder holds; as JSON, also the shares and cosines of every feature.

@@ -1,9 +1,9 @@
 //! `untangle encode`: which features of a dictionary fire on the rows of a store?
 
-use super::dictionary::{BelongingArgs, load_sae, say_doubts};
 use super::options::open_store;
 use super::outputs;
 use crate::codes_file::{CODES, CodesFile};
+use crate::commands::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
@@ -13,6 +13,7 @@ use untangle_interpret::column_of;
 use untangle_interpret::progress::Progress;
 use untangle_sae::Codes;
 use untangle_schema::Unit;
+use untangle_sources::dictionary::{load_sae, say_doubts};
 use untangle_store::{HeldOut, Part, RowBlock, Scan};
 
 /// Run the rows of a store through a dictionary and write the sparse codes as safetensors
@@ -21,7 +22,7 @@ pub(crate) struct EncodeArgs {
     /// Dictionary directory
     #[arg(value_name = "SAE")]
     sae: PathBuf,
-    /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key)
+    /// Stores, or matrices (file.h5:/dataset, file.npy, file.npz:key, file.safetensors:key)
     #[arg(value_name = "STORE", required = true)]
     store: Vec<String>,
     /// File to write, with the tensors rows, starts, features and activations
@@ -58,11 +59,11 @@ enum PartChoice {
 const BLOCK_ROWS: usize = 8192;
 
 pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
-    let sae = load_sae(&args.sae, args.belonging, context)?;
-    let store = open_store(&args.store)?;
+    let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
+    let store = open_store(&args.store, context)?;
     let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).collect();
     outputs::check(&args.out, &CODES, args.force, &inputs)?;
-    say_doubts(&sae, store.manifest().map(|manifest| &manifest.model), context);
+    say_doubts(&sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
     let column = column_of(&sae, &store, args.hook.as_deref())?;
     let part = match args.part {
         PartChoice::All => Part::All,
@@ -73,7 +74,8 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
     if limit == 0 {
         return Err(Complaint::usage("--rows 0 leaves nothing to encode".to_owned()));
     }
-    let mut scan = Scan::new(store, &HeldOut::default(), part, &[column], BLOCK_ROWS)?;
+    let scan = || Scan::new(store, &HeldOut::default(), part, &[column], BLOCK_ROWS);
+    let mut scan = context.progress.with_nothing_to_save(scan)??;
     let mut file = CodesFile::create(&args.out, args.force)?;
     let mut progress = Progress::start(&context.progress, "encode", Unit::Rows, limit);
     let (mut block, mut codes) = (RowBlock::default(), Codes::new());

@@ -1,14 +1,12 @@
 //! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
 
 use super::crosscoder;
-use super::dictionary::{BelongingArgs, Dictionary, Judges, Rows, dictionaries_at, say_doubts};
 use super::options::{ComputeArgs, load_model, open_store};
-use super::text::{Text, TextArgs};
 use super::text_store::TextStore;
 use super::truth::{self, TruthArgs};
+use crate::commands::words::{self, BelongingArgs, TextArgs};
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use crate::output::table;
 use clap::Args;
 use serde::Serialize;
@@ -20,6 +18,11 @@ use untangle_interpret::contexts::contexts_of;
 use untangle_interpret::evaluate::{Evaluation, evaluate};
 use untangle_interpret::{Corpus, Interval, check_model};
 use untangle_model::LanguageModel;
+use untangle_sae::metrics::fraction_text;
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
+use untangle_sources::dictionary::{dictionaries_at, say_doubts};
+use untangle_sources::{Dictionary, JudgingRows, Rows};
 use untangle_store::{ActivationSet, Part};
 
 /// Measure dictionaries on rows that training never saw: FVU, L0, dead and dense features, what they cost the model
@@ -46,7 +49,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "model", conflicts_with = "store")]
     text: Vec<PathBuf>,
     /// Rows to use
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = words::rows(), default_value = "auto")]
     rows: Rows,
     /// Contexts to run the model on at most
     #[arg(long, value_name = "N", default_value_t = 512)]
@@ -85,15 +88,15 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     }
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
-    let load = |dir: &PathBuf| Dictionary::load_any(dir, args.belonging, context);
-    let dictionaries = dirs.iter().map(load).collect::<anyhow::Result<Vec<_>>>()?;
+    let load = |dir: &PathBuf| Dictionary::load_any(dir, args.belonging.other_model, &context.surroundings());
+    let dictionaries = dirs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {
         let identity = model.identity();
         for Dictionary { sae, .. } in &dictionaries {
             check_model(sae, model)?;
-            say_doubts(sae, Some(&identity), context);
+            say_doubts(sae, Some(&identity), &context.surroundings());
         }
     }
     let truth = match (&model, &args.truth.concepts) {
@@ -118,7 +121,7 @@ fn measure_all(
     model: Option<&LanguageModel>,
     context: &Context,
 ) -> anyhow::Result<Vec<Measured>> {
-    let store = if args.store.is_empty() { None } else { Some(open_store(&args.store)?) };
+    let store = if args.store.is_empty() { None } else { Some(open_store(&args.store, context)?) };
     let mut texts: Vec<TextStore> = Vec::new();
     let mut judging = Judging { rows: args.rows, model, contexts: args.contexts, baselines: Vec::new() };
     let mut measured = Vec::new();
@@ -126,7 +129,11 @@ fn measure_all(
         let set = match (&store, model) {
             (Some(store), _) => {
                 if model.is_none() {
-                    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
+                    say_doubts(
+                        &dictionary.sae,
+                        store.manifest().map(|manifest| &manifest.model),
+                        &context.surroundings(),
+                    );
                 }
                 Arc::clone(store)
             }
@@ -175,7 +182,7 @@ impl Judging<'_> {
         if self.contexts == 0 {
             return Err(Complaint::usage("--contexts 0 leaves the model nothing to read"));
         }
-        let Judges { held_out, part, name, in_doubt } = dictionary.rows_of(store, self.rows);
+        let JudgingRows { held_out, part, name, in_doubt } = dictionary.rows_of(store, self.rows);
         let corpus = Corpus::new(store.clone(), &dictionary.sae, held_out)?;
         self.model.map_or(Ok(()), |model| corpus.check_model(model))?;
         dictionary.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
@@ -225,8 +232,8 @@ pub(crate) fn rows_of(measured: &[Measured]) -> Vec<Vec<String>> {
         ("ordinary rows", |m| Some(m.evaluation.ordinary_rows.to_string())),
         ("rows of special tokens", |m| Some(m.evaluation.special_rows.to_string())),
         (OUTLIERS, |m| Some(m.evaluation.outlier_rows.to_string())),
-        ("FVU", |m| Some(bracketed(m.evaluation.fvu, m.evaluation.fvu_interval, 4))),
-        ("FVU of all rows", |m| Some(bracketed(m.evaluation.fvu_all_rows, m.evaluation.fvu_all_rows_interval, 4))),
+        ("FVU", |m| Some(fvu_text(m.evaluation.fvu, m.evaluation.fvu_interval))),
+        ("FVU of all rows", |m| Some(fvu_text(m.evaluation.fvu_all_rows, m.evaluation.fvu_all_rows_interval))),
         ("L0", |m| Some(format!("{:.2}", m.evaluation.l0))),
         ("dead features", |m| {
             let e = &m.evaluation;
@@ -263,7 +270,12 @@ pub(crate) fn guess(ce: &CeRecovered) -> String {
     }
 }
 
-fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
+/// The FVU with its interval; in words where the rows do not vary.
+pub(super) fn fvu_text(value: f64, interval: Option<Interval>) -> String {
+    if value.is_finite() { bracketed(value, interval, 4) } else { fraction_text(value, 4) }
+}
+
+pub(super) fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
     let ends = interval.map(|i| format!(" [{:.digits$}, {:.digits$}]", i.low, i.high));
     format!("{value:.digits$}{}", ends.unwrap_or_default())
 }

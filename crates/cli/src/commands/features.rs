@@ -1,16 +1,18 @@
 //! `untangle features`: where does every feature fire, what does it write, and what is it about?
 
-use super::dictionary::{BelongingArgs, Dictionary, Rows, say_doubts};
 use super::options::{ComputeArgs, load_model, open_store};
 use super::outputs;
 use crate::cards::summary_rows;
+use crate::commands::words::BelongingArgs;
 use crate::context::Context;
-use crate::models::NamedModel;
 use crate::output::table;
 use clap::Args;
 use std::path::PathBuf;
 use untangle_interpret::features::{FeaturesPlan, features};
 use untangle_interpret::{Corpus, DATABASE};
+use untangle_sources::NamedModel;
+use untangle_sources::dictionary::say_doubts;
+use untangle_sources::{Dictionary, Rows};
 
 /// Describe every feature: examples, statistics, raised and lowered tokens, and a first label, in one database
 #[derive(Debug, Args)]
@@ -50,13 +52,13 @@ const LISTED: usize = 10;
 
 pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> {
     args.model.as_deref().map(NamedModel::find).transpose()?;
-    let dictionary = Dictionary::load_any(&args.sae, args.belonging, context)?;
-    let store = open_store(&args.store)?;
+    let dictionary = Dictionary::load_any(&args.sae, args.belonging.other_model, &context.surroundings())?;
+    let store = open_store(&args.store, context)?;
     let model = outputs::paths(args.model.as_ref(), &[]);
     let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).chain(model).collect();
     outputs::check(&args.out, &DATABASE, args.force, &inputs)?;
     dictionary.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
-    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), context);
+    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
     let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;
     let corpus = Corpus::new(store, &dictionary.sae, held_out)?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;

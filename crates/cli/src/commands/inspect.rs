@@ -1,10 +1,8 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
-use super::dictionary::training_record;
 use super::{crosscoder, inspect_store};
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fs;
@@ -14,13 +12,15 @@ use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
 use untangle_sae::{Crosscoder, Sae};
+use untangle_sources::NamedModel;
+use untangle_sources::dictionary::training_record;
 use untangle_store::HeldOut;
 use untangle_train::TrainingRecord;
 
 /// Show what an activation store, a dictionary, a feature database or a model holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// Store (.h5), matrix (.npy, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database
+    /// Store (.h5), matrix (.npy, file.npz:key, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database
     /// (.db), owner/name of a model on the hub, of which no weights are fetched, or organism[:STAGE]
     #[arg(value_name = "FILE")]
     file: String,

@@ -56,7 +56,7 @@ fn bad(place: &str, examined: &Examination, context: &Context) -> anyhow::Result
 }
 
 fn show(place: &str, verified: bool, context: &Context) -> anyhow::Result<()> {
-    let store = open_store(&[place.to_owned()])?;
+    let store = open_store(&[place.to_owned()], context)?;
     let columns: Vec<_> = (0..store.columns().len()).map(|column| column_json(&store, column)).collect();
     let captured = store.manifest().is_some();
     let value = json!({

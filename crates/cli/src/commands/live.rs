@@ -2,19 +2,23 @@
 
 use super::options::{Bos, ComputeArgs, Dtype, check_hook_out, load_model_and_reference, parse_hook};
 use super::outputs;
-use super::text::{Text, TextArgs};
 use super::train::{TrainArgs, describe};
+use crate::commands::words::TextArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use clap::Args;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use untangle_capture::{CaptureConfig, CapturePlan, LiveConfig, LiveRows};
 use untangle_schema::{HookPoint, StoreDtype};
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
 use untangle_store::{RowSource, output};
-use untangle_train::{DICTIONARY, DataProvenance, Finished, Job, Run, Shown, Widths, train};
+use untangle_train::{
+    DICTIONARY, DataProvenance, EngineKind, Finished, Job, Run, Shown, Widths, check_memory_of, is_continued, settle,
+    train,
+};
 
 /// A model and a text in place of a store.
 #[derive(Debug, Args)]
@@ -60,7 +64,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
     outputs::check(&args.out, &DICTIONARY, args.force, &outputs::paths(Some(&model.to_owned()), &args.live.text))?;
     output::check(&args.out, &DICTIONARY, args.force)?;
     let place = LivePlace { token_ids: &beside(&args.out), memory_bytes: args.shuffle_bytes() };
-    with_live_rows(args, model, &place, context, |mut rows, run| {
+    with_live_rows(args, model, &place, context, |mut rows, run, engine| {
         let runs = [run];
         let job = Job {
             runs: &runs,
@@ -71,6 +75,7 @@ pub(crate) fn train_live(args: &TrainArgs, model: &Path, context: &Context) -> a
             force: args.force,
             checkpoint_every: args.checkpoint_every(),
             shown: Shown { tensorboard: args.tensorboard, report: args.report(), held_out: None },
+            engine,
         };
         let finished = train(job, &context.progress)?.remove(0); // one for the only run
         rows.finish()?;
@@ -93,9 +98,10 @@ pub(super) fn with_live_rows<T>(
     model: &Path,
     place: &LivePlace<'_>,
     context: &Context,
-    work: impl FnOnce(LiveRows<'_>, Run) -> anyhow::Result<T>,
+    work: impl FnOnce(LiveRows<'_>, Run, EngineKind) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let live = &args.live;
+    args.check_dtype()?;
     // What is named is looked for before the model is loaded: the cheapest mistakes to find come first.
     if args.config().kind.is_crosscoder() {
         return Err(Complaint::usage("a crosscoder is trained from stores; capture first, then leave --model out"));
@@ -109,6 +115,7 @@ pub(super) fn with_live_rows<T>(
     let (dtype, device) = (live.model_dtype, args.machine.device);
     let compute = ComputeArgs { dtype, device, revision: live.revision.clone() };
     let (model, reference) = load_model_and_reference(model, &compute, context)?;
+    let engine = args.engine_on(model.device());
     let tokens = live.text_tokens.or(args.tokens.map(|tokens| tokens.saturating_add(tokens / 4)));
     let config = CaptureConfig {
         context: live.context,
@@ -128,8 +135,18 @@ pub(super) fn with_live_rows<T>(
     let column_of = |hook| plan.hooks().iter().position(|planned| planned.hook == hook).unwrap_or_default();
     let (column, target) = (column_of(hook), hook_out.map(column_of));
     let width = |column: usize| plan.hooks()[column].d_in;
-    request.plan_of(&Widths { read: vec![width(column)], predicted: target.map(width) }, u64::from(u32::MAX))?;
-    let text = Text::find(&live.text, &live.reading, tokens.unwrap_or(WORLD_TOKENS), &model, context)?;
+    let widths = Widths { read: vec![width(column)], predicted: target.map(width) };
+    let plan_of_many = request.plan_of(&widths, u64::from(u32::MAX))?;
+    if !is_continued(&args.out) {
+        check_memory_of(&[&plan_of_many])?;
+    }
+    let text = Text::find(
+        &live.text,
+        &live.reading.reading(),
+        tokens.unwrap_or(WORLD_TOKENS),
+        &model,
+        &context.surroundings(),
+    )?;
     let order = LiveConfig {
         seed: args.order_seed(),
         batch_rows: request.batch,
@@ -143,9 +160,11 @@ pub(super) fn with_live_rows<T>(
     let width = |column: usize| rows.widths()[column];
     let widths = Widths { read: vec![width(column)], predicted: target.map(width) };
     let plan = request.plan_of(&widths, rows.rows_per_epoch())?;
-    let run = Run { name: String::new(), column, further: Vec::new(), target, plan, data };
+    let mut runs = [Run { name: String::new(), column, further: Vec::new(), target, plan, data }];
+    settle(&args.out, &mut runs, engine);
+    let [run] = runs;
     describe(std::slice::from_ref(&run), rows.rows_per_epoch(), rows.is_exact(), context);
-    work(rows, run)
+    work(rows, run, engine)
 }
 
 /// The name beside which the token ids of the text lie while the run is unfinished.

@@ -1,11 +1,10 @@
 //! One file per verb: its arguments, and what it does with them.
 
 mod crosscoder;
-mod dictionary;
 mod options;
 mod outputs;
-mod text;
 mod text_store;
+mod words;
 
 pub(crate) mod capture;
 pub(crate) mod demo;
@@ -18,9 +17,9 @@ mod live;
 pub(crate) mod organism;
 pub(crate) mod plan;
 pub(crate) mod search;
+pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod steer;
 pub(crate) mod study;
-mod topic;
 pub(crate) mod train;
 mod truth;

@@ -3,13 +3,13 @@
 use crate::context::Context;
 use crate::device::DeviceChoice;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use clap::{Args, ValueEnum};
 use std::path::Path;
 use std::sync::Arc;
 use tch::Kind;
 use untangle_model::{LanguageModel, LoadOptions, threads};
 use untangle_schema::{BosPolicy, HookPoint};
+use untangle_sources::NamedModel;
 use untangle_store::ActivationSet;
 use untangle_train::Kind as Architecture;
 
@@ -75,7 +75,10 @@ impl Dtype {
 pub(crate) fn load_model(name: &Path, compute: &ComputeArgs, context: &Context) -> anyhow::Result<LanguageModel> {
     let model = NamedModel::find(name)?.at(compute.revision.as_deref())?;
     let device = context.device(compute.device);
-    let model = model.load(&LoadOptions { kind: compute.dtype.kind(device), device }, context)?;
+    let (fetched, options) =
+        (model.fetch(&context.surroundings())?, LoadOptions { kind: compute.dtype.kind(device), device });
+    let model = context.progress.with_nothing_to_save(|| fetched.load(&options))??;
+    model.notes().iter().for_each(|note| context.progress.warning(note));
     threads::give_this_thread(threads::worthwhile(model.d_model(), context.threads));
     Ok(model)
 }
@@ -93,20 +96,41 @@ pub(crate) fn load_model_and_reference(
     }
 }
 
+/// Reads a value of `--sweep`, which is in the unit of the strengths that it replaces.
+pub(crate) fn sweep_value(text: &str) -> Result<f32, String> {
+    let problem = match text.trim().parse::<f32>() {
+        Ok(value) if value.is_finite() => return Ok(value),
+        Err(_) if text.trim().strip_suffix('x').is_some_and(|value| value.parse::<f32>().is_ok()) => {
+            "leave x out: values are in the unit of --feature, which may have it (12:add=1x)"
+        }
+        _ => "expected a finite number, such as 0.5",
+    };
+    Err(problem.to_owned())
+}
+
 /// Reads a hook name. One that Untangle does not know is bad input, like one that the model lacks.
 pub(crate) fn parse_hook(name: &str) -> anyhow::Result<HookPoint> {
     name.parse().map_err(|error| Complaint::bad_input(format!("{error}")))
 }
 
 /// Opens a store; see [`ActivationSet::open`].
-pub(crate) fn open_store(places: &[String]) -> anyhow::Result<Arc<ActivationSet>> {
-    Ok(Arc::new(ActivationSet::open(places)?))
+pub(crate) fn open_store(places: &[String], context: &Context) -> anyhow::Result<Arc<ActivationSet>> {
+    open_beside(places, &[], context)
 }
 
 /// Opens a store and others to be read beside it; see [`ActivationSet::with_beside`].
-pub(crate) fn open_beside(places: &[String], beside: &[String]) -> anyhow::Result<Arc<ActivationSet>> {
+pub(crate) fn open_beside(
+    places: &[String],
+    beside: &[String],
+    context: &Context,
+) -> anyhow::Result<Arc<ActivationSet>> {
     let others = beside.iter().map(|place| ActivationSet::open(&[place])).collect::<Result<Vec<_>, _>>()?;
-    Ok(Arc::new(ActivationSet::open(places)?.with_beside(others)?))
+    let mut store = ActivationSet::open(places)?;
+    if !others.is_empty() {
+        store = store.with_beside(others)?;
+    }
+    store.notes().iter().for_each(|note| context.progress.note(note));
+    Ok(Arc::new(store))
 }
 
 /// The columns that a dictionary of this architecture reads: of a crosscoder all of these names, of the store and of those
@@ -181,5 +205,19 @@ pub(crate) fn check_hook_out(architecture: Architecture, hook_out: Option<&str>,
             "--hook-out {out} is what is read as well; an autoencoder does that, such as --arch batch-topk"
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sweep_value;
+
+    #[test]
+    fn values_of_a_sweep_are_numbers_without_a_unit() {
+        assert_eq!((sweep_value("0.5"), sweep_value(" -2 ")), (Ok(0.5), Ok(-2.0)));
+        assert!(sweep_value("0.5x").expect_err("a unit").contains("leave x out"));
+        for wrong in ["", "x", "half", "nan", "1e99"] {
+            assert!(sweep_value(wrong).expect_err(wrong).contains("expected a finite number"), "{wrong}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! May an output lie where it is asked for, beside everything that the command reads?
 
-use super::text::Text;
-use crate::models::NamedModel;
 use std::path::{Path, PathBuf};
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
 use untangle_store::output;
 use untangle_store::{Artefact, StoreError, durable};
 

@@ -1,17 +1,18 @@
 //! `untangle steer`: what does the model write when features are turned up, set or taken out?
 
-use super::dictionary::{BelongingArgs, load_sae, say_doubts};
-use super::options::{Bos, ComputeArgs, load_model};
+use super::options::{Bos, ComputeArgs, load_model, sweep_value};
 use crate::cards::one_line;
+use crate::commands::words::BelongingArgs;
 use crate::context::Context;
-use crate::exit::Complaint;
-use crate::models::{NamedModel, chat_template, warn_of_end};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::{Edit, Effect, FeatureSpec, Scope, SteerOptions, SteerResult, resolve, sweep, swept};
 use untangle_model::{Conversation, GenerateOptions, Sampling};
+use untangle_sources::NamedModel;
+use untangle_sources::dictionary::{load_sae, say_doubts};
+use untangle_sources::models::{chat_template, warn_of_end};
 
 /// Continue a prompt twice: as the model would, and with features of a dictionary turned up, set or taken out
 #[derive(Debug, Args)]
@@ -37,7 +38,8 @@ pub(crate) struct SteerArgs {
     features: Option<PathBuf>,
     /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2; a feature that is ablated
     /// stays so
-    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true,
+        value_parser = sweep_value)]
     sweep: Vec<f32>,
     /// Tokens that are steered; special tokens (beginning of sequence and the like) never are
     #[arg(long, value_enum, default_value = "all")]
@@ -99,9 +101,9 @@ struct EditRecord {
 pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     NamedModel::find(&args.model)?;
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
-    let sae = load_sae(&args.sae, args.belonging, context)?;
+    let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
-    let values = sweep_values(&args.sweep)?;
+    let values = sweep_values(&args.sweep);
     let edits = values
         .iter()
         .map(|value| {
@@ -110,13 +112,17 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let model = load_model(&args.model, &args.compute, context)?;
-    say_doubts(&sae, Some(&model.identity()), context);
+    say_doubts(&sae, Some(&model.identity()), &context.surroundings());
     let prompt = if args.chat {
-        chat_template(&model)?.render(&Conversation::of_user(&args.prompt), true, &context.progress)?
+        chat_template(&model, &context.surroundings())?.render(
+            &Conversation::of_user(&args.prompt),
+            true,
+            &context.progress,
+        )?
     } else {
         args.prompt.clone()
     };
-    warn_of_end(&model, std::slice::from_ref(&prompt), args.tokens, args.bos.into(), context)?;
+    warn_of_end(&model, std::slice::from_ref(&prompt), args.tokens, args.bos.into(), &context.surroundings())?;
     let results = sweep(&model, &sae, &edits, &prompt, &options(args))?;
     let steered: Vec<_> = values
         .into_iter()
@@ -132,11 +138,8 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 /// Once without a value where nothing is swept.
-fn sweep_values(values: &[f32]) -> anyhow::Result<Vec<Option<f32>>> {
-    if let Some(wrong) = values.iter().find(|value| !value.is_finite()) {
-        return Err(Complaint::usage(format!("--sweep: {wrong} is not a finite number")));
-    }
-    Ok(if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() })
+fn sweep_values(values: &[f32]) -> Vec<Option<f32>> {
+    if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() }
 }
 
 fn options(args: &SteerArgs) -> SteerOptions {

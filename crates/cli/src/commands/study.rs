@@ -1,12 +1,10 @@
 //! `untangle study`: how often does a steered feature have the model write about its concept, beside its controls?
 
-use super::dictionary::{BelongingArgs, load_sae, say_doubts};
-use super::options::{ComputeArgs, load_model};
-use super::topic::{BEGINNINGS, Topic, WORLDS_OWN};
+use super::options::{ComputeArgs, load_model, sweep_value};
 use crate::cards::one_line;
+use crate::commands::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::{NamedModel, warn_of_end};
 use crate::output::table;
 use clap::Args;
 use serde::Serialize;
@@ -15,10 +13,16 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::steer::{Arm, Studies, Study, StudyPlan};
+use untangle_interpret::toward::Topic;
 use untangle_interpret::{Database, Edit, FeatureSpec, Operator, resolve, swept};
 use untangle_model::{GenerateOptions, Sampling};
+use untangle_organism::stories;
 use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Share, Unit};
+use untangle_sources::NamedModel;
+use untangle_sources::dictionary::{load_sae, say_doubts};
+use untangle_sources::models::warn_of_end;
+use untangle_sources::world;
 
 /// Count how often steered features have the model write about a concept, beside the model itself, random directions and
 /// other features with steps as long
@@ -49,7 +53,8 @@ pub(crate) struct StudyArgs {
     prompts: Vec<String>,
     /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2; a feature that is ablated
     /// stays so
-    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true,
+        value_parser = sweep_value)]
     sweep: Vec<f32>,
     /// Continuations in all, dealt to the prompts
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -85,17 +90,25 @@ struct Studied {
 
 pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let named = NamedModel::find(&args.model)?;
-    let of_world = !matches!(named, NamedModel::Directory(_));
+    let of_world = matches!(named, NamedModel::Organism(_) | NamedModel::Untrained);
     let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
     let topic = Topic::of_name(&concept(args, of_world)?);
     let plan = plan(args, of_world, &topic)?;
-    let sae = load_sae(&args.sae, args.belonging, context)?;
+    let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     let edits = edits(args, &specs, database.as_ref(), &sae)?;
     let model = load_model(&args.model, &args.compute, context)?;
-    say_doubts(&sae, Some(&model.identity()), context);
-    warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, context)?;
+    say_doubts(&sae, Some(&model.identity()), &context.surroundings());
+    warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, &context.surroundings())?;
     let others = others(args, &edits[0], sae.d_sae());
+    if others.len() < args.others {
+        context.progress.warning(&format!(
+            "--others {}: of {} features, {} others are compared with",
+            args.others,
+            sae.d_sae(),
+            others.len()
+        ));
+    }
     let appears = |text: &str| topic.appears(text);
     // Arms are of unequal number and length, so that what is left is told by the continuations.
     let total = plan.work(edits.len(), others.len());
@@ -115,7 +128,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 fn concept(args: &StudyArgs, of_world: bool) -> anyhow::Result<String> {
-    let concept = args.concept.clone().or(of_world.then(|| WORLDS_OWN.to_owned()));
+    let concept = args.concept.clone().or(of_world.then(|| stories::LANDMARK.to_owned()));
     let concept = concept.ok_or_else(|| Complaint::usage("say with --concept which words show the concept"))?;
     if !concept.chars().any(char::is_alphanumeric) {
         return Err(Complaint::usage(format!("--concept {concept:?} has no words")));
@@ -126,7 +139,7 @@ fn concept(args: &StudyArgs, of_world: bool) -> anyhow::Result<String> {
 fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<StudyPlan> {
     let prompts = match (args.prompts.is_empty(), of_world) {
         (false, _) => args.prompts.clone(),
-        (true, true) => BEGINNINGS.map(str::to_owned).to_vec(),
+        (true, true) => stories::BEGINNINGS.map(str::to_owned).to_vec(),
         (true, false) => return Err(Complaint::usage("give neutral beginnings with --prompt")),
     };
     if args.continuations < prompts.len() || args.tokens == 0 {
@@ -137,7 +150,7 @@ fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<Study
     }
     let sampling = Sampling { temperature: args.temperature, top_k: None, top_p: None };
     Ok(StudyPlan {
-        naming: args.naming.clone().unwrap_or_else(|| topic.sentence(args.concept.as_deref())),
+        naming: args.naming.clone().unwrap_or_else(|| world::naming(topic, args.concept.as_deref())),
         continuations: args.continuations / prompts.len(),
         prompts,
         generate: GenerateOptions { max_new_tokens: args.tokens, sampling, seed: args.seed, stop_at_eos: true },
@@ -152,9 +165,6 @@ fn edits(
     database: Option<&Database>,
     sae: &Sae,
 ) -> anyhow::Result<Vec<Vec<Edit>>> {
-    if let Some(wrong) = args.sweep.iter().find(|value| !value.is_finite()) {
-        return Err(Complaint::usage(format!("--sweep: {wrong} is not a finite number")));
-    }
     if args.sweep.is_empty() {
         return Ok(vec![resolve(specs, database, sae.d_sae())?]);
     }

@@ -1,11 +1,9 @@
 //! Text as a store for the length of one evaluation.
 
 use super::capture::capture_text;
-use super::dictionary::Dictionary;
 use super::options::open_store;
-use super::text::{Text, TextArgs};
+use crate::commands::words::TextArgs;
 use crate::context::Context;
-use crate::scratch::Scratch;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +11,9 @@ use untangle_capture::CaptureConfig;
 use untangle_interpret::point::{point_of, written_point_of};
 use untangle_model::LanguageModel;
 use untangle_schema::{BosPolicy, HookPoint, StoreDtype};
+use untangle_sources::Dictionary;
+use untangle_sources::Scratch;
+use untangle_sources::Text;
 use untangle_store::ActivationSet;
 
 /// The activations that a dictionary reads over a text, in a temporary folder that goes with it.
@@ -61,7 +62,7 @@ impl TextStore {
         context: &Context,
     ) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
-        let text = Text::find(text, reading, WORLD_TOKENS, model, context)?;
+        let text = Text::find(text, &reading.reading(), WORLD_TOKENS, model, &context.surroundings())?;
         let settings = Settings::of(dictionary)?;
         let config = CaptureConfig {
             context: settings.context,
@@ -71,7 +72,7 @@ impl TextStore {
             ..CaptureConfig::new(settings.points.iter().copied().collect(), scratch.path().join("text.h5"))
         };
         let captured = capture_text(&config, text.corpus(), model, None, context)?;
-        let set = open_store(&[captured.path.to_string_lossy().into_owned()])?;
+        let set = open_store(&[captured.path.to_string_lossy().into_owned()], context)?;
         Ok(TextStore { set, settings, _scratch: scratch })
     }
 }

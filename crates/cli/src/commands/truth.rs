@@ -1,12 +1,10 @@
 //! `untangle evaluate --concepts`: which known concepts does a dictionary hold, and how many would one of a model that has
 //! learned nothing?
 
-use super::dictionary::Dictionary;
 use super::options::{ComputeArgs, load_model};
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::output::table;
-use crate::world_text::annotated;
 use clap::Args;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -15,6 +13,8 @@ use untangle_interpret::truth::report::{Covered, Fraction, Group, GroupedBy};
 use untangle_interpret::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
 use untangle_model::LanguageModel;
 use untangle_organism::{Split, World, bundled};
+use untangle_sources::Dictionary;
+use untangle_sources::world::annotated;
 
 /// Documents of the organism's world: enough for the rarest concept to be judged.
 const DOCUMENTS: [(Split, usize); 3] = [(Split::Train, 2500), (Split::Validation, 1000), (Split::Test, 1000)];

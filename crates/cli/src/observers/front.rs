@@ -1,5 +1,6 @@
 //! The Pareto front of a grid while it forms: as a small plot, and in one line.
 
+use untangle_sae::metrics::fraction_text;
 use untangle_schema::event::Compared;
 
 /// Columns and rows of the plot.
@@ -18,8 +19,11 @@ fn best<'a>(points: &'a [Compared<'a>]) -> Vec<&'a Compared<'a>> {
 /// `front: topk-k8 (l0 8.0) fvu 0.0617, …`
 pub(super) fn line(points: &[Compared<'_>]) -> String {
     let best = best(points);
-    let named: Vec<_> =
-        best.iter().take(NAMED).map(|p| format!("{} (l0 {:.1}) fvu {:.4}", p.name, p.l0, p.fvu)).collect();
+    let named: Vec<_> = best
+        .iter()
+        .take(NAMED)
+        .map(|p| format!("{} (l0 {:.1}) fvu {}", p.name, p.l0, fraction_text(p.fvu, 4)))
+        .collect();
     let more = if best.len() > NAMED { format!(", and {} more", best.len() - NAMED) } else { String::new() };
     format!("front: {}{more}", named.join(", "))
 }

@@ -6,6 +6,7 @@ mod lines;
 mod rate;
 mod signals;
 
+use crate::exit::Complaint;
 use crate::terminal::say;
 use bars::Bars;
 use lines::Lines;
@@ -46,6 +47,15 @@ impl Progress {
     /// Something that was decided and the user should know.
     pub(crate) fn note(&self, text: &str) {
         self.event(Event::Note(text));
+    }
+
+    /// Does work that no output depends on yet and that cannot be asked to stop: a signal ends the process meanwhile.
+    ///
+    /// # Errors
+    /// One has arrived before.
+    pub(crate) fn with_nothing_to_save<T>(&self, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+        let done = self.interrupt.with_nothing_to_save(work);
+        done.ok_or_else(|| Complaint::interrupted("interrupted before anything was begun".to_owned()))
     }
 
     /// Something that the user probably wants to change.

@@ -1,6 +1,7 @@
 //! How fast a task runs and when it will be done.
 
 use std::time::{Duration, Instant};
+use untangle_sae::metrics::fraction_text;
 use untangle_schema::Unit;
 
 /// Counts of one running task. Work that an earlier, interrupted run did counts as done but not as speed.
@@ -55,7 +56,12 @@ impl Rate {
 /// The figures beside a bar: `loss 0.0712  l0 16.0`. Speeds are left out, since [`Rate`] shows one.
 pub(super) fn figures_text(figures: &[(&str, f64)]) -> String {
     let shown = figures.iter().filter(|(name, _)| !name.ends_with("/s"));
-    shown.map(|(name, value)| format!("{name} {}", significant(*value))).collect::<Vec<_>>().join("  ")
+    let text = |(name, value): &(&str, f64)| match *name {
+        // Of no variance there is no fraction.
+        "fvu" if !value.is_finite() => format!("{name} {}", fraction_text(*value, 4)),
+        _ => format!("{name} {}", significant(*value)),
+    };
+    shown.map(text).collect::<Vec<_>>().join("  ")
 }
 
 const fn unit_name(unit: Unit) -> &'static str {

@@ -4,16 +4,20 @@
 //! |---|---|---|
 //! | `run` | field of [`Run`] | how the file was made, as JSON |
 //! | `features` | feature | density, activations, histogram |
-//! | `labels` | feature and source | label, its F1 and what stands behind it |
+//! | `labels` | feature, kind and source | a label |
+//! | `scores` | label and scorer | how well it holds |
 //! | `examples` | feature, kind and rank | a window of tokens with the activation at each |
 //! | `logits` | feature, side and rank | a token that the feature raises or lowers |
 //! | `words` | feature | label, example and logit text, indexed by FTS5 |
 
+mod edit;
 mod foreign;
+mod labels;
 mod read;
 mod search;
 mod write;
 
+pub use edit::DatabaseEditor;
 pub use read::{Database, Summary};
 pub use write::DatabaseWriter;
 
@@ -31,17 +35,20 @@ use untangle_store::{ActivationSet, Artefact};
 /// `PRAGMA application_id`: "Untg".
 const APPLICATION_ID: i32 = 0x556e_7467;
 /// `PRAGMA user_version`: raised whenever a table changes.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 const TABLES: &str = "
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE features (
     id INTEGER PRIMARY KEY, density REAL NOT NULL, max_activation REAL NOT NULL, mean_activation REAL NOT NULL,
-    histogram TEXT NOT NULL);
+    histogram TEXT NOT NULL, held_out_firings INTEGER NOT NULL);
 CREATE TABLE labels (
-    feature INTEGER NOT NULL REFERENCES features (id), source TEXT NOT NULL, text TEXT NOT NULL, f1 REAL,
-    precision REAL, recall REAL, mass_recall REAL, floor REAL, control REAL, firings INTEGER, rows INTEGER,
-    PRIMARY KEY (feature, source)) WITHOUT ROWID;
+    feature INTEGER NOT NULL REFERENCES features (id), kind TEXT NOT NULL, source TEXT NOT NULL, text TEXT NOT NULL,
+    PRIMARY KEY (feature, kind, source)) WITHOUT ROWID;
+CREATE TABLE scores (
+    feature INTEGER NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL, scorer TEXT NOT NULL, value REAL NOT NULL,
+    low REAL, high REAL, floor REAL, control REAL, n INTEGER NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (feature, kind, source, scorer), FOREIGN KEY (feature, kind, source) REFERENCES labels) WITHOUT ROWID;
 CREATE TABLE examples (
     feature INTEGER NOT NULL REFERENCES features (id), kind TEXT NOT NULL, rank INTEGER NOT NULL, row INTEGER NOT NULL,
     document INTEGER NOT NULL, position INTEGER NOT NULL, activation REAL NOT NULL, peak INTEGER NOT NULL,
@@ -116,7 +123,7 @@ pub fn sae_sha256(sae: &Sae) -> String {
     let [first, second] = match &parts.activation {
         Activation::JumpRelu { threshold } => [&threshold[..], &[]],
         Activation::Gated { r_mag, b_mag } => [&r_mag[..], b_mag],
-        Activation::Relu | Activation::TopK { .. } => [&[][..], &[]],
+        Activation::Relu | Activation::TopK { .. } | Activation::AbsTopK { .. } => [&[][..], &[]],
     };
     let mut hash = Sha256::new();
     let skip = parts.w_skip.as_deref().unwrap_or_default();

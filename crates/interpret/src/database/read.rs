@@ -1,12 +1,13 @@
 //! Reads a feature database.
 
 use super::foreign::{self, Budget, Stop, count, finite, finite_or_none, unfit};
-use super::{APPLICATION_ID, Run, VERSION, failure, kind, side};
+use super::{APPLICATION_ID, Run, VERSION, failure, is_database, kind, labels, side};
 use crate::error::InterpretError;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use untangle_schema::{Example, FeatureCard, LabelEvidence, LogitEffect};
+use untangle_schema::whole::with_suffix;
+use untangle_schema::{Example, FeatureCard, LogitEffect};
 
 /// A finished feature database, opened for reading.
 #[derive(Debug)]
@@ -35,8 +36,13 @@ pub struct Summary {
 }
 
 /// Columns of a [`Summary`], in the order that `summary` reads them.
-pub(super) const SUMMARY: &str = "SELECT f.id, l.text, l.f1, l.firings, f.density, f.max_activation
-    FROM features f LEFT JOIN labels l ON l.feature = f.id";
+pub(super) fn summary_query() -> String {
+    format!(
+        "SELECT f.id, l.text, l.f1, f.held_out_firings, f.density, f.max_activation
+         FROM features f LEFT JOIN ({}) l ON l.feature = f.id",
+        labels::FIRST
+    )
+}
 
 impl Database {
     /// Opens a database.
@@ -53,6 +59,7 @@ impl Database {
     /// As [`Self::open`].
     pub fn open_until(path: &Path, stop: impl FnMut() -> bool + Send + 'static) -> Result<Self, InterpretError> {
         let io = |source| InterpretError::from(untangle_store::StoreError::Io { path: path.to_owned(), source });
+        take_back_half_an_addition(path);
         let file_bytes = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failure(path))?;
@@ -152,9 +159,7 @@ impl Database {
 
     fn bare_card(&self, feature: usize) -> rusqlite::Result<Option<FeatureCard>> {
         let mut select = self.connection.prepare_cached(
-            "SELECT f.density, f.max_activation, f.mean_activation, f.histogram, l.text, l.source, l.f1, l.precision,
-                l.recall, l.mass_recall, l.floor, l.control, l.firings, l.rows
-             FROM features f LEFT JOIN labels l ON l.feature = f.id WHERE f.id = ?1",
+            "SELECT density, max_activation, mean_activation, histogram, held_out_firings FROM features WHERE id = ?1",
         )?;
         let read = |row: &Row<'_>| {
             Ok(FeatureCard {
@@ -163,10 +168,8 @@ impl Database {
                 max_activation: finite(row, 1)? as f32,
                 mean_activation: finite(row, 2)? as f32,
                 histogram: from_json(row, 3)?,
-                label: row.get(4)?,
-                label_source: row.get(5)?,
-                label_score: finite_or_none(row, 6)?,
-                label_evidence: evidence(row)?,
+                held_out_firings: count(row, 4)?,
+                labels: Vec::new(),
                 examples: Vec::new(),
                 sampled: Vec::new(),
                 top_logits: Vec::new(),
@@ -177,6 +180,7 @@ impl Database {
     }
 
     fn fill(&self, card: &mut FeatureCard) -> rusqlite::Result<()> {
+        card.labels = labels::read(&self.connection, card.feature as i64)?;
         card.examples = self.examples(card.feature, kind::TOP)?;
         card.sampled = self.examples(card.feature, kind::SAMPLED)?;
         card.top_logits = self.logits(card.feature, side::TOP)?;
@@ -223,17 +227,15 @@ impl Database {
     }
 }
 
-fn evidence(row: &Row<'_>) -> rusqlite::Result<Option<LabelEvidence>> {
-    let Some(precision) = finite_or_none(row, 7)? else { return Ok(None) };
-    Ok(Some(LabelEvidence {
-        precision,
-        recall: finite(row, 8)?,
-        mass_recall: finite(row, 9)?,
-        floor: finite(row, 10)?,
-        control: finite(row, 11)?,
-        firings: count(row, 12)?,
-        rows: count(row, 13)?,
-    }))
+/// Where a process was killed while it added to the database, its journal says how the file was before. SQLite puts that back
+/// for whoever may write; who may not is told of the journal when the file is read.
+fn take_back_half_an_addition(path: &Path) {
+    let journal = with_suffix(path, "-journal");
+    if journal.exists() && is_database(path).unwrap_or(false) {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let look = |connection: Connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        let _ = Connection::open_with_flags(path, flags).and_then(look);
+    }
 }
 
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
@@ -241,13 +243,13 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
         feature: count(row, 0)? as usize,
         label: row.get(1)?,
         label_score: finite_or_none(row, 2)?,
-        held_out_firings: finite_or_none(row, 3)?.map_or(Ok(0), |_| count(row, 3))?,
+        held_out_firings: count(row, 3)?,
         density: finite(row, 4)?,
         max_activation: finite(row, 5)? as f32,
     })
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into()))

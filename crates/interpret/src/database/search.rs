@@ -1,10 +1,12 @@
 //! Finds features in a database: by text, by label, by rank.
 
-use super::read::{SUMMARY, summary};
+use super::foreign::count;
+use super::read::{summary, summary_query};
 use super::{Database, Summary};
 use crate::error::InterpretError;
 use crate::label::most_interpretable;
 use rusqlite::{Params, params};
+use std::collections::HashSet;
 use untangle_schema::FeatureCard;
 
 /// Weights of label, examples and logits in the ranking of a search (chosen: a label says most).
@@ -23,7 +25,7 @@ impl Database {
             return self.search_verbatim(text.trim(), limit);
         }
         let sql = format!(
-            "{SUMMARY} JOIN words ON words.rowid = f.id WHERE words MATCH ?1
+            "JOIN words ON words.rowid = f.id WHERE words MATCH ?1
              ORDER BY l.text IS NULL, bm25(words, {WEIGHTS}), f.id LIMIT ?2"
         );
         self.summaries(&sql, params![query, limit as i64])
@@ -33,11 +35,10 @@ impl Database {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = format!(
-            "{SUMMARY} WHERE instr(l.text, ?1) > 0 OR EXISTS (SELECT 1 FROM logits g WHERE g.feature = f.id
-             AND g.side = 'top' AND instr(g.token, ?1) > 0) ORDER BY l.f1 DESC NULLS LAST, f.id LIMIT ?2"
-        );
-        self.summaries(&sql, params![text, limit as i64])
+        let found = "WHERE EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND instr(a.text, ?1) > 0)
+             OR EXISTS (SELECT 1 FROM logits g WHERE g.feature = f.id AND g.side = 'top' AND instr(g.token, ?1) > 0)
+             ORDER BY l.f1 DESC NULLS LAST, f.id LIMIT ?2";
+        self.summaries(found, params![text, limit as i64])
     }
 
     /// All features, best label first; those without a label at the end.
@@ -45,7 +46,7 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn list(&self, limit: usize) -> Result<Vec<Summary>, InterpretError> {
-        self.summaries(&format!("{SUMMARY} ORDER BY l.f1 DESC NULLS LAST, f.id LIMIT ?1"), params![limit as i64])
+        self.summaries("ORDER BY l.f1 DESC NULLS LAST, f.id LIMIT ?1", params![limit as i64])
     }
 
     /// The `n` features that are understood best, with everything about them; see [`most_interpretable`].
@@ -53,12 +54,12 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn most_interpretable(&self, n: usize) -> Result<Vec<FeatureCard>, InterpretError> {
-        let labelled = self.summaries(&format!("{SUMMARY} WHERE l.f1 IS NOT NULL"), [])?;
+        let labelled = self.summaries("WHERE l.f1 IS NOT NULL", [])?;
         most_interpretable(labelled, n).into_iter().map(|feature| self.card(feature.feature)).collect()
     }
 
-    /// Features whose label is `text`, or, where there are none, whose label holds it; case and quotation marks aside.
-    /// Best label first.
+    /// Features one of whose labels is `text`, or, where there are none, holds it; case and quotation marks aside. Best
+    /// label first.
     ///
     /// # Errors
     /// When the file is damaged.
@@ -67,18 +68,34 @@ impl Database {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let labelled =
-            self.summaries(&format!("{SUMMARY} WHERE l.text IS NOT NULL ORDER BY l.f1 DESC NULLS LAST, f.id"), [])?;
-        let matching = |test: &dyn Fn(&str) -> bool| -> Vec<Summary> {
-            labelled.iter().filter(|f| f.label.as_deref().is_some_and(|label| test(&plain(label)))).cloned().collect()
+        let labels = self.all_labels()?;
+        let named = |test: &dyn Fn(&str) -> bool| -> HashSet<usize> {
+            labels.iter().filter(|(_, label)| test(&plain(label))).map(|(feature, _)| *feature).collect()
         };
-        let same = matching(&|label| label == wanted);
-        Ok(if same.is_empty() { matching(&|label| label.contains(&wanted)) } else { same })
+        let mut features = named(&|label| label == wanted);
+        if features.is_empty() {
+            features = named(&|label| label.contains(&wanted));
+        }
+        let labelled = self.summaries("WHERE l.text IS NOT NULL ORDER BY l.f1 DESC NULLS LAST, f.id", [])?;
+        Ok(labelled.into_iter().filter(|summary| features.contains(&summary.feature)).collect())
     }
 
-    fn summaries(&self, sql: &str, params: impl Params) -> Result<Vec<Summary>, InterpretError> {
+    /// Every label with its feature.
+    fn all_labels(&self) -> Result<Vec<(usize, String)>, InterpretError> {
         self.budget.begin();
-        let mut select = self.connection.prepare(sql).map_err(self.fail())?;
+        let read = || {
+            let mut select = self.connection.prepare("SELECT feature, text FROM labels")?;
+            let rows = select.query_map([], |row| Ok((count(row, 0)? as usize, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(self.fail())
+    }
+
+    /// The features that the rest of a query finds, in its order: each once, however many labels it has.
+    fn summaries(&self, rest: &str, params: impl Params) -> Result<Vec<Summary>, InterpretError> {
+        self.budget.begin();
+        let sql = format!("{} {rest}", summary_query());
+        let mut select = self.connection.prepare(&sql).map_err(self.fail())?;
         let rows = select.query_map(params, summary).map_err(self.fail())?;
         rows.collect::<rusqlite::Result<_>>().map_err(self.fail())
     }

@@ -1,6 +1,6 @@
 //! Writes a feature database under a partial name, and gives it its final name when it is whole.
 
-use super::{APPLICATION_ID, DATABASE, Run, TABLES, VERSION, failure, kind, side};
+use super::{APPLICATION_ID, DATABASE, Run, TABLES, VERSION, failure, kind, labels, side};
 use crate::error::InterpretError;
 use rusqlite::{Connection, params};
 use std::fs::File;
@@ -92,9 +92,10 @@ fn put_run(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
 
 fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
     let id = card.feature as i64;
-    let mut insert = connection.prepare_cached("INSERT INTO features VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    insert.execute(params![id, card.density, card.max_activation, card.mean_activation, json(&card.histogram)?])?;
-    put_label(connection, card)?;
+    let mut insert = connection.prepare_cached("INSERT INTO features VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let (density, max, mean) = (card.density, card.max_activation, card.mean_activation);
+    insert.execute(params![id, density, max, mean, json(&card.histogram)?, card.held_out_firings as i64])?;
+    card.labels.iter().try_for_each(|label| labels::put(connection, id, label))?;
     put_examples(connection, id, kind::TOP, &card.examples)?;
     put_examples(connection, id, kind::SAMPLED, &card.sampled)?;
     put_logits(connection, id, side::TOP, &card.top_logits)?;
@@ -103,28 +104,8 @@ fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
         connection.prepare_cached("INSERT INTO words (rowid, label, examples, logits) VALUES (?1, ?2, ?3, ?4)")?;
     let examples: Vec<String> = card.examples.iter().map(around_peak).collect();
     let logits: Vec<&str> = card.top_logits.iter().map(|effect| effect.token.as_str()).collect();
-    insert.execute(params![id, card.label, examples.join(" | "), logits.join(" ")])?;
-    Ok(())
-}
-
-fn put_label(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
-    let (Some(label), Some(source)) = (&card.label, &card.label_source) else { return Ok(()) };
-    let e = card.label_evidence;
-    let mut insert =
-        connection.prepare_cached("INSERT INTO labels VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
-    insert.execute(params![
-        card.feature as i64,
-        source,
-        label,
-        card.label_score,
-        e.map(|e| e.precision),
-        e.map(|e| e.recall),
-        e.map(|e| e.mass_recall),
-        e.map(|e| e.floor),
-        e.map(|e| e.control),
-        e.map(|e| e.firings as i64),
-        e.map(|e| e.rows as i64),
-    ])?;
+    let label = joined(card.labels.iter().map(|label| label.text.as_str()));
+    insert.execute(params![id, label, examples.join(" | "), logits.join(" ")])?;
     Ok(())
 }
 
@@ -163,6 +144,11 @@ fn around_peak(example: &Example) -> String {
     example.tokens[from.min(to)..to].concat()
 }
 
-fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+pub(super) fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// The texts of a feature's labels, as the search has them; none where it has none.
+pub(super) fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    texts.map(str::to_owned).reduce(|all, text| all + " | " + &text)
 }

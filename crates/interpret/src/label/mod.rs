@@ -1,5 +1,6 @@
-//! Labels without a language model: which simple rule says best where a feature fires, and how well it says it.
+//! Labels and their scores. A [`Labeller`] says what a feature is called, a [`Scorer`] how well that holds.
 //!
+//! The first of each need no language model: which simple rule says best where a feature fires, and how well it says it.
 //! In reading order:
 //!
 //! - [`facts`]: what can be said about a row: its token, its neighbours, the word so far, its place in the sentence
@@ -17,10 +18,59 @@ pub mod rule;
 pub mod score;
 
 pub use facts::Reader;
-pub use propose::Proposal;
+pub use propose::{Proposal, RuleLabeller};
 pub use rank::most_interpretable;
 pub use rule::Rule;
-pub use score::Confusion;
+pub use score::{Confusion, RuleScorer};
 
-/// What `label_source` says of these labels.
+use crate::error::InterpretError;
+use untangle_schema::{FeatureCard, Label, LabelKind, Score};
+
+/// The source of labels that are rules about tokens.
 pub const SOURCE: &str = "tokens";
+
+/// Gives features labels, each from what is known of the feature alone.
+pub trait Labeller {
+    /// What its labels speak of.
+    fn kind(&self) -> LabelKind;
+
+    /// How they are made, as files name it.
+    fn source(&self) -> &str;
+
+    /// What a feature is called; none where nothing holds of it.
+    ///
+    /// # Errors
+    /// Those of what it asks.
+    fn label(&mut self, card: &FeatureCard) -> Result<Option<String>, InterpretError>;
+}
+
+/// Measures how well labels hold.
+pub trait Scorer {
+    /// The measure, as files name it.
+    fn name(&self) -> &str;
+
+    /// How well `label` holds of the feature; none where it is not a label that can be measured in this way.
+    ///
+    /// # Errors
+    /// Those of what it asks.
+    fn score(&mut self, card: &FeatureCard, label: &Label) -> Result<Option<Score>, InterpretError>;
+}
+
+/// Adds a labeller's label of the feature to its card, with what each of the scorers says of it.
+///
+/// # Errors
+/// Those of the labeller and the scorers.
+pub fn add_label(
+    card: &mut FeatureCard,
+    labeller: &mut dyn Labeller,
+    scorers: &mut [&mut dyn Scorer],
+) -> Result<(), InterpretError> {
+    let Some(text) = labeller.label(card)? else { return Ok(()) };
+    let (kind, source) = (labeller.kind(), labeller.source().to_owned());
+    let mut label = Label { kind, source, text, scores: Vec::new() };
+    for scorer in scorers {
+        label.scores.extend(scorer.score(card, &label)?);
+    }
+    card.add_label(label);
+    Ok(())
+}

@@ -4,8 +4,11 @@ use super::counts::{Counts, FeatureCounts};
 use super::facts::{Class, Kind};
 use super::rule::Rule;
 use super::score::Confusion;
+use super::{Labeller, SOURCE};
+use crate::error::InterpretError;
 use crate::vocabulary::Vocabulary;
 use std::cmp::Ordering;
+use untangle_schema::{FeatureCard, LabelKind};
 
 /// Fewer firings are too few to tell a rule from an accident.
 pub const MIN_FIRINGS: u64 = 20;
@@ -27,6 +30,24 @@ pub struct Proposal {
     pub text: String,
     /// Its F1 on the rows that it was chosen on, estimated: not the score of the label.
     pub seen_f1: f64,
+}
+
+/// The rules of all features, as labels of what makes them fire.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleLabeller<'a>(pub &'a [Option<Proposal>]);
+
+impl Labeller for RuleLabeller<'_> {
+    fn kind(&self) -> LabelKind {
+        LabelKind::Input
+    }
+
+    fn source(&self) -> &str {
+        SOURCE
+    }
+
+    fn label(&mut self, card: &FeatureCard) -> Result<Option<String>, InterpretError> {
+        Ok(self.0[card.feature].as_ref().map(|proposal| proposal.text.clone()))
+    }
 }
 
 /// The best rule for `feature`, or none where no rule says more than its density does.

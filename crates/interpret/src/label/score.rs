@@ -9,9 +9,13 @@
 use super::facts::{Class, Facts, Kind};
 use super::propose::Proposal;
 use super::rule::Rule;
+use super::{SOURCE, Scorer};
+use crate::error::InterpretError;
 use crate::hash::Numbers;
+use std::collections::BTreeMap;
 use std::collections::HashMap;
-use untangle_schema::LabelEvidence;
+use untangle_schema::label::F1;
+use untangle_schema::{FeatureCard, Label, Score};
 
 /// Rules of other features that each label is compared with.
 const CONTROLS: usize = 4;
@@ -55,7 +59,7 @@ struct Tally {
 
 /// Scores the proposals of all features in one pass.
 #[derive(Debug)]
-pub struct Scorer<'a> {
+pub struct RuleScorer<'a> {
     proposals: &'a [Option<Proposal>],
     index: Index,
     controls: Vec<[Option<usize>; CONTROLS]>,
@@ -66,7 +70,7 @@ pub struct Scorer<'a> {
     tallies: Vec<Tally>,
 }
 
-impl<'a> Scorer<'a> {
+impl<'a> RuleScorer<'a> {
     /// Scores `proposals[feature]`; `seed` draws the controls.
     pub fn new(proposals: &'a [Option<Proposal>], seed: u64) -> Self {
         let n = proposals.len();
@@ -108,21 +112,9 @@ impl<'a> Scorer<'a> {
         self.rows
     }
 
-    /// F1 of the label of `feature` and what stands behind it; none without a label or without rows.
-    pub fn finish(&self, feature: usize) -> Option<(f64, LabelEvidence)> {
-        self.proposals[feature].as_ref().filter(|_| self.rows > 0)?;
-        let (tally, fires) = (&self.tallies[feature], self.fires[feature]);
-        let confusion = Confusion { named: self.named[feature], fires, both: tally.both };
-        let evidence = LabelEvidence {
-            precision: confusion.precision(),
-            recall: confusion.recall(),
-            mass_recall: if self.mass[feature] > 0.0 { tally.mass_named / self.mass[feature] } else { 0.0 },
-            floor: Confusion { named: self.rows, fires, both: fires }.f1(),
-            control: self.control(feature),
-            firings: fires,
-            rows: self.rows,
-        };
-        Some((confusion.f1(), evidence))
+    /// Rows seen on which a feature fires.
+    pub fn firings(&self, feature: usize) -> u64 {
+        self.fires[feature]
     }
 
     fn control(&self, feature: usize) -> f64 {
@@ -131,6 +123,38 @@ impl<'a> Scorer<'a> {
         };
         let all: Vec<f64> = self.controls[feature].iter().zip(&self.tallies[feature].controls).filter_map(f1).collect();
         all.iter().sum::<f64>() / all.len().max(1) as f64
+    }
+}
+
+impl Scorer for RuleScorer<'_> {
+    fn name(&self) -> &str {
+        F1
+    }
+
+    /// F1 of a rule over the rows that were added; none of other labels than rules, and none without rows.
+    fn score(&mut self, card: &FeatureCard, label: &Label) -> Result<Option<Score>, InterpretError> {
+        let feature = card.feature;
+        if self.rows == 0 || label.source != SOURCE || self.proposals[feature].is_none() {
+            return Ok(None);
+        }
+        let (tally, fires) = (&self.tallies[feature], self.fires[feature]);
+        let confusion = Confusion { named: self.named[feature], fires, both: tally.both };
+        let mass_recall = if self.mass[feature] > 0.0 { tally.mass_named / self.mass[feature] } else { 0.0 };
+        let detail = [
+            ("precision", confusion.precision()),
+            ("recall", confusion.recall()),
+            ("mass_recall", mass_recall),
+            ("firings", fires as f64),
+        ];
+        Ok(Some(Score {
+            scorer: F1.to_owned(),
+            value: confusion.f1(),
+            interval: None,
+            floor: Some(Confusion { named: self.rows, fires, both: fires }.f1()),
+            control: Some(self.control(feature)),
+            n: self.rows,
+            detail: BTreeMap::from(detail.map(|(name, value)| (name.to_owned(), value))),
+        }))
     }
 }
 

@@ -11,7 +11,8 @@
 
 use crate::error::InterpretError;
 use crate::hash::Numbers;
-use crate::intervene::Rewrite;
+use crate::intervene::{Intervene, Rewrite, Shift, on_host};
+use tch::Tensor;
 use untangle_sae::{Codes, Sae};
 
 /// What is done to a feature's activation.
@@ -122,6 +123,36 @@ impl<'a> Steer<'a> {
         }
         Ok(changes.iter().any(|changes| !changes.is_empty()))
     }
+
+    /// The step that every row gets alike, where only additions are asked for and the dictionary does not scale its rows.
+    fn step_of_all(&self) -> Option<Vec<f32>> {
+        let adds = self.edits.iter().all(|edit| matches!(edit.operator, Operator::Add(_)));
+        if !adds || self.sae.scales_rows() {
+            return None;
+        }
+        let mut step = vec![0.0; self.sae.d_out()];
+        for edit in &self.edits {
+            let change = edit.operator.change(0.0);
+            let direction = self.sae.decoder_row(edit.feature);
+            // As on the host: what changes nothing takes no part, so that the sums are the same to the bit.
+            if change != 0.0 {
+                step.iter_mut().zip(direction).for_each(|(step, d)| *step += change * d);
+            }
+        }
+        Some(step)
+    }
+}
+
+impl Intervene for Steer<'_> {
+    /// Additions are one step for all rows, and stay where the pass is; what depends on the features' activations is
+    /// computed on the host, where the dictionary is.
+    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        match self.step_of_all() {
+            None => on_host(self, rows, read),
+            Some(_) if self.edits.iter().all(|edit| edit.operator.change(0.0) == 0.0) => Ok(None),
+            Some(step) => Shift { step: Tensor::from_slice(&step) }.intervene(rows, read),
+        }
+    }
 }
 
 impl Rewrite for Steer<'_> {
@@ -156,6 +187,12 @@ impl<'a> OtherStep<'a> {
         }
         let direction = steer.sae.decoder_row(feature).to_vec();
         Ok(Self { steer, direction })
+    }
+}
+
+impl Intervene for OtherStep<'_> {
+    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        on_host(self, rows, read)
     }
 }
 

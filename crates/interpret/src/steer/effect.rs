@@ -42,7 +42,7 @@ pub struct Effect {
 
 /// A model, a dictionary, and the prompt on which effects are measured.
 #[derive(Debug)]
-pub struct Bench<'a> {
+pub struct EffectMeter<'a> {
     model: &'a LanguageModel,
     sae: &'a Sae,
     tokens: Tensor,   // [1, seq]
@@ -51,7 +51,7 @@ pub struct Bench<'a> {
     seed: u64,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> EffectMeter<'a> {
     /// Runs the baseline on `prompt`; `raised` are the tokens whose probability is followed, `seed` draws the controls.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One prompt continued twice: as the model would, and with features steered.
 
 use super::edit::{Edit, Steer};
-use super::effect::{Bench, Effect};
+use super::effect::{Effect, EffectMeter};
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Scope};
 use crate::logits::LogitLens;
@@ -78,8 +78,8 @@ pub fn sweep(
         let steered = text(&mut hook)?;
         let features: Vec<usize> = edits.iter().map(|edit| edit.feature).collect();
         let raised = lens.raised(&features, RAISED)?;
-        let bench = Bench::new(model, sae, &tokens, &raised, options.generate.seed)?;
-        results.push(SteerResult { baseline: baseline.clone(), steered, effect: bench.measure(edits)? });
+        let meter = EffectMeter::new(model, sae, &tokens, &raised, options.generate.seed)?;
+        results.push(SteerResult { baseline: baseline.clone(), steered, effect: meter.measure(edits)? });
     }
     Ok(results)
 }

@@ -12,7 +12,7 @@
 use super::edit::{Edit, OtherStep, Steer};
 use super::effect::log_probabilities;
 use crate::error::InterpretError;
-use crate::intervene::{Intervention, Rewrite, Scope};
+use crate::intervene::{Intervene, Intervention, Scope};
 use crate::point::check_model;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -185,8 +185,8 @@ impl Tally {
 }
 
 impl Studies<'_> {
-    fn hook<R: Rewrite>(&self, rewrite: R) -> Result<Intervention<R>, InterpretError> {
-        Intervention::of_dictionary(self.model, self.sae, Scope::All, rewrite)
+    fn hook<I: Intervene>(&self, change: I) -> Result<Intervention<I>, InterpretError> {
+        Intervention::of_dictionary(self.model, self.sae, Scope::All, change)
     }
 
     /// Continues every prompt; where asked for, also those that name the concept, for their perplexity.

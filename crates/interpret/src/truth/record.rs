@@ -2,10 +2,9 @@
 
 use super::tokens::{Reading, Tokens};
 use crate::error::InterpretError;
-use crate::intervene::flat;
 use crate::progress::Progress;
-use tch::{Kind, Tensor};
-use untangle_model::{Hook, Input, LanguageModel, Logits, ModelError, Pass, Phase};
+use tch::Tensor;
+use untangle_model::{Input, LanguageModel, Logits, Phase, Recorder};
 use untangle_schema::{HookPoint, Observer, Unit};
 
 /// Tokens of one pass, padding counted, which bounds its memory; a single document may exceed it.
@@ -108,9 +107,9 @@ fn pass(model: &LanguageModel, batch: &[Placed<'_>], points: &[HookPoint]) -> Re
     let mask = padded.then(|| on_device(Tensor::from_slice(&real).view(shape))); // [batch, seq]
     let input = Input { tokens: &tokens, mask: mask.as_ref(), phase: Phase::Prompt, logits: Logits::Last };
     let rows = on_device(Tensor::from_slice(&kept));
-    let mut keeper = Keeper { points, rows, found: vec![Vec::new(); points.len()] };
-    tch::no_grad(|| model.forward_with(&input, None, &mut keeper))?;
-    Ok(keeper.found)
+    let mut recorder = Recorder::new(points.to_vec()).of_rows(rows);
+    tch::no_grad(|| model.forward_with(&input, None, &mut recorder))?;
+    Ok(recorder.take_columns())
 }
 
 /// Puts the rows of a batch where they belong.
@@ -121,36 +120,6 @@ fn spread(batch: &[Placed<'_>], found: &[f32], column: &mut Rows) {
         let n = reading.counted.len() * d;
         column.values[row * d..row * d + n].copy_from_slice(&found[from..from + n]);
         from += n;
-    }
-}
-
-/// Copies some rows out of a pass, and ends it after the last point.
-struct Keeper<'a> {
-    points: &'a [HookPoint],
-    /// Numbers of the rows in `[batch * seq]`.
-    rows: Tensor,
-    found: Vec<Vec<f32>>,
-}
-
-impl Hook for Keeper<'_> {
-    fn wants(&self, point: HookPoint) -> bool {
-        self.points.contains(&point)
-    }
-
-    fn visit(&mut self, point: HookPoint, _: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
-        let flat_rows = acts.flatten(0, 1).flatten(1, -1); // [batch * seq, d]
-        let kept = flat_rows.index_select(0, &self.rows).to_kind(Kind::Float); // [n, d]
-        let kept: Vec<f32> = flat(&kept).map_err(|error| ModelError::hook(point, error))?;
-        for (wanted, found) in self.points.iter().zip(&mut self.found) {
-            if *wanted == point {
-                found.clone_from(&kept);
-            }
-        }
-        Ok(acts)
-    }
-
-    fn last(&self) -> Option<HookPoint> {
-        self.points.iter().max().copied()
     }
 }
 

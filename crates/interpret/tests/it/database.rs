@@ -4,20 +4,30 @@ use crate::planted::config;
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
-use untangle_interpret::{Database, DatabaseWriter, InterpretError, Operator, Run, resolve};
-use untangle_schema::{Classify, Example, Fault, FeatureCard, Histogram, LabelEvidence, LogitEffect};
+use untangle_interpret::{Database, DatabaseEditor, DatabaseWriter, InterpretError, Operator, Run, resolve};
+use untangle_schema::label::F1;
+use untangle_schema::{Classify, Example, Fault, FeatureCard, Histogram, Label, LabelKind, LogitEffect, Score};
 use untangle_store::StoreError;
 
+fn score(scorer: &str, value: f64) -> Score {
+    Score {
+        scorer: scorer.to_owned(),
+        value,
+        interval: None,
+        floor: Some(0.125),
+        control: Some(0.0625),
+        n: 1000,
+        detail: [("precision".to_owned(), 0.5), ("recall".to_owned(), 0.25)].into(),
+    }
+}
+
 fn card(feature: usize, label: Option<&str>) -> FeatureCard {
-    let evidence = LabelEvidence {
-        precision: 0.5,
-        recall: 0.25,
-        mass_recall: 0.75,
-        floor: 0.125,
-        control: 0.0625,
-        firings: 40,
-        rows: 1000,
-    };
+    let label = label.map(|text| Label {
+        kind: LabelKind::Input,
+        source: "tokens".to_owned(),
+        text: text.to_owned(),
+        scores: vec![score(F1, 0.9 - feature as f64 / 100.0)],
+    });
     let example = |row: u64, activation: f32| Example {
         row,
         document: 7,
@@ -30,10 +40,8 @@ fn card(feature: usize, label: Option<&str>) -> FeatureCard {
     let effect = |token: &str, effect: f32| LogitEffect { token: token.into(), id: 9, effect };
     FeatureCard {
         feature,
-        label: label.map(str::to_owned),
-        label_source: label.map(|_| "tokens".to_owned()),
-        label_score: label.map(|_| 0.9 - feature as f64 / 100.0),
-        label_evidence: label.map(|_| evidence),
+        labels: label.into_iter().collect(),
+        held_out_firings: 40,
         density: 0.01,
         max_activation: 4.5 + feature as f32,
         mean_activation: 0.1,
@@ -109,6 +117,82 @@ fn features_are_found_by_words_and_by_rank() {
     }
     let listed: Vec<usize> = database.list(10).expect("listed").iter().map(|summary| summary.feature).collect();
     assert_eq!(listed, [0, 1, 2, 4, 3]);
+}
+
+fn by(kind: LabelKind, source: &str, text: &str, scores: Vec<Score>) -> Label {
+    Label { kind, source: source.to_owned(), text: text.to_owned(), scores }
+}
+
+#[test]
+fn labels_of_several_sources_stand_side_by_side() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("FEATURES.db");
+    write(&path);
+    let output = by(LabelKind::Output, "logits", "says water", vec![]);
+    let judged = by(LabelKind::Input, "somebody", "old bridges", vec![score("detection", 0.8), score("fuzzing", 0.7)]);
+    let better = by(LabelKind::Input, "rules", "\"stone\"", vec![score(F1, 0.99)]);
+    let mut editor = DatabaseEditor::open(&path).expect("ours");
+    for label in [&output, &judged, &better] {
+        editor.put_label(1, label).expect("added");
+    }
+    // Another word of the same source takes the place of the first.
+    editor.put_label(3, &by(LabelKind::Input, "somebody", "first thought", vec![])).expect("added");
+    editor.put_label(3, &by(LabelKind::Input, "somebody", "second thought", vec![])).expect("replaced");
+    editor.commit().expect("written");
+    drop(editor);
+
+    let database = Database::open(&path).expect("valid");
+    let mut expected = card(1, LABELS[1]);
+    [&output, &judged, &better].into_iter().for_each(|label| expected.add_label(label.clone()));
+    assert_eq!(expected.label_text(), Some("\"stone\""), "the one that holds best");
+    assert_eq!(database.card(1).expect("there"), expected);
+    assert_eq!(database.card(3).expect("there").labels.len(), 1);
+    // A list has each feature once, with the label to show.
+    let listed = database.list(10).expect("listed");
+    assert_eq!(listed.iter().map(|summary| summary.feature).collect::<Vec<_>>(), [1, 0, 2, 4, 3]);
+    assert_eq!((listed[0].label.as_deref(), listed[0].label_score), (Some("\"stone\""), Some(0.99)));
+    assert_eq!((listed[4].label.as_deref(), listed[4].label_score), (Some("second thought"), None));
+    // All labels are looked up, replaced ones are not.
+    let found = |text: &str| -> Vec<usize> {
+        database.search(text, 10).expect("searched").iter().map(|summary| summary.feature).collect()
+    };
+    assert_eq!(
+        (found("old bridges")[0], found("water"), found("second"), found("first")),
+        (1, vec![1], vec![3], vec![])
+    );
+    assert_eq!(database.by_label("says water").expect("read")[0].feature, 1);
+}
+
+#[test]
+fn what_is_added_counts_from_its_commit_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("FEATURES.db");
+    write(&path);
+    let label = by(LabelKind::Output, "logits", "says water", vec![score("intervention", 0.5)]);
+    let mut editor = DatabaseEditor::open(&path).expect("ours");
+    editor.put_label(0, &label).expect("added");
+    let taken = DatabaseEditor::open(&path).expect_err("one at a time");
+    assert!(matches!(taken, InterpretError::DatabaseTaken { .. }) && taken.fault() == Fault::Io, "{taken}");
+    assert_eq!(Database::open(&path).expect("readable").card(0).expect("there"), card(0, LABELS[0]));
+    // What a killed process leaves: the file as far as it was written, and the journal.
+    let killed = folder.path().join("killed.db");
+    fs::copy(&path, &killed).expect("copied");
+    fs::copy(folder.path().join("FEATURES.db-journal"), folder.path().join("killed.db-journal")).expect("a journal");
+    assert_eq!(Database::open(&killed).expect("taken back").card(0).expect("there"), card(0, LABELS[0]));
+    drop(editor);
+    assert_eq!(Database::open(&path).expect("readable").card(0).expect("there"), card(0, LABELS[0]));
+
+    let mut editor = DatabaseEditor::open(&path).expect("free again");
+    editor.put_label(0, &label).expect("added");
+    let beyond = editor.put_label(5, &label).expect_err("five features");
+    assert_eq!(beyond.to_string(), "there is no feature 5: the dictionary has 5, from 0");
+    editor.commit().expect("written");
+    assert_eq!(editor.remove_source("tokens").expect("removed"), 4);
+    editor.commit().expect("written");
+    drop(editor);
+    let card = Database::open(&path).expect("valid").card(0).expect("there");
+    assert_eq!(card.labels, [label]);
+    assert!(Database::open(&path).expect("valid").by_label("bridge").expect("read").is_empty());
 }
 
 #[test]
@@ -191,7 +275,11 @@ fn databases_that_somebody_else_made_or_changed_are_refused_by_name() {
         "features SET histogram = '[]'",
         "features SET density = 9e999",
         "features SET max_activation = 'much'",
-        "labels SET firings = -1",
+        "features SET held_out_firings = -1",
+        "labels SET kind = 'sideways'",
+        "scores SET value = 9e999",
+        "scores SET n = -1",
+        "scores SET detail = '[]'",
         "logits SET effect = -9e999",
         "examples SET activations = x'00'",
         "examples SET peak = 1000",

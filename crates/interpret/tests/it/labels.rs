@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 use untangle_interpret::{Corpus, Database, FeaturesPlan, FeaturesReport, features};
-use untangle_schema::{FeatureCard, Silent};
+use untangle_schema::label::F1;
+use untangle_schema::{FeatureCard, Score, Silent};
 use untangle_store::{HeldOut, Split};
 
 /// Width of the model, so of the dictionary.
@@ -63,6 +64,10 @@ fn make() -> World {
     World { _folder: folder, tokens, split, report, database }
 }
 
+fn scored(card: &FeatureCard) -> &Score {
+    card.label().and_then(|label| label.score(F1)).expect("scored")
+}
+
 fn cards(world: &World) -> Vec<FeatureCard> {
     (0..D).map(|feature| world.database.card(feature).expect("there")).collect()
 }
@@ -76,16 +81,16 @@ fn planted_features_are_labelled_and_random_ones_are_not() {
             // Too rare to be certain of: pairs and spellings compete. Whatever it is called has to hold.
             continue;
         }
-        assert_eq!(card.label.as_deref(), label);
+        assert_eq!(card.label_text(), label);
     }
     for feature in [0, 1, 2, 3, 4] {
-        assert_eq!(cards[feature].label_score, Some(1.0), "feature {feature} follows its rule exactly");
-        let evidence = cards[feature].label_evidence.expect("scored");
-        assert_eq!((evidence.precision, evidence.recall, evidence.mass_recall), (1.0, 1.0, 1.0));
+        let score = scored(&cards[feature]);
+        assert_eq!(score.value, 1.0, "feature {feature} follows its rule exactly");
+        assert_eq!(["precision", "recall", "mass_recall"].map(|name| score.detail[name]), [1.0; 3]);
     }
-    let noisy = cards[6].label_evidence.expect("scored");
-    assert!(noisy.precision == 1.0 && (0.7..0.9).contains(&noisy.recall), "{noisy:?}");
-    assert!(cards[8..].iter().all(|card| card.label.is_none() && card.max_activation == 0.0));
+    let noisy = scored(&cards[6]);
+    assert!(noisy.detail["precision"] == 1.0 && (0.7..0.9).contains(&noisy.detail["recall"]), "{noisy:?}");
+    assert!(cards[8..].iter().all(|card| card.labels.is_empty() && card.max_activation == 0.0));
 }
 
 #[test]
@@ -96,11 +101,11 @@ fn scores_are_those_of_a_count_over_the_held_out_rows() {
     let fires = held.iter().filter(|t| activation(6, t) > 0.0).count() as f64;
     let named = held.iter().filter(|t| t.token == id(" fish")).count() as f64;
     let card = world.database.card(6).expect("there");
-    let evidence = card.label_evidence.expect("scored");
-    assert_eq!((evidence.rows, evidence.firings), (held.len() as u64, fires as u64));
-    assert_eq!(card.label_score, Some(2.0 * named / (named + fires)), "every fish fires, so both = named");
+    let score = scored(&card);
+    assert_eq!((score.n, score.detail["firings"], card.held_out_firings), (held.len() as u64, fires, fires as u64));
+    assert_eq!(score.value, 2.0 * named / (named + fires), "every fish fires, so both = named");
     let density = fires / held.len() as f64;
-    assert!((evidence.floor - 2.0 * density / (1.0 + density)).abs() < 1e-12);
+    assert!((score.floor.expect("measured") - 2.0 * density / (1.0 + density)).abs() < 1e-12);
     assert_eq!(world.report.run.held_out_rows, held.len() as u64);
 }
 
@@ -158,7 +163,7 @@ fn windows_show_the_corpus_and_the_activation_at_every_token() {
 fn the_best_understood_features_come_first_and_labels_find_features() {
     let world = world();
     let best = world.database.most_interpretable(10).expect("read");
-    assert!(best.len() >= 5 && best.windows(2).all(|pair| pair[0].label_score >= pair[1].label_score));
+    assert!(best.len() >= 5 && best.windows(2).all(|pair| scored(&pair[0]).value >= scored(&pair[1]).value));
     assert!(best.iter().all(|card| card.density <= 0.1));
     assert_eq!(world.database.by_label("AFTER little").expect("read")[0].feature, 1);
     assert_eq!(world.database.search("fish", 10).expect("read")[0].feature, 6);

@@ -5,6 +5,7 @@ mod crosscoders;
 mod database;
 mod documented;
 mod evaluation;
+mod fuzz;
 mod labels;
 mod logits;
 mod planted;

@@ -2,14 +2,16 @@
 
 use crate::planted::{POINT, axes, corpus, model, noise, random_dictionary};
 use std::cell::Cell;
-use tch::Tensor;
-use untangle_interpret::intervene::{Intervention, Rewrite};
+use tch::{Kind, Tensor};
+use untangle_interpret::intervene::{Intervene, Intervention, Rewrite, Shift, on_host};
 use untangle_interpret::steer::edit::{OtherStep, Steer};
 use untangle_interpret::steer::{Studies, StudyPlan};
 use untangle_interpret::{Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
-use untangle_model::{GenerateOptions, Hook, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Sampling};
+use untangle_model::{
+    GenerateOptions, Hook, Hooks, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Recorder, Sampling,
+};
 use untangle_sae::{Codes, Sae};
-use untangle_schema::BosPolicy;
+use untangle_schema::{BosPolicy, HookPoint, Site};
 
 const D: usize = 16;
 
@@ -213,4 +215,96 @@ fn edits_that_cannot_be_meant_are_refused() {
     assert!(matches!(refused(&twice), Err(InterpretError::TwiceSteered { feature: 1 })));
     let beyond = refused(&[edit(40, Operator::Add(1.0))]).expect_err("0 to 39").to_string();
     assert!(beyond.contains("no feature 40") && beyond.contains("40, from 0"), "{beyond}");
+}
+
+/// A change on the host alone.
+struct Host<'a>(Steer<'a>);
+
+impl Intervene for Host<'_> {
+    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
+        on_host(&mut self.0, rows, read)
+    }
+}
+
+#[test]
+fn additions_in_the_pass_are_those_of_the_host_to_the_bit() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    let edits = [edit(9, Operator::Add(-1.5)), edit(3, Operator::Add(4.0)), edit(5, Operator::Add(0.0))];
+    for scope in [Scope::All, Scope::Prompt, Scope::Generated] {
+        let host = Host(Steer::new(&sae, &edits).expect("valid"));
+        let on_host = logits(&model, &mut Intervention::new(&model, POINT, D, scope, host).expect("fits"));
+        assert_eq!(steered(&model, &sae, &edits, scope), on_host, "{scope:?}");
+    }
+}
+
+#[test]
+fn a_gradient_passes_through_a_shift() {
+    let model = model();
+    let token = 7;
+    let loss = |step: Tensor| {
+        let mut hook = Intervention::new(&model, POINT, D, Scope::All, Shift { step }).expect("fits");
+        let logits = model.forward(&Tensor::from_slice(&tokens()).unsqueeze(0), &mut hook).expect("fits");
+        let said = logits.expect("logits").log_softmax(-1, Kind::Double).select(-1, token); // [1, seq]
+        -said.mean(Kind::Double)
+    };
+    let at: Vec<f32> = (0..D as u64).map(|i| noise(i, 5) as f32 / (1_u64 << 48) as f32).collect();
+    let step = Tensor::from_slice(&at).set_requires_grad(true);
+    loss(step.shallow_clone()).backward();
+    let gradient = Vec::<f32>::try_from(step.grad()).expect("f32");
+    assert!(gradient.iter().any(|g| g.abs() > 1e-3), "{gradient:?}");
+    for i in [0, 6, 15] {
+        let near = |by: f32| {
+            let mut near = at.clone();
+            near[i] += by;
+            tch::no_grad(|| loss(Tensor::from_slice(&near)).double_value(&[]))
+        };
+        let slope = (near(0.02) - near(-0.02)) / 0.04;
+        assert!((slope - f64::from(gradient[i])).abs() < 0.02 * slope.abs().max(0.01), "{i}: {slope}, {}", gradient[i]);
+    }
+}
+
+#[test]
+fn several_hooks_change_one_pass() {
+    let model = model();
+    let points = [HookPoint::block(0, Site::ResidPost), POINT];
+    let steps: Vec<Tensor> = [3, 4]
+        .iter()
+        .map(|seed| {
+            let values: Vec<f32> = (0..D as u64).map(|i| noise(i, *seed) as f32 / (1_u64 << 48) as f32).collect();
+            Tensor::from_slice(&values)
+        })
+        .collect();
+    let shift = |number: usize| {
+        let step = steps[number].shallow_clone();
+        Intervention::new(&model, points[number], D, Scope::All, Shift { step }).expect("fits")
+    };
+    let both = {
+        let (mut first, mut second) = (shift(0), shift(1));
+        logits(&model, &mut Hooks::new(vec![&mut first, &mut second]))
+    };
+    let alone: Vec<_> = [0, 1].into_iter().map(|number| logits(&model, &mut shift(number))).collect();
+    assert!(both != alone[0] && both != alone[1]);
+    // What the first leaves is what the second finds: with the first point recorded behind the first hook, the second alone
+    // gives the same from there on.
+    let mut recorder = Recorder::new(vec![points[1]]);
+    let (mut first, mut second) = (shift(0), shift(1));
+    let ended = model.forward(
+        &Tensor::from_slice(&tokens()).unsqueeze(0),
+        &mut Hooks::new(vec![&mut first, &mut second, &mut recorder]),
+    );
+    assert!(ended.expect("fits").is_some(), "the pass goes on as long as one of them does not end it");
+    let seen = recorder.columns()[0].to_vec();
+    let mut recorder = Recorder::new(vec![points[1]]);
+    let mut first = shift(0);
+    model
+        .forward(&Tensor::from_slice(&tokens()).unsqueeze(0), &mut Hooks::new(vec![&mut first, &mut recorder]))
+        .expect("fits");
+    let step = Vec::<f32>::try_from(&steps[1]).expect("f32");
+    let special = [0];
+    for (row, token) in tokens().iter().enumerate() {
+        for i in 0..D {
+            let by = if special.contains(token) { 0.0 } else { step[i] };
+            assert_eq!(seen[row * D + i], recorder.columns()[0][row * D + i] + by, "row {row}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! A list of messages, each an object with at least a `role`. What else a message has is the template's business:
 //! usually a `content`, sometimes calls of tools.
 
+use super::beside::Beside;
 use super::data::{self, Data};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -10,11 +11,29 @@ use serde_json::value::RawValue;
 /// The names under which messages have what was thought, the first that one counts.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// The messages of a conversation, in order.
+/// The messages of a conversation, in order, and what is handed to the template beside them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conversation(Data);
+pub struct Conversation {
+    messages: Data,
+    /// In the order of [`Beside::NAMES`].
+    beside: [Beside; 2],
+}
 
 impl Conversation {
+    fn of_messages(messages: Data) -> Self {
+        Conversation { messages, beside: Default::default() }
+    }
+
+    /// The same with these lists beside it, in the order of [`Beside::NAMES`].
+    pub fn with(self, beside: [Beside; 2]) -> Self {
+        Conversation { beside, ..self }
+    }
+
+    /// What stands beside the messages, by name.
+    pub(super) fn beside(&self) -> impl Iterator<Item = (&'static str, &Data)> {
+        Beside::NAMES.into_iter().zip(&self.beside).map(|(name, beside)| (name, &beside.0))
+    }
+
     /// A conversation that consists of one turn of the user.
     pub fn of_user(text: &str) -> Self {
         Self::of_turns([("user", text)])
@@ -25,7 +44,7 @@ impl Conversation {
         let message = |(role, content): (&str, &str)| {
             Data::Dict(vec![("role".into(), Data::text(role)), ("content".into(), Data::text(content))])
         };
-        Conversation(Data::List(turns.into_iter().map(message).collect()))
+        Self::of_messages(Data::List(turns.into_iter().map(message).collect()))
     }
 
     /// The conversation that a table's list of messages is, serialised. A table cannot tell a field that is null from one
@@ -39,7 +58,7 @@ impl Conversation {
         let text = serde_json::to_string(messages).map_err(|error| error.to_string())?;
         let value = Data::read(&text)?;
         match fault(&value) {
-            None => Ok(Conversation(without_nulls(value))),
+            None => Ok(Self::of_messages(without_nulls(value))),
             Some(fault) => Err(fault),
         }
     }
@@ -52,19 +71,19 @@ impl Conversation {
 
     /// Whether it has no message.
     pub fn is_empty(&self) -> bool {
-        matches!(&self.0, Data::List(messages) if messages.is_empty())
+        matches!(&self.messages, Data::List(messages) if messages.is_empty())
     }
 
     /// The messages as transformers hands them to a template: without fields that are null, and with what was thought
     /// under the names that templates know.
     pub(super) fn messages(&self) -> Data {
-        let Data::List(messages) = &self.0 else { return self.0.clone() };
+        let Data::List(messages) = &self.messages else { return self.messages.clone() };
         Data::List(messages.iter().map(normalized).collect())
     }
 }
 
 /// A value whose objects have no fields that are null.
-fn without_nulls(value: Data) -> Data {
+pub(super) fn without_nulls(value: Data) -> Data {
     match value {
         Data::Dict(fields) => {
             let kept = fields.into_iter().filter(|(_, value)| *value != Data::None);
@@ -102,7 +121,7 @@ impl<'de> Deserialize<'de> for Conversation {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let value = Data::read(text.get()).map_err(serde::de::Error::custom)?;
         match fault(&value) {
-            None => Ok(Conversation(value)),
+            None => Ok(Self::of_messages(value)),
             Some(fault) => Err(serde::de::Error::custom(fault)),
         }
     }

@@ -4,12 +4,16 @@
 //! it, but for the clock: `strftime_now` tells the date of `date.rs`, so that the same conversation is the same text on
 //! every day.
 
+mod beside;
 mod conversation;
 mod data;
 mod date;
 mod jinja;
+mod sources;
 
+pub use beside::Beside;
 pub use conversation::Conversation;
+pub(crate) use sources::Sources;
 
 use crate::error::ModelError;
 use data::Data;
@@ -24,11 +28,30 @@ use untangle_schema::Observer;
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     template: Arc<Template>,
+    /// The one that stands in its place where a conversation has tools.
+    with_tools: Option<Arc<Template>>,
+    /// Names that it asks for beside the messages, as far as the words in it say.
+    words: Words,
     /// Where it stands.
     path: PathBuf,
     /// Texts of special tokens by name: `bos_token`, `eos_token` and others.
     special: BTreeMap<String, String>,
     sha256: String,
+}
+
+/// Which words a template has.
+#[derive(Clone, Copy, Debug)]
+struct Words {
+    beside: [bool; 2],
+    date: bool,
+}
+
+impl Words {
+    fn of(sources: &[&str], always_tools: bool) -> Self {
+        let has = |word: &str| sources.iter().any(|source| source.contains(word));
+        let [tools, documents] = Beside::NAMES.map(has);
+        Words { beside: [tools || always_tools, documents], date: has("strftime_now") }
+    }
 }
 
 impl PartialEq for ChatTemplate {
@@ -45,10 +68,48 @@ impl ChatTemplate {
     /// # Errors
     /// [`ModelError::ChatTemplate`] where it is no template.
     pub fn new(path: &Path, source: &str, special: &BTreeMap<String, String>) -> Result<Self, ModelError> {
+        Self::of_both(path, source, None, special)
+    }
+
+    /// The same with a template of its own for conversations with tools, where there is one.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::new`].
+    pub(crate) fn of_both(
+        path: &Path,
+        source: &str,
+        with_tools: Option<&str>,
+        special: &BTreeMap<String, String>,
+    ) -> Result<Self, ModelError> {
         let failed = |failure| error(path, &failure, |path, reason| ModelError::ChatTemplate { path, reason });
-        let template = Arc::new(Template::parse(source).map_err(failed)?);
-        let sha256 = format!("{:x}", Sha256::digest(source));
-        Ok(ChatTemplate { template, path: path.to_owned(), special: special.clone(), sha256 })
+        let parse = |source| Template::parse(source).map(Arc::new).map_err(failed);
+        let mut digest = Sha256::new_with_prefix(source);
+        with_tools.into_iter().for_each(|source| digest.update(format!("\0{source}")));
+        let sources: Vec<&str> = with_tools.into_iter().chain([source]).collect();
+        Ok(ChatTemplate {
+            template: parse(source)?,
+            with_tools: with_tools.map(parse).transpose()?,
+            // Of two, the other one is taken because there are tools.
+            words: Words::of(&sources, with_tools.is_some()),
+            path: path.to_owned(),
+            special: special.clone(),
+            sha256: format!("{:x}", digest.finalize()),
+        })
+    }
+
+    /// Whether it makes something of the list of this name in [`Beside::NAMES`].
+    pub fn asks_for(&self, name: &str) -> bool {
+        Beside::NAMES.into_iter().zip(self.words.beside).any(|(known, asked)| known == name && asked)
+    }
+
+    /// What a user should know of it.
+    pub fn note(&self) -> Option<String> {
+        let note = format!(
+            "{}: the chat template asks for the date and is told 26 July 2024 on every day, so that the same conversation \
+             is the same text",
+            self.path.display()
+        );
+        self.words.date.then_some(note)
     }
 
     /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins.
@@ -68,15 +129,13 @@ impl ChatTemplate {
         }
         let special: Vec<_> = self.special.iter().map(|(name, text)| (name.as_str(), Data::text(text))).collect();
         let prompt = Data::Bool(add_generation_prompt);
-        let mut given = vec![
-            ("messages", &messages),
-            ("add_generation_prompt", &prompt),
-            ("tools", &Data::None),
-            ("documents", &Data::None),
-        ];
+        let mut given = vec![("messages", &messages), ("add_generation_prompt", &prompt)];
+        conversation.beside().for_each(|(name, list)| given.push((name, list)));
+        let has_tools = conversation.beside().any(|(name, list)| name == Beside::NAMES[0] && *list != Data::None);
+        let template = self.with_tools.as_ref().filter(|_| has_tools).unwrap_or(&self.template);
         given.extend(special.iter().map(|(name, text)| (*name, text)));
         let refused = |path, reason| ModelError::Conversation { path, reason };
-        self.template.render(&given, observer).map_err(|failure| error(&self.path, &failure, refused))
+        template.render(&given, observer).map_err(|failure| error(&self.path, &failure, refused))
     }
 
     /// SHA-256 of the template, in hexadecimal.

@@ -117,20 +117,21 @@ impl HubOptions {
     /// - proxy: `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in capitals or not
     /// - certificates: `REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE`
     ///
-    /// `~`, `$NAME` and `${NAME}` in paths of cache and token mean what they mean to Python. What is empty counts as not
-    /// set.
+    /// `~`, `$NAME` and `${NAME}` in paths of cache and token mean what they mean to Python, and so does a path that is
+    /// empty: it is the current folder. Of other variables, what is empty counts as not set.
     ///
     /// # Errors
     /// [`HubError::NoCache`] where no folder is named, [`HubError::Io`] where the token file cannot be read,
     /// [`HubError::Setting`] for a time that is none.
     pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
         let raw = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let path = |name: &str| raw(name).map(|value| expand::path(value, &variable));
+        let path = |name: &str| variable(name).map(|value| expand::path(value, &variable));
         let text = |name: &str| raw(name).and_then(|value| value.into_string().ok());
         let either = |name: &str| text(name).or_else(|| text(&name.to_ascii_lowercase()));
         let on = |name: &str| text(name).is_some_and(|value| is_true(&value));
 
-        let user = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
+        let home = || path("HOME").filter(|home| !home.as_os_str().is_empty());
+        let user = || path("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache")));
         let home = path("HF_HOME").or_else(|| Some(user()?.join("huggingface")));
         let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
         let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")).or_else(|| in_home("hub"));
@@ -196,6 +197,10 @@ mod tests {
         assert_eq!(cache(&[("HOME", "/h"), ("HF_HOME", "/f")]), PathBuf::from("/f/hub"));
         assert_eq!(cache(&[("HF_HOME", "/f"), ("HF_HUB_CACHE", "/c")]), PathBuf::from("/c"));
         assert!(matches!(options(&[("HOME", "")]), Err(HubError::NoCache)));
+        // As huggingface_hub has them: an empty path is one, of the current folder.
+        assert_eq!(cache(&[("HOME", "/h"), ("HF_HOME", "")]), PathBuf::from("hub"));
+        assert_eq!(cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "")]), PathBuf::from("huggingface/hub"));
+        assert_eq!(cache(&[("HOME", "/h"), ("HF_HUB_CACHE", "")]), PathBuf::from(""));
     }
 
     #[test]

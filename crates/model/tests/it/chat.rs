@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use untangle_model::{ChatTemplate, Conversation, LanguageModel, LoadOptions, ModelError};
+use untangle_model::{Beside, ChatTemplate, Conversation, LanguageModel, LoadOptions, ModelError};
 use untangle_schema::{BosPolicy, Classify, Fault, Silent};
 
 /// One of `tests/parity/make_chat_fixtures.py`.
@@ -36,8 +36,11 @@ fn texts_equal_those_of_transformers() {
     // Once more as they stand, so that the order of an object's fields is that of the file.
     let conversations: Vec<Messages> = serde_json::from_str(&file).unwrap();
     assert!(cases.len() > 100);
-    for (case, Messages { messages }) in cases.iter().zip(conversations) {
-        let found = template(&case.template, &case.special).render(&messages, case.add_generation_prompt, &Silent);
+    assert!(conversations.iter().filter(|conversation| conversation.tools.is_some()).count() > 50);
+    for (case, Messages { messages, tools, documents }) in cases.iter().zip(conversations) {
+        let template = template(&case.template, &case.special);
+        let messages = messages.with([tools, documents].map(Option::unwrap_or_default));
+        let found = template.render(&messages, case.add_generation_prompt, &Silent);
         let what = format!("{}: {}", case.template, case.messages);
         match (&case.text, &case.error, found) {
             (Some(text), _, found) => assert_eq!(&found.unwrap(), text, "{what}"),
@@ -50,6 +53,8 @@ fn texts_equal_those_of_transformers() {
 #[derive(Deserialize)]
 struct Messages {
     messages: Conversation,
+    tools: Option<Beside>,
+    documents: Option<Beside>,
 }
 
 /// A folder with the tiny llama and these files of its tokenizer.
@@ -86,9 +91,34 @@ fn the_template_is_found_where_tokenizers_keep_it() {
     let bos = json!({"content": "<s>", "lstrip": false});
     assert_eq!(rendered(json!({"chat_template": inside, "bos_token": "<s>"}), None).unwrap(), "<s>u:hi");
     assert_eq!(rendered(json!({"chat_template": named, "bos_token": bos}), None).unwrap(), "<s>u:hi");
+    let object = json!({"tool_use": "x", "default": inside});
+    assert_eq!(rendered(json!({"chat_template": object, "bos_token": "<s>"}), None).unwrap(), "<s>u:hi");
+    let none = rendered(json!({"chat_template": {"rag": inside}}), None).unwrap_err().to_string();
+    assert!(none.contains("several chat templates, and none is called `default`"), "{none}");
     let own = Some("{{ messages[0].content }}{{ eos_token }}{{ add_generation_prompt }}");
     let found = rendered(json!({"chat_template": inside, "eos_token": "</s>"}), own).unwrap();
     assert_eq!(found, "hi</s>True", "the file of its own comes first");
+}
+
+#[test]
+fn conversations_with_tools_take_the_template_that_is_meant_for_them() {
+    let (_dir, model) =
+        model(&json!({"chat_template": {"default": "plain", "tool_use": "{{ tools | length }}"}}), None);
+    let template = model.unwrap().tokenizer().unwrap().chat_template().unwrap();
+    let with = |tools: &str| {
+        let talk = Conversation::of_user("hi").with([serde_json::from_str(tools).unwrap(), Beside::default()]);
+        template.render(&talk, true, &Silent).unwrap()
+    };
+    assert_eq!([with("null"), with("[]"), with(r#"[{"name": "f"}]"#)], ["plain", "0", "1"]);
+    assert_eq!(template.note(), None);
+}
+
+#[test]
+fn a_template_that_asks_for_the_date_is_told_of() {
+    let (_dir, model) = model(&json!({"chat_template": "{{ strftime_now('%d %b %Y') }}"}), None);
+    let template = model.unwrap().tokenizer().unwrap().chat_template().unwrap();
+    assert!(template.note().unwrap().contains("is told 26 July 2024 on every day"));
+    assert_eq!(template.render(&Conversation::of_user("hi"), true, &Silent).unwrap(), "26 Jul 2024");
 }
 
 #[test]

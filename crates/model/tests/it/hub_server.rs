@@ -3,7 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -20,6 +20,14 @@ pub(crate) enum Mishap {
     Garble,
     /// Closes the connection without an answer.
     HangUp,
+    /// Answers with these bytes, headers and all.
+    Raw(Vec<u8>),
+    /// The same where a body is asked for.
+    RawBody(Vec<u8>),
+    /// Answers with these bytes, where a body is asked for with blanks without end behind them.
+    Endless(&'static str),
+    /// Answers with these bytes, and then keeps the connection and says nothing more.
+    Silence(&'static str),
 }
 
 /// One request, as it came.
@@ -133,7 +141,8 @@ fn serve(stream: TcpStream, state: &Mutex<State>, port: u16) -> Option<()> {
         let mut state = state.lock().unwrap();
         state.requests.push(request.clone());
         let fits = |(path, times, mishap): &(String, usize, Mishap)| {
-            let body_only = matches!(mishap, Mishap::Cut(_) | Mishap::IgnoreRange | Mishap::Garble);
+            let body_only =
+                matches!(mishap, Mishap::Cut(_) | Mishap::IgnoreRange | Mishap::Garble | Mishap::RawBody(_));
             *times > 0 && request.path.contains(path.as_str()) && !(body_only && request.method == "HEAD")
         };
         state.mishaps.iter_mut().find(|mishap| fits(mishap)).map(|(_, times, mishap)| {
@@ -144,6 +153,20 @@ fn serve(stream: TcpStream, state: &Mutex<State>, port: u16) -> Option<()> {
     match mishap {
         Some(Mishap::HangUp) => None,
         Some(Mishap::Status(status, headers)) => write(&stream, status, headers, b"", &request, None),
+        Some(Mishap::Raw(answer) | Mishap::RawBody(answer)) => (&stream).write_all(&answer).ok(),
+        Some(Mishap::Endless(head)) => {
+            (&stream).write_all(head.as_bytes()).ok()?;
+            // Until whoever asked closes the connection.
+            while request.method == "GET" {
+                (&stream).write_all(&[b' '; 1 << 16]).ok()?;
+            }
+            None
+        }
+        Some(Mishap::Silence(head)) => {
+            (&stream).write_all(head.as_bytes()).ok()?;
+            // Until then, too: nothing comes from the other side but its end.
+            (&stream).read(&mut [0]).map(drop).ok()
+        }
         other => answer(&stream, state, &request, port, other.as_ref()),
     }
 }

@@ -9,9 +9,11 @@ mod chat_idioms; // conversations as text
 mod families; // config.json family by family
 mod faults; // damaged files and impossible requests are named
 mod fuzz; // damaged and invented files
+mod fuzz_text; // the same of tokenizers, templates and what a hub says
 mod heads;
 mod hub; // models and data sets of a hub that misbehaves
 mod hub_patience; // what an unsteady hub is told to be, and what an incomplete cache leads to
+#[allow(dead_code, reason = "the tests of the binary have their own use for some of it")]
 mod hub_server;
 mod laws; // caches, padding, batches, early stops and hooks change only what they should
 mod parity; // every hook point equals transformers'

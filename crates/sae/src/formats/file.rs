@@ -4,9 +4,9 @@ use crate::error::SaeError;
 use crate::io::io;
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::Path;
-use untangle_schema::python;
+use untangle_schema::{git_lfs, python};
 
 /// Largest configuration that is believed; real ones are a few kilobytes.
 const LONGEST_TEXT: u64 = 64 << 20;
@@ -42,6 +42,9 @@ pub(crate) fn text(path: &Path) -> Result<String, SaeError> {
         return Err(wrong(format!("is {size} bytes long, which no configuration of a dictionary is")));
     }
     let bytes = fs::read(path).map_err(io(path))?;
+    if git_lfs::is_pointer(&bytes) {
+        return Err(wrong(git_lfs::REMEDY.to_owned()));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         wrong(format!("is not UTF-8, which JSON has to be (byte {at}); save it as UTF-8, or copy it again"))
@@ -94,10 +97,17 @@ fn no_room(path: &Path, bytes: u64) -> SaeError {
     SaeError::Memory { path: path.to_owned(), gib: bytes.div_ceil(1 << 30) }
 }
 
-/// Opens what must be a file.
+/// Opens what must be a file, and no pointer to one.
 pub(super) fn open(path: &Path) -> Result<File, SaeError> {
     size_of(path)?;
-    File::open(path).map_err(io(path))
+    let mut file = File::open(path).map_err(io(path))?;
+    let mut begin = Vec::new();
+    file.by_ref().take(git_lfs::POINTER.len() as u64).read_to_end(&mut begin).map_err(io(path))?;
+    if git_lfs::is_pointer(&begin) {
+        return Err(SaeError::Config { path: path.to_owned(), reason: git_lfs::REMEDY.to_owned() });
+    }
+    file.rewind().map_err(io(path))?;
+    Ok(file)
 }
 
 fn size_of(path: &Path) -> Result<u64, SaeError> {

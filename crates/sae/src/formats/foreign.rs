@@ -2,6 +2,7 @@
 
 use super::gemma_scope;
 use crate::error::SaeError;
+use crate::sae::Sae;
 use std::fs;
 use std::path::{Path, PathBuf};
 use untangle_schema::sae::files;
@@ -155,7 +156,7 @@ fn form() -> String {
 
 /// A file was named. Its folder may be a dictionary's.
 fn of_file(path: &Path) -> SaeError {
-    let folder = path.parent().filter(|parent| super::Sae::is_at(parent) && tool(parent).is_none());
+    let folder = path.parent().filter(|parent| Sae::is_at(parent) && tool(parent).is_none());
     let remedy = folder.map_or_else(form, |_| "name the folder that it lies in".to_owned());
     let problem = match path.extension().and_then(|extension| extension.to_str()) {
         Some("pt" | "pth" | "ckpt" | "pkl") => "is a file of PyTorch, which is a Python program and not read here",
@@ -191,7 +192,6 @@ fn dictionaries_below(dir: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sae::Sae;
 
     fn folder(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");

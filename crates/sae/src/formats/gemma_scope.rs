@@ -14,7 +14,7 @@ use crate::error::SaeError;
 use crate::io::transposed_buffer;
 use crate::kernels::buffer::Buffer;
 use crate::sae::{Activation, Parts, Sae};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use untangle_schema::sae::files;
@@ -60,19 +60,20 @@ impl Release {
                 remedy: "it reads a normalised activation that has no hook point here".to_owned(),
             });
         }
-        let mut arrays = match self {
+        let (mut arrays, rounded) = match self {
             Release::First => npz::read(&path, &ARRAYS, largest)?,
             Release::Second => of_safetensors(&path)?,
         };
         let (d, f, parts) = parts(&path, &mut arrays, place.is_embedding)?;
         let (hook, model) = (place.hook.clone(), place.model.clone());
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = rounded.map(str::to_owned).into_iter().collect();
         if hook.is_none() {
             let problem =
                 "its folders name no hook point (such as gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71)";
             notes.push(format!("{problem}; it is taken for an autoencoder of the rows that it is given"));
         }
-        Ok(Sae::new(configuration(d, f, hook, model), parts)?.with_notes(notes))
+        let metadata = SaeMetadata { model_name: model, hook_name: hook, ..SaeMetadata::default() };
+        Ok(Sae::new(SaeConfig::of_another_tool("jumprelu", d, f, metadata), parts)?.with_notes(notes))
     }
 }
 
@@ -94,7 +95,7 @@ fn largest(sizes: &[u64]) -> u64 {
     sizes.iter().copied().max().unwrap_or(0)
 }
 
-fn of_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, SaeError> {
+fn of_safetensors(path: &Path) -> Result<(BTreeMap<String, Array>, Option<&'static str>), SaeError> {
     let all = elements_in(path)?;
     let bytes = file::bytes(path, Elements { all, at_once: all })?;
     let reader = Reader::new(path, &bytes)?;
@@ -106,7 +107,7 @@ fn of_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, SaeError> {
         }
     }
     reader.refuse_others("jump_relu of Gemma Scope")?;
-    Ok(arrays)
+    Ok((arrays, reader.note()))
 }
 
 fn parts(
@@ -141,24 +142,6 @@ fn parts(
     decoder.iter_mut().for_each(|w| *w *= scale);
     let activation = Activation::JumpRelu { threshold };
     Ok((d, f, Parts { w_enc: encoder, b_enc, w_dec: decoder, b_dec, w_skip: None, activation }))
-}
-
-fn configuration(d_in: usize, d_sae: usize, hook_name: Option<String>, model_name: Option<String>) -> SaeConfig {
-    let other = [("sae_lens_version".to_owned(), json!("6.0.0"))].into_iter().collect();
-    SaeConfig {
-        d_in,
-        d_sae,
-        d_out: None,
-        dtype: "float32".to_owned(),
-        device: "cpu".to_owned(),
-        apply_b_dec_to_input: false,
-        normalize_activations: "none".to_owned(),
-        reshape_activations: "none".to_owned(),
-        architecture: "jumprelu".to_owned(),
-        k: None,
-        rescale_acts_by_decoder_norm: None,
-        metadata: SaeMetadata { model_name, hook_name, other, ..SaeMetadata::default() },
-    }
 }
 
 /// What the folders say.

@@ -19,7 +19,7 @@ use std::path::Path;
 use untangle_schema::sae::files;
 
 impl Sae {
-    /// Reads a dictionary's directory: SAELens' form of any version, with the architectures `standard`, `topk`, `jumprelu`, `gated` and
+    /// Reads a dictionary's directory: SAELens' form of any version, with the architectures `standard`, `topk`, `abstopk`, `jumprelu`, `gated` and
     /// four transcoders, EleutherAI's sparsify, and Gemma Scope. Others, and settings that would change the numbers, are refused by
     /// name rather than guessed at; what is not used and may matter is in [`Sae::notes`].
     ///

@@ -1,24 +1,21 @@
 //! Which arrays does a `.npz` file hold?
 //!
-//! A `.npz` is a ZIP archive of `.npy` files, stored or deflated; its directory stands at its end. An `.npy` is the magic
-//! `\x93NUMPY`, a version, the length of a header, a Python dictionary of `descr`, `fortran_order` and `shape`, and the elements.
-//! Sources: PKWARE's APPNOTE 6.3, NumPy's `numpy.lib.format`.
-//!
 //! A file of kilobytes may unpack to gigabytes. So the headers of all arrays are read first, what they add up to is asked for, and
-//! only then are elements unpacked, straight into their places.
+//! only then are elements unpacked, straight into their places. Where these are those of an archive and of an array's header
+//! is known to the vocabulary (`untangle_schema::npz`, `numpy`).
 
 use super::file;
-use super::tensors::check_finite;
+use super::tensors::{ROUNDED, check_finite};
 use crate::error::SaeError;
 use flate2::read::DeflateDecoder;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use untangle_schema::npz::{Entry, Packing, entries};
+use untangle_schema::numpy::{ArrayHeader, Float};
 
 /// Most that deflate makes of a byte: 258 bytes of two bits each.
 const DENSEST: u64 = 1032;
-/// Longest header of an array that is believed; NumPy's own limit is 10,000.
-const LONGEST_HEADER: u64 = 1 << 16;
 /// Bytes that are unpacked at a time; a multiple of every element's size.
 const PIECE: usize = 1 << 16;
 
@@ -30,12 +27,12 @@ pub(super) struct Array {
 }
 
 /// The arrays of a file by name in small letters, each of which must be `known` and there once: what is not is refused before it
-/// is unpacked. `spare` says how many elements of arrays of these sizes are copied afterwards.
+/// is unpacked; and a note, where doubles were rounded. `spare` says how many elements of arrays of these sizes are copied afterwards.
 pub(super) fn read(
     path: &Path,
     known: &[&str],
     spare: impl Fn(&[u64]) -> u64,
-) -> Result<BTreeMap<String, Array>, SaeError> {
+) -> Result<(BTreeMap<String, Array>, Option<&'static str>), SaeError> {
     let mut source = std::io::BufReader::new(file::open(path)?);
     unpacked(&mut source, path, known, spare)
 }
@@ -45,17 +42,16 @@ fn unpacked<R: Read + Seek>(
     path: &Path,
     known: &[&str],
     spare: impl Fn(&[u64]) -> u64,
-) -> Result<BTreeMap<String, Array>, SaeError> {
+) -> Result<(BTreeMap<String, Array>, Option<&'static str>), SaeError> {
     let of_array =
         |name: &str, problem: String| SaeError::Tensor { path: PathBuf::from(path), tensor: name.to_owned(), problem };
     let mut heads = BTreeMap::new();
-    for entry in entries(source, known.len()).ok_or_else(|| no_archive(path))? {
-        let name = entry.name.trim_end_matches(".npy").to_owned();
-        let key = name.to_lowercase();
+    for entry in entries(source, known.len() + 1).ok_or_else(|| no_archive(path))? {
+        let (name, key) = (entry.name.clone(), entry.name.to_lowercase());
         if !known.contains(&key.as_str()) {
             return Err(of_array(&name, "is no part of a dictionary that is known; take it out".to_owned()));
         }
-        let head = entry.open(source).ok_or_else(cut).and_then(|mut npy| Head::read(&mut npy, entry.size));
+        let head = content(&entry, source).ok_or_else(cut).and_then(|mut npy| Head::read(&mut npy, &entry, path));
         let head = head.map_err(|problem| of_array(&name, problem))?;
         if heads.insert(key, (name.clone(), entry, head)).is_some() {
             return Err(of_array(&name, "is there twice; take one of them out".to_owned()));
@@ -64,14 +60,15 @@ fn unpacked<R: Read + Seek>(
     let sizes: Vec<u64> = heads.values().map(|(.., head)| head.elements).collect();
     let all = sizes.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
     file::check_room(path, all.saturating_add(spare(&sizes)).saturating_mul(4))?;
+    let rounded = heads.values().any(|(.., head)| head.float.bytes == 8);
     let mut arrays = BTreeMap::new();
     for (key, (name, entry, head)) in heads {
-        let values = entry.open(source).ok_or_else(cut).and_then(|mut npy| head.values(&mut npy));
+        let values = content(&entry, source).ok_or_else(cut).and_then(|mut npy| head.values(&mut npy));
         let values = values.map_err(|problem| of_array(&name, problem))?;
         check_finite(&values, |problem| of_array(&name, problem))?;
         arrays.insert(key, Array { shape: head.shape, values });
     }
-    Ok(arrays)
+    Ok((arrays, rounded.then_some(ROUNDED)))
 }
 
 fn no_archive(path: &Path) -> SaeError {
@@ -85,113 +82,29 @@ fn cut() -> String {
     "is cut short or packed in an unknown way".to_owned()
 }
 
-/// A file of the archive.
-struct Entry {
-    name: String,
-    method: u16,
-    packed: u64,
-    size: u64,
-    header: u64,
-}
-
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
-    let mut number = [0; 8];
-    number[..N].copy_from_slice(bytes.get(at..at.checked_add(N)?)?);
-    Some(u64::from_le_bytes(number))
-}
-
-fn exactly(source: &mut impl Read, length: usize) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    source.read_exact(&mut bytes).ok()?;
-    Some(bytes)
-}
-
-/// What the directory lists, from its end record on, of which the first that is one too many is the last.
-fn entries<R: Read + Seek>(source: &mut R, known: usize) -> Option<Vec<Entry>> {
-    // The end record is 22 bytes long with a comment of up to 65,535.
-    let length = source.seek(SeekFrom::End(0)).ok()?;
-    let tail = length.min(22 + 0xFFFF);
-    source.seek(SeekFrom::Start(length - tail)).ok()?;
-    let tail = exactly(source, tail as usize)?;
-    let last = tail.len().checked_sub(22)?;
-    let end = (0..=last).rev().find(|at| tail[*at..].starts_with(b"PK\x05\x06"))?;
-    let (count, at) = (number::<2>(&tail, end + 10)? as usize, number::<4>(&tail, end + 16)?);
-    source.seek(SeekFrom::Start(at)).ok()?;
-    (0..count.min(known + 1)).map(|_| entry(source)).collect()
-}
-
-fn entry(source: &mut impl Read) -> Option<Entry> {
-    let fixed = exactly(source, 46)?;
-    if !fixed.starts_with(b"PK\x01\x02") {
-        return None;
-    }
-    let short = |offset: usize| number::<2>(&fixed, offset).map(|n| n as usize);
-    let name = String::from_utf8_lossy(&exactly(source, short(28)?)?).into_owned();
-    exactly(source, short(30)? + short(32)?)?;
-    let field = |offset: usize| number::<4>(&fixed, offset);
-    Some(Entry { name, method: short(10)? as u16, packed: field(20)?, size: field(24)?, header: field(42)? })
-}
-
-impl Entry {
-    /// Its content; none where that is cut short, or larger than can be packed into so few bytes.
-    fn open<'a, R: Read + Seek>(&self, source: &'a mut R) -> Option<Box<dyn Read + 'a>> {
-        // Larger files have their sizes elsewhere (ZIP64); no dictionary is so large that its arrays need it.
-        if [self.packed, self.size, self.header].contains(&0xFFFF_FFFF) {
-            return None;
+/// The content of an array; none where that is cut short, or larger than can be packed into so few bytes.
+fn content<'a, R: Read + Seek>(entry: &Entry, source: &'a mut R) -> Option<Box<dyn Read + 'a>> {
+    let start = entry.start(source)?;
+    source.seek(SeekFrom::Start(start)).ok()?;
+    let packed = source.take(entry.packed);
+    match entry.packing {
+        Packing::Stored if entry.packed == entry.size => Some(Box::new(packed)),
+        Packing::Deflated if entry.size <= entry.packed.saturating_mul(DENSEST) => {
+            Some(Box::new(DeflateDecoder::new(packed)))
         }
-        let length = source.seek(SeekFrom::End(0)).ok()?;
-        source.seek(SeekFrom::Start(self.header)).ok()?;
-        let local = exactly(source, 30)?;
-        let start = self.header + 30 + number::<2>(&local, 26)? + number::<2>(&local, 28)?;
-        if !local.starts_with(b"PK\x03\x04") || start.checked_add(self.packed)? > length {
-            return None;
-        }
-        source.seek(SeekFrom::Start(start)).ok()?;
-        let packed = source.take(self.packed);
-        match self.method {
-            0 if self.packed == self.size => Some(Box::new(packed)),
-            8 if self.size <= self.packed.saturating_mul(DENSEST) => Some(Box::new(DeflateDecoder::new(packed))),
-            _ => None,
-        }
+        _ => None,
     }
 }
 
-/// What is written about an array before its elements.
+/// What is known of an array before its elements are read.
 struct Head {
     shape: Vec<usize>,
     elements: u64,
-    kind: Kind,
-    /// Length of all of this.
+    float: Float,
+    /// Whether the elements of a column follow each other.
+    fortran: bool,
+    /// Bytes before the elements.
     length: u64,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    F2,
-    F4,
-    F8,
-}
-
-impl Kind {
-    fn of(descr: &str) -> Result<Self, String> {
-        match descr.get(1..4) {
-            Some("<f2") => Ok(Kind::F2),
-            Some("<f4") => Ok(Kind::F4),
-            Some("<f8") => Ok(Kind::F8),
-            _ => {
-                let found = descr.split(',').next().unwrap_or_default();
-                Err(format!("has type {found}; <f4, <f8 and <f2 are supported"))
-            }
-        }
-    }
-
-    fn size(self) -> u64 {
-        match self {
-            Kind::F2 => 2,
-            Kind::F4 => 4,
-            Kind::F8 => 8,
-        }
-    }
 }
 
 fn broken() -> String {
@@ -199,62 +112,68 @@ fn broken() -> String {
 }
 
 impl Head {
-    /// Reads the beginning of an `.npy` of `size` bytes, or says what is wrong with it.
-    fn read(npy: &mut impl Read, size: u64) -> Result<Self, String> {
-        let magic = exactly(npy, 8).filter(|magic| magic.starts_with(b"\x93NUMPY")).ok_or_else(broken)?;
-        let wide = match magic[6] {
-            1 => 2,
-            2 | 3 => 4,
-            _ => return Err(broken()),
-        };
-        let mut length = exactly(npy, wide).ok_or_else(broken)?;
-        length.resize(4, 0);
-        let length = number::<4>(&length, 0).filter(|length| *length <= LONGEST_HEADER).ok_or_else(broken)?;
-        let header = exactly(npy, length as usize).ok_or_else(broken)?;
-        Self::of(&String::from_utf8_lossy(&header), 8 + wide as u64 + length, size)
-    }
-
-    fn of(header: &str, length: u64, size: u64) -> Result<Self, String> {
-        let value = |key: &str| header.split_once(&format!("'{key}':")).map(|(_, rest)| rest.trim_start().to_owned());
-        let kind = Kind::of(&value("descr").ok_or_else(broken)?)?;
-        if !value("fortran_order").is_some_and(|order| order.starts_with("False")) {
-            return Err(
-                "is in Fortran's order, which is not supported; save it with numpy.ascontiguousarray".to_owned()
-            );
-        }
-        let shape = value("shape").ok_or_else(broken)?;
-        let shape = shape.trim_start_matches('(').split(')').next().unwrap_or_default().to_owned();
-        let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
-        let shape: Vec<usize> = sizes.map(|size| size.parse().map_err(|_| broken())).collect::<Result<_, _>>()?;
-        let elements = shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size as u64));
+    /// Reads the beginning of an `.npy`, or says what is wrong with it.
+    fn read(npy: &mut impl Read, entry: &Entry, path: &Path) -> Result<Self, String> {
+        let header = ArrayHeader::read(npy, entry.size).map_err(|_| broken())?;
+        let float = header.float().ok_or_else(|| {
+            let (found, command) =
+                (header.type_name(), header.conversion(&path.display().to_string(), Some(&entry.name)));
+            format!("has type {found}; make floats of it, in Python: {command}, and put that into the archive")
+        })?;
+        let shape: Vec<usize> = header.shape.iter().map(|size| *size as usize).collect();
+        let elements = header.shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
         let elements = elements.ok_or_else(broken)?;
-        let data = size.checked_sub(length).ok_or_else(broken)?;
-        if elements.checked_mul(kind.size()) != Some(data) {
-            let found = data / kind.size();
+        let data = entry.size.checked_sub(header.length).ok_or_else(broken)?;
+        if elements.checked_mul(float.bytes as u64) != Some(data) {
+            let found = data / float.bytes as u64;
             return Err(format!("has {found} elements where its shape {shape:?} has {elements}"));
         }
-        Ok(Head { shape, elements, kind, length })
+        if header.fortran_order && shape.len() > 2 {
+            return Err(format!("has shape {shape:?}, which is neither a matrix nor a vector"));
+        }
+        Ok(Head { shape, elements, float, fortran: header.fortran_order, length: header.length })
     }
 
     /// The elements of the array, of which this is the head, from its beginning on.
     fn values(&self, npy: &mut impl Read) -> Result<Vec<f32>, String> {
-        exactly(npy, self.length as usize).ok_or_else(cut)?;
+        let before = std::io::copy(&mut npy.take(self.length), &mut std::io::sink());
+        before.ok().filter(|read| *read == self.length).ok_or_else(cut)?;
         let n = self.elements as usize;
         let mut values = Vec::new();
         values.try_reserve_exact(n).map_err(|_| format!("has {n} elements, for which there is no memory"))?;
-        let mut piece = vec![0; PIECE];
-        let mut left = self.elements * self.kind.size();
-        while left > 0 {
-            let piece = &mut piece[..left.min(PIECE as u64) as usize];
+        values.resize(n, 0.0);
+        let (rows, columns) = match self.shape[..] {
+            [rows, columns] if self.fortran => (rows, columns),
+            _ => (n, 1),
+        };
+        let (mut piece, mut at) = (vec![0; PIECE], 0);
+        while at < n {
+            let piece = &mut piece[..((n - at) * self.float.bytes).min(PIECE)];
             npy.read_exact(piece).map_err(|_| cut())?;
-            match self.kind {
-                Kind::F2 => values.extend(piece.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32())),
-                Kind::F4 => values.extend(piece.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
-                Kind::F8 => values.extend(piece.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
-            }
-            left -= piece.len() as u64;
+            let mut put = |value: f32| {
+                // Of a vector, and of rows that follow each other, this is the next place.
+                values[at % rows * columns + at / rows] = value;
+                at += 1;
+            };
+            self.each(piece, &mut put);
         }
         Ok(values)
+    }
+
+    /// Hands out the elements of some bytes.
+    fn each(&self, bytes: &[u8], put: &mut impl FnMut(f32)) {
+        let big = self.float.big_endian;
+        match self.float.bytes {
+            2 => bytes.as_chunks().0.iter().for_each(|b| {
+                put(if big { half::f16::from_be_bytes(*b) } else { half::f16::from_le_bytes(*b) }.to_f32());
+            }),
+            4 => bytes.as_chunks().0.iter().for_each(|b| {
+                put(if big { f32::from_be_bytes(*b) } else { f32::from_le_bytes(*b) });
+            }),
+            _ => bytes.as_chunks().0.iter().for_each(|b| {
+                put(if big { f64::from_be_bytes(*b) } else { f64::from_le_bytes(*b) } as f32);
+            }),
+        }
     }
 }
 
@@ -274,9 +193,24 @@ mod tests {
     }
 
     fn array(npy: &[u8]) -> Result<Array, String> {
-        let head = Head::read(&mut Cursor::new(npy), npy.len() as u64)?;
-        let values = head.values(&mut Cursor::new(npy))?;
-        Ok(Array { shape: head.shape, values })
+        let bytes = archive(&[("w_enc.npy", npy.to_vec())], false, 0);
+        let read = unpacked(&mut Cursor::new(bytes), Path::new("params.npz"), &["w_enc"], |_| 0);
+        read.map(|(mut arrays, _)| arrays.remove("w_enc").expect("it")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn doubles_the_other_order_of_bytes_and_columns_are_read() {
+        let values = [1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let columns = npy(">f8", "(2, 3)", &values.iter().flat_map(|x| x.to_be_bytes()).collect::<Vec<_>>());
+        let header = String::from_utf8_lossy(&columns).replace("'fortran_order': False", "'fortran_order': True ");
+        assert!(header.contains("True "));
+        let at = columns.windows(5).position(|bytes| bytes == b"False").expect("there");
+        let fortran = [&columns[..at], b"True ", &columns[at + 5..]].concat();
+        assert_eq!(array(&fortran).expect("an array").values, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+        assert_eq!(array(&columns).expect("an array").values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let bytes = archive(&[("w_enc.npy", fortran)], true, 0);
+        let read = unpacked(&mut Cursor::new(bytes), Path::new("params.npz"), &["w_enc"], |_| 0);
+        assert!(read.expect("read").1.expect("a note").contains("float64"));
     }
 
     #[test]
@@ -289,7 +223,7 @@ mod tests {
         for (bytes, said) in [
             (npy("<f4", "(2, 4)", &data), "has 6 elements where its shape [2, 4] has 8"),
             (npy("<f4", "(4294967296, 4294967296)", &data), "no whole NumPy array"),
-            (npy("<i8", "(3,)", &data), "has type '<i8'"),
+            (npy("<i8", "(3,)", &data), "has type int64; make floats of it, in Python: numpy.save("),
             (npy("<f4", "(-1,)", &data), "no whole NumPy array"),
             (b"\x93NUMPY\x01\x00\xff\xff".to_vec(), "no whole NumPy array"),
         ] {
@@ -329,7 +263,7 @@ mod tests {
 
     fn told(bytes: Vec<u8>) -> Result<BTreeMap<String, Array>, String> {
         let read = unpacked(&mut Cursor::new(bytes), Path::new("params.npz"), &["w_enc", "b_enc"], |_| 0);
-        read.map_err(|error| error.to_string())
+        read.map(|(arrays, _)| arrays).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::file::{self, Elements};
 use super::tensors::{Reader, is_too_large};
 use super::{known, older};
 use crate::error::SaeError;
-use crate::io::transposed_buffer;
+use crate::io::{bias_name, transposed_buffer};
 use crate::rows::RowForm;
 use crate::sae::{Activation, Parts, Sae};
 use serde_json::{Map, Value};
@@ -13,8 +13,12 @@ use untangle_schema::sae::{files, tensors};
 use untangle_schema::{CROSSCODER, SaeConfig};
 
 /// The architectures that are understood, as SAELens calls them: those that reconstruct what they read, and others.
-const AUTOENCODERS: [&str; 4] = ["standard", "topk", "jumprelu", "gated"];
+const AUTOENCODERS: [&str; 5] = ["standard", "topk", "abstopk", "jumprelu", "gated"];
 const TRANSCODERS: [&str; 4] = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"];
+
+/// What users of a dictionary whose activations have signs should know.
+const BOTH_SIGNS: &str = "its features fire with either sign; examples and labels are made for positive activations, and take negative \
+    ones for weak ones";
 
 /// Reads the directory whose `cfg.json` is `config`.
 pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
@@ -48,9 +52,13 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     let mut parts = parts(&reader, &config)?;
     apply_finetuning(&reader, &mut parts, finetuned)?;
     reader.refuse_others(&config.architecture)?;
+    notes.extend(reader.note().map(str::to_owned));
     drop(bytes);
     notes.extend(known::notes(&config, dir));
-    if config.rescale_acts_by_decoder_norm == Some(true) && config.architecture == "topk" {
+    if config.architecture == "abstopk" {
+        notes.push(BOTH_SIGNS.to_owned());
+    }
+    if config.rescale_acts_by_decoder_norm == Some(true) && has_k(&config.architecture) {
         parts.fold_decoder_norms(config.d_in, config.d_in);
     }
     // Other architectures have no such setting in SAELens, which passes it over.
@@ -80,11 +88,6 @@ fn elements(config: &SaeConfig) -> Elements {
     Elements::with_transposed(all, d.saturating_mul(f))
 }
 
-/// The bias of the pre-activations: gated dictionaries have one for the gate.
-pub(crate) fn bias_name(activation: &Activation) -> &'static str {
-    if matches!(activation, Activation::Gated { .. }) { tensors::B_GATE } else { tensors::B_ENC }
-}
-
 /// Refuses what is not supported, in words.
 fn check_supported(config: &SaeConfig) -> Result<(), String> {
     let is_transcoder = TRANSCODERS.contains(&config.architecture.as_str());
@@ -106,13 +109,17 @@ fn check_supported(config: &SaeConfig) -> Result<(), String> {
         ));
     }
     RowForm::of(config)?;
-    match (config.architecture.as_str(), config.k) {
-        ("topk", None) => Err("architecture `topk` needs `k`".to_owned()),
-        ("topk", Some(k)) if k == 0 || k > config.d_sae => {
-            Err(format!("k = {k} is not between 1 and d_sae = {}", config.d_sae))
-        }
+    match config.k {
+        _ if !has_k(&config.architecture) => Ok(()),
+        None => Err(format!("architecture `{}` needs `k`", config.architecture)),
+        Some(k) if k == 0 || k > config.d_sae => Err(format!("k = {k} is not between 1 and d_sae = {}", config.d_sae)),
         _ => Ok(()),
     }
+}
+
+/// Whether a number of features is chosen of every row.
+fn has_k(architecture: &str) -> bool {
+    ["topk", "abstopk"].contains(&architecture)
 }
 
 fn unsupported(architecture: &str) -> String {
@@ -148,6 +155,7 @@ fn parts(reader: &Reader<'_>, config: &SaeConfig) -> Result<Parts, SaeError> {
     let b_dec = reader.read(tensors::B_DEC, &[d_out])?;
     let activation = match (config.architecture.as_str(), config.k) {
         ("topk", Some(k)) => Activation::TopK { k },
+        ("abstopk", Some(k)) => Activation::AbsTopK { k },
         ("jumprelu" | "jumprelu_transcoder" | "jumprelu_skip_transcoder", _) => {
             Activation::JumpRelu { threshold: threshold(reader, f)? }
         }
@@ -207,7 +215,7 @@ impl Parts {
         let further = match &mut self.activation {
             Activation::JumpRelu { threshold } => threshold,
             Activation::Gated { b_mag, .. } => b_mag,
-            Activation::Relu | Activation::TopK { .. } => &mut none,
+            Activation::Relu | Activation::TopK { .. } | Activation::AbsTopK { .. } => &mut none,
         };
         if further.is_empty() {
             nothing.resize(self.b_enc.len(), 0.0);

@@ -11,7 +11,7 @@ use super::file::{self, Elements};
 use super::tensors::{Reader, is_too_large};
 use crate::error::SaeError;
 use crate::sae::{Activation, Parts, Sae};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::path::Path;
 use untangle_schema::sae::files;
 use untangle_schema::{SaeConfig, SaeMetadata};
@@ -42,16 +42,23 @@ pub(super) fn read(config: Value, dir: &Path) -> Result<Sae, SaeError> {
         activation: Activation::TopK { k },
     };
     reader.refuse_others("topk of sparsify")?;
+    let rounded = reader.note();
     drop(bytes);
     let hook = hook_of(dir);
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = rounded.map(str::to_owned).into_iter().collect();
     if hook.is_none() {
         notes.push(
             "its folder is named for no hook point that is known (layers.N, layers.N.mlp, layers.N.attn, embed_tokens)"
                 .to_owned(),
         );
     }
-    Ok(Sae::new(configuration(d, f, k, metadata(hook, dir)), parts)?.with_notes(notes))
+    let config = SaeConfig {
+        apply_b_dec_to_input: true,
+        k: Some(k),
+        rescale_acts_by_decoder_norm: Some(false),
+        ..SaeConfig::of_another_tool("topk", d, f, metadata(hook, dir))
+    };
+    Ok(Sae::new(config, parts)?.with_notes(notes))
 }
 
 /// Two matrices and two biases, of which nothing is transposed.
@@ -90,34 +97,14 @@ fn sizes(config: &Value) -> Result<(usize, usize, usize), String> {
     Ok((d, f, k))
 }
 
-fn configuration(d_in: usize, d_sae: usize, k: usize, metadata: SaeMetadata) -> SaeConfig {
-    SaeConfig {
-        d_in,
-        d_sae,
-        d_out: None,
-        dtype: "float32".to_owned(),
-        device: "cpu".to_owned(),
-        apply_b_dec_to_input: true,
-        normalize_activations: "none".to_owned(),
-        reshape_activations: "none".to_owned(),
-        architecture: "topk".to_owned(),
-        k: Some(k),
-        rescale_acts_by_decoder_norm: Some(false),
-        metadata,
-    }
-}
-
 /// The run's own configuration lies one folder up, two where there are folders of seeds.
 fn metadata(hook_name: Option<String>, dir: &Path) -> SaeMetadata {
     let run = dir.ancestors().skip(1).take(2).find_map(|above| file::text(&above.join("config.json")).ok());
     let run: Value = run.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let other: Map<String, Value> =
-        [("sae_lens_version", json!("6.0.0"))].map(|(k, v)| (k.to_owned(), v)).into_iter().collect();
     SaeMetadata {
         model_name: run["model"].as_str().map(str::to_owned),
         hook_name,
         context_size: run["ctx_len"].as_u64().map(|n| n as usize),
-        other,
         ..SaeMetadata::default()
     }
 }

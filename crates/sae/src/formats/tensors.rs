@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use untangle_schema::git_lfs;
 
 /// Largest matrix that is believed: 2^36 elements, 256 GiB in f32.
 const MAX_ELEMENTS: usize = 1 << 36;
@@ -40,6 +41,9 @@ pub(super) fn elements_in(path: &Path) -> Result<u64, SaeError> {
 /// Parts of the names of tensors that count what happened in training and that no activation depends on.
 const COUNTS: [&str; 6] = ["sparsity", "freq", "fired", "n_forward", "num_batches", "step"];
 
+/// What is said where weights are doubles.
+pub(super) const ROUNDED: &str = "its weights are float64 and are rounded to float32";
+
 /// The tensors of a file.
 pub(crate) struct Reader<'a> {
     path: &'a Path,
@@ -50,8 +54,8 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, SaeError> {
         let wrong = |reason: String| SaeError::Weights { path: path.to_owned(), reason };
-        if bytes.starts_with(b"version https://git-lfs") {
-            return Err(wrong("a pointer of Git LFS, which `git lfs pull` fills".to_owned()));
+        if git_lfs::is_pointer(bytes) {
+            return Err(SaeError::Config { path: path.to_owned(), reason: git_lfs::REMEDY.to_owned() });
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| wrong(error.to_string()))?;
         Ok(Reader { path, tensors, used: RefCell::default() })
@@ -105,6 +109,12 @@ impl<'a> Reader<'a> {
             }
         }
         check_finite(out, |problem| self.wrong(name, problem))
+    }
+
+    /// What users should know of the tensors that were read.
+    pub(crate) fn note(&self) -> Option<&'static str> {
+        let is_double = |name: &String| self.tensors.tensor(name).is_ok_and(|tensor| tensor.dtype() == Dtype::F64);
+        self.used.borrow().iter().any(is_double).then_some(ROUNDED)
     }
 
     /// Tensors that nobody read: those that count training are passed over, any other may change the numbers.

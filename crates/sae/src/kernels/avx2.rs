@@ -8,7 +8,7 @@
 //! One of the modules with `unsafe`: the instructions exist only where they were asked for, and loads take pointers.
 #![allow(unsafe_code)]
 
-use super::int8::{GROUP, PANEL, QUAD, STRIDE, Task};
+use super::int8_layout::{GROUP, PANEL, QUAD, STRIDE, Task};
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 

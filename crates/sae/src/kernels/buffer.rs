@@ -231,7 +231,7 @@ const PREFETCHED_LINES: usize = 12;
 ///
 /// Setting the number of threads also changes what threads that have not used libtorch yet will begin with, so that is
 /// set back, from a thread of its own: the model's passes keep all cores.
-pub(crate) fn prepare_worker() {
+pub fn prepare_worker() {
     thread_local!(static READY: Cell<bool> = const { Cell::new(false) });
     static BEFORE: OnceLock<i32> = OnceLock::new();
     READY.with(|ready| {

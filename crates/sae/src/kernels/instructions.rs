@@ -3,7 +3,7 @@
 //! One of the modules with `unsafe`: what is compiled for instructions may run only where the CPU has them.
 #![allow(unsafe_code)]
 
-use super::int8::Task;
+use super::int8_layout::Task;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, vnni};
 

@@ -15,17 +15,12 @@
 
 use super::buffer::Buffer;
 use super::instructions::{KERNELS, Kernel};
+use super::int8_layout::{QUAD, STRIDE, Task};
 use super::vector::dispatch;
 use std::ops::Range;
 
-/// Latents whose weights lie together: two registers of sixteen sums.
-pub const PANEL: usize = 32;
-/// Rows that are multiplied together: with two registers of weights, sixteen sums in flight hide the latency.
-pub const GROUP: usize = 8;
-/// Dimensions that one instruction sums.
-pub(super) const QUAD: usize = 4;
-/// Bytes of four dimensions of a panel.
-pub(super) const STRIDE: usize = PANEL * QUAD;
+pub use super::int8_layout::{GROUP, PANEL};
+
 /// Largest magnitude of a quantised value.
 pub(super) const LEVELS: f32 = 127.0;
 /// `v` is kept as `v + 128`, whose bits are those of `v` with the first one flipped.
@@ -212,23 +207,6 @@ impl Int8Rows {
         let bytes = weights.row_bytes();
         (&self.values[row * bytes..(row + 1) * bytes], self.scales[row])
     }
-}
-
-/// A product to do: a group of rows with some panels of weights.
-#[derive(Debug)]
-pub(super) struct Task<'a> {
-    /// `[GROUP, bytes]`
-    pub(super) rows: &'a [i8],
-    /// `[GROUP]`
-    pub(super) row_scales: &'a [f32; GROUP],
-    /// `[GROUP]`
-    pub(super) starts: &'a [i32; GROUP],
-    /// `[panels, bytes / QUAD, PANEL, QUAD]`
-    pub(super) packed: &'a [u8],
-    /// `[panels * PANEL]`
-    pub(super) scales: &'a [f32],
-    /// Of a row.
-    pub(super) bytes: usize,
 }
 
 /// Proposed pre-activations, without bias, of group `group` of the rows for the latents of some panels.

@@ -3,7 +3,8 @@
 //! What is summed over shares a scale, so an operand's scale is per row of `a` and per row of `b` in `a bᵀ`. Products that sum
 //! over the rows of both, such as `aᵀ b`, take their operands from the columns.
 
-use super::int8::{GROUP, Int8Rows, Int8Weights, LEVELS, OFFSET, PANEL, QUAD, STRIDE, padded, product, round};
+use super::int8::{GROUP, Int8Rows, Int8Weights, LEVELS, OFFSET, PANEL, padded, product, round};
+use super::int8_layout::{QUAD, STRIDE};
 use super::vector::dispatch;
 use std::ops::Range;
 

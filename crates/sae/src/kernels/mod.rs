@@ -5,6 +5,7 @@
 //! - [`int8`]: rows and weights in bytes, and their product, which is several times faster where the CPU has instructions
 //! - [`int8_error`]: how wrong such a product can be
 //! - [`int8_matrix`]: whole matrix products in bytes, from rows or columns
+//! - `magnitude`: the largest of a row by size, whatever their sign
 //! - [`margin`]: how far from its bound a latent is recomputed because of that
 //! - [`narrow`]: the encoder's weights in the arithmetic that proposes
 //! - [`select`]: the largest entries of a row, without a sort
@@ -25,8 +26,10 @@ pub mod encode;
 mod instructions;
 pub mod int8;
 pub mod int8_error;
+mod int8_layout;
 pub mod int8_matrix;
 pub mod largest;
+mod magnitude;
 pub mod margin;
 pub mod narrow;
 pub mod order;

@@ -4,9 +4,10 @@ use super::{as_matrix, check_width};
 use crate::error::StoreError;
 use crate::layout;
 use crate::matrix::{Matrix, Storage};
+use half::f16;
 use hdf5::filters::Filter;
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
-use hdf5::{Dataset, Group};
+use hdf5::{Dataset, Group, LinkType};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,38 +22,77 @@ const MOST_NAMES: usize = 100;
 /// Opens the dataset `name` of the file.
 pub(super) fn open(path: &Path, name: &str) -> Result<Matrix, StoreError> {
     let hdf5 = layout::open(path)?;
-    let dataset = hdf5.dataset(name).map_err(|_| StoreError::NoSuchObject {
-        path: path.to_owned(),
-        object: name.to_owned(),
-        holds: datasets(&hdf5),
-    })?;
+    let dataset = hdf5.dataset(name).map_err(|_| absent(&hdf5, path, name))?;
+    layout::in_this_file(&dataset, &hdf5, path, name)?;
     let shape: Vec<u64> = dataset.shape().into_iter().map(|size| size as u64).collect();
     let (n, d) = as_matrix(&shape, path, name)?;
-    let dtype = element_type(&hdf5, &dataset, path, name)?;
-    layout::in_this_file(&dataset, path, name)?;
+    let (dtype, rounded) = element_type(&hdf5, &dataset, path, name)?;
     check_width(d, path, name)?;
     check_filters(&dataset, path, name)?;
     layout::written_in_pieces(&dataset, path, name)?;
-    let storage = storage(dataset, path, name)?;
+    let storage = storage(dataset, dtype, path, name)?;
     let name = name.rsplit('/').next().unwrap_or(name).to_owned();
-    Ok(Matrix { path: path.to_owned(), name, n, d: d as usize, dtype, storage })
+    Ok(Matrix { path: path.to_owned(), name, n, d: d as usize, dtype, rounded, storage })
 }
 
-fn element_type(hdf5: &hdf5::File, dataset: &Dataset, path: &Path, name: &str) -> Result<StoreDtype, StoreError> {
+/// The error for a dataset that does not open: it is not there, or is a link to what is not there.
+fn absent(hdf5: &hdf5::File, path: &Path, name: &str) -> StoreError {
+    let (above, last) = name.trim_end_matches('/').rsplit_once('/').unwrap_or(("", name));
+    let above = if above.is_empty() { hdf5.as_group() } else { hdf5.group(above) };
+    let mut kind = None;
+    let visited = above.and_then(|above| {
+        above.iter_visit_default(|known, about| {
+            kind = if known == last { Some(about.link_type) } else { kind };
+            Ok(())
+        })
+    });
+    let problem = match visited.ok().and(kind) {
+        Some(LinkType::External) => "is a link to another file that is not there",
+        Some(LinkType::Soft) => "is a link to what this file does not have",
+        _ => {
+            let (path, object) = (path.to_owned(), name.to_owned());
+            return StoreError::NoSuchObject { path, object, holds: datasets(hdf5) };
+        }
+    };
+    layout::stored(path, name, problem.to_owned(), "name the dataset where it lies, or put it back there")
+}
+
+/// The type that rows are handed out in, and whether that rounds them.
+fn element_type(
+    hdf5: &hdf5::File,
+    dataset: &Dataset,
+    path: &Path,
+    name: &str,
+) -> Result<(StoreDtype, bool), StoreError> {
     let found = match dataset.dtype().and_then(|dtype| dtype.to_descriptor()) {
-        Ok(TypeDescriptor::Float(FloatSize::U4)) => return Ok(StoreDtype::F32),
-        Ok(TypeDescriptor::Float(FloatSize::U2)) => return Ok(StoreDtype::F16),
+        Ok(TypeDescriptor::Float(FloatSize::U8)) => return Ok((StoreDtype::F32, true)),
+        Ok(TypeDescriptor::Float(FloatSize::U4)) => return Ok((StoreDtype::F32, false)),
+        // Two bytes may be divided in another way than IEEE's; what they hold always fits f32.
+        Ok(TypeDescriptor::Float(FloatSize::U2)) if is_half(dataset) => return Ok((StoreDtype::F16, false)),
+        Ok(TypeDescriptor::Float(FloatSize::U2)) => return Ok((StoreDtype::F32, false)),
         Ok(unsigned @ TypeDescriptor::Unsigned(IntSize::U2)) => {
             layout::strings_end(hdf5, path)?;
             match layout::text(dataset, layout::DTYPE_ATTRIBUTE).as_deref() {
-                Some("bf16") => return Ok(StoreDtype::Bf16),
+                Some("bf16") => return Ok((StoreDtype::Bf16, false)),
                 _ => unsigned.to_string(),
             }
         }
         Ok(other) => other.to_string(),
         Err(_) => "elements of a type of its own".to_owned(),
     };
-    Err(StoreError::ElementType { path: path.to_owned(), object: name.to_owned(), found })
+    let (file, last) = (path.display(), name.rsplit('/').next().unwrap_or(name));
+    let remedy = format!("in Python: numpy.save('{last}.npy', h5py.File('{file}')['{name}'][...].astype('float32'))");
+    Err(StoreError::ElementType { path: path.to_owned(), object: name.to_owned(), found, remedy })
+}
+
+/// Whether elements of two bytes are IEEE's, in either order of bytes.
+fn is_half(dataset: &Dataset) -> bool {
+    use hdf5::datatype::{ByteOrder, Conversion};
+    let half = |dtype: &hdf5::Datatype| {
+        let same = dtype.conv_to::<f16>() == Some(Conversion::NoOp);
+        same || dtype.byte_order() == ByteOrder::BigEndian
+    };
+    dataset.dtype().is_ok_and(|dtype| half(&dtype))
 }
 
 /// Refuses what is packed by a filter that is not here, before HDF5 says of it where it looked for it.
@@ -87,8 +127,9 @@ fn filter_name(id: i32) -> String {
     format!("{name} (HDF5 filter {id})")
 }
 
-fn storage(dataset: Dataset, path: &Path, name: &str) -> Result<Storage, StoreError> {
-    let plain = dataset.layout() == hdf5::dataset::Layout::Contiguous && layout::is_little_endian(&dataset);
+fn storage(dataset: Dataset, dtype: StoreDtype, path: &Path, name: &str) -> Result<Storage, StoreError> {
+    let is_same = dataset.dtype().is_ok_and(|found| found.size() == dtype.size()) && layout::is_little_endian(&dataset);
+    let plain = dataset.layout() == hdf5::dataset::Layout::Contiguous && is_same;
     if plain && dataset.offset().is_some() {
         let file = File::open(path).map_err(StoreError::io(path))?;
         let size = file.metadata().map_err(StoreError::io(path))?.len();

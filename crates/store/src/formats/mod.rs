@@ -11,8 +11,10 @@ use crate::error::StoreError;
 use crate::matrix::{Matrix, RowNumbers};
 use crate::place::{Kind, Place};
 use crate::statistics::ColumnStatistics;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use untangle_schema::CaptureManifest;
+use untangle_schema::{CaptureManifest, Fault, git_lfs};
 
 /// Widest row; the largest vocabularies, whose logits are wider than all else in a model, have a quarter of this.
 const MOST_COLUMNS: u64 = 1 << 20;
@@ -46,14 +48,28 @@ pub(crate) struct Captured {
 /// Opens and validates what `place` names.
 pub(crate) fn open(place: &Place) -> Result<Shard, StoreError> {
     let object = place.object.as_deref();
+    refuse_pointer(&place.path)?;
     let shard = match (place.kind, object) {
         (Kind::Hdf5, None) => own::open(&place.path)?,
         (Kind::Hdf5, Some(dataset)) => single(foreign_hdf5::open(&place.path, dataset)?),
         (Kind::Npy, _) => single(npy::open(&place.path)?),
+        (Kind::Npz, key) => single(npy::open_archive(&place.path, key)?),
         (Kind::Safetensors, key) => single(safetensors::open(&place.path, key)?),
     };
     check_sizes(&shard)?;
     Ok(shard)
+}
+
+/// Refuses what Git left in the place of a file that it did not fetch.
+fn refuse_pointer(path: &Path) -> Result<(), StoreError> {
+    let mut begin = Vec::new();
+    let file = File::open(path).map_err(StoreError::io(path))?;
+    file.take(git_lfs::POINTER.len() as u64).read_to_end(&mut begin).map_err(StoreError::io(path))?;
+    if git_lfs::is_pointer(&begin) {
+        let (path, problem) = (path.to_owned(), git_lfs::REMEDY.to_owned());
+        return Err(StoreError::Refused { path, problem, fault: Fault::BadInput });
+    }
+    Ok(())
 }
 
 /// Refuses what has no rows.

@@ -1,106 +1,107 @@
-//! How is a matrix in a NumPy file read?
+//! How is a matrix in a NumPy file read, `.npy` or `.npz`?
 //!
-//! Format: the magic `\x93NUMPY`, version (2 bytes), header length (u16, from version 2 on u32), and a Python
-//! dictionary such as `{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 64), }`; then the elements.
+//! An array of an archive that is stored and not deflated, as `numpy.savez` writes it, lies there as in a file of its own.
 
 use super::{as_matrix, matrix_bytes};
 use crate::error::StoreError;
+use crate::foreign::{Foreign, Order};
 use crate::matrix::{Matrix, Storage};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use untangle_schema::StoreDtype;
+use untangle_schema::npz::{self, Packing};
+use untangle_schema::numpy::{ArrayHeader, Float};
 
-const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// NumPy's own limit for headers that it trusts.
-const LONGEST_HEADER: u64 = 10_000;
+/// Arrays of an archive that are looked at.
+const MOST_ARRAYS: usize = 1 << 16;
+
+/// Where an array lies.
+struct Part<'a> {
+    file: File,
+    path: &'a Path,
+    /// Its name in an archive.
+    key: Option<&'a str>,
+    start: u64,
+    end: u64,
+}
 
 /// Opens the array of the file.
 pub(super) fn open(path: &Path) -> Result<Matrix, StoreError> {
     let file = File::open(path).map_err(StoreError::io(path))?;
-    let size = file.metadata().map_err(StoreError::io(path))?.len();
-    let bad = |problem: &str| StoreError::Header { path: path.to_owned(), format: "npy", problem: problem.to_owned() };
-    let (text, offset) = header(&file, path, size)?;
-    let header = parse(&text).ok_or_else(|| bad("it is not a dictionary of descr, fortran_order and shape"))?;
-    let dtype = match header.descr.as_str() {
-        "<f4" => StoreDtype::F32,
-        "<f2" => StoreDtype::F16,
-        other => {
-            let (object, found) = ("the array".to_owned(), format!("dtype {other}"));
-            return Err(StoreError::ElementType { path: path.to_owned(), object, found });
-        }
-    };
-    if header.fortran_order {
-        return Err(StoreError::FortranOrder { path: path.to_owned() });
-    }
-    let (n, d) = as_matrix(&header.shape, path, "the array")?;
-    let bytes = matrix_bytes(n, d, dtype.size()).ok_or_else(|| bad("it claims a size that no file has"))?;
-    let end = offset.saturating_add(bytes);
-    if end > size {
-        return Err(StoreError::Truncated { path: path.to_owned(), object: "the array".to_owned(), end, size });
-    }
+    let end = file.metadata().map_err(StoreError::io(path))?.len();
     let name = path.file_stem().map_or("array".into(), |stem| stem.to_string_lossy().into_owned());
-    let storage = Storage::Contiguous { file: Arc::new(file), offset };
-    Ok(Matrix { path: path.to_owned(), name, n, d: d as usize, dtype, storage })
+    Part { file, path, key: None, start: 0, end }.matrix(name)
 }
 
-/// The text of the header, and where the elements begin.
-fn header(file: &File, path: &Path, size: u64) -> Result<(String, u64), StoreError> {
-    let bad = |problem: &str| StoreError::Header { path: path.to_owned(), format: "npy", problem: problem.to_owned() };
-    let mut start = [0u8; 12];
-    let known = size.min(start.len() as u64) as usize;
-    file.read_exact_at(&mut start[..known], 0).map_err(StoreError::io(path))?;
-    if known < 10 || !start.starts_with(MAGIC) {
-        return Err(bad("the file does not begin as NumPy files do"));
+/// Opens the array `key` of an archive, or its only array where no key is given.
+pub(super) fn open_archive(path: &Path, key: Option<&str>) -> Result<Matrix, StoreError> {
+    let bad = |problem: &str| StoreError::Header { path: path.to_owned(), format: "npz", problem: problem.to_owned() };
+    let mut file = File::open(path).map_err(StoreError::io(path))?;
+    let entries = npz::entries(&mut file, MOST_ARRAYS)
+        .ok_or_else(|| bad("it has no directory of what it holds; copy it again"))?;
+    let holds = || entries.iter().map(|entry| entry.name.clone()).collect::<Vec<_>>();
+    let entry = match key {
+        Some(key) => entries.iter().find(|entry| entry.name == key || Some(&*entry.name) == key.strip_suffix(".npy")),
+        None if entries.len() == 1 => entries.first(),
+        None => return Err(StoreError::KeyNeeded { path: path.to_owned(), holds: holds() }),
+    };
+    let entry = entry.ok_or_else(|| StoreError::NoSuchObject {
+        path: path.to_owned(),
+        object: key.unwrap_or_default().to_owned(),
+        holds: holds(),
+    })?;
+    if entry.packing != Packing::Stored || entry.packed != entry.size {
+        let (name, problem) =
+            (&entry.name, "is compressed, so that its rows cannot be read from any place on".to_owned());
+        let remedy = format!("in Python: numpy.save('{name}.npy', numpy.load('{}')['{name}'])", path.display());
+        return Err(crate::layout::stored(path, name, problem, &remedy));
     }
-    let (length, at) = match start[6] {
-        1 => (u64::from(u16::from_le_bytes([start[8], start[9]])), 10),
-        2 | 3 => (u64::from(u32::from_le_bytes([start[8], start[9], start[10], start[11]])), 12),
-        _ => return Err(bad("unknown version of the format")),
-    };
-    if length > LONGEST_HEADER || at + length > size {
-        return Err(bad("its length is beyond the file or beyond reason"));
+    let start = entry.start(&mut file).ok_or_else(|| bad("it is cut short or contradicts itself; copy it again"))?;
+    Part { file, path, key: Some(&entry.name), start, end: start + entry.size }.matrix(entry.name.clone())
+}
+
+impl Part<'_> {
+    fn bad(&self, problem: impl Into<String>) -> StoreError {
+        StoreError::Header { path: self.path.to_owned(), format: "npy", problem: problem.into() }
     }
-    let mut text = vec![0; length as usize];
-    file.read_exact_at(&mut text, at).map_err(StoreError::io(path))?;
-    let text = String::from_utf8(text).map_err(|_| bad("it is not text"))?;
-    Ok((text, at + length))
+
+    fn matrix(mut self, name: String) -> Result<Matrix, StoreError> {
+        let object = self.key.map_or_else(|| "the array".to_owned(), |key| format!("`{key}`"));
+        self.file.seek(SeekFrom::Start(self.start)).map_err(StoreError::io(self.path))?;
+        let size = self.end - self.start;
+        let header = ArrayHeader::read(&mut BufReader::new(&self.file).take(size), size);
+        let header = header.map_err(|problem| self.bad(problem))?;
+        let float = header.float().ok_or_else(|| StoreError::ElementType {
+            path: self.path.to_owned(),
+            object: object.clone(),
+            found: header.type_name(),
+            remedy: format!("in Python: {}", header.conversion(&self.path.display().to_string(), self.key)),
+        })?;
+        let (n, d) = as_matrix(&header.shape, self.path, &object)?;
+        let bytes = matrix_bytes(n, d, float.bytes).ok_or_else(|| self.bad("it claims a size that no file has"))?;
+        let (offset, end) = (self.start + header.length, (self.start + header.length).saturating_add(bytes));
+        if end > self.end {
+            return Err(StoreError::Truncated { path: self.path.to_owned(), object, end, size: self.end });
+        }
+        let order = if header.fortran_order { Order::Columns } else { Order::Rows };
+        let (dtype, rounded) = taken_as(float);
+        let file = Arc::new(self.file);
+        let storage = match (order, float.big_endian || rounded) {
+            (Order::Rows, false) => Storage::Contiguous { file, offset },
+            _ => Storage::Foreign(Foreign { file, offset, float, order }),
+        };
+        Ok(Matrix { path: self.path.to_owned(), name, n, d: d as usize, dtype, rounded, storage })
+    }
 }
 
-struct Header {
-    descr: String,
-    fortran_order: bool,
-    shape: Vec<u64>,
-}
-
-/// Reads the three entries that the format allows.
-fn parse(text: &str) -> Option<Header> {
-    let value = |key: &str| {
-        let after = ['\'', '"'].into_iter().find_map(|q| text.split_once(&format!("{q}{key}{q}")))?.1;
-        Some(after.trim_start().strip_prefix(':')?.trim_start())
-    };
-    let fortran_order = match value("fortran_order")? {
-        answer if answer.starts_with("False") => false,
-        answer if answer.starts_with("True") => true,
-        _ => return None,
-    };
-    let shape = value("shape")?.strip_prefix('(')?.split_once(')')?.0;
-    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
-    Some(Header {
-        descr: descr(value("descr")?)?,
-        fortran_order,
-        shape: sizes.map(|s| s.parse().ok()).collect::<Option<_>>()?,
-    })
-}
-
-/// The type: a quoted string, or the beginning of a structured type, which no reader here takes.
-fn descr(value: &str) -> Option<String> {
-    let quote = value.chars().next()?;
-    match quote {
-        '\'' | '"' => Some(value[1..].split_once(quote)?.0.to_owned()),
-        '[' => Some("of records".to_owned()),
-        _ => None,
+/// The type that numbers of this form are handed out in, and whether that rounds them.
+pub(super) fn taken_as(float: Float) -> (StoreDtype, bool) {
+    match float.bytes {
+        2 => (StoreDtype::F16, false),
+        4 => (StoreDtype::F32, false),
+        _ => (StoreDtype::F32, true),
     }
 }
 
@@ -111,8 +112,7 @@ mod tests {
     fn check(header: &str, data: usize) -> Result<(u64, usize), String> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.npy");
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend([1, 0]);
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
         bytes.extend(vec![0; data]);
@@ -125,13 +125,13 @@ mod tests {
     fn headers_are_read_or_refused_with_the_reason() {
         assert_eq!(check("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }\n", 24), Ok((3, 2)));
         assert_eq!(check("{\"descr\":\"<f2\",\"fortran_order\":False,\"shape\":(3,2)}", 12), Ok((3, 2)));
+        assert_eq!(check("{'descr': '>f8', 'fortran_order': True, 'shape': (3, 1), }", 24), Ok((3, 1)));
         let refused = |header: &str, why: &str| {
             let error = check(header, 24).expect_err("refused");
             assert!(error.contains(why), "{error} lacks {why}");
         };
-        refused("{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", "Fortran order");
-        refused("{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }", "dtype <f8");
-        refused("{'descr': '>f4', 'fortran_order': False, 'shape': (3, 2), }", "dtype >f4");
+        refused("{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }", "cut short");
+        refused("{'descr': '<i8', 'fortran_order': False, 'shape': (3, 1), }", "holds int64; in Python: numpy.save(");
         refused("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3, 2), }", "records");
         refused("{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", "shape [6]");
         refused("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2, 1), }", "shape [3, 2, 1]");
@@ -157,6 +157,7 @@ mod tests {
         ] {
             std::fs::write(&path, bytes).expect("written");
             assert!(matches!(open(&path), Err(StoreError::Header { .. })), "{bytes:?}");
+            assert!(matches!(open_archive(&path, None), Err(StoreError::Header { .. })), "{bytes:?}");
         }
     }
 }

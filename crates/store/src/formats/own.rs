@@ -15,12 +15,9 @@ use untangle_schema::capture::HookColumn;
 
 /// Opens and validates a file of our own format.
 pub(super) fn open(path: &Path) -> Result<Shard, StoreError> {
-    let hdf5 = layout::open(path)?;
-    check_version(&hdf5, path)?;
-    let file = Arc::new(File::open(path).map_err(StoreError::io(path))?);
+    let (hdf5, file) = opened(path)?;
     let opened = Opened { path, hdf5: &hdf5, file: &file };
-    let manifest = opened.manifest()?;
-    let layout = Layout::locate(&hdf5, path, &manifest)?;
+    let (manifest, layout) = opened.located()?;
     opened.check_complete(&layout)?;
     let numbers =
         |name: &str| RowNumbers { path: path.to_owned(), file: file.clone(), offset: layout.extent(name).offset };
@@ -40,14 +37,19 @@ pub(super) fn open(path: &Path) -> Result<Shard, StoreError> {
     Ok(Shard { path: path.to_owned(), n_rows: manifest.n_rows, columns, captured: Some(captured) })
 }
 
-/// CRC-32 over all the checksums of a file, which stands for its content as long as that is sound.
-pub(crate) fn sum_of_checksums(path: &Path) -> Result<u32, StoreError> {
+/// A file of our own format and version, as HDF5 has it and as the system does.
+fn opened(path: &Path) -> Result<(hdf5::File, Arc<File>), StoreError> {
     let hdf5 = layout::open(path)?;
     check_version(&hdf5, path)?;
-    let file = Arc::new(File::open(path).map_err(StoreError::io(path))?);
+    let file = File::open(path).map_err(StoreError::io(path))?;
+    Ok((hdf5, Arc::new(file)))
+}
+
+/// CRC-32 over all the checksums of a file, which stands for its content as long as that is sound.
+pub(crate) fn sum_of_checksums(path: &Path) -> Result<u32, StoreError> {
+    let (hdf5, file) = opened(path)?;
     let opened = Opened { path, hdf5: &hdf5, file: &file };
-    let manifest = opened.manifest()?;
-    let layout = Layout::locate(&hdf5, path, &manifest)?;
+    let (manifest, layout) = opened.located()?;
     let rows = layout::row_datasets(&manifest).into_iter().map(|rows| rows.name);
     let statistics = manifest.hooks.iter().map(|hook| layout::statistics(hook.hook));
     let mut hasher = crc32fast::Hasher::new();
@@ -65,6 +67,7 @@ pub(crate) fn column(opened: &Opened<'_>, layout: &Layout, manifest: &CaptureMan
         n: manifest.n_rows,
         d: hook.d_in,
         dtype: manifest.store_dtype,
+        rounded: false,
         storage: opened.storage(layout, hook),
     }
 }
@@ -100,6 +103,13 @@ impl Opened<'_> {
         let extent = layout::extent_of(&dataset, self.path, layout::MANIFEST, size)?;
         let bytes = self.bytes(extent)?;
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Manifest { path: self.path.to_owned(), source })
+    }
+
+    /// The same, with where everything lies.
+    fn located(&self) -> Result<(CaptureManifest, Layout), StoreError> {
+        let manifest = self.manifest()?;
+        let layout = Layout::locate(self.hdf5, self.path, &manifest)?;
+        Ok((manifest, layout))
     }
 
     fn check_complete(&self, layout: &Layout) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 
 use super::{as_matrix, matrix_bytes};
 use crate::error::StoreError;
+use crate::foreign::{Foreign, Order};
 use crate::matrix::{Matrix, Storage};
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
@@ -14,7 +15,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use untangle_schema::StoreDtype;
+use untangle_schema::numpy::Float;
 
+const DOUBLE: Float = Float { bytes: 8, big_endian: false };
 /// The safetensors library's own limit.
 const LONGEST_HEADER: u64 = 100_000_000;
 
@@ -28,26 +31,39 @@ pub(super) fn open(path: &Path, key: Option<&str>) -> Result<Matrix, StoreError>
     let key = chosen(&header, path, key)?;
     let entry = header.remove(&key).unwrap_or_default();
     let info: TensorInfo = serde_json::from_value(entry).map_err(|e| bad(format!("entry `{key}`: {e}")))?;
-    let dtype = match info.dtype {
-        Dtype::F32 => StoreDtype::F32,
-        Dtype::F16 => StoreDtype::F16,
-        Dtype::BF16 => StoreDtype::Bf16,
-        other => {
-            return Err(StoreError::ElementType { path: path.to_owned(), object: key, found: format!("{other:?}") });
-        }
+    let (dtype, rounded) = match info.dtype {
+        Dtype::F32 => (StoreDtype::F32, false),
+        Dtype::F16 => (StoreDtype::F16, false),
+        Dtype::BF16 => (StoreDtype::Bf16, false),
+        Dtype::F64 => (StoreDtype::F32, true),
+        other => return Err(other_type(path, key, other)),
     };
+    let element = if rounded { DOUBLE.bytes } else { dtype.size() };
     let shape: Vec<u64> = info.shape.iter().map(|size| *size as u64).collect();
     let (n, d) = as_matrix(&shape, path, &key)?;
     let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-    if matrix_bytes(n, d, dtype.size()).is_none_or(|bytes| from.checked_add(bytes) != Some(to)) {
-        return Err(bad(format!("entry `{key}`: bytes {from}..{to} are not {n} rows of {d} {dtype}")));
+    if matrix_bytes(n, d, element).is_none_or(|bytes| from.checked_add(bytes) != Some(to)) {
+        return Err(bad(format!("entry `{key}`: bytes {from}..{to} are not {n} rows of {d} {:?}", info.dtype)));
     }
     let end = start.saturating_add(to);
     if end > size {
         return Err(StoreError::Truncated { path: path.to_owned(), object: key, end, size });
     }
-    let storage = Storage::Contiguous { file: Arc::new(file), offset: start + from };
-    Ok(Matrix { path: path.to_owned(), name: key, n, d: d as usize, dtype, storage })
+    let (file, offset) = (Arc::new(file), start + from);
+    let storage = match rounded {
+        true => Storage::Foreign(Foreign { file, offset, float: DOUBLE, order: Order::Rows }),
+        false => Storage::Contiguous { file, offset },
+    };
+    Ok(Matrix { path: path.to_owned(), name: key, n, d: d as usize, dtype, rounded, storage })
+}
+
+/// The error for elements that are not read. Some of their types are none of NumPy's, but all are PyTorch's.
+fn other_type(path: &Path, key: String, found: Dtype) -> StoreError {
+    let file = path.display();
+    let remedy = format!(
+        "in Python, with safetensors.torch: save_file({{'{key}': load_file('{file}')['{key}'].float()}}, 'float32.safetensors')"
+    );
+    StoreError::ElementType { path: path.to_owned(), object: key, found: format!("{found:?}"), remedy }
 }
 
 /// The header's entries, and where the data begin.
@@ -105,8 +121,13 @@ mod tests {
         };
         refused(two, Some("b"), "cut short");
         refused(two, Some("c"), "no `c` (it holds a, b)");
-        refused(two, None, "name one of its tensors");
-        refused(r#"{"a": {"dtype": "F64", "shape": [1, 2], "data_offsets": [0, 16]}}"#, None, "F64");
+        refused(two, None, "name one of its matrices");
+        refused(
+            r#"{"a": {"dtype": "F64", "shape": [1, 2], "data_offsets": [0, 12]}}"#,
+            None,
+            "are not 1 rows of 2 F64",
+        );
+        refused(r#"{"a": {"dtype": "I64", "shape": [1, 2], "data_offsets": [0, 16]}}"#, None, "holds I64; in Python");
         refused(r#"{"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}"#, None, "shape [4]");
         refused(r#"{"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 12]}}"#, None, "are not 2 rows of 2");
         refused(

@@ -99,7 +99,7 @@ pub(crate) fn dataset(file: &File, path: &Path, name: &str) -> Result<Dataset, S
         object: name.to_owned(),
         holds: file.member_names().unwrap_or_default(),
     })?;
-    in_this_file(&found, path, name)?;
+    in_this_file(&found, file, path, name)?;
     Ok(found)
 }
 

@@ -5,8 +5,8 @@
 //! arithmetic, before an element is read.
 
 use crate::error::StoreError;
-use hdf5::Dataset;
 use hdf5::dataset::Layout;
+use hdf5::{Dataset, File};
 use std::path::Path;
 
 /// Largest chunk that is unpacked, in bytes: half of what HDF5 could write four of.
@@ -19,7 +19,13 @@ const WRITE_ALL: &str = "write them, or make the dataset shorter (h5py: dataset.
 ///
 /// # Errors
 /// [`StoreError::Stored`] with what its creator asked for.
-pub(crate) fn in_this_file(dataset: &Dataset, path: &Path, name: &str) -> Result<(), StoreError> {
+pub(crate) fn in_this_file(dataset: &Dataset, file: &File, path: &Path, name: &str) -> Result<(), StoreError> {
+    let number = |place: hdf5::Result<hdf5::LocationInfo>| place.map(|place| place.fileno).ok();
+    if number(dataset.loc_info()) != number(file.loc_info()) {
+        let (other, there) = (dataset.filename(), dataset.name());
+        let problem = format!("is a link to another file, {other}, and only {} was named", path.display());
+        return Err(stored(path, name, problem, &format!("name {other}:{there}")));
+    }
     let problem = match dataset.layout() {
         Layout::Virtual => "is virtual: its rows lie in other files, and those that are missing would be read as zeros",
         _ if is_external(dataset) => "has its data in external files, which may have changed since",
@@ -67,6 +73,6 @@ pub(crate) fn written_in_pieces(dataset: &Dataset, path: &Path, name: &str) -> R
 }
 
 /// The error for a dataset that is stored in a way that is not read.
-pub(crate) fn stored(path: &Path, name: &str, problem: String, remedy: &'static str) -> StoreError {
-    StoreError::Stored { path: path.to_owned(), object: name.to_owned(), problem, remedy }
+pub(crate) fn stored(path: &Path, name: &str, problem: String, remedy: &str) -> StoreError {
+    StoreError::Stored { path: path.to_owned(), object: name.to_owned(), problem, remedy: remedy.to_owned() }
 }

@@ -14,13 +14,58 @@
 //! The search is exact (see [`untangle_sae::kernels::largest`]). It begins at a lower bound of the last place, which is guessed
 //! from the last batch, and lowers the bound where too few are above it.
 
-use crate::forward::{Activity, Entries, Scratches};
+use super::asked::{About, Asked};
+use super::method::{Method, Ruled, Units};
+use super::tensors::{Pass, Passed};
+use crate::activity::{Activity, Entries, Scratches};
+use crate::error::TrainError;
 use crate::state::TrainState;
 use rayon::prelude::*;
-use untangle_sae::SaeError;
+use serde::{Deserialize, Serialize};
+use tch::TchError;
 use untangle_sae::kernels::bounds::Bounds;
 use untangle_sae::kernels::encode::{EncoderWeights, TILE_ROWS};
 use untangle_sae::kernels::largest::Proposed;
+use untangle_sae::{Activation, SaeError};
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchTopK {
+    /// Mean number of active latents per row in training.
+    pub k: usize,
+    /// Mean number that the threshold of the result is calibrated to.
+    pub l0: f64,
+}
+
+impl Ruled for BatchTopK {
+    const ABOUT: About = About::BY_BATCH;
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(BatchTopK { k: asked.k, l0: asked.aim() })
+    }
+}
+
+impl Method for BatchTopK {
+    fn target_l0(&self) -> Option<f64> {
+        Some(self.l0)
+    }
+
+    fn is_calibrated(&self) -> bool {
+        true
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        choose(state, self.k, scratch, activity)
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        pass.by_batch(self.k)
+    }
+
+    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
+        ("jumprelu", units.one_threshold(state.d_sae))
+    }
+}
 
 /// The search begins at this part of the last batch's smallest chosen pre-activation: steps move it by a few per cent, and a
 /// tenth lower costs a third more candidates.
@@ -60,13 +105,14 @@ impl Ranks<'_> {
     }
 }
 
-/// Chooses the `k n` largest; returns the smallest of them, zero where there are fewer than that many positive ones.
-pub(crate) fn choose(
-    state: &TrainState,
+/// Chooses the `k n` largest, and keeps the smallest of them as where the next search begins; zero where there are fewer than
+/// that many positive ones.
+pub(super) fn choose(
+    state: &mut TrainState,
     k: usize,
     scratch: &Scratches,
     activity: &mut Activity,
-) -> Result<f64, SaeError> {
+) -> Result<(), SaeError> {
     let (weights, ranks) = (state.encoder(), Ranks(&state.norm_sums));
     let wanted = k * (activity.centred.len() / state.d_in);
     let guess = match state.carried.threshold as f32 {
@@ -81,7 +127,8 @@ pub(crate) fn choose(
     };
     let kth = kth.unwrap_or(0.0);
     activity.tiles.iter_mut().for_each(|tile| keep(tile, ranks, kth, &mut ties));
-    Ok(f64::from(kth))
+    state.carried.threshold = f64::from(kth);
+    Ok(())
 }
 
 /// A bound from the first rows: half of what the k-th place of their top-k is on average.

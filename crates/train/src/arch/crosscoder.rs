@@ -16,14 +16,124 @@
 //! 2025 of batch-topk). The scales `s_m` make the parts equally large. All else is as in an autoencoder of the parts put
 //! side by side.
 
-use super::rule::{At, Local, Rule};
+use super::above::choose_positive;
+use super::asked::{About, Asked};
+use super::batch_top_k;
+use super::controller::Aim;
+use super::method::{Method, Ruled, Units};
+use super::rule::{At, Local, Rule, WithRule};
+use super::tensors::{Pass, Passed};
+use crate::activity::{Activity, Scratches};
+use crate::error::TrainError;
+use crate::norms::NormPenalty;
+use crate::penalty::{L1_COEFFICIENT, Sparsity};
 use crate::state::TrainState;
-use untangle_sae::kernels::vector::{axpy, dot};
+use serde::{Deserialize, Serialize};
+use tch::TchError;
+use untangle_sae::{Activation, SaeError};
 
-/// `c_i` of a decoder row of so many parts.
-#[inline(always)]
-pub(crate) fn norm_sum(row: &[f32], parts: usize) -> f32 {
-    row.chunks_exact(row.len() / parts).map(|part| dot(part, part).sqrt()).sum()
+/// Settings of a crosscoder that chooses by batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Crosscoder {
+    /// As of batch-topk.
+    pub k: usize,
+    /// As of batch-topk.
+    pub l0: f64,
+    /// Number of activations.
+    pub parts: usize,
+}
+
+/// Settings of a crosscoder with L1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CrosscoderL1 {
+    /// The coefficient.
+    pub sparsity: Sparsity,
+    /// Number of activations.
+    pub parts: usize,
+}
+
+impl Ruled for Crosscoder {
+    const ABOUT: About = About { is_crosscoder: true, ..About::BY_BATCH };
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(Crosscoder { k: asked.k, l0: asked.aim(), parts: asked.parts })
+    }
+}
+
+impl Method for Crosscoder {
+    fn target_l0(&self) -> Option<f64> {
+        Some(self.l0)
+    }
+
+    fn is_calibrated(&self) -> bool {
+        true
+    }
+
+    fn parts(&self) -> usize {
+        self.parts
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        batch_top_k::choose(state, self.k, scratch, activity)
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        let ranks = pass.pre.f_relu()?.f_mul(&pass.costs(self.parts)?)?;
+        let (acts, smallest) = pass.largest_of_batch(&ranks, self.k)?;
+        Ok(Passed { smallest: Some(smallest), ..pass.passed(acts)? })
+    }
+
+    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
+        ("standard", Activation::Relu)
+    }
+}
+
+impl Ruled for CrosscoderL1 {
+    const ABOUT: About = About { is_crosscoder: true, ..About::PENALISED };
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(CrosscoderL1 { sparsity: asked.sparsity_of(L1_COEFFICIENT), parts: asked.parts })
+    }
+
+    #[inline(always)]
+    fn with_rule<W: WithRule>(&self, state: &TrainState, n: usize, _: f64, work: W) -> W::Out {
+        let weight = state.penalty_of_entry(self.sparsity, n);
+        work.with(&WeightedL1 { weight, norm_sums: &state.norm_sums })
+    }
+}
+
+impl Method for CrosscoderL1 {
+    fn sparsity(&self) -> Option<Sparsity> {
+        Some(self.sparsity)
+    }
+
+    fn parts(&self) -> usize {
+        self.parts
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        choose_positive(state, scratch, activity)
+    }
+
+    fn norm_penalty(&self, state: &TrainState, n: usize) -> Option<NormPenalty> {
+        Some(NormPenalty { weight: state.penalty_of_entry(self.sparsity, n), parts: self.parts })
+    }
+
+    /// Straight to its target: of 36 planted features it then finds 35.3, along a fall 30.8 (mean of eight seeds,
+    /// `tests/crosscoder.rs`).
+    fn aim(&self, _: usize) -> Option<Aim> {
+        Some(Aim::straight(self.sparsity.l0?, self.sparsity.steps))
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        let acts = pass.pre.f_relu()?;
+        let costs = acts.f_mul(&pass.costs(self.parts)?)?;
+        pass.penalised(acts, &costs)
+    }
+
+    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
+        ("standard", Activation::Relu)
+    }
 }
 
 /// The rule of one step with L1.
@@ -46,34 +156,5 @@ impl Rule for WeightedL1<'_> {
         let cost = self.weight * self.norm_sums[at.latent];
         let fires = if at.f > 0.0 { 1.0 } else { 0.0 };
         Local { d_pre: fires * (at.h + cost), penalty: cost * at.f, ..Local::default() }
-    }
-}
-
-/// What the penalty sends to decoder rows.
-#[derive(Clone, Copy, Debug)]
-pub struct NormPenalty {
-    /// `lambda / n`
-    pub weight: f32,
-    /// `M`
-    pub parts: usize,
-}
-
-impl NormPenalty {
-    /// That of a batch of `n` rows; none where the loss has none.
-    pub fn of(state: &TrainState, n: usize) -> Option<Self> {
-        let crate::Architecture::CrosscoderL1 { parts, .. } = state.architecture else { return None };
-        Some(NormPenalty { weight: (super::lambda(state) / n as f64) as f32, parts })
-    }
-
-    /// Adds the gradient of a latent's row, `[d_out]`, whose activations sum to `acts`.
-    #[inline(always)]
-    pub(crate) fn add(&self, row: &[f32], acts: f32, d_d: &mut [f32]) {
-        let d = row.len() / self.parts;
-        for (part, gradient) in row.chunks_exact(d).zip(d_d.chunks_exact_mut(d)) {
-            let norm = dot(part, part).sqrt();
-            if norm > 0.0 {
-                axpy(gradient, self.weight * acts / norm, part);
-            }
-        }
     }
 }

@@ -12,12 +12,90 @@
 //! pre-activation of the other architectures and `b_gate` stands where they have `b_enc`. The sum over a latent's entries of
 //! `dL/du` is what `b_dec` and the encoder see; `dL/db_gate` follows from it by `gate_bias`.
 
-use super::rule::{At, Local, Rule};
+use super::above::choose_positive;
+use super::asked::{About, Asked};
+use super::method::{Method, Ruled, Units};
+use super::rule::{At, Local, Rule, WithRule};
+use super::tensors::{Leaves, Pass, Passed};
+use crate::activity::{Activity, Scratches};
+use crate::error::TrainError;
+use crate::penalty::{L1_COEFFICIENT, Sparsity};
+use crate::schedule::of_penalised;
+use crate::state::TrainState;
+use serde::{Deserialize, Serialize};
+use tch::TchError;
+use untangle_sae::{Activation, SaeError};
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gated {
+    /// The coefficient.
+    pub sparsity: Sparsity,
+}
+
+impl Ruled for Gated {
+    const ABOUT: About = About::PENALISED;
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(Gated { sparsity: asked.sparsity_of(L1_COEFFICIENT) })
+    }
+
+    #[inline(always)]
+    fn with_rule<W: WithRule>(&self, state: &TrainState, n: usize, _: f64, work: W) -> W::Out {
+        let scale: Vec<f32> = state.extras[R_MAG].value.iter().map(|r| r.exp()).collect();
+        let (b_gate, b_mag) = (&state.b_enc.value, &state.extras[B_MAG].value);
+        work.with(&Gate { b_gate, scale: &scale, b_mag, weight: state.penalty_of_entry(self.sparsity, n) })
+    }
+}
+
+impl Method for Gated {
+    fn sparsity(&self) -> Option<Sparsity> {
+        Some(self.sparsity)
+    }
+
+    fn extras(&self) -> &'static [&'static str] {
+        &["r_mag", "b_mag"]
+    }
+
+    fn learning_rate(&self, batch: usize) -> f64 {
+        of_penalised(0.5, batch)
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        choose_positive(state, scratch, activity)
+    }
+
+    fn finish_vectors(&self, state: &TrainState, d_b: &mut [f32], d_extras: &[Vec<f32>]) {
+        gate_bias(d_b, &state.extras[R_MAG].value, &d_extras[B_MAG]);
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        let Leaves { b_enc, w_dec, b_dec, extras, .. } = pass.leaves;
+        let u = pass.pre.f_sub(b_enc)?;
+        let magnitude = extras[R_MAG].f_exp()?.f_mul(&u)?.f_add(&extras[B_MAG])?;
+        let (open, gate) = (pass.pre.f_gt(0)?, pass.pre.f_relu()?);
+        let passed = pass.penalised(magnitude.f_relu()?.f_mul(&open)?, &gate)?;
+        let of_gate = pass.error_of(&gate.f_matmul(&w_dec.f_detach()?)?.f_add(&b_dec.f_detach()?)?)?;
+        let penalty = passed.penalty.map_or(Ok(of_gate.shallow_clone()), |penalty| penalty.f_add(&of_gate))?;
+        Ok(Passed { penalty: Some(penalty), entries: open, ..passed })
+    }
+
+    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
+        let r_mag = state.extras[R_MAG].value.to_vec();
+        let b_mag = units.divided(state.extras[B_MAG].value.iter().copied());
+        ("gated", Activation::Gated { r_mag, b_mag })
+    }
+
+    /// The gate reconstructs as well.
+    fn dense_products(&self) -> f64 {
+        7.0
+    }
+}
 
 /// Place of `r_mag` among the further parameters.
-pub const R_MAG: usize = 0;
+const R_MAG: usize = 0;
 /// Place of `b_mag`.
-pub const B_MAG: usize = 1;
+const B_MAG: usize = 1;
 
 /// The rule of one step.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +146,7 @@ impl Rule for Gate<'_> {
 }
 
 /// Turns the sums of `dL/du` into the gradient of `b_gate`, given that of `b_mag`.
-pub(crate) fn gate_bias(d_b: &mut [f32], r_mag: &[f32], d_b_mag: &[f32]) {
+fn gate_bias(d_b: &mut [f32], r_mag: &[f32], d_b_mag: &[f32]) {
     for ((d_b, r), d_b_mag) in d_b.iter_mut().zip(r_mag).zip(d_b_mag) {
         *d_b -= r.exp() * d_b_mag;
     }

@@ -10,15 +10,83 @@
 //! The sum over prefixes is not divided by their number, as in SAELens. `b_dec` receives `G^1`, the sum of all. Random
 //! lengths are drawn anew at every step with `P(l <= x) = sqrt(x / d_sae)`, without repetition, `d_sae` always among them.
 
-use super::rule::{At, Local, Rule, Totals};
-use super::top_k::Rectified;
-use crate::forward::TileMut;
+use super::asked::{About, Asked, Setting};
+use super::batch_top_k;
+use super::decode::{Totals, put};
+use super::method::{Method, Ruled, Units};
+use super::rule::{At, Local, Rectified, Rule};
+use super::tensors::{Pass, Passed};
+use crate::activity::{Activity, Scratches, TileMut};
+use crate::error::TrainError;
 use crate::prefixes::Prefixes;
 use crate::state::TrainState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tch::TchError;
 use untangle_sae::kernels::buffer::prefetch;
 use untangle_sae::kernels::vector::{axpy, dot};
+use untangle_sae::{Activation, SaeError};
+
+/// Its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Matryoshka {
+    /// As of batch-topk.
+    pub k: usize,
+    /// As of batch-topk.
+    pub l0: f64,
+    /// The prefixes.
+    pub prefixes: Prefixes,
+}
+
+impl Ruled for Matryoshka {
+    const ABOUT: About = About { settings: &[Setting::K, Setting::Prefixes], ..About::BY_BATCH };
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(Matryoshka { k: asked.k, l0: asked.aim(), prefixes: Prefixes::resolve(asked.prefixes, asked.d_sae)? })
+    }
+
+    #[inline(always)]
+    fn decode(&self, state: &TrainState, n: usize, _: f64, groups: &[usize], tile: TileMut<'_>) -> Totals {
+        decode(state, n, groups, tile)
+    }
+}
+
+impl Method for Matryoshka {
+    fn target_l0(&self) -> Option<f64> {
+        Some(self.l0)
+    }
+
+    fn is_calibrated(&self) -> bool {
+        true
+    }
+
+    fn groups(&self, d_sae: usize, step: u64) -> Vec<usize> {
+        lengths(&self.prefixes, d_sae, step)
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        batch_top_k::choose(state, self.k, scratch, activity)
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        let passed = pass.by_batch(self.k)?;
+        let lengths = self.groups(pass.d_sae() as usize, pass.step);
+        let mut partial = passed.loss.f_zeros_like()?;
+        for length in &lengths[..lengths.len() - 1] {
+            partial = partial.f_add(&pass.error_of(&pass.reconstruct(&passed.acts, *length as i64)?)?)?;
+        }
+        Ok(Passed { penalty: Some(partial), ..passed })
+    }
+
+    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
+        ("jumprelu", units.one_threshold(state.d_sae))
+    }
+
+    fn most_groups(&self) -> usize {
+        self.prefixes.number()
+    }
+}
 
 /// The lengths of a step's prefixes, ascending, the last `d_sae`.
 pub fn lengths(prefixes: &Prefixes, d_sae: usize, step: u64) -> Vec<usize> {
@@ -42,7 +110,7 @@ pub fn lengths(prefixes: &Prefixes, d_sae: usize, step: u64) -> Vec<usize> {
 
 /// Decodes a tile from every prefix and differentiates it.
 #[inline(always)]
-pub(crate) fn decode(state: &TrainState, n: usize, ends: &[usize], mut tile: TileMut<'_>) -> Totals {
+fn decode(state: &TrainState, n: usize, ends: &[usize], mut tile: TileMut<'_>) -> Totals {
     let (d, scale) = (state.d_out, 2.0 / n as f32);
     let w_dec: &[f32] = &state.w_dec.value;
     let decoder_row = |latent: u32| &w_dec[latent as usize * d..(latent as usize + 1) * d];
@@ -86,7 +154,7 @@ pub(crate) fn decode(state: &TrainState, n: usize, ends: &[usize], mut tile: Til
             let h = dot(&tile.d_out[group][row * d..(row + 1) * d], decoder_row(latent));
             let (p, f) = (tile.entries.found.pre_acts[at], tile.entries.acts[at]);
             let local: Local = Rectified.back(At { latent: latent as usize, p, f, h, h_gate: 0.0 });
-            tile.entries.put(at, 0, local);
+            put(tile.entries, at, 0, local);
         }
     }
     totals.penalty = partial / n as f64;

@@ -8,7 +8,62 @@
 //!
 //! Decoder rows are unit, so `|d_i| = 1`: on the sphere this is the same loss as with free rows.
 
-use super::rule::{At, Local, Rule};
+use super::above::choose_positive;
+use super::asked::{About, Asked};
+use super::method::{Method, Ruled, Units};
+use super::rule::{At, Local, Rule, WithRule};
+use super::tensors::{Pass, Passed};
+use crate::activity::{Activity, Scratches};
+use crate::error::TrainError;
+use crate::penalty::{L1_COEFFICIENT, Sparsity};
+use crate::schedule::of_penalised;
+use crate::state::TrainState;
+use serde::{Deserialize, Serialize};
+use tch::TchError;
+use untangle_sae::{Activation, SaeError};
+
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Relu {
+    /// The coefficient.
+    pub sparsity: Sparsity,
+}
+
+impl Ruled for Relu {
+    const ABOUT: About = About::PENALISED;
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(Relu { sparsity: asked.sparsity_of(L1_COEFFICIENT) })
+    }
+
+    #[inline(always)]
+    fn with_rule<W: WithRule>(&self, state: &TrainState, n: usize, _: f64, work: W) -> W::Out {
+        work.with(&L1 { weight: state.penalty_of_entry(self.sparsity, n) })
+    }
+}
+
+impl Method for Relu {
+    fn sparsity(&self) -> Option<Sparsity> {
+        Some(self.sparsity)
+    }
+
+    fn learning_rate(&self, batch: usize) -> f64 {
+        of_penalised(0.5, batch)
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        choose_positive(state, scratch, activity)
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        let acts = pass.pre.f_relu()?;
+        pass.penalised(acts.shallow_clone(), &acts)
+    }
+
+    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
+        ("standard", Activation::Relu)
+    }
+}
 
 /// The rule of one step.
 #[derive(Clone, Copy, Debug)]

@@ -5,27 +5,62 @@
 //! dL/dp_ri = g_r · d_i where i is chosen and p_ri > 0, else 0
 //! ```
 
-use super::rule::{At, Local, Rule};
-use crate::forward::{Activity, Entries, Scratches};
+use super::asked::{About, Asked, Setting};
+use super::method::{Method, Ruled, Units};
+use super::tensors::{Pass, Passed, largest_of_rows};
+use crate::activity::{Activity, Entries, Scratches};
+use crate::error::{TrainError, refuse};
 use crate::state::TrainState;
 use rayon::prelude::*;
-use untangle_sae::SaeError;
+use serde::{Deserialize, Serialize};
+use tch::TchError;
 use untangle_sae::kernels::encode::{Chosen, Looks, Proposals, TILE_ROWS};
 use untangle_sae::kernels::narrow::NarrowWeights;
+use untangle_sae::{Activation, SaeError};
 
-/// What is chosen and positive fires.
-#[derive(Clone, Copy, Debug)]
-pub struct Rectified;
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopK {
+    /// Active latents per row.
+    pub k: usize,
+}
 
-impl Rule for Rectified {
-    #[inline(always)]
-    fn act(&self, _: usize, p: f32) -> f32 {
-        p.max(0.0)
+impl Ruled for TopK {
+    const ABOUT: About = About { settings: &[Setting::K], ..About::AUTOENCODER };
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        match asked.l0 {
+            Some(_) => refuse("--l0", "topk has exactly k active features; give --k".to_owned()),
+            None => Ok(TopK { k: asked.k }),
+        }
+    }
+}
+
+impl Method for TopK {
+    fn target_l0(&self) -> Option<f64> {
+        Some(self.k as f64)
     }
 
-    #[inline(always)]
-    fn back(&self, at: At) -> Local {
-        Local { d_pre: if at.f > 0.0 { at.h } else { 0.0 }, ..Local::default() }
+    fn aims_at(&self) -> String {
+        format!(", k {}", self.k)
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        choose(state, self.k, scratch, activity)
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        let entries = largest_of_rows(pass.pre, self.k)?;
+        let passed = pass.passed(pass.pre.f_relu()?.f_mul(&entries)?)?;
+        Ok(Passed { entries, ..passed })
+    }
+
+    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
+        ("topk", Activation::TopK { k: self.k })
+    }
+
+    fn keeps_proposals(&self) -> bool {
+        true
     }
 }
 

@@ -14,47 +14,95 @@
 //! Latents are left to explain `t y - b_dec - W_skip z`, which is computed first; all that follows is as in an autoencoder,
 //! AuxK as well, whose residual is the target's and whose `k_aux` is half of the target's width.
 
-use crate::forward::Activity;
-use crate::products::{add_product, columns_of};
+use super::asked::{About, Asked};
+use super::batch_top_k;
+use super::method::{Method, Ruled, Units};
+use super::tensors::{Pass, Passed};
+use crate::activity::{Activity, Scratches};
+use crate::error::TrainError;
 use crate::state::TrainState;
-use rayon::prelude::*;
-use untangle_sae::SaeError;
-use untangle_sae::kernels::buffer::matmul_nt;
-use untangle_sae::kernels::encode::TILE_ROWS;
-use untangle_sae::kernels::vector::{axpy, dispatch};
+use serde::{Deserialize, Serialize};
+use tch::TchError;
+use untangle_sae::{Activation, SaeError};
 
-/// Rows of `W_skip` whose gradient one worker takes at a time.
-const OUTPUTS: usize = 64;
-
-/// Takes `W_skip z` off the targets of `activity`, where the state has a skip connection.
-pub(crate) fn subtract_skip(state: &TrainState, activity: &mut Activity) -> Result<(), SaeError> {
-    let Some(w_skip) = &state.w_skip else { return Ok(()) };
-    let (d, d_out) = (state.d_in, state.d_out);
-    let tiles = activity.centred.par_chunks(TILE_ROWS * d).zip(activity.target.par_chunks_mut(TILE_ROWS * d_out));
-    tiles.try_for_each(|(centred, target)| {
-        let mut skipped = vec![0f32; target.len()];
-        matmul_nt(centred, &w_skip.value, &mut skipped, d)?;
-        dispatch(
-            #[inline(always)]
-            || axpy(target, -1.0, &skipped),
-        );
-        Ok(())
-    })
+/// Settings of a transcoder.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transcoder {
+    /// As of batch-topk.
+    pub k: usize,
+    /// As of batch-topk.
+    pub l0: f64,
 }
 
-/// Replaces `d_skip` by the gradient of `W_skip`, `[d_out, d_in]`; by nothing where there is no skip connection. `d_out` is
-/// `g`, `[n, d_out]`.
-pub(crate) fn skip_gradient(
-    state: &TrainState,
-    centred: &[f32],
-    d_out: &[f32],
-    d_skip: &mut Vec<f32>,
-) -> Result<(), SaeError> {
-    d_skip.clear();
-    let Some(w_skip) = &state.w_skip else { return Ok(()) };
-    d_skip.resize(w_skip.value.len(), 0.0);
-    d_skip.par_chunks_mut(OUTPUTS * state.d_in).enumerate().try_for_each(|(block, gradient)| {
-        let columns = block * OUTPUTS..block * OUTPUTS + gradient.len() / state.d_in;
-        add_product(&columns_of(d_out, state.d_out, columns), centred, gradient, state.d_in)
-    })
+/// Settings of a transcoder with a linear way past its latents.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkipTranscoder {
+    /// As of batch-topk.
+    pub k: usize,
+    /// As of batch-topk.
+    pub l0: f64,
+}
+
+impl Ruled for Transcoder {
+    const ABOUT: About = About { is_transcoder: true, ..About::BY_BATCH };
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(Transcoder { k: asked.k, l0: asked.aim() })
+    }
+}
+
+impl Method for Transcoder {
+    fn target_l0(&self) -> Option<f64> {
+        Some(self.l0)
+    }
+
+    fn is_calibrated(&self) -> bool {
+        true
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        batch_top_k::choose(state, self.k, scratch, activity)
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        pass.by_batch(self.k)
+    }
+
+    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
+        ("jumprelu_transcoder", units.one_threshold(state.d_sae))
+    }
+}
+
+impl Ruled for SkipTranscoder {
+    const ABOUT: About = Transcoder::ABOUT;
+
+    fn resolve(asked: &Asked<'_>) -> Result<Self, TrainError> {
+        Ok(SkipTranscoder { k: asked.k, l0: asked.aim() })
+    }
+}
+
+impl Method for SkipTranscoder {
+    fn target_l0(&self) -> Option<f64> {
+        Some(self.l0)
+    }
+
+    fn is_calibrated(&self) -> bool {
+        true
+    }
+
+    fn has_skip(&self) -> bool {
+        true
+    }
+
+    fn choose(&self, state: &mut TrainState, scratch: &Scratches, activity: &mut Activity) -> Result<(), SaeError> {
+        batch_top_k::choose(state, self.k, scratch, activity)
+    }
+
+    fn in_tensors(&self, pass: &Pass<'_>) -> Result<Passed, TchError> {
+        pass.by_batch(self.k)
+    }
+
+    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
+        ("jumprelu_skip_transcoder", units.one_threshold(state.d_sae))
+    }
 }

@@ -9,15 +9,16 @@ mod words;
 
 pub(crate) use measure::{Figures, Measured};
 
-use crate::config::TrainPlan;
-use crate::finish::{DataProvenance, PartOrigin};
-use crate::log::Record;
 use crate::pareto;
+use crate::plan::TrainPlan;
+use crate::provenance::{DataProvenance, PartOrigin};
+use crate::record::Record;
 use chart::{Labels, Series};
 use measure::{BIN, BINS};
 use scale::number;
 use serde_json::Value;
 use text::{escaped, table};
+use untangle_sae::metrics::fraction_text;
 
 /// A finished dictionary as a report shows it.
 pub(crate) struct Member {
@@ -176,7 +177,7 @@ fn cards(figures: &Figures, plan: &TrainPlan, data: &DataProvenance) -> String {
     let aimed = plan.architecture.target_l0().map_or_else(|| on.clone(), |l0| format!("aimed at {}", number(l0)));
     let of = format!("of {} in {} ordinary {rows}", plan.d_sae, figures.rows);
     // Digits are those of `evaluate`.
-    let fvu = |value: f64| format!("{value:.4}");
+    let fvu = |value: f64| fraction_text(value, 4);
     let mut cells = vec![
         card("FVU", fvu(figures.fvu), &on),
         card("L0", format!("{:.2}", figures.l0), &aimed),
@@ -233,8 +234,8 @@ fn comparison(members: &[Member], front: &[usize], rows: &str) -> String {
         let name = escaped(name);
         vec![
             format!("<a href=\"{name}/report.html\">{name}</a>"),
-            format!("{:.4}", figures.fvu),
-            if figures.of_training { String::new() } else { format!("{:.4}", figures.fvu_all) },
+            fraction_text(figures.fvu, 4),
+            if figures.of_training { String::new() } else { fraction_text(figures.fvu_all, 4) },
             format!("{:.2}", figures.l0),
             figures.dead.to_string(),
             figures.dense.to_string(),

@@ -49,7 +49,7 @@ pub(super) const WORDS: [(&str, &str); 9] = [
 ];
 
 /// What the settings of a plan mean.
-pub(super) const SETTINGS: [(&str, &str); 24] = [
+pub(super) const SETTINGS: [(&str, &str); 25] = [
     ("architecture", "how features are chosen, and what is penalised"),
     ("k", "active features per row in training"),
     ("l0", "active features per row that the thresholds are calibrated to"),
@@ -73,6 +73,7 @@ pub(super) const SETTINGS: [(&str, &str); 24] = [
     ("dead_after", "tokens of silence after which a feature counts as dead"),
     ("normalise", "whether rows are scaled in training; the scale is folded into the result"),
     ("precision", "arithmetic in which features are proposed; f32 decides"),
+    ("freeze", "what stays as it was drawn"),
     ("ema", "decay of the average of the weights that is saved"),
 ];
 

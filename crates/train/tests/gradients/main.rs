@@ -1,19 +1,33 @@
 //! The hand-derived gradients against libtorch's autograd in f64, and the fused step against a dense Adam in f64.
 
 mod reference;
+mod whole;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reference::by_autograd;
+use std::sync::LazyLock;
 use untangle_sae::Precision;
-use untangle_train::arch::crosscoder::NormPenalty;
+use untangle_train::activity::{Activity, Batch, Scaled, Scratches};
+use untangle_train::arch::abs_top_k::AbsTopK;
+use untangle_train::arch::batch_top_k::BatchTopK;
+use untangle_train::arch::crosscoder::{Crosscoder, CrosscoderL1};
+use untangle_train::arch::gated::Gated;
+use untangle_train::arch::jump_relu::JumpRelu;
+use untangle_train::arch::matryoshka::Matryoshka;
+use untangle_train::arch::p_anneal::PAnneal;
+use untangle_train::arch::relu::Relu;
+use untangle_train::arch::top_k::TopK;
+use untangle_train::arch::transcoder::{SkipTranscoder, Transcoder};
 use untangle_train::aux_k::aux_gradients;
+use untangle_train::constraint::Held;
 use untangle_train::dense::dense_gradients;
-use untangle_train::forward::{Activity, Batch, Scaled, Scratches, forward};
+use untangle_train::forward::forward;
 use untangle_train::gather::Firings;
+use untangle_train::gradients::{Gradients, OfLatent, Others};
 use untangle_train::init::initial;
 use untangle_train::state::{Parameter, TrainState};
-use untangle_train::step::{Gradients, Others, StepSettings, Workspace, step};
+use untangle_train::step::{StepSettings, Workspace, step};
 use untangle_train::{Architecture, Optimiser, Penalty, Prefixes, Sparsity};
 
 const D_IN: usize = 24;
@@ -33,32 +47,40 @@ fn random_rows(seed: u64, n: usize) -> Vec<f32> {
 fn architectures() -> Vec<Architecture> {
     let l0 = K as f64;
     vec![
-        Architecture::TopK { k: K },
-        Architecture::BatchTopK { k: K, l0 },
+        TopK { k: K }.into(),
+        AbsTopK { k: K }.into(),
+        BatchTopK { k: K, l0 }.into(),
         matryoshka(),
-        Architecture::Matryoshka { k: K, l0, prefixes: Prefixes::Random(6) },
+        Matryoshka { k: K, l0, prefixes: Prefixes::Random(6) }.into(),
         jump_relu(Penalty::Step),
         jump_relu(Penalty::Quadratic { target: 4.0 }),
         jump_relu(Penalty::Tanh),
-        Architecture::Relu { sparsity: SPARSITY },
-        Architecture::Gated { sparsity: SPARSITY },
-        Architecture::PAnneal { sparsity: SPARSITY, begin: 0, steps: 100, end: 0.2 },
-        Architecture::Transcoder { k: K, l0 },
-        Architecture::SkipTranscoder { k: K, l0 },
-        Architecture::Crosscoder { k: K, l0, parts: 3 },
-        Architecture::CrosscoderL1 { sparsity: SPARSITY, parts: 3 },
+        Relu { sparsity: SPARSITY }.into(),
+        Gated { sparsity: SPARSITY }.into(),
+        PAnneal { sparsity: SPARSITY, begin: 0, steps: 100, end: 0.2 }.into(),
+        Transcoder { k: K, l0 }.into(),
+        SkipTranscoder { k: K, l0 }.into(),
+        Crosscoder { k: K, l0, parts: 3 }.into(),
+        CrosscoderL1 { sparsity: SPARSITY, parts: 3 }.into(),
     ]
 }
 
 fn matryoshka() -> Architecture {
-    Architecture::Matryoshka { k: K, l0: K as f64, prefixes: Prefixes::Fixed(vec![7, 20, 33, D_SAE]) }
+    Matryoshka { k: K, l0: K as f64, prefixes: Prefixes::Fixed(vec![7, 20, 33, D_SAE]) }.into()
 }
 
 const SPARSITY: Sparsity = Sparsity { coefficient: 0.3, l0: None, warm_up: 0, steps: 100 };
 const BANDWIDTH: f64 = 0.5;
 
 fn jump_relu(penalty: Penalty) -> Architecture {
-    Architecture::JumpRelu { penalty, sparsity: SPARSITY, bandwidth: BANDWIDTH, threshold: 0.4 }
+    JumpRelu { penalty, sparsity: SPARSITY, bandwidth: BANDWIDTH, threshold: 0.4 }.into()
+}
+
+/// Nothing is held but the length of decoder rows.
+static HELD: LazyLock<Held> = LazyLock::new(Held::default);
+
+fn settings(architecture: &Architecture, clip_norm: f32, aux_coefficient: f32) -> StepSettings<'_> {
+    StepSettings { architecture, held: &HELD, clip_norm, aux_coefficient, dead_after: DEAD_AFTER }
 }
 
 /// A batch of `n` rows, with the factors of its rows.
@@ -126,22 +148,24 @@ enum Way {
     InBytes,
 }
 
-fn by_hand(state: &TrainState, rows: &Rows, coefficient: f32, way: Way) -> (Dense, f64) {
+fn by_hand(state: &TrainState, architecture: &Architecture, rows: &Rows, coefficient: f32, way: Way) -> (Dense, f64) {
     let mut state = state.clone();
     state.carried.entries = if way == Way::Sparsely { 0.0 } else { D_SAE as f64 };
     let (mut activity, mut firings) = (Activity::default(), Firings::default());
     activity.dead = state.dead(DEAD_AFTER);
-    let mut dense = forward(&mut state, &rows.batch(), &Scratches::default(), &mut activity).expect("forward");
-    assert_eq!(dense.is_some(), way != Way::Sparsely && state.architecture.sparsity().is_some());
+    let mut dense =
+        forward(&mut state, architecture, &rows.batch(), &Scratches::default(), &mut activity).expect("forward");
+    assert_eq!(dense.is_some(), way != Way::Sparsely && architecture.sparsity().is_some());
     if way == Way::InBytes {
-        dense = Some(dense_gradients(&state, &mut activity, Precision::Int8).expect("products"));
+        dense = Some(dense_gradients(&state, architecture, &mut activity, Precision::Int8).expect("products"));
     }
     firings.rebuild(D_SAE, &activity.tiles, state.extras.len());
-    let aux = aux_gradients(&state, &activity, coefficient).expect("aux");
-    let (backward, norms) = (activity.backward(&firings, dense.as_ref()), NormPenalty::of(&state, ROWS));
-    let gradients = Gradients { backward, aux: aux.as_ref(), norms };
+    let aux = aux_gradients(&state, architecture, &activity, coefficient).expect("aux");
+    let (backward, norms) = (activity.backward(&firings, dense.as_ref()), architecture.norm_penalty(&state, ROWS));
+    let held = Held::default();
+    let gradients = Gradients { backward, aux: aux.as_ref(), norms, held: &held };
     let mut others = Others::default();
-    gradients.others(&state, &mut others).expect("others");
+    gradients.others(&state, architecture, &mut others).expect("others");
     let (mut w_enc, mut w_dec) = (Vec::new(), Vec::new());
     let (mut d_w, mut d_d) = (vec![0.0; D_IN], vec![0.0; state.d_out]);
     for latent in 0..D_SAE {
@@ -180,8 +204,8 @@ fn gradients_of_every_loss_term_agree_with_autograd_in_f64() {
 fn agrees_with_autograd(architecture: &Architecture, n_dead: usize, way: Way) {
     let (state, rows) = (state(architecture, n_dead), Rows::of(architecture, 1, ROWS, 1.0));
     assert_eq!(state.dead(DEAD_AFTER).len(), n_dead);
-    let (found, loss) = by_hand(&state, &rows, 0.7, way);
-    let (expected, expected_loss) = by_autograd(&state, &rows, 0.7);
+    let (found, loss) = by_hand(&state, architecture, &rows, 0.7, way);
+    let (expected, expected_loss) = by_autograd(&state, architecture, &rows, 0.7);
     let errors = largest_relative_errors(&found, &expected);
     let errors_shown: Vec<String> = errors.iter().map(|error| format!("{error:.1e}")).collect();
     let told = format!("{architecture:?}, {n_dead} dead, {way:?}: {}", errors_shown.join(" "));
@@ -201,13 +225,13 @@ fn relative_distances(found: &Dense, expected: &Dense) -> Vec<f64> {
 
 /// What a step makes of the gradients of `b_enc`, with AuxK for 20 latents that were silent for so many windows.
 fn first_moments(coefficient: f32, windows: u64) -> Vec<f32> {
-    let architecture = Architecture::TopK { k: K };
+    let architecture: Architecture = TopK { k: K }.into();
     let mut state = state(&architecture, 20);
     let dead = state.dead(DEAD_AFTER);
     state.tokens = 4 * DEAD_AFTER;
     state.fired_at.iter_mut().for_each(|at| *at = 4 * DEAD_AFTER);
     dead.iter().for_each(|&latent| state.fired_at[latent as usize] = (4 - windows) * DEAD_AFTER);
-    let settings = StepSettings { clip_norm: f32::INFINITY, aux_coefficient: coefficient, dead_after: DEAD_AFTER };
+    let settings = settings(&architecture, f32::INFINITY, coefficient);
     let rows = Rows::of(&architecture, 1, ROWS, 1.0);
     step(&mut state, &rows.batch(), 0.01, &settings, &mut Workspace::default()).expect("step");
     state.b_enc.m.to_vec()
@@ -225,16 +249,16 @@ fn a_latent_that_is_silent_for_one_window_receives_a_sixteenth() {
 
 #[test]
 fn a_workspace_in_which_another_dictionary_was_stepped_changes_nothing() {
-    let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 30.0, dead_after: DEAD_AFTER };
     let shared = &mut Workspace::default();
     let step_in = |workspace: &mut Workspace, architecture: &Architecture| {
         let mut state = state_in(Precision::Int8, architecture, 20);
         let rows = Rows::of(architecture, 1, ROWS, 1.0);
+        let settings = settings(architecture, 1.0, 30.0);
         step(&mut state, &rows.batch(), 0.01, &settings, workspace).expect("step");
         (state.w_enc.value.to_vec(), state.w_dec.value.to_vec())
     };
     for architecture in architectures() {
-        step_in(shared, &Architecture::TopK { k: K });
+        step_in(shared, &TopK { k: K }.into());
         let alone = step_in(&mut Workspace::default(), &architecture);
         assert!(step_in(shared, &architecture) == alone, "{}", architecture.name());
     }
@@ -242,13 +266,13 @@ fn a_workspace_in_which_another_dictionary_was_stepped_changes_nothing() {
 
 #[test]
 fn aux_k_in_bytes_is_within_four_hundredths_of_the_exact_gradient() {
-    for architecture in [Architecture::TopK { k: K }, matryoshka(), Architecture::SkipTranscoder { k: K, l0: 1.0 }] {
+    for architecture in [TopK { k: K }.into(), matryoshka(), SkipTranscoder { k: K, l0: 1.0 }.into()] {
         for n_dead in [4, 20] {
             let rows = Rows::of(&architecture, 1, ROWS, 1.0);
             // A large coefficient, so that the auxiliary part is not lost in the main one.
             let in_bytes = state_in(Precision::Int8, &architecture, n_dead);
-            let (found, loss) = by_hand(&in_bytes, &rows, 30.0, Way::Sparsely);
-            let (expected, expected_loss) = by_autograd(&state(&architecture, n_dead), &rows, 30.0);
+            let (found, loss) = by_hand(&in_bytes, &architecture, &rows, 30.0, Way::Sparsely);
+            let (expected, expected_loss) = by_autograd(&state(&architecture, n_dead), &architecture, &rows, 30.0);
             assert!((loss - expected_loss).abs() < 0.005 * expected_loss, "loss {loss} against {expected_loss}");
             let distances = relative_distances(&found, &expected);
             let told = format!("{}, {n_dead} dead: {distances:?}", architecture.name());
@@ -262,8 +286,9 @@ fn aux_k_in_bytes_is_within_four_hundredths_of_the_exact_gradient() {
 fn dense_steps_in_bytes_are_within_five_hundredths_of_the_exact_gradient() {
     for architecture in architectures().into_iter().filter(|architecture| architecture.sparsity().is_some()) {
         let rows = Rows::of(&architecture, 1, ROWS, 1.0);
-        let (found, loss) = by_hand(&state_in(Precision::Int8, &architecture, 0), &rows, 0.0, Way::InBytes);
-        let (expected, expected_loss) = by_autograd(&state(&architecture, 0), &rows, 0.0);
+        let (found, loss) =
+            by_hand(&state_in(Precision::Int8, &architecture, 0), &architecture, &rows, 0.0, Way::InBytes);
+        let (expected, expected_loss) = by_autograd(&state(&architecture, 0), &architecture, &rows, 0.0);
         assert!((loss - expected_loss).abs() < 0.01 * expected_loss, "loss {loss} against {expected_loss}");
         let distances = relative_distances(&found, &expected);
         let told = format!("{architecture:?}: {distances:?}");
@@ -280,13 +305,13 @@ fn fused_steps_follow_a_dense_adam_in_f64() {
 }
 
 fn follow_a_dense_adam(architecture: &Architecture) {
-    let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
+    let settings = settings(architecture, 1.0, 1.0);
     let mut state = state(architecture, 4);
     let mut moments: Option<Vec<[Vec<f64>; 2]>> = None;
     let mut workspace = Workspace::default();
     for t in 1..=8u64 {
         let rows = Rows::of(architecture, t, ROWS, 1.0);
-        let (mut gradient, _) = by_autograd(&state, &rows, 1.0);
+        let (mut gradient, _) = by_autograd(&state, architecture, &rows, 1.0);
         let norm = gradient.0.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
         assert!(norm > 1.0, "clipping takes part in this test");
         gradient.0.iter_mut().flatten().for_each(|g| *g /= norm);
@@ -331,7 +356,7 @@ fn a_step_depends_neither_on_the_number_of_threads_nor_on_what_proposes() {
     let run = |architecture: &Architecture, threads: usize, precision: Precision, n_dead: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
         pool.install(|| {
-            let settings = StepSettings { clip_norm: 1.0, aux_coefficient: 1.0, dead_after: DEAD_AFTER };
+            let settings = settings(architecture, 1.0, 1.0);
             let (mut state, mut workspace) = (state_in(precision, architecture, n_dead), Workspace::default());
             for t in 0..5 {
                 step(&mut state, &Rows::of(architecture, t, 1000, 0.8).batch(), 0.01, &settings, &mut workspace)

@@ -2,8 +2,15 @@
 
 use super::{BANDWIDTH, D_IN, D_OUT, D_SAE, DEAD_AFTER, Dense, Rows, SPARSITY};
 use tch::{Kind, Tensor};
+use untangle_train::activity::{Batch, Scaled};
+use untangle_train::arch::abs_top_k::AbsTopK;
+use untangle_train::arch::batch_top_k::BatchTopK;
+use untangle_train::arch::crosscoder::Crosscoder;
+use untangle_train::arch::jump_relu::JumpRelu;
+use untangle_train::arch::matryoshka::Matryoshka;
 use untangle_train::arch::p_anneal;
-use untangle_train::forward::{Batch, Scaled};
+use untangle_train::arch::top_k::TopK;
+use untangle_train::arch::transcoder::{SkipTranscoder, Transcoder};
 use untangle_train::state::TrainState;
 use untangle_train::{Architecture, Penalty};
 
@@ -70,14 +77,14 @@ fn penalised(
     let lambda = SPARSITY.coefficient;
     let total = |values: &Tensor| values.sum(Kind::Double) * (lambda / n as f64);
     match architecture {
-        Architecture::Relu { .. } => {
+        Architecture::Relu(_) => {
             let f = pre.relu();
             // Weighted by the decoder's norms, which are 1 and whose slopes lie along the rows.
             let norms = leaves.w_dec.square().sum_dim_intlist(1, false, Kind::Double).sqrt();
             let penalty = total(&(&f * norms));
             (f, penalty)
         }
-        Architecture::PAnneal { .. } => {
+        Architecture::PAnneal(_) => {
             let (f, q) = (pre.relu(), state.carried.exponent);
             let floor = f64::from(p_anneal::FLOOR);
             let tangent = floor.powf(q) + q * floor.powf(q - 1.0) * (&f - floor);
@@ -85,7 +92,7 @@ fn penalised(
             let penalty = total(&(phi * f.gt(0.0)));
             (f, penalty)
         }
-        Architecture::Gated { .. } => {
+        Architecture::Gated(_) => {
             let u = (x - &leaves.b_dec).matmul(&leaves.w_enc.tr());
             let magnitude = leaves.extras[0].exp() * u + &leaves.extras[1];
             let gate = pre.relu();
@@ -93,7 +100,7 @@ fn penalised(
             let penalty = total(&gate) + (of_gate - x).square().sum(Kind::Double) / n;
             (magnitude.relu() * pre.gt(0.0), penalty)
         }
-        Architecture::JumpRelu { penalty, .. } => {
+        Architecture::JumpRelu(JumpRelu { penalty, .. }) => {
             let theta = &leaves.extras[0];
             let fires = pre.gt_tensor(theta).to_kind(Kind::Double).detach();
             let window = (pre - theta).abs().lt(BANDWIDTH / 2.0).to_kind(Kind::Double).detach();
@@ -113,13 +120,18 @@ fn penalised(
 }
 
 /// The gradients of a batch's loss, and the loss.
-pub(crate) fn by_autograd(state: &TrainState, rows: &Rows, coefficient: f64) -> (Dense, f64) {
+pub(crate) fn by_autograd(
+    state: &TrainState,
+    architecture: &Architecture,
+    rows: &Rows,
+    coefficient: f64,
+) -> (Dense, f64) {
     let leaves = Leaves::of(state);
     let Batch { inputs, target } = rows.batch();
     let wide = |Scaled { rows, factor }, width: usize| {
         Tensor::from_slice(rows).to_kind(Kind::Double).reshape([-1, width as i64]) * f64::from(factor)
     };
-    let parts = state.architecture.parts();
+    let parts = architecture.parts();
     let x = Tensor::cat(&inputs.iter().map(|part| wide(*part, D_IN / parts)).collect::<Vec<_>>(), 1);
     let n = x.size()[0];
     let z = match &state.input_centre {
@@ -133,35 +145,41 @@ pub(crate) fn by_autograd(state: &TrainState, rows: &Rows, coefficient: f64) -> 
     let costs = leaves.w_dec.reshape([D_SAE as i64, parts as i64, -1]).square().sum_dim_intlist(2, false, Kind::Double);
     let costs = costs.sqrt().sum_dim_intlist(1, false, Kind::Double);
     let by_batch = |k: usize| top_k(&pre.relu().reshape([-1]), k * n as usize, 0).reshape(pre.size());
-    let (x_hat, mut loss) = match &state.architecture {
-        Architecture::TopK { k } => {
+    let (x_hat, mut loss) = match architecture {
+        Architecture::TopK(TopK { k }) => {
             let x_hat = leaves.decode(&top_k(&pre, *k, 1).relu(), D_SAE);
             let loss = error_of(&x_hat);
             (x_hat, loss)
         }
-        Architecture::BatchTopK { k, .. }
-        | Architecture::Transcoder { k, .. }
-        | Architecture::SkipTranscoder { k, .. } => {
+        Architecture::AbsTopK(AbsTopK { k }) => {
+            let chosen = top_k(&pre.abs().detach(), *k, 1).gt(0.0);
+            let x_hat = leaves.decode(&(&pre * chosen), D_SAE);
+            let loss = error_of(&x_hat);
+            (x_hat, loss)
+        }
+        Architecture::BatchTopK(BatchTopK { k, .. })
+        | Architecture::Transcoder(Transcoder { k, .. })
+        | Architecture::SkipTranscoder(SkipTranscoder { k, .. }) => {
             let skipped = leaves.w_skip.as_ref().map(|w_skip| z.matmul(&w_skip.tr()));
             let x_hat = leaves.decode(&by_batch(*k), D_SAE);
             let x_hat = skipped.map_or(x_hat.shallow_clone(), |skipped| x_hat + skipped);
             let loss = error_of(&x_hat);
             (x_hat, loss)
         }
-        Architecture::Matryoshka { k, prefixes, .. } => {
+        Architecture::Matryoshka(Matryoshka { k, prefixes, .. }) => {
             let f = by_batch(*k);
             let lengths = untangle_train::arch::matryoshka::lengths(prefixes, D_SAE, state.step);
             let loss = lengths.iter().map(|&end| error_of(&leaves.decode(&f, end))).reduce(|a, b| a + b);
             (leaves.decode(&f, D_SAE), loss.expect("a prefix"))
         }
-        Architecture::Crosscoder { k, .. } => {
+        Architecture::Crosscoder(Crosscoder { k, .. }) => {
             let ranks = (pre.relu() * costs.detach()).reshape([-1]);
             let chosen = top_k(&ranks, k * n as usize, 0).reshape(pre.size()).gt(0.0);
             let x_hat = leaves.decode(&(pre.relu() * chosen), D_SAE);
             let loss = error_of(&x_hat);
             (x_hat, loss)
         }
-        Architecture::CrosscoderL1 { .. } => {
+        Architecture::CrosscoderL1(_) => {
             let f = pre.relu();
             let x_hat = leaves.decode(&f, D_SAE);
             let penalty = (&f * &costs).sum(Kind::Double) * (SPARSITY.coefficient / n as f64);
@@ -179,7 +197,11 @@ pub(crate) fn by_autograd(state: &TrainState, rows: &Rows, coefficient: f64) -> 
     if !dead.is_empty() {
         let at = Tensor::from_slice(&dead.iter().map(|&i| i64::from(i)).collect::<Vec<_>>());
         let half = state.d_out / 2;
-        let p = top_k(&pre.index_select(1, &at), half.min(dead.len()), 1);
+        let of_dead = pre.index_select(1, &at);
+        let p = match architecture {
+            Architecture::AbsTopK(_) => &of_dead * top_k(&of_dead.abs().detach(), half.min(dead.len()), 1).gt(0.0),
+            _ => top_k(&of_dead, half.min(dead.len()), 1),
+        };
         let aux_error = (&y - &x_hat).detach() - p.matmul(&leaves.w_dec.index_select(0, &at));
         let scale = coefficient * (dead.len() as f64 / half as f64).min(1.0);
         loss += aux_error.square().sum(Kind::Double) * (scale / n as f64);

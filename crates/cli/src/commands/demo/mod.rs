@@ -2,20 +2,19 @@
 //!
 //! Finished artefacts of an earlier demo with the same settings are used again; interrupted ones are continued.
 
-mod handle;
-mod ladder;
 mod steps;
 mod story;
+mod turn;
 
 use super::options::{ComputeArgs, load_model};
-use super::text::Text;
-use super::topic;
 use crate::context::Context;
-use crate::models::NamedModel;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use untangle_interpret::Database;
+use untangle_interpret::{Database, toward};
+use untangle_organism::stories;
+use untangle_sources::NamedModel;
+use untangle_sources::Text;
 
 /// See the whole job once: capture, train, evaluate, describe, search, steer, each step explained
 #[derive(Debug, Args)]
@@ -73,7 +72,7 @@ impl DemoArgs {
 
     /// The words to look for; none where a feature is to be found that names its own.
     fn concept(&self) -> Option<&str> {
-        let known = self.is_of_the_world().then_some(topic::WORLDS_OWN);
+        let known = self.is_of_the_world().then_some(stories::LANDMARK);
         self.concept.as_deref().or(known)
     }
 }
@@ -95,9 +94,9 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> anyhow::Result<()> {
     let best = databases[0].most_interpretable(story::SHOWN)?;
     demo.say(|out| story::described(out, &best, &demo.reading().database))?;
     let last = dictionaries.len() - 1;
-    let found = topic::find(&databases[last], args.concept())?;
+    let found = toward::find(&databases[last], args.concept())?;
     demo.say(|out| story::searched(out, args.concept(), &found, &demo))?;
-    let steered = ladder::steer(&demo, &dictionaries[last].sae, &found.candidates)?;
+    let steered = demo.steer(&dictionaries[last].sae, &found.candidates)?;
     demo.say(|out| story::steered(out, &steered))?;
     demo.say(|out| story::ending(out, &demo, &steered))?;
     let result = json!({

@@ -2,15 +2,12 @@
 
 use super::DemoArgs;
 use crate::commands::capture::{capture_text, is_capture_of};
-use crate::commands::dictionary::{Dictionary, Rows};
 use crate::commands::evaluate::{Judging, Measured};
 use crate::commands::options::{open_store, parse_hook};
 use crate::commands::outputs;
-use crate::commands::text::{Text, TextArgs};
 use crate::commands::train::{Asked, Calibration, Request, SHUFFLE_BYTES, train_dictionaries};
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,9 +19,12 @@ use untangle_model::LanguageModel;
 use untangle_sae::Precision;
 use untangle_schema::sae::files;
 use untangle_schema::{HookPoint, Site};
+use untangle_sources::NamedModel;
+use untangle_sources::{Dictionary, Rows};
+use untangle_sources::{Text, TextReading};
 use untangle_store::output::{self, STORE};
 use untangle_store::{ActivationSet, HeldOut};
-use untangle_train::{DICTIONARY, GRID, TrainConfig, TrainingRecord, Width};
+use untangle_train::{DICTIONARY, EngineKind, GRID, TrainConfig, TrainingRecord, Width};
 
 /// Tokens captured, where the text has as many.
 pub(super) const CAPTURE_TOKENS: u64 = 1_000_000;
@@ -125,7 +125,8 @@ impl<'a> Demo<'a> {
     /// Step 1: activations.
     pub(super) fn capture(&mut self) -> anyhow::Result<Arc<ActivationSet>> {
         let (path, tokens) = (&self.store, self.args.size.tokens);
-        let text = Text::find(&self.args.text, &TextArgs::default(), tokens, self.model, self.context)?;
+        let text =
+            Text::find(&self.args.text, &TextReading::default(), tokens, self.model, &self.context.surroundings())?;
         let tokenizer = self.model.tokenizer()?;
         let found = text.corpus().tokens_up_to(FEWEST_TOKENS, tokenizer, &self.context.progress)?;
         if found < FEWEST_TOKENS {
@@ -143,7 +144,8 @@ impl<'a> Demo<'a> {
             force: self.anew,
             ..CaptureConfig::new(self.layers.iter().map(|layer| layer.hook).collect(), path.clone())
         };
-        let open = || open_store(&[path.to_string_lossy().into_owned()]);
+        let (context, place) = (self.context, [path.to_string_lossy().into_owned()]);
+        let open = || open_store(&place, context);
         if !self.anew && path.exists() {
             let store = open()?;
             if !is_capture_of(store.manifest(), &config, text.corpus(), self.model)? {
@@ -189,6 +191,7 @@ impl<'a> Demo<'a> {
             checkpoint_every: None,
             tensorboard: false,
             report: true,
+            engine: EngineKind::Native,
         };
         train_dictionaries(&request, self.context)?;
         self.anew = true;
@@ -208,7 +211,7 @@ impl<'a> Demo<'a> {
     }
 
     fn load(&self) -> anyhow::Result<Vec<Dictionary>> {
-        self.layers.iter().map(|layer| Dictionary::load(&layer.sae)).collect()
+        Ok(self.layers.iter().map(|layer| Dictionary::load(&layer.sae)).collect::<Result<_, _>>()?)
     }
 
     /// Step 3: what the dictionary keeps.

@@ -1,17 +1,18 @@
 //! The words of the demo, for somebody who sees a sparse autoencoder for the first time.
 
-use super::ladder::{Steered, TEMPERATURE, TOKENS, Turned};
 use super::steps::{Demo, Layer};
+use super::turn::{TEMPERATURE, TOKENS};
 use crate::cards::{example_text, one_line};
-use crate::commands::dictionary::Dictionary;
 use crate::commands::evaluate::{Measured, guess};
-use crate::commands::topic::Found;
 use std::env;
 use std::io::{self, Write};
 use std::path::Path;
 use untangle_interpret::steer::Arm;
+use untangle_interpret::toward::{Found, HandlePart, Toward};
 use untangle_model::LanguageModel;
-use untangle_schema::{FeatureCard, HookPoint, Share};
+use untangle_sae::metrics::fraction_text;
+use untangle_schema::{FeatureCard, HookPoint, Label, Share};
+use untangle_sources::Dictionary;
 use untangle_store::ActivationSet;
 
 /// Features shown.
@@ -67,7 +68,7 @@ pub(super) fn trained(out: &mut dyn Write, dictionaries: &[Dictionary], layers: 
 pub(super) fn evaluated(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
     let e = &measured.evaluation;
     let mut line = |name: &str, value: String, what: &str| writeln!(out, "   {name:<13} {value:<7} {what}");
-    let fvu = format!("{:.4}", e.fvu);
+    let fvu = fraction_text(e.fvu, 4);
     line("FVU", fvu, "of the numbers' variance is missing from the sums; 0 is perfect")?;
     line("L0", format!("{:.1}", e.l0), "features are active at a token, on average")?;
     let never = format!("of {} features never fire on these {} tokens", e.d_sae, e.ordinary_rows);
@@ -127,14 +128,14 @@ pub(super) fn searched(out: &mut dyn Write, concept: Option<&str>, found: &Found
 }
 
 fn write_feature(out: &mut dyn Write, card: &FeatureCard) -> io::Result<()> {
-    let label = card.label.as_deref().unwrap_or("no label");
-    writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label_score.unwrap_or(0.0))
+    let label = card.label_text().unwrap_or("no label");
+    writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label().and_then(Label::f1).unwrap_or(0.0))
 }
 
-pub(super) fn steered(out: &mut dyn Write, steered: &Steered) -> io::Result<()> {
+pub(super) fn steered(out: &mut dyn Write, steered: &Toward) -> io::Result<()> {
     writeln!(out)?;
     for turned in &steered.features {
-        let Turned { feature, label, strength, .. } = turned;
+        let HandlePart { feature, label, strength, .. } = turned;
         writeln!(out, "   {feature:>4}  {}, at {strength:.2} x", label.as_deref().unwrap_or("no label"))?;
         for example in turned.examples.iter().take(EXAMPLES) {
             writeln!(out, "           {}", example_text(example, AROUND))?;
@@ -163,7 +164,7 @@ pub(super) fn steered(out: &mut dyn Write, steered: &Steered) -> io::Result<()> 
     write_story(out, &steered.best().study.random.sample)
 }
 
-fn write_ladder(out: &mut dyn Write, steered: &Steered) -> io::Result<()> {
+fn write_ladder(out: &mut dyn Write, steered: &Toward) -> io::Result<()> {
     let best = steered.best();
     write_count(out, "as it is", &steered.ladder[0].study.baseline, "")?;
     for (index, rung) in steered.ladder.iter().enumerate() {
@@ -195,7 +196,7 @@ fn write_story(out: &mut dyn Write, story: &str) -> io::Result<()> {
     wrapped(&one_line(story)).iter().try_for_each(|line| writeln!(out, "      {line}"))
 }
 
-pub(super) fn ending(out: &mut dyn Write, demo: &Demo<'_>, steered: &Steered) -> io::Result<()> {
+pub(super) fn ending(out: &mut dyn Write, demo: &Demo<'_>, steered: &Toward) -> io::Result<()> {
     let (args, layer) = (demo.args, demo.steering());
     let path = |path: &Path| shell(&path.to_string_lossy());
     let (store, sae, database) = (path(&demo.store), path(&layer.sae), path(&layer.database));
@@ -203,7 +204,7 @@ pub(super) fn ending(out: &mut dyn Write, demo: &Demo<'_>, steered: &Steered) ->
     let untangle = shell(&env::args_os().next().unwrap_or_default().to_string_lossy());
     // A product of short decimals, without its rounding: 0.09, not 0.089999996.
     let short = |strength: f32| (f64::from(strength) * 1e6).round() / 1e6;
-    let feature = |turned: &Turned| format!("--feature {}:add={}x", turned.feature, short(turned.strength));
+    let feature = |turned: &HandlePart| format!("--feature {}:add={}x", turned.feature, short(turned.strength));
     let turned: Vec<_> = steered.features.iter().map(feature).collect();
     writeln!(out, "\nEverything is in {}. Next:", args.out.display())?;
     writeln!(out, "   {untangle} show {database} {}", steered.features[0].feature)?;

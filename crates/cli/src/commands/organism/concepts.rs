@@ -3,13 +3,13 @@
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::output::table;
-use crate::world_text::tokenizer;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use std::ops::Range;
 use untangle_organism::{Occurrence, Split, Statistics, World};
 use untangle_schema::{Concept, ConceptKind};
+use untangle_sources::world::tokenizer;
 
 /// List the world's concepts by family, with definition and frequency
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
 //! `untangle organism corpus`: documents of the world as a file.
 
+use crate::commands::words;
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::world_text::{Amount, Form, Part, WorldText, tokenizer};
 use clap::Args;
 use serde_json::json;
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use untangle_capture::corpus::SEPARATOR;
 use untangle_organism::World;
 use untangle_schema::AnnotatedHeader;
+use untangle_sources::world::{Amount, WorldForm, WorldPart, WorldText, tokenizer};
 use untangle_store::durable::create;
 use untangle_store::{Artefact, Partial, StoreError};
 
@@ -30,9 +31,9 @@ pub(crate) struct CorpusArgs {
     /// Seed of the documents
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Part of the documents
-    #[arg(long, value_enum, default_value = "train")]
-    split: Part,
+    /// WorldPart of the documents
+    #[arg(long, value_parser = words::part(), default_value = "train")]
+    split: WorldPart,
     /// Write JSON lines with the table of concepts first, then each document with its split and annotations
     #[arg(long)]
     annotated: bool,
@@ -128,12 +129,12 @@ pub(crate) fn run(args: &CorpusArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 /// The form that the name asks for.
-fn form_of(out: &Path, annotated: bool) -> anyhow::Result<Form> {
+fn form_of(out: &Path, annotated: bool) -> anyhow::Result<WorldForm> {
     let extension = out.extension().unwrap_or_default().to_str();
     match (extension, annotated) {
-        (Some("jsonl"), true) => Ok(Form::Annotated),
-        (Some("jsonl"), false) => Ok(Form::JsonLines),
-        (Some("txt"), false) => Ok(Form::Separated),
+        (Some("jsonl"), true) => Ok(WorldForm::Annotated),
+        (Some("jsonl"), false) => Ok(WorldForm::JsonLines),
+        (Some("txt"), false) => Ok(WorldForm::Separated),
         (Some("txt"), true) => Err(Complaint::usage(format!(
             "{}: plain text has no place for annotations; give a name that ends in .jsonl",
             out.display()
@@ -143,7 +144,7 @@ fn form_of(out: &Path, annotated: bool) -> anyhow::Result<Form> {
 }
 
 /// Writes and syncs; returns documents and bytes.
-fn write(text: &WorldText, form: Form, path: &Path, context: &Context) -> anyhow::Result<(u64, u64)> {
+fn write(text: &WorldText, form: WorldForm, path: &Path, context: &Context) -> anyhow::Result<(u64, u64)> {
     let mut out = BufWriter::with_capacity(1 << 20, create(path).map_err(StoreError::io(path))?);
     let documents = text.write(&mut out, form, &tokenizer()?, &context.progress)?;
     let file = out.into_inner().map_err(|error| StoreError::io(path)(error.into_error()))?;
@@ -158,9 +159,9 @@ mod tests {
     #[test]
     fn the_name_decides_the_form() {
         let form = |name: &str, annotated| form_of(Path::new(name), annotated).ok();
-        assert_eq!(form("a.txt", false), Some(Form::Separated));
-        assert_eq!(form("a.jsonl", false), Some(Form::JsonLines));
-        assert_eq!(form("a.jsonl", true), Some(Form::Annotated));
+        assert_eq!(form("a.txt", false), Some(WorldForm::Separated));
+        assert_eq!(form("a.jsonl", false), Some(WorldForm::JsonLines));
+        assert_eq!(form("a.jsonl", true), Some(WorldForm::Annotated));
         assert_eq!([form("a.txt", true), form("a", false), form("a.csv", true)], [None, None, None]);
     }
 

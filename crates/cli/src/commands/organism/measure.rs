@@ -3,7 +3,6 @@
 use crate::commands::options::{ComputeArgs, load_model};
 use crate::context::Context;
 use crate::exit::Complaint;
-use crate::models::NamedModel;
 use crate::output::table;
 use clap::Args;
 use serde::Serialize;
@@ -13,6 +12,7 @@ use untangle_model::Sampling;
 use untangle_organism::measure::{Measured, measure};
 use untangle_organism::{Stage, World, bundled};
 use untangle_schema::Share;
+use untangle_sources::NamedModel;
 
 /// Measure what the stages do: loss on documents, and answers to questions about stories that no stage was trained on
 #[derive(Debug, Args)]

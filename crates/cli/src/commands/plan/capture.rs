@@ -3,10 +3,10 @@
 use super::resources::{Flops, Parts, Resources, Time, own_memory, seconds};
 use crate::commands::capture::{CaptureArgs, with_plan};
 use crate::context::Context;
-use crate::scratch::Scratch;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use untangle_capture::{LiveConfig, LiveRows};
+use untangle_sources::Scratch;
 use untangle_store::{HeldOut, RowBlock, RowSource, planned_bytes};
 
 /// Passes are timed for so long, and at least so many tokens.

@@ -4,14 +4,14 @@ use super::resources::{Flops, Parts, Resources, Time, own_memory, seconds};
 use crate::commands::live::{LivePlace, with_live_rows};
 use crate::commands::train::{Prepared, TrainArgs, prepare};
 use crate::context::Context;
-use crate::scratch::Scratch;
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
+use untangle_sources::Scratch;
 use untangle_store::RowSource;
 use untangle_train::finish::FROM_TRAINING;
 use untangle_train::footprint::{Disk, Memory, disk, memory};
-use untangle_train::{Rehearsal, RowsAtTheEnd, Run, rehearse};
+use untangle_train::{EngineKind, Rehearsal, RowsAtTheEnd, Run, rehearse};
 
 /// Memory of the windows that a rehearsal has a model compute: a few batches, whatever the run itself shuffles in.
 const REHEARSED_WINDOWS: u64 = 16 << 20;
@@ -28,11 +28,12 @@ pub(super) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
 /// From a store.
 fn stored(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     let process = own_memory() + LIBRARIES;
-    let request = args.request()?;
+    let request = args.request(context)?;
     let Prepared { mut source, runs, .. } = prepare(&request, context)?;
     let at_the_end = request.rows_at_the_end();
     let rows = source.memory_bytes();
-    let planned = Planned { process, rows, reading: 0.0, token_ids: 0, at_the_end };
+    let engine = request.engine;
+    let planned = Planned { process, rows, reading: 0.0, token_ids: 0, at_the_end, engine };
     show(args, &runs, &mut source, &planned, context)
 }
 
@@ -42,7 +43,7 @@ fn live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<()>
     let name = scratch.path().join("text");
     let place = LivePlace { token_ids: &name, memory_bytes: REHEARSED_WINDOWS.min(args.shuffle_bytes()) };
     let began = Instant::now();
-    with_live_rows(args, model, &place, context, |mut rows, run| {
+    with_live_rows(args, model, &place, context, |mut rows, run, engine| {
         let reading = began.elapsed().as_secs_f64();
         let mut block = Default::default();
         // With the model's own buffers, and a window.
@@ -52,7 +53,7 @@ fn live(args: &TrainArgs, model: &Path, context: &Context) -> anyhow::Result<()>
         // The model reads rows for both once more, from training.
         let at_the_end = RowsAtTheEnd { calibration: FROM_TRAINING, report: FROM_TRAINING };
         let shuffled = rows.window_bytes(args.shuffle_bytes());
-        let planned = Planned { process, rows: shuffled, reading, token_ids, at_the_end };
+        let planned = Planned { process, rows: shuffled, reading, token_ids, at_the_end, engine };
         show(args, &[run], &mut rows, &planned, context)
     })
 }
@@ -69,6 +70,8 @@ struct Planned {
     token_ids: u64,
     /// Rows that are read once more.
     at_the_end: RowsAtTheEnd,
+    /// What the dictionaries are stepped by.
+    engine: EngineKind,
 }
 
 fn show(
@@ -84,7 +87,7 @@ fn show(
     let memory = memory(runs, &widths, context.threads, at_the_end);
     let disk = disk(runs);
     context.progress.note("timing the first steps; nothing is written");
-    let rehearsal = rehearse(runs, source, at_the_end, &context.progress)?;
+    let rehearsal = rehearse(runs, source, at_the_end, planned.engine, &context.progress)?;
     let resources = Resources {
         memory: of_memory(&memory, planned),
         disk: of_disk(&disk, planned),

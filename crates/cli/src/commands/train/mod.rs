@@ -1,7 +1,8 @@
 //! `untangle train`: activations to one dictionary or a grid of them, which SAELens loads.
 
 mod calibration;
-mod grid;
+mod engine;
+mod held_out;
 mod request;
 
 use super::live::{LiveArgs, train_live};
@@ -12,20 +13,23 @@ use crate::device::DeviceChoice;
 use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use untangle_sae::Precision;
-use untangle_store::HeldOut;
+use untangle_sae::{Precision, metrics::fraction_text};
+use untangle_store::{ActivationSet, HeldOut};
+use untangle_train::grid::{self, Wanted};
 use untangle_train::{
     Centre, DICTIONARY, Finished, GRID, Kind, Optimiser, PenaltyKind, Prefixes, Run, TrainConfig, Width,
 };
+
+use held_out::HeldOutChoice;
 
 pub(crate) use request::{Asked, Calibration, Prepared, Request, SHUFFLE_BYTES, describe, prepare, train_dictionaries};
 
 /// Train sparse autoencoders on stored activations, or on a model's while it reads; SAELens loads the results
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// Stores, or matrices (file.h5:/dataset, file.npy, file.safetensors:key); several read as one
+    /// Stores, or matrices (file.h5:/dataset, file.npy, file.npz:key, file.safetensors:key); several read as one
     #[arg(value_name = "STORE", required_unless_present = "model")]
     store: Vec<String>,
     /// Directory of the finished dictionary; of a grid, the directory that holds one for each
@@ -46,7 +50,7 @@ pub(crate) struct TrainArgs {
     /// hook, hook-out, prefixes) are combined (hooks = [...] is what one crosscoder reads); what a table leaves out is as the other options say
     #[arg(long, value_name = "FILE.toml", conflicts_with = "model")]
     grid: Option<PathBuf>,
-    /// topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
+    /// topk, abs-topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
     /// another activation than they read, see --hook-out; or crosscoder or crosscoder-l1, with features of several
     /// activations at once, see --hook and --with
     #[arg(long, value_name = "NAME", default_value = "topk")]
@@ -156,6 +160,9 @@ struct OptimiserArgs {
     /// every step; 0 turns it off
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
+    /// Train a baseline: decoder or encoder stays as it was drawn, or with soft-decoder rows keep a cosine of 0.8 with that
+    #[arg(long, value_name = "WHAT")]
+    freeze: Option<untangle_train::Freeze>,
     /// Train on the rows as they are, not scaled to a mean norm of sqrt(width)
     #[arg(long)]
     no_normalise: bool,
@@ -171,7 +178,8 @@ pub(super) struct MachineArgs {
     /// Arithmetic in which the encoder product proposes features (f32 decides); auto is what this CPU is fastest at
     #[arg(long, value_enum, default_value = "auto")]
     dtype: ProductType,
-    /// auto, cpu or cuda: where the model of --model runs; training itself has no CUDA form and uses the CPU
+    /// auto, cpu, cuda or cuda:N: where the model of --model runs. Training itself uses the CPU, whose steps are sparse, unless
+    /// cuda is asked for, where they are dense and in f32
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub(super) device: DeviceChoice,
     /// Memory in MiB in which rows are shuffled; where all rows fit, their order is an exact permutation
@@ -210,33 +218,12 @@ impl FromStr for LearningRate {
     }
 }
 
-/// `0.05`, `last:40000` or `none`.
-#[derive(Clone, Debug)]
-struct HeldOutChoice(HeldOut);
-
-impl FromStr for HeldOutChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "use a fraction such as 0.05, last:ROWS, or none".to_owned();
-        let held_out = match (text, text.strip_prefix("last:")) {
-            ("none", _) => HeldOut::None,
-            (_, Some(rows)) => HeldOut::LastRows(rows.parse().map_err(|_| wrong())?),
-            (fraction, None) => HeldOut::Fraction { fraction: fraction.parse().map_err(|_| wrong())?, seed: 0 },
-        };
-        Ok(HeldOutChoice(held_out))
-    }
-}
-
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     if let Some(model) = &args.live.model {
         let (run, finished) = train_live(args, model, context)?;
         return show_one(args, &run, &finished, context);
     }
-    if matches!(args.machine.device, DeviceChoice::Cuda(_)) {
-        context.progress.warning("using the CPU: training has no CUDA form in this version");
-    }
-    let request = args.request()?;
+    let request = args.request(context)?;
     let inputs: Vec<PathBuf> = request.store.paths().into_iter().chain(args.grid.clone()).collect();
     outputs::check(&args.out, if args.grid.is_some() { &GRID } else { &DICTIONARY }, args.force, &inputs)?;
     let results = train_dictionaries(&request, context)?;
@@ -275,7 +262,8 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
         let widest = results.iter().map(|(run, _)| run.name.len()).max().unwrap_or(0);
         writeln!(out, "{:widest$}  running FVU      L0    dead", "")?;
         for (run, Finished { last, .. }) in results {
-            writeln!(out, "{:widest$}  {:>11.4}  {:>6.2}  {:>6}", run.name, last.fvu, last.l0, last.dead)?;
+            let fvu = fraction_text(last.fvu, 4);
+            writeln!(out, "{:widest$}  {fvu:>11}  {:>6.2}  {:>6}", run.name, last.l0, last.dead)?;
         }
         let crosscoders = results.iter().any(|(run, _)| run.plan.architecture.parts() > 1);
         let but = if crosscoders { ", but for crosscoders" } else { "" };
@@ -285,14 +273,15 @@ fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -
 
 impl TrainArgs {
     /// What is asked of a store.
-    pub(super) fn request(&self) -> anyhow::Result<Request<'_>> {
-        let (store, config) = (open_beside(&self.store, &self.with)?, self.config());
+    pub(super) fn request(&self, context: &Context) -> anyhow::Result<Request<'_>> {
+        let engine = self.engine(context)?;
+        let (store, config) = (open_beside(&self.store, &self.with, context)?, self.config());
         if self.grid.is_none() && !self.with.is_empty() && !config.kind.is_crosscoder() {
             return Err(Complaint::usage(format!("--with belongs to crosscoders, not to {}", config.kind)));
         }
         let hook_out = self.hook_out.as_deref();
         let asked = match &self.grid {
-            Some(path) => grid::read(path, &config, (&self.hook, hook_out), &store)?,
+            Some(path) => self.grid(path, &config, &store)?,
             None => {
                 let columns = choose_columns(&store, config.kind, &self.hook)?;
                 let target = choose_target(&store, config.kind, columns[0], hook_out)?;
@@ -313,7 +302,20 @@ impl TrainArgs {
             checkpoint_every: self.machine.checkpoint_every,
             tensorboard: self.tensorboard,
             report: self.report(),
+            engine,
         })
+    }
+
+    /// The dictionaries of a grid, with the columns that each reads and predicts.
+    fn grid(&self, path: &Path, config: &TrainConfig, store: &ActivationSet) -> anyhow::Result<Vec<Asked>> {
+        let of_store = |Wanted { name, config, hooks, hook_out }: Wanted| {
+            let hooks = hooks.as_deref().unwrap_or(&self.hook);
+            let columns = choose_columns(store, config.kind, hooks).map_err(|error| error.context(name.clone()))?;
+            let target = choose_target(store, config.kind, columns[0], hook_out.as_deref());
+            let target = target.map_err(|error| error.context(name.clone()))?;
+            Ok(Asked { name, columns, target, config })
+        };
+        grid::read(path, config, self.hook_out.as_deref())?.into_iter().map(of_store).collect()
     }
 
     /// Whether a report is written.
@@ -352,6 +354,7 @@ impl TrainArgs {
                 ProductType::Int8 => Some(Precision::Int8),
             },
             ema: self.optimiser.ema,
+            freeze: self.optimiser.freeze,
         }
     }
 
@@ -379,19 +382,5 @@ impl TrainArgs {
     /// Steps between checkpoints.
     pub(super) fn checkpoint_every(&self) -> Option<u64> {
         self.machine.checkpoint_every
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_held_out_part_is_read_as_written() {
-        let parse = |text: &str| text.parse::<HeldOutChoice>().map(|choice| choice.0);
-        assert_eq!(parse("0.1"), Ok(HeldOut::Fraction { fraction: 0.1, seed: 0 }));
-        assert_eq!(parse("last:40000"), Ok(HeldOut::LastRows(40_000)));
-        assert_eq!(parse("none"), Ok(HeldOut::None));
-        assert!(["", "last:", "last:x", "5%"].into_iter().all(|text| parse(text).is_err()));
     }
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
 use untangle_train::finish::FROM_TRAINING;
 use untangle_train::{
-    DataProvenance, Finished, Job, PartOrigin, RowsAtTheEnd, Run, Shown, TrainConfig, TrainPlan, Widths,
-    check_memory_of, train,
+    DataProvenance, EngineKind, Finished, Job, PartOrigin, RowsAtTheEnd, Run, Shown, TrainConfig, TrainPlan, Widths,
+    check_memory_of, is_continued, settle, train,
 };
 
 /// A dictionary that is asked for.
@@ -83,6 +83,8 @@ pub(crate) struct Request<'a> {
     pub(crate) tensorboard: bool,
     /// Whether a report is written.
     pub(crate) report: bool,
+    /// What the dictionaries are stepped by.
+    pub(crate) engine: EngineKind,
 }
 
 impl Request<'_> {
@@ -119,14 +121,17 @@ impl Request<'_> {
         let plan = |asked: &Asked| {
             let named = |error: untangle_train::TrainError| match asked.name.is_empty() {
                 true => anyhow::Error::from(error),
-                false => anyhow::Error::from(error).context(asked.name.clone()),
+                // It stands in the file of the grid.
+                false => Complaint::bad_input(format!("{}: {error}", asked.name)),
             };
             let width = |column: usize| self.store.columns()[column].d;
             let read = asked.columns.iter().map(|column| width(*column)).collect();
             asked.config.plan_of(&Widths { read, predicted: asked.target.map(width) }, rows).map_err(named)
         };
         let plans = self.asked.iter().map(plan).collect::<anyhow::Result<Vec<_>>>()?;
-        check_memory_of(&plans.iter().collect::<Vec<_>>())?;
+        if !is_continued(self.out) {
+            check_memory_of(&plans.iter().collect::<Vec<_>>())?;
+        }
         Ok(plans)
     }
 
@@ -189,7 +194,8 @@ pub(crate) fn prepare(request: &Request<'_>, context: &Context) -> anyhow::Resul
         keep_outliers: request.keep_outliers,
         columns: columns.clone(),
     };
-    let source = Shuffled::new(Arc::clone(store), &outer, &shuffle)?;
+    let shuffled = || Shuffled::new(Arc::clone(store), &outer, &shuffle);
+    let source = context.progress.with_nothing_to_save(shuffled)??;
     let plans = request.plans(source.rows_per_epoch())?;
     let mut runs = Vec::new();
     for (asked, plan) in request.asked.iter().zip(plans) {
@@ -199,6 +205,7 @@ pub(crate) fn prepare(request: &Request<'_>, context: &Context) -> anyhow::Resul
         let (column, further) = (read.next().unwrap_or_default(), read.collect());
         runs.push(Run { name: asked.name.clone(), column, further, target: asked.target.map(place), plan, data });
     }
+    settle(request.out, &mut runs, request.engine);
     columns
         .iter()
         .filter_map(|column| outliers_left_out(request, *column))
@@ -231,6 +238,7 @@ pub(crate) fn train_dictionaries(request: &Request<'_>, context: &Context) -> an
             report: request.report,
             held_out: Some(&|read, visit| judged.each_block(&in_store(read), visit)),
         },
+        engine: request.engine,
     };
     let finished = train(job, &context.progress)?;
     Ok(runs.into_iter().zip(finished).collect())

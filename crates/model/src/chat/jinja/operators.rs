@@ -182,16 +182,5 @@ pub(super) fn escaped(budget: &Budget, value: &Value) -> Result<String> {
         return Ok(text.as_ref().to_owned());
     }
     budget.claim(5 * text.len())?;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\'' => out.push_str("&#39;"),
-            '"' => out.push_str("&#34;"),
-            other => out.push(other),
-        }
-    }
-    Ok(out)
+    Ok(untangle_schema::html::escaped(&text))
 }

@@ -1,0 +1,79 @@
+//! How do labels and their scores lie in a feature database?
+
+use super::foreign::{count, finite, finite_or_none, unfit};
+use super::read::from_json;
+use super::write::json;
+use rusqlite::{Connection, Row, params};
+use untangle_schema::{Label, LabelKind, Score};
+
+/// The label of a feature that is shown where one is shown, with its F1: one row for each feature that has labels. The
+/// order is that of [`Label::rank`]; the names of the kinds sort as the kinds do.
+pub(super) const FIRST: &str = "SELECT l.text AS text, s.value AS f1, l.feature AS feature FROM labels l
+    LEFT JOIN scores s ON s.feature = l.feature AND s.kind = l.kind AND s.source = l.source AND s.scorer = 'f1'
+    WHERE (l.kind, l.source) = (SELECT m.kind, m.source FROM labels m
+        LEFT JOIN scores t ON t.feature = m.feature AND t.kind = m.kind AND t.source = m.source AND t.scorer = 'f1'
+        WHERE m.feature = l.feature ORDER BY m.kind, t.value DESC NULLS LAST, m.source LIMIT 1)";
+
+/// Writes a label with its scores, in place of one of the same kind and source.
+pub(super) fn put(connection: &Connection, feature: i64, label: &Label) -> rusqlite::Result<()> {
+    let (kind, source) = (label.kind.name(), &label.source);
+    let key = params![feature, kind, source];
+    connection.prepare_cached("DELETE FROM scores WHERE feature = ?1 AND kind = ?2 AND source = ?3")?.execute(key)?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO labels VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![feature, kind, source, label.text])?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO scores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
+    for score in &label.scores {
+        let (low, high) = score.interval.unzip();
+        insert.execute(params![
+            feature,
+            kind,
+            source,
+            score.scorer,
+            score.value,
+            low,
+            high,
+            score.floor,
+            score.control,
+            score.n as i64,
+            json(&score.detail)?,
+        ])?;
+    }
+    Ok(())
+}
+
+/// All labels of a feature, the one to show first coming first.
+pub(super) fn read(connection: &Connection, feature: i64) -> rusqlite::Result<Vec<Label>> {
+    let mut select = connection.prepare_cached("SELECT kind, source, text FROM labels WHERE feature = ?1")?;
+    let read = |row: &Row<'_>| {
+        let kind: String = row.get(0)?;
+        let kind = LabelKind::named(&kind).ok_or_else(|| unfit(0, format!("{kind:?} is no kind of label")))?;
+        Ok(Label { kind, source: row.get(1)?, text: row.get(2)?, scores: Vec::new() })
+    };
+    let mut labels = select.query_map([feature], read)?.collect::<rusqlite::Result<Vec<Label>>>()?;
+    for label in &mut labels {
+        label.scores = scores(connection, feature, label)?;
+    }
+    labels.sort_by(Label::rank);
+    Ok(labels)
+}
+
+fn scores(connection: &Connection, feature: i64, label: &Label) -> rusqlite::Result<Vec<Score>> {
+    let mut select = connection.prepare_cached(
+        "SELECT scorer, value, low, high, floor, control, n, detail FROM scores
+         WHERE feature = ?1 AND kind = ?2 AND source = ?3 ORDER BY scorer",
+    )?;
+    let read = |row: &Row<'_>| {
+        Ok(Score {
+            scorer: row.get(0)?,
+            value: finite(row, 1)?,
+            interval: finite_or_none(row, 2)?.zip(finite_or_none(row, 3)?),
+            floor: finite_or_none(row, 4)?,
+            control: finite_or_none(row, 5)?,
+            n: count(row, 6)?,
+            detail: from_json(row, 7)?,
+        })
+    };
+    select.query_map(params![feature, label.kind.name(), label.source], read)?.collect()
+}

@@ -1,0 +1,74 @@
+//! Which words show that a text is about something?
+
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Shorter pieces are syllables more often than words.
+const LETTERS: usize = 3;
+
+/// Words that show what a text is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topic {
+    /// In lower case, each once, in the order of the name.
+    pub(super) words: Vec<String>,
+    /// Whether a text must hold every one of them, or any.
+    pub(super) every: bool,
+}
+
+impl Topic {
+    /// All words of a name.
+    pub fn of_name(name: &str) -> Self {
+        let mut seen = BTreeSet::new();
+        Topic { words: words(name).filter(|word| seen.insert(word.clone())).collect(), every: true }
+    }
+
+    /// Whether a text is about it: holds its words whole, in any case.
+    pub fn appears(&self, text: &str) -> bool {
+        let found: BTreeSet<String> = words(text).filter(|word| self.words.contains(word)).collect();
+        if self.every { found.len() == self.words.len() } else { !found.is_empty() }
+    }
+
+    /// Something to search for, where nothing was.
+    pub fn first_word(&self) -> &str {
+        self.words.first().map_or("the", String::as_str)
+    }
+
+    /// The words, for people.
+    pub fn text(&self) -> String {
+        let quoted: Vec<_> = self.words.iter().map(|word| format!("{word:?}")).collect();
+        quoted.join(if self.every { " and " } else { " or " })
+    }
+}
+
+/// A token that is a word, in lower case; none where it is a syllable, a name of a sign or part of a number.
+pub(super) fn word(token: &str) -> Option<String> {
+    let core = token.trim();
+    (core.chars().count() >= LETTERS && core.chars().all(char::is_alphabetic)).then(|| core.to_lowercase())
+}
+
+/// The words of a text in lower case.
+pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_each_of_its_words_once() {
+        assert_eq!(Topic::of_name("the Bridge, the bridge").text(), "\"the\" and \"bridge\"", "in their order");
+    }
+
+    #[test]
+    fn a_name_appears_where_all_of_it_does_and_a_label_where_any_of_it_does() {
+        let bridge = Topic::of_name("Golden Gate Bridge");
+        assert!(bridge.appears("They saw the Golden Gate Bridge."));
+        assert!(!bridge.appears("They saw the Golden Lion and a bridge."));
+        assert!(!bridge.appears("Golden gates, bridges."), "words are whole");
+        let either = Topic { words: ["cat", "dog"].map(str::to_owned).into(), every: false };
+        assert!(either.appears("A Dog!") && !either.appears("a doghouse"));
+        assert_eq!(either.text(), "\"cat\" or \"dog\"");
+    }
+}
