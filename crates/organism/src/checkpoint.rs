@@ -83,7 +83,7 @@ pub(crate) fn load_state(
 
 /// Reads a state's weights into the parameters.
 pub(crate) fn load_weights(path: &Path, parameters: &[(String, Tensor)]) -> Result<(), OrganismError> {
-    let bytes = fs::read(path).map_err(|source| OrganismError::Io { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| OrganismError::Io { path: path.to_owned(), source })?;
     let damaged = |reason: String| OrganismError::State { path: path.to_owned(), reason };
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     for (name, weight) in parameters {

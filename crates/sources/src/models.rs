@@ -223,12 +223,12 @@ mod tests {
         assert_eq!(find("o/n").expect("an id").at(Some("v2")).expect("a revision"), hub("o/n", Some("v2")));
         assert!(find("o/n@v1").expect("an id").at(Some("v2")).is_err());
         assert!(find("organism").expect("bundled").at(Some("v2")).is_err());
-        for wrong in ["gpt2", "./owner/name", "/owner/name", "a/b/c", "hf:a/b/c", "src/main.rs"] {
+        for wrong in ["gpt2", "./owner/name", "/owner/name", "a/b/c", "hf:a/b/c", "src/lib.rs"] {
             find(wrong).expect_err(wrong);
         }
         let inspected = |name: &str| NamedModel::of_hub_unless_a_file(name).expect("no fault");
         assert_eq!(inspected("owner/name@v1"), Some(hub("owner/name", Some("v1"))));
-        for file in ["runs/x.h5", "runs/features.db", "src/absent", "src/main.rs", "sae"] {
+        for file in ["runs/x.h5", "runs/features.db", "src/absent", "src/lib.rs", "sae"] {
             assert_eq!(inspected(file), None, "{file}");
         }
         assert!(find("organism:x").expect_err("no such stage").to_string().contains("base-more, sft"));
