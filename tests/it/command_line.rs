@@ -28,7 +28,7 @@ fn help_and_version_are_results() {
 fn shells_and_man_know_every_verb() {
     for (shell, marker) in [("bash", "complete -F"), ("zsh", "#compdef untangle"), ("fish", "complete -c untangle")] {
         let script = Untangle::new("completions").words(shell).succeed();
-        assert!(script.contains(marker) && script.contains("crosscoder") && script.contains("d-sae"), "{shell}");
+        assert!(script.contains(marker) && script.contains("evaluate") && script.contains("d-sae"), "{shell}");
     }
     let page = Untangle::new("man").succeed();
     assert!(page.contains(".TH untangle 1") && page.contains("capture"), "{page}");
