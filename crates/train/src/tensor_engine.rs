@@ -6,6 +6,7 @@
 use crate::activity::{Batch, Scaled};
 use crate::adam::{BETA1, BETA2, EPS};
 use crate::arch::tensors::{Leaves, Pass, Passed, largest_of_rows};
+use crate::density::is_dense;
 use crate::engine::Engine;
 use crate::gradients::sampled_for_norm;
 use crate::plan::TrainPlan;
@@ -199,6 +200,8 @@ impl TensorEngine {
         plan: &TrainPlan,
     ) -> Result<StepReport, TchError> {
         let (n, dead) = (batch.n_rows(state.d_in), state.dead(settings.dead_after).len());
+        // Where the other engine would step densely, it keeps no entries to sum over; both are to steer alike.
+        let keeps_entries = !is_dense(state, settings.architecture);
         let (gradients, seen) = tch::with_grad(|| self.gradients(state, batch, settings))?;
         let _no_grad = tch::no_grad_guard();
         let grad_norm = Self::norm(state, &gradients)?;
@@ -214,8 +217,9 @@ impl TensorEngine {
         state.count(n, fired);
         // Seldom asked for, and only then brought to the CPU.
         let of_active = |of: &dyn Fn(f32) -> f64| {
-            let acts = acts.f_gt(0).and_then(|fires| acts.f_masked_select(&fires)).and_then(|acts| to_host(&acts));
-            acts.unwrap_or_default().into_iter().map(of).sum()
+            let active = || to_host(&acts.f_masked_select(&acts.f_gt(0)?)?);
+            let acts = if keeps_entries { active().unwrap_or_default() } else { Vec::new() };
+            acts.into_iter().map(of).sum()
         };
         settings.architecture.finish_step(state, &of_active, l0, entries);
         Ok(StepReport { loss, penalty, aux_loss, l0, entries, dead, grad_norm, looks: Looks::default() })

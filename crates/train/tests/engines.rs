@@ -75,7 +75,7 @@ fn run(config: &TrainConfig, engine: EngineKind, out: &Path, observer: &dyn Obse
         calibration: &|columns| Ok(columns.iter().map(|at| [&rows, &target][*at][..1000 * D_IN].to_vec()).collect()),
         out,
         force: false,
-        checkpoint_every: Some(7),
+        checkpoint_every: None,
         shown: Shown::default(),
         engine,
     };
