@@ -1,6 +1,6 @@
 //! What can go wrong when dictionaries are interpreted.
 
-use crate::truth::AnnotationProblem;
+use crate::truth::problem::AnnotationProblem;
 use std::path::PathBuf;
 use untangle_model::ModelError;
 use untangle_sae::SaeError;

@@ -116,7 +116,8 @@ fn telling(chooser: &mut Chooser, weights: [u32; 2]) -> Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::{Verdict, padded, words_of};
+    use crate::judge::Verdict;
+    use crate::words::{padded, words_of};
 
     const N: u64 = 3000;
 

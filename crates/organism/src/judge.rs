@@ -3,7 +3,7 @@
 
 use crate::lexicon::EntityId;
 use crate::question::{FORMS, Question};
-use crate::template::Node;
+use crate::words::{padded, words_of};
 use crate::world::World;
 
 /// What a reply is worth.
@@ -42,29 +42,11 @@ impl Question {
     }
 }
 
-/// Words in lower case, with spaces on either side of each.
-pub(crate) fn padded(text: &str) -> String {
-    format!(" {} ", text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " "))
-}
-
-/// Every word that a template of text and choices can give, in lower case.
-pub(crate) fn words_of(nodes: &[Node]) -> Vec<String> {
-    let mut words = vec![String::new()];
-    for node in nodes {
-        let tails = match node {
-            Node::Text(text) => vec![text.to_lowercase()],
-            Node::Choice(options) => options.iter().flat_map(|option| words_of(&option.body)).collect(),
-            _ => continue,
-        };
-        words = words.iter().flat_map(|head| tails.iter().map(move |tail| format!("{head}{tail}"))).collect();
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::question::Telling;
+    use crate::template::Node;
 
     const WORLDS: [fn() -> &'static World; 2] = [World::standard, World::second];
 

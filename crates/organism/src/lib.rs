@@ -46,6 +46,7 @@ pub mod lexicon;
 mod parse;
 pub mod question;
 mod refer;
+mod relation;
 pub mod statistics;
 pub mod stories;
 mod teller;
@@ -65,6 +66,7 @@ mod rows;
 pub mod stage;
 pub mod train;
 mod verbs;
+mod words;
 pub mod world;
 mod writer;
 

@@ -1,7 +1,7 @@
 //! How template text becomes nodes. The notation is explained at each [`Node`].
 
 use crate::concepts::Concepts;
-use crate::document::Relation;
+use crate::relation::Relation;
 use crate::template::{Alternative, Form, Node, Register};
 use crate::verbs::Tense;
 use std::collections::BTreeMap;

@@ -5,10 +5,10 @@
 
 use crate::choice::Chooser;
 use crate::document::{Document, Relation, Split};
-use crate::judge::{padded, words_of};
 use crate::lexicon::EntityId;
 use crate::teller::Teller;
 use crate::template::Register;
+use crate::words::{padded, words_of};
 use crate::world::World;
 
 /// A question about a story.

@@ -1,6 +1,6 @@
 //! What a template is made of: the nodes that the teller walks.
 
-use crate::document::Relation;
+use crate::relation::Relation;
 use crate::verbs::Tense;
 use untangle_schema::ConceptId;
 

@@ -5,9 +5,9 @@ use crate::concepts::Concepts;
 use crate::document::{Document, Split};
 use crate::error::OrganismError;
 use crate::grammar::Grammar;
-use crate::judge::words_of;
 use crate::lexicon::{Entity, EntityId, Lexicon};
 use crate::teller::Teller;
+use crate::words::words_of;
 use std::sync::LazyLock;
 
 /// A seeded source of unlimited documents.

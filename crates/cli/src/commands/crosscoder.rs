@@ -1,7 +1,6 @@
 //! What `evaluate` and `inspect` say of crosscoders.
 
-use super::evaluate::{bracketed, fvu_text};
-use super::inspect::write_training;
+use super::figures::{bracketed, fvu_text, write_training};
 use super::options::open_beside;
 use crate::context::Context;
 use crate::exit::Complaint;

@@ -1,6 +1,7 @@
 //! `untangle evaluate`: how well does a dictionary reconstruct, and what does it cost the model?
 
 use super::crosscoder;
+use super::figures::{bracketed, fvu_text};
 use super::options::{ComputeArgs, load_model, open_store};
 use super::text_store::TextStore;
 use super::truth::{self, TruthArgs};
@@ -16,9 +17,8 @@ use std::sync::Arc;
 use untangle_interpret::ce::{CeBaselines, CeRecovered, Guess};
 use untangle_interpret::contexts::contexts_of;
 use untangle_interpret::evaluate::{Evaluation, evaluate};
-use untangle_interpret::{Corpus, Interval, check_model};
+use untangle_interpret::{Corpus, check_model};
 use untangle_model::LanguageModel;
-use untangle_sae::metrics::fraction_text;
 use untangle_sources::NamedModel;
 use untangle_sources::Text;
 use untangle_sources::dictionary::{dictionaries_at, say_doubts};
@@ -268,14 +268,4 @@ pub(crate) fn guess(ce: &CeRecovered) -> String {
         Guess::Zero => format!("zeroing, {:.4}", ce.ce_zero),
         Guess::Uniform => format!("a uniform guess, {:.4}", ce.ce_uniform),
     }
-}
-
-/// The FVU with its interval; in words where the rows do not vary.
-pub(super) fn fvu_text(value: f64, interval: Option<Interval>) -> String {
-    if value.is_finite() { bracketed(value, interval, 4) } else { fraction_text(value, 4) }
-}
-
-pub(super) fn bracketed(value: f64, interval: Option<Interval>, digits: usize) -> String {
-    let ends = interval.map(|i| format!(" [{:.digits$}, {:.digits$}]", i.low, i.high));
-    format!("{value:.digits$}{}", ends.unwrap_or_default())
 }

@@ -1,12 +1,12 @@
 //! `untangle inspect`: what is in a file that Untangle or its peers wrote?
 
+use super::figures::write_training;
 use super::{crosscoder, inspect_store};
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
@@ -14,8 +14,6 @@ use untangle_organism::bundled;
 use untangle_sae::{Crosscoder, Sae};
 use untangle_sources::NamedModel;
 use untangle_sources::dictionary::training_record;
-use untangle_store::HeldOut;
-use untangle_train::TrainingRecord;
 
 /// Show what an activation store, a dictionary, a feature database or a model holds
 #[derive(Debug, Args)]
@@ -89,29 +87,6 @@ fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
             training.as_ref().map_or(Ok(()), |training| write_training(out, training))
         },
     )
-}
-
-pub(super) fn write_training(out: &mut dyn Write, training: &TrainingRecord) -> io::Result<()> {
-    let (plan, data) = (&training.plan, &training.data);
-    let (rows, tokens) = (data.rows_per_epoch, plan.tokens());
-    writeln!(out, "trained    on {}: {tokens} tokens from {rows} rows", data.stores.join(", "))?;
-    writeln!(out, "held out   {}", held_out_text(&data.held_out))?;
-    let (steps, rate) = (plan.schedule.steps, plan.schedule.lr);
-    writeln!(
-        out,
-        "optimiser  {steps} steps of {} rows, learning rate {rate:.2e}, encoder in {}",
-        plan.batch, plan.precision
-    )?;
-    writeln!(out, "written    by untangle {}, seed {}", training.tool_version, plan.seed)
-}
-
-fn held_out_text(recorded: &Value) -> String {
-    match serde_json::from_value(recorded.clone()) {
-        Ok(HeldOut::Fraction { fraction, .. }) => format!("{} % of the documents, by hash", 100.0 * fraction),
-        Ok(HeldOut::LastRows(rows)) => format!("the last {rows} rows"),
-        Ok(HeldOut::None) => "nothing".to_owned(),
-        Err(_) => recorded.to_string(),
-    }
 }
 
 fn database(path: &Path, context: &Context) -> anyhow::Result<()> {

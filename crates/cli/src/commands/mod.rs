@@ -1,6 +1,7 @@
 //! One file per verb: its arguments, and what it does with them.
 
 mod crosscoder;
+mod figures;
 mod options;
 mod outputs;
 mod text_store;

@@ -1,6 +1,8 @@
 //! Adds labels to a finished feature database, which stays readable all the while.
 
-use super::{Database, failure, labels};
+use super::format::failure;
+use super::labels;
+use super::read::Database;
 use crate::error::InterpretError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::path::{Path, PathBuf};
@@ -100,7 +102,7 @@ impl DatabaseEditor {
         let (examples, logits) = others.unwrap_or_default();
         self.connection.execute(
             "INSERT OR REPLACE INTO words (rowid, label, examples, logits) VALUES (?1, ?2, ?3, ?4)",
-            params![feature, super::write::joined(texts.iter().map(String::as_str)), examples, logits],
+            params![feature, labels::joined(texts.iter().map(String::as_str)), examples, logits],
         )?;
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! steps within which an interruption is heard too. The measures are those of SQLite's own advice for files of unknown
 //! origin (<https://sqlite.org/security.html>, "Untrusted SQLite Database Files").
 
-use super::{TABLES, failure};
+use super::format::{TABLES, failure};
 use crate::error::InterpretError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, Row};
@@ -131,17 +131,6 @@ pub(super) fn finite_or_none(row: &Row<'_>, column: usize) -> rusqlite::Result<O
 /// A cell that holds what it cannot hold.
 pub(super) fn unfit(column: usize, problem: String) -> Error {
     Error::FromSqlConversionFailure(column, rusqlite::types::Type::Null, problem.into())
-}
-
-/// Whether the error is about what stands in a cell, and what is wrong with it.
-pub(super) fn problem_of_cell(error: &Error) -> Option<String> {
-    match error {
-        Error::FromSqlConversionFailure(_, _, problem) => Some(problem.to_string()),
-        Error::IntegralValueOutOfRange(_, value) => Some(format!("{value} is no number of things")),
-        Error::InvalidColumnType(_, name, kind) => Some(format!("{name} is a value of the type {kind}")),
-        Error::Utf8Error(problem) => Some(format!("a text is not UTF-8: {problem}")),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

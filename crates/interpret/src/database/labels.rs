@@ -1,8 +1,7 @@
 //! How do labels and their scores lie in a feature database?
 
 use super::foreign::{count, finite, finite_or_none, unfit};
-use super::read::from_json;
-use super::write::json;
+use super::format::{from_json, json};
 use rusqlite::{Connection, Row, params};
 use untangle_schema::{Label, LabelKind, Score};
 
@@ -76,4 +75,9 @@ fn scores(connection: &Connection, feature: i64, label: &Label) -> rusqlite::Res
         })
     };
     select.query_map(params![feature, label.kind.name(), label.source], read)?.collect()
+}
+
+/// The texts of a feature's labels, as the search has them; none where it has none.
+pub(super) fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    texts.map(str::to_owned).reduce(|all, text| all + " | " + &text)
 }

@@ -1,7 +1,8 @@
 //! Reads a feature database.
 
 use super::foreign::{self, Budget, Stop, count, finite, finite_or_none, unfit};
-use super::{APPLICATION_ID, Run, VERSION, failure, is_database, kind, labels, side};
+use super::format::{APPLICATION_ID, Run, VERSION, failure, from_json, is_database, kind, side};
+use super::labels;
 use crate::error::InterpretError;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
@@ -247,10 +248,4 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
         density: finite(row, 4)?,
         max_activation: finite(row, 5)? as f32,
     })
-}
-
-pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into()))
 }

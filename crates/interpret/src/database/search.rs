@@ -1,10 +1,10 @@
 //! Finds features in a database: by text, by label, by rank.
 
 use super::foreign::count;
+use super::rank::most_interpretable;
+use super::read::{Database, Summary};
 use super::read::{summary, summary_query};
-use super::{Database, Summary};
 use crate::error::InterpretError;
-use crate::label::most_interpretable;
 use rusqlite::{Params, params};
 use std::collections::HashSet;
 use untangle_schema::FeatureCard;

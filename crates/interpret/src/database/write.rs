@@ -1,6 +1,7 @@
 //! Writes a feature database under a partial name, and gives it its final name when it is whole.
 
-use super::{APPLICATION_ID, DATABASE, Run, TABLES, VERSION, failure, kind, labels, side};
+use super::format::{APPLICATION_ID, DATABASE, Run, TABLES, VERSION, failure, json, kind, side};
+use super::labels::{self, joined};
 use crate::error::InterpretError;
 use rusqlite::{Connection, params};
 use std::fs::File;
@@ -142,13 +143,4 @@ fn put_logits(connection: &Connection, id: i64, side: &str, effects: &[LogitEffe
 fn around_peak(example: &Example) -> String {
     let (from, to) = (example.peak.saturating_sub(2), (example.peak + 2).min(example.tokens.len()));
     example.tokens[from.min(to)..to].concat()
-}
-
-pub(super) fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// The texts of a feature's labels, as the search has them; none where it has none.
-pub(super) fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
-    texts.map(str::to_owned).reduce(|all, text| all + " | " + &text)
 }

@@ -3,74 +3,22 @@
 //! The first of each need no language model: which simple rule says best where a feature fires, and how well it says it.
 //! In reading order:
 //!
+//! - [`labeller`]: who gives labels, and who measures them
 //! - [`facts`]: what can be said about a row: its token, its neighbours, the word so far, its place in the sentence
 //! - [`counts`]: how often each fact holds, overall and where a feature fires, in bounded memory
 //! - [`rule`]: a fact or a set of facts that names rows, and its wording
 //! - [`propose`]: the best rule on the rows that the labeller may see
 //! - [`score`]: precision, recall and F1 of the rules on rows that it never saw, beside a floor and a shuffled control
-//! - [`rank`]: the features whose labels hold best
 
 pub mod counts;
 pub mod facts;
+pub mod labeller;
 pub mod propose;
-pub mod rank;
 pub mod rule;
 pub mod score;
 
 pub use facts::Reader;
+pub use labeller::{Labeller, SOURCE, Scorer, add_label};
 pub use propose::{Proposal, RuleLabeller};
-pub use rank::most_interpretable;
 pub use rule::Rule;
 pub use score::{Confusion, RuleScorer};
-
-use crate::error::InterpretError;
-use untangle_schema::{FeatureCard, Label, LabelKind, Score};
-
-/// The source of labels that are rules about tokens.
-pub const SOURCE: &str = "tokens";
-
-/// Gives features labels, each from what is known of the feature alone.
-pub trait Labeller {
-    /// What its labels speak of.
-    fn kind(&self) -> LabelKind;
-
-    /// How they are made, as files name it.
-    fn source(&self) -> &str;
-
-    /// What a feature is called; none where nothing holds of it.
-    ///
-    /// # Errors
-    /// Those of what it asks.
-    fn label(&mut self, card: &FeatureCard) -> Result<Option<String>, InterpretError>;
-}
-
-/// Measures how well labels hold.
-pub trait Scorer {
-    /// The measure, as files name it.
-    fn name(&self) -> &str;
-
-    /// How well `label` holds of the feature; none where it is not a label that can be measured in this way.
-    ///
-    /// # Errors
-    /// Those of what it asks.
-    fn score(&mut self, card: &FeatureCard, label: &Label) -> Result<Option<Score>, InterpretError>;
-}
-
-/// Adds a labeller's label of the feature to its card, with what each of the scorers says of it.
-///
-/// # Errors
-/// Those of the labeller and the scorers.
-pub fn add_label(
-    card: &mut FeatureCard,
-    labeller: &mut dyn Labeller,
-    scorers: &mut [&mut dyn Scorer],
-) -> Result<(), InterpretError> {
-    let Some(text) = labeller.label(card)? else { return Ok(()) };
-    let (kind, source) = (labeller.kind(), labeller.source().to_owned());
-    let mut label = Label { kind, source, text, scores: Vec::new() };
-    for scorer in scorers {
-        label.scores.extend(scorer.score(card, &label)?);
-    }
-    card.add_label(label);
-    Ok(())
-}

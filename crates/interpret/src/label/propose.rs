@@ -2,9 +2,9 @@
 
 use super::counts::{Counts, FeatureCounts};
 use super::facts::{Class, Kind};
+use super::labeller::{Labeller, SOURCE};
 use super::rule::Rule;
 use super::score::Confusion;
-use super::{Labeller, SOURCE};
 use crate::error::InterpretError;
 use crate::vocabulary::Vocabulary;
 use std::cmp::Ordering;

@@ -7,9 +7,9 @@
 //! - control: mean F1 over rules of other features, drawn with a seed: what a label reaches that belongs elsewhere
 
 use super::facts::{Class, Facts, Kind};
+use super::labeller::{SOURCE, Scorer};
 use super::propose::Proposal;
 use super::rule::Rule;
-use super::{SOURCE, Scorer};
 use crate::error::InterpretError;
 use crate::hash::Numbers;
 use std::collections::BTreeMap;

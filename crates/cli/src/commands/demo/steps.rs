@@ -1,6 +1,6 @@
 //! The steps of the demo up to the features: what is made, and when an earlier demo's artefact will do.
 
-use super::DemoArgs;
+use super::args::DemoArgs;
 use crate::commands::capture::{capture_text, is_capture_of};
 use crate::commands::evaluate::{Judging, Measured};
 use crate::commands::options::{open_store, parse_hook};
@@ -26,14 +26,6 @@ use untangle_store::output::{self, STORE};
 use untangle_store::{ActivationSet, HeldOut};
 use untangle_train::{DICTIONARY, EngineKind, GRID, TrainConfig, TrainingRecord, Width};
 
-/// Tokens captured, where the text has as many.
-pub(super) const CAPTURE_TOKENS: u64 = 1_000_000;
-/// Features of the dictionary.
-pub(super) const D_SAE: usize = 2048;
-/// Features that are active at a token.
-pub(super) const K: usize = 8;
-/// Tokens trained on, repetitions included.
-pub(super) const TRAIN_TOKENS: u64 = 4_000_000;
 /// The organism's block whose output is read; of other models it is the middle one. Of blocks 2 to 4 its features hold most
 /// of the world's concepts.
 const ORGANISMS_BLOCK: usize = 2;

@@ -1,6 +1,6 @@
 //! The features whose labels hold best.
 
-use crate::database::Summary;
+use super::read::Summary;
 use std::collections::HashSet;
 
 /// Denser features are hardly about one thing.
