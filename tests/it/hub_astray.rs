@@ -102,7 +102,8 @@ fn a_list_goes_on_neither_elsewhere_nor_in_a_circle() {
     let (elsewhere, circle) = ("the list goes on at another host", "leads back to a page that was read already");
     let same = format!("/api/datasets/owner/stories/tree/{COMMIT}?recursive=true");
     // What a page says is the next one, of the addresses of this hub and of another.
-    let places: [(&str, &dyn Fn(&str, &str) -> String); 4] = [
+    type Next<'a> = &'a dyn Fn(&str, &str) -> String;
+    let places: [(&str, Next<'_>); 4] = [
         (circle, &|_, _| same.clone()),
         (circle, &|home, _| format!("{home}{same}#again")),
         (elsewhere, &|_, other| format!("http://{other}/x")),

@@ -157,10 +157,12 @@ fn serve(stream: TcpStream, state: &Mutex<State>, port: u16) -> Option<()> {
         Some(Mishap::Endless(head)) => {
             (&stream).write_all(head.as_bytes()).ok()?;
             // Until whoever asked closes the connection.
-            while request.method == "GET" {
-                (&stream).write_all(&[b' '; 1 << 16]).ok()?;
+            match request.method == "GET" {
+                true => loop {
+                    (&stream).write_all(&[b' '; 1 << 16]).ok()?;
+                },
+                false => None,
             }
-            None
         }
         Some(Mishap::Silence(head)) => {
             (&stream).write_all(head.as_bytes()).ok()?;
