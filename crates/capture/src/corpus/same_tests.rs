@@ -23,7 +23,7 @@ const SCHEMA: &str = "message rows {
     } } }
     optional binary text (STRING);
     optional group tools (LIST) { repeated group list { optional group element {
-        optional group items (LIST) { repeated group list { optional int64 element; } }
+        optional group given (LIST) { repeated group list { optional int64 element; } }
         optional binary name (STRING);
         optional boolean strict;
     } } }
@@ -190,7 +190,7 @@ fn row() -> BoxedStrategy<Value> {
     });
     let items = list(prop_oneof![3 => any::<i64>().prop_map(Value::from), 1 => Just(Value::Null)]);
     let strict = any::<bool>().prop_map(Value::from).boxed();
-    let tool = object(vec![("name", texts().boxed()), ("strict", strict), ("items", items)], false);
+    let tool = object(vec![("name", texts().boxed()), ("strict", strict), ("given", items)], false);
     object(vec![("text", texts().boxed()), (CONVERSATION_FIELD, list(message)), ("tools", list(tool))], true)
         // The field that is read is there, if only as null.
         .prop_map(|mut row| {
@@ -204,7 +204,7 @@ fn row() -> BoxedStrategy<Value> {
 
 const TEMPLATE: &str = "{% for m in messages %}{% for k in ['role', 'content', 'n', 'x', 'b', 'tags', 'call'] %}\
     {% if k in m %}{{ k }}={{ m[k] }}/{{ m[k] | tojson }};{% endif %}{% endfor %}{{ m | length }}\n{% endfor %}\
-    {{ tools }}{% for t in tools or [] %}{{ t.name }}{{ t.strict }}{{ t['items'] | tojson }}{{ t | length }}{% endfor %}";
+    {{ tools }}{% for t in tools or [] %}{{ t.name }}{{ t.strict }}{{ t['given'] | tojson }}{{ t | length }}{% endfor %}";
 
 fn read(name: &str, content: &[u8], chat: bool) -> Vec<String> {
     let template = untangle_model::ChatTemplate::new("t.jinja".as_ref(), TEMPLATE, &Default::default()).expect("valid");
@@ -231,7 +231,7 @@ proptest! {
 fn the_rows_of_the_law_are_those_that_are_meant() {
     let rows = [
         json!({"text": "a", "messages": [{"role": "u", "content": "é", "x": "§NaN", "tags": ["t", null], "call": {"name": "f"}},
-        {"role": "v", "n": 7, "b": true, "call": {"arguments": {"x": 0.5}}}], "tools": [{"name": "g", "items": [1, null]}]}),
+        {"role": "v", "n": 7, "b": true, "call": {"arguments": {"x": 0.5}}}], "tools": [{"name": "g", "given": [1, null]}]}),
     ];
     let texts = read("a.parquet", &table(&rows, 1), true);
     assert_eq!(texts, read("a.jsonl", &lines(&rows), true));
@@ -241,6 +241,6 @@ fn the_rows_of_the_law_are_those_that_are_meant() {
         "{texts:?}"
     );
     assert!(texts[0].contains("n=7/7;b=True/true;call={'arguments': {'x': 0.5}}"), "{texts:?}");
-    assert!(texts[0].ends_with("[{'items': [1, None], 'name': 'g'}]g[1, null]2"), "{texts:?}");
+    assert!(texts[0].ends_with("[{'given': [1, None], 'name': 'g'}]g[1, null]2"), "{texts:?}");
     assert_eq!(read("a.parquet", &table(&rows, 1), false), ["a"]);
 }

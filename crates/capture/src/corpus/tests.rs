@@ -157,7 +157,7 @@ fn bytes_that_are_not_utf8_are_replaced_and_counted_or_refused() {
     let lines = b"{\"text\": \"a\"}\n{\"text\": \"b\xff\", \"k\\u00e9\": \"\xff\"}\n{\"text\": \"c\\ud800\"}\n";
     let documents = One::new("a.jsonl", lines).read(Place::default());
     let found: Vec<_> = documents.iter().map(|d| (d.text.as_str(), d.replaced)).collect();
-    assert_eq!(found, [("a", 0), ("b\u{fffd}", 1), ("c\u{fffd}\u{fffd}\u{fffd}", 3)]);
+    assert_eq!(found, [("a", 0), ("b\u{fffd}", 1), ("c\u{fffd}", 1)]);
     assert!(strict("a.jsonl", lines).refusal().starts_with("a.jsonl: line 2 (byte 25) is not UTF-8"));
     let half = strict("a.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"\\ud800\"}").refusal();
     assert!(half.starts_with("a.jsonl: line 2 (byte 14) is not UTF-8"), "{half}");
