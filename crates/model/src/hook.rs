@@ -70,8 +70,8 @@ impl Hook for Hooks<'_> {
     }
 
     fn visit(&mut self, point: HookPoint, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
-        let wanting = self.0.iter_mut().filter(|hook| hook.wants(point));
-        wanting.fold(Ok(acts), |acts, hook| hook.visit(point, pass, acts?))
+        let mut wanting = self.0.iter_mut().filter(|hook| hook.wants(point));
+        wanting.try_fold(acts, |acts, hook| hook.visit(point, pass, acts))
     }
 
     /// The pass goes on as far as any of them needs it.

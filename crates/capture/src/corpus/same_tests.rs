@@ -204,7 +204,8 @@ fn row() -> BoxedStrategy<Value> {
 
 const TEMPLATE: &str = "{% for m in messages %}{% for k in ['role', 'content', 'n', 'x', 'b', 'tags', 'call'] %}\
     {% if k in m %}{{ k }}={{ m[k] }}/{{ m[k] | tojson }};{% endif %}{% endfor %}{{ m | length }}\n{% endfor %}\
-    {{ tools }}{% for t in tools or [] %}{{ t.name }}{{ t.strict }}{{ t['given'] | tojson }}{{ t | length }}{% endfor %}";
+    {{ tools }}{% for t in tools or [] %}{{ t.name }}{{ t.strict }}\
+    {% if 'given' in t %}{{ t['given'] | tojson }}{% endif %}{{ t | length }}{% endfor %}";
 
 fn read(name: &str, content: &[u8], chat: bool) -> Vec<String> {
     let template = untangle_model::ChatTemplate::new("t.jinja".as_ref(), TEMPLATE, &Default::default()).expect("valid");
