@@ -95,7 +95,9 @@ fn what_a_database_says_reaches_no_terminal_as_it_is() {
     let database = Connection::open(at("f.db")).expect("a database");
     let set = |sql: &str, value: &str| database.execute(sql, params![value]).expect("changed");
     set("UPDATE labels SET text = ?1", &format!("label\n{ACTS}"));
-    set("UPDATE scores SET scorer = ?1", ACTS);
+    // Beside the measure that decides which features are shown.
+    let columns = "value, low, high, floor, control, n, detail FROM scores";
+    set(&format!("INSERT INTO scores SELECT feature, kind, source, ?1, {columns}"), ACTS);
     set("UPDATE logits SET token = ?1", ACTS);
     set("UPDATE words SET label = ?1", "label");
     set("UPDATE run SET value = ?1 WHERE key IN ('sae', 'store', 'tool_version')", &json!(ACTS).to_string());
