@@ -1,8 +1,28 @@
 //! What all fuzz targets share: bytes as a file, and what a fault is allowed to say.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use tempfile::TempDir;
+use untangle_capture::corpus::{FIELD, Reading};
+use untangle_capture::fuzz::documents;
+use untangle_model::ChatTemplate;
+
+/// Of texts, of texts in a nested field with every byte checked, and of conversations.
+static READINGS: LazyLock<Vec<Reading>> = LazyLock::new(|| {
+    let template = "{% for message in messages %}{{ message }}\n{% endfor %}";
+    let chat = ChatTemplate::new(Path::new("chat_template.jinja"), template, &BTreeMap::new()).expect("a template");
+    let reading = |field: &str, strict, chat| Reading { field: field.to_owned(), strict, chat };
+    vec![reading(FIELD, false, None), reading("meta.url", true, None), reading("messages", false, Some(chat))]
+});
+
+/// Reads the documents of a file in every way that a corpus is read.
+pub fn read_as_every_corpus(path: &Path) {
+    for reading in READINGS.iter() {
+        let _ = documents(path, reading.clone());
+    }
+}
 
 /// Lets panics be that the readers catch: some libraries index what damaged files promise. Others are findings.
 pub fn catch_as_the_readers_do() {

@@ -293,3 +293,13 @@ fn check_full_disk(what: &str, seen: Option<(String, String)>, output: &str) {
     assert_eq!(errors.len(), 1, "{what}: {stderr}");
     assert!(errors[0].contains(output) && errors[0].contains("space"), "{what}: {}", errors[0]);
 }
+
+#[test]
+fn a_study_of_a_model_that_is_not_of_the_world_needs_a_concept() {
+    // Whether it lies here or on the hub: what the organism's stories are about says nothing of it.
+    for model in ["owner/name", "."] {
+        let outcome = Untangle::new("study --sae nowhere --feature 1:add=1 --offline").arg(model).run();
+        assert_eq!(outcome.code, Some(USAGE), "{model}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("say with --concept which words show the concept"), "{}", outcome.stderr);
+    }
+}

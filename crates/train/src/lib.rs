@@ -85,5 +85,5 @@ pub use room::check_memory_of;
 pub use run::train;
 pub use scale::Centre;
 pub use settle::{is_continued, settle};
-pub use usual::train_on_store;
+pub use usual::{SHUFFLE_BYTES, train_on_store};
 pub use widths::Widths;

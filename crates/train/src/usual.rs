@@ -11,8 +11,8 @@ use std::sync::Arc;
 use untangle_schema::Observer;
 use untangle_store::{ActivationSet, HeldOut, RowSource, ShuffleConfig, Shuffled};
 
-/// Memory in which rows are shuffled.
-const SHUFFLE_BYTES: u64 = 1 << 30;
+/// Memory in which rows are shuffled where nobody asks for another amount.
+pub const SHUFFLE_BYTES: u64 = 1 << 30;
 
 /// Trains a dictionary on a column of a store, by its index, as `untangle train STORE --out OUT` does: on ordinary rows outside
 /// of the held-out part, shuffled, and continued where an earlier call was stopped. Thresholds, where an architecture has some,

@@ -20,4 +20,4 @@ pub use edit::{Edit, Operator, Steer};
 pub use effect::Effect;
 pub use run::{SteerOptions, SteerResult, steer, sweep};
 pub use spec::{FeatureSpec, Strength, resolve, swept};
-pub use study::{Arm, Studies, Study, StudyPlan, Told, repetition};
+pub use study::{Arm, Studies, Study, StudyPlan, Told};

@@ -15,15 +15,10 @@ use crate::error::InterpretError;
 use crate::intervene::{Intervene, Intervention, Scope};
 use crate::point::check_model;
 use serde::Serialize;
-use std::collections::HashSet;
-use std::hash::Hash;
 use tch::{Kind, Tensor};
-use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate_rows};
+use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate_rows, repeated_runs};
 use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Share};
-
-/// Tokens that make a repetition.
-const RUN: usize = 4;
 
 /// What is continued, and how often.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -149,19 +144,6 @@ impl<'a> Studies<'a> {
     }
 }
 
-/// Of the runs of four tokens, the fraction that stood there before; 0 to 1, 0 where there are none.
-pub fn repetition<T: Eq + Hash>(tokens: &[T]) -> f64 {
-    let (repeated, runs) = repeated_runs(tokens);
-    if runs == 0 { 0.0 } else { repeated as f64 / runs as f64 }
-}
-
-/// Runs of four tokens that stood there before, and all.
-fn repeated_runs<T: Eq + Hash>(tokens: &[T]) -> (usize, usize) {
-    let runs = tokens.windows(RUN);
-    let n = runs.len();
-    (n - runs.collect::<HashSet<_>>().len(), n)
-}
-
 /// Counts of one arm.
 #[derive(Default)]
 struct Tally {
@@ -249,13 +231,6 @@ impl Studies<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn repetition_is_the_share_of_runs_that_come_again() {
-        assert_eq!(repetition(&[1, 2, 3]), 0.0);
-        assert_eq!(repetition(&[1, 2, 3, 4, 5]), 0.0);
-        assert_eq!(repetition(&[7; 8]), 0.8, "five runs, one of them new");
-    }
 
     #[test]
     fn work_is_what_is_written() {

@@ -19,9 +19,10 @@ use crate::error::OrganismError;
 use crate::objective::surprisal;
 use crate::rows::BOUNDARY;
 use crate::world::World;
-use std::collections::HashSet;
 use tch::{Kind, Tensor};
-use untangle_model::{GenerateOptions, Hook, LanguageModel, ModelError, NoHook, Pass, Sampling, generate_rows};
+use untangle_model::{
+    GenerateOptions, Hook, LanguageModel, ModelError, NoHook, Pass, Sampling, generate_rows, repeated_runs,
+};
 use untangle_schema::{HookPoint, Share, Site};
 
 /// Tokens of a continuation.
@@ -41,8 +42,6 @@ const FITTED: usize = 96;
 const ROWS: usize = 8;
 const STEPS: u64 = 160;
 const RATE: f64 = 0.02;
-/// Tokens that make a repetition.
-const RUN: usize = 4;
 /// Seed of the documents.
 const SEED: u64 = 0x7475_726e;
 
@@ -162,9 +161,9 @@ impl<'a> Turning<'a> {
                     tch::no_grad(|| surprisal(self.model, &Tensor::from_slice(&whole).unsqueeze(0), &mut NoHook))?;
                 nats += each.narrow(1, from, n).sum(Kind::Double).double_value(&[]);
                 scored += n;
-                let mut seen = HashSet::new();
-                runs += added.tokens.len().saturating_sub(RUN - 1);
-                repeated += added.tokens.windows(RUN).filter(|run| !seen.insert(*run)).count();
+                let (again, all) = repeated_runs(&added.tokens);
+                repeated += again;
+                runs += all;
             }
         }
         let (turned, others): (Vec<_>, Vec<_>) = samples.into_iter().zip(&about).partition(|(_, about)| **about);

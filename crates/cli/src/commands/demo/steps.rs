@@ -5,7 +5,7 @@ use crate::commands::capture::{capture_text, is_capture_of};
 use crate::commands::evaluate::{Judging, Measured};
 use crate::commands::options::{open_store, parse_hook};
 use crate::commands::outputs;
-use crate::commands::train::{Asked, Calibration, Request, SHUFFLE_BYTES, train_dictionaries};
+use crate::commands::train::{Asked, Calibration, Request, train_dictionaries};
 use crate::context::Context;
 use crate::exit::Complaint;
 use std::fs;
@@ -177,7 +177,7 @@ impl<'a> Demo<'a> {
             calibration: Calibration::Auto,
             keep_special: false,
             keep_outliers: false,
-            shuffle_bytes: SHUFFLE_BYTES,
+            shuffle_bytes: untangle_train::SHUFFLE_BYTES,
             out: &self.saes,
             force: self.anew,
             checkpoint_every: None,

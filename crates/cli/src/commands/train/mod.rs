@@ -24,7 +24,7 @@ use untangle_train::{
 
 use held_out::HeldOutChoice;
 
-pub(crate) use request::{Asked, Calibration, Prepared, Request, SHUFFLE_BYTES, describe, prepare, train_dictionaries};
+pub(crate) use request::{Asked, Calibration, Prepared, Request, describe, prepare, train_dictionaries};
 
 /// Train sparse autoencoders on stored activations, or on a model's while it reads; SAELens loads the results
 #[derive(Debug, Args)]

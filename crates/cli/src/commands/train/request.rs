@@ -52,9 +52,6 @@ impl FromStr for Calibration {
     }
 }
 
-/// Memory in which rows are shuffled where nothing else is said.
-pub(crate) const SHUFFLE_BYTES: u64 = 1 << 30;
-
 /// Everything that was asked for.
 pub(crate) struct Request<'a> {
     /// The rows.
