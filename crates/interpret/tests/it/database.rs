@@ -130,7 +130,7 @@ fn labels_of_several_sources_stand_side_by_side() {
     write(&path);
     let output = by(LabelKind::Output, "logits", "says water", vec![]);
     let judged = by(LabelKind::Input, "somebody", "old bridges", vec![score("detection", 0.8), score("fuzzing", 0.7)]);
-    let better = by(LabelKind::Input, "rules", "\"stone\"", vec![score(F1, 0.99)]);
+    let better = by(LabelKind::Input, "words", "\"stone\"", vec![score(F1, 0.99)]);
     let mut editor = DatabaseEditor::open(&path).expect("ours");
     for label in [&output, &judged, &better] {
         editor.put_label(1, label).expect("added");
@@ -174,11 +174,6 @@ fn what_is_added_counts_from_its_commit_on() {
     let taken = DatabaseEditor::open(&path).expect_err("one at a time");
     assert!(matches!(taken, InterpretError::DatabaseTaken { .. }) && taken.fault() == Fault::Io, "{taken}");
     assert_eq!(Database::open(&path).expect("readable").card(0).expect("there"), card(0, LABELS[0]));
-    // What a killed process leaves: the file as far as it was written, and the journal.
-    let killed = folder.path().join("killed.db");
-    fs::copy(&path, &killed).expect("copied");
-    fs::copy(folder.path().join("FEATURES.db-journal"), folder.path().join("killed.db-journal")).expect("a journal");
-    assert_eq!(Database::open(&killed).expect("taken back").card(0).expect("there"), card(0, LABELS[0]));
     drop(editor);
     assert_eq!(Database::open(&path).expect("readable").card(0).expect("there"), card(0, LABELS[0]));
 
@@ -193,6 +188,28 @@ fn what_is_added_counts_from_its_commit_on() {
     let card = Database::open(&path).expect("valid").card(0).expect("there");
     assert_eq!(card.labels, [label]);
     assert!(Database::open(&path).expect("valid").by_label("bridge").expect("read").is_empty());
+}
+
+#[test]
+fn what_a_killed_process_had_half_added_is_taken_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, killed) = (folder.path().join("FEATURES.db"), folder.path().join("killed.db"));
+    write(&path);
+    let connection = Connection::open(&path).expect("opened");
+    // With a cache of a page, what is added is in the file before it counts.
+    let adding = "PRAGMA cache_size = 1; BEGIN IMMEDIATE;
+        UPDATE labels SET text = 'half'; UPDATE examples SET tokens = replace(tokens, 'the', hex(zeroblob(9000)));";
+    connection.execute_batch(adding).expect("added");
+    let before = fs::read(&path).expect("read");
+    fs::copy(&path, &killed).expect("copied");
+    fs::copy(folder.path().join("FEATURES.db-journal"), folder.path().join("killed.db-journal")).expect("a journal");
+    drop(connection);
+    assert_ne!(before, fs::read(&path).expect("read"), "something was half added");
+    let database = Database::open(&killed).expect("taken back");
+    for (feature, label) in LABELS.into_iter().enumerate() {
+        assert_eq!(database.card(feature).expect("there"), card(feature, label));
+    }
+    assert!(!folder.path().join("killed.db-journal").exists());
 }
 
 #[test]
