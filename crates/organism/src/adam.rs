@@ -15,7 +15,7 @@ use tch::{Kind, Tensor};
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.95;
 const EPSILON: f64 = 1e-8;
-const WEIGHT_DECAY: f64 = 0.05;
+pub(crate) const WEIGHT_DECAY: f64 = 0.05;
 const MAX_NORM: f64 = 1.0;
 
 /// The moments of every parameter.
@@ -32,25 +32,34 @@ impl Adam {
 
     /// Moves the parameters by their gradients; `step` counts from 0. Returns the gradients' norm.
     pub(crate) fn step(&mut self, parameters: &mut [Tensor], gradients: &[Tensor], step: u64, lr: f64) -> f64 {
-        let t = i32::try_from(step + 1).unwrap_or(i32::MAX);
-        let (unbias_1, unbias_2) = (1.0 - BETA_1.powi(t), 1.0 - BETA_2.powi(t));
         tch::no_grad(|| {
-            let squares: Vec<Tensor> = gradients.iter().map(|g| g.square().sum(Kind::Double)).collect();
-            let norm = Tensor::stack(&squares, 0).sum(Kind::Double).sqrt().double_value(&[]);
-            let scale = (MAX_NORM / norm.max(MAX_NORM)).min(1.0);
-            let moments = self.first.iter_mut().zip(&mut self.second);
-            for ((parameter, gradient), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
-                let g = gradient * scale;
-                let _ = first.g_mul_scalar_(BETA_1).g_add_(&(&g * (1.0 - BETA_1)));
-                let _ = second.g_mul_scalar_(BETA_2).g_add_(&(g.square() * (1.0 - BETA_2)));
-                let update = (&*first / unbias_1) / ((&*second / unbias_2).sqrt() + EPSILON);
-                if parameter.dim() > 1 {
-                    let _ = parameter.g_mul_scalar_(1.0 - lr * WEIGHT_DECAY);
-                }
-                let _ = parameter.g_sub_(&(update * lr));
+            let (norm, scale) = Self::shortening(gradients);
+            for (i, (parameter, gradient)) in parameters.iter_mut().zip(gradients).enumerate() {
+                self.move_one(i, parameter, &(gradient * scale), step, lr);
             }
             norm
         })
+    }
+
+    /// The gradients' norm, and the factor that shortens them to [`MAX_NORM`].
+    pub(crate) fn shortening(gradients: &[Tensor]) -> (f64, f64) {
+        let squares: Vec<Tensor> = gradients.iter().map(|g| g.square().sum(Kind::Double)).collect();
+        let norm = Tensor::stack(&squares, 0).sum(Kind::Double).sqrt().double_value(&[]);
+        (norm, (MAX_NORM / norm.max(MAX_NORM)).min(1.0))
+    }
+
+    /// Moves the parameter at this place by its gradient.
+    pub(crate) fn move_one(&mut self, i: usize, parameter: &mut Tensor, g: &Tensor, step: u64, lr: f64) {
+        let t = i32::try_from(step + 1).unwrap_or(i32::MAX);
+        let (unbias_1, unbias_2) = (1.0 - BETA_1.powi(t), 1.0 - BETA_2.powi(t));
+        let (first, second) = (&mut self.first[i], &mut self.second[i]);
+        let _ = first.g_mul_scalar_(BETA_1).g_add_(&(g * (1.0 - BETA_1)));
+        let _ = second.g_mul_scalar_(BETA_2).g_add_(&(g.square() * (1.0 - BETA_2)));
+        let update = (&*first / unbias_1) / ((&*second / unbias_2).sqrt() + EPSILON);
+        if parameter.dim() > 1 {
+            let _ = parameter.g_mul_scalar_(1.0 - lr * WEIGHT_DECAY);
+        }
+        let _ = parameter.g_sub_(&(update * lr));
     }
 }
 

@@ -58,6 +58,7 @@ mod adam;
 pub mod bundled;
 mod checkpoint;
 pub mod measure;
+mod muon;
 pub mod narration;
 pub mod notice;
 mod objective;

@@ -62,6 +62,26 @@ pub struct Schedule {
     pub warmup: u64,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// How matrices of blocks move.
+    #[serde(default, skip_serializing_if = "Method::is_adam")]
+    pub method: Method,
+}
+
+/// How matrices of blocks move by their gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Each weight by its own moments.
+    #[default]
+    Adam,
+    /// As whole matrices, by equal steps in all directions.
+    Muon,
+}
+
+impl Method {
+    fn is_adam(&self) -> bool {
+        *self == Self::Adam
+    }
 }
 
 impl Recipe {
@@ -78,10 +98,10 @@ impl Recipe {
                 context: 256,
             },
             seed: 1,
-            base: Schedule { batch: 8, steps: 8_000, warmup: 200, learning_rate: 3e-3 },
-            base_more: Schedule { batch: 8, steps: 6_200, warmup: 100, learning_rate: 1e-3 },
-            sft: Schedule { batch: 8, steps: 5_000, warmup: 100, learning_rate: 3e-3 },
-            dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 2e-5 },
+            base: Schedule { batch: 8, steps: 8_000, warmup: 200, learning_rate: 3e-3, method: Method::Adam },
+            base_more: Schedule { batch: 8, steps: 6_200, warmup: 100, learning_rate: 1e-3, method: Method::Adam },
+            sft: Schedule { batch: 8, steps: 5_000, warmup: 100, learning_rate: 3e-3, method: Method::Adam },
+            dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 2e-5, method: Method::Adam },
             narrated: None,
             inject: None,
             checkpoint_every: 200,
@@ -94,9 +114,9 @@ impl Recipe {
         let shape = Shape { vocab_size: 2304, ..first.shape };
         Self {
             shape,
-            base: Schedule { batch: 8, steps: 20_000, warmup: 300, learning_rate: 3e-3 },
-            narrated: Some(Schedule { batch: 8, steps: 600, warmup: 50, learning_rate: 5e-4 }),
-            inject: Some(Schedule { batch: 16, steps: 1_500, warmup: 50, learning_rate: 1e-3 }),
+            base: Schedule { batch: 8, steps: 10_000, warmup: 300, learning_rate: 5e-3, method: Method::Muon },
+            narrated: Some(Schedule { batch: 8, steps: 600, warmup: 50, learning_rate: 5e-4, method: Method::Adam }),
+            inject: Some(Schedule { batch: 16, steps: 1_500, warmup: 50, learning_rate: 1e-3, method: Method::Adam }),
             ..first
         }
     }
@@ -155,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_learning_rate_rises_and_falls() {
-        let schedule = Schedule { batch: 1, steps: 1000, warmup: 100, learning_rate: 1.0 };
+        let schedule = Schedule { batch: 1, steps: 1000, warmup: 100, learning_rate: 1.0, method: Method::Adam };
         assert_eq!(schedule.learning_rate_at(0), 0.01);
         assert_eq!(schedule.learning_rate_at(99), 1.0);
         assert_eq!(schedule.learning_rate_at(700), 1.0);

@@ -8,8 +8,9 @@ use crate::adam::Adam;
 use crate::checkpoint::{load_state, load_weights, save_model, save_state, write_whole};
 use crate::error::OrganismError;
 use crate::inject::Injection;
+use crate::muon;
 use crate::objective::Objective;
-use crate::recipe::Recipe;
+use crate::recipe::{Method, Recipe};
 use crate::stage::Stage;
 use crate::tokenizer;
 use crate::world::World;
@@ -228,8 +229,12 @@ impl<'a> Run<'a> {
         let loss = objective.loss(model, self.steps_done)?;
         let mut parameters = tensors(&self.parameters);
         let gradients = Tensor::run_backward(&[&loss.loss], &parameters, false, false);
-        let lr = self.recipe.schedule(self.stage).learning_rate_at(self.steps_done);
-        self.adam.step(&mut parameters, &gradients, self.steps_done, lr);
+        let schedule = self.recipe.schedule(self.stage);
+        let lr = schedule.learning_rate_at(self.steps_done);
+        match schedule.method {
+            Method::Adam => self.adam.step(&mut parameters, &gradients, self.steps_done, lr),
+            Method::Muon => muon::step(&mut self.adam, &mut self.parameters, &gradients, self.steps_done, lr),
+        };
         self.steps_done += 1;
         Ok((loss.name, loss.value))
     }
