@@ -4,6 +4,7 @@ One entry per hook point says on which module it lies, whether the module's inpu
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,28 @@ def columns_of_heads(heads, index, of):
     return lambda tensor: tensor.unflatten(-1, (heads, of, -1))[..., index, :].flatten(-2)
 
 
+def scale(stream, config):
+    """What a norm divides by: LayerNorm for the GPTs, else RMSNorm."""
+    if config.model_type in ("gpt2", "gpt_neox"):
+        eps = config.layer_norm_epsilon if config.model_type == "gpt2" else config.layer_norm_eps
+        return ((stream - stream.mean(dim=-1, keepdim=True)).square().mean(dim=-1, keepdim=True) + eps).sqrt()
+    return (stream.square().mean(dim=-1, keepdim=True) + config.rms_norm_eps).sqrt()
+
+
+def normalized(stream, config):
+    """What a norm yields before its weight."""
+    centred = stream - stream.mean(dim=-1, keepdim=True) if config.model_type in ("gpt2", "gpt_neox") else stream
+    return centred / scale(stream, config)
+
+
+def _norm(name, module, config):
+    """The two points of a norm, both functions of what it reads."""
+    return {
+        f"{name}.hook_scale": Place(module, "input", lambda stream: scale(stream, config)),
+        f"{name}.hook_normalized": Place(module, "input", lambda stream: normalized(stream, config)),
+    }
+
+
 def _block(names, before, layer, hook):
     """The places of one block. `names` maps a site's name to its place with `{}` for the block's module."""
     return {
@@ -46,6 +69,7 @@ def _llama(config):
         "attn.hook_z": Place("{}.self_attn.o_proj", "input"),
         "hook_attn_out": Place("{}.self_attn.o_proj"),
         "hook_resid_mid": Place("{}.post_attention_layernorm", "input"),
+        "hook_mlp_in": Place("{}.post_attention_layernorm", "input"),
         "mlp.hook_pre": Place("{}.mlp.gate_proj"),
         "mlp.hook_post": Place("{}.mlp.down_proj", "input"),
         "hook_mlp_out": Place("{}.mlp"),
@@ -55,11 +79,13 @@ def _llama(config):
         "hook_attn_out": Place("{}.post_attention_layernorm"),
         "hook_mlp_out": Place("{}.post_feedforward_layernorm"),
     }
+    before_mlp = "{}.post_attention_layernorm"
     match config.model_type:
         case "gemma2" | "gemma3_text":
-            names |= normed_output | {"hook_resid_mid": Place("{}.pre_feedforward_layernorm", "input")}
+            before_mlp = "{}.pre_feedforward_layernorm"
+            names |= normed_output | dict.fromkeys(["hook_resid_mid", "hook_mlp_in"], Place(before_mlp, "input"))
         case "olmo2":
-            names |= normed_output | {"hook_resid_mid": Place("{}.mlp", "input")}
+            names |= normed_output | dict.fromkeys(["hook_resid_mid", "hook_mlp_in"], Place("{}.mlp", "input"))
         case "phi3":
             d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
             d_q, d_kv = config.num_attention_heads * d_head, config.num_key_value_heads * d_head
@@ -69,6 +95,8 @@ def _llama(config):
                 "attn.hook_v": Place("{}.self_attn.qkv_proj", "output", columns(d_q + d_kv, d_kv)),
                 "mlp.hook_pre": Place("{}.mlp.gate_up_proj", "output", columns(0, config.intermediate_size)),
             }
+    if config.model_type != "olmo2":  # which norms what attention and the MLP write
+        names |= _norm("ln1", "{}.input_layernorm", config) | _norm("ln2", before_mlp, config)
     return "model.embed_tokens", "model.layers", names, "model.norm"
 
 
@@ -82,11 +110,13 @@ def _gpt2(config):
         "attn.hook_z": Place("{}.attn.c_proj", "input"),
         "hook_attn_out": Place("{}.attn.c_proj"),
         "hook_resid_mid": Place("{}.ln_2", "input"),
+        "hook_mlp_in": Place("{}.ln_2", "input"),
         "mlp.hook_pre": Place("{}.mlp.c_fc"),
         "mlp.hook_post": Place("{}.mlp.c_proj", "input"),
         "hook_mlp_out": Place("{}.mlp"),
         "hook_resid_post": Place("{}"),
     }
+    names |= _norm("ln1", "{}.ln_1", config) | _norm("ln2", "{}.ln_2", config)
     return "transformer.wte", "transformer.h", names, "transformer.ln_f"
 
 
@@ -100,11 +130,13 @@ def _gpt_neox(config):
         "attn.hook_z": Place("{}.attention.dense", "input"),
         "hook_attn_out": Place("{}.attention.dense"),
         "hook_resid_mid": Place("{}.post_attention_layernorm", "input"),
+        "hook_mlp_in": Place("{}.post_attention_layernorm", "input"),
         "mlp.hook_pre": Place("{}.mlp.dense_h_to_4h"),
         "mlp.hook_post": Place("{}.mlp.dense_4h_to_h", "input"),
         "hook_mlp_out": Place("{}.mlp"),
         "hook_resid_post": Place("{}"),
     }
+    names |= _norm("ln1", "{}.input_layernorm", config) | _norm("ln2", "{}.post_attention_layernorm", config)
     if config.use_parallel_residual:
         del names["hook_resid_mid"]  # attention and MLP read the same stream
     return "gpt_neox.embed_in", "gpt_neox.layers", names, "gpt_neox.final_layer_norm"
@@ -114,19 +146,10 @@ def places(config):
     """Hook name -> place, for every hook point of a model that holds one row per token."""
     family = {"gpt2": _gpt2, "gpt_neox": _gpt_neox}.get(config.model_type, _llama)
     embed, blocks, names, final_norm = family(config)
-    found = {"hook_embed": Place(embed), "ln_final.hook_normalized": Place(final_norm, "input")}
+    found = {"hook_embed": Place(embed)} | _norm("ln_final", final_norm, config)
     for layer in range(config.num_hidden_layers):
         found |= _block(names, blocks, layer, f"blocks.{layer}")
     return found
-
-
-def normalized(stream, config):
-    """What the final norm yields before its weight: LayerNorm for the GPTs, else RMSNorm."""
-    if config.model_type in ("gpt2", "gpt_neox"):
-        eps = config.layer_norm_epsilon if config.model_type == "gpt2" else config.layer_norm_eps
-        centred = stream - stream.mean(dim=-1, keepdim=True)
-        return centred / (centred.square().mean(dim=-1, keepdim=True) + eps).sqrt()
-    return stream / (stream.square().mean(dim=-1, keepdim=True) + config.rms_norm_eps).sqrt()
 
 
 @torch.no_grad()
@@ -150,16 +173,35 @@ def values(model, ids):
     finally:
         for handle in handles:
             handle.remove()
-    final = "ln_final.hook_normalized"
-    found[final] = normalized(found[final], model.config)
     return found
+
+
+@contextmanager
+def scores_kept():
+    """What every softmax over keys is given in this block, in order: attention's masked scores."""
+    kept, softmax = [], torch.nn.functional.softmax
+
+    def keep(scores, *args, **kwargs):
+        # The mask of transformers is the least number of the type; ours is minus infinity.
+        kept.append(scores.detach().masked_fill(scores < -1e30, -torch.inf))
+        return softmax(scores, *args, **kwargs)
+
+    torch.nn.functional.softmax = keep
+    try:
+        yield kept
+    finally:
+        torch.nn.functional.softmax = softmax
 
 
 @torch.no_grad()
 def reference(model, ids):
-    """Every hook point, attention patterns [batch, heads, seq, seq] among them, the ids and the logits."""
+    """Every hook point, attention scores and patterns [batch, heads, seq, seq] among them, the ids and the logits."""
     found = values(model, ids)
-    output = model(ids, use_cache=False, output_attentions=True)
+    with scores_kept() as all_scores:
+        output = model(ids, use_cache=False, output_attentions=True)
+    assert len(all_scores) == model.config.num_hidden_layers, "a softmax that is not attention's"
+    for layer, scores in enumerate(all_scores):
+        found[f"blocks.{layer}.attn.hook_attn_scores"] = scores
     for layer, pattern in enumerate(output.attentions):
         found[f"blocks.{layer}.attn.hook_pattern"] = pattern
     return {"tokens": ids, "logits": output.logits, **found}

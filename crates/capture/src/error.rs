@@ -29,6 +29,12 @@ pub enum CaptureError {
     /// The same hook point twice.
     #[error("hook point `{0}` is named twice")]
     RepeatedHook(HookPoint),
+    /// Attention scores, which no activation file holds.
+    #[error(
+        "`{0}` is minus infinity where a token cannot be seen, which an activation file does not hold; record \
+         attn.hook_pattern, which is its softmax"
+    )]
+    Scores(HookPoint),
     /// The model's pass never came to a hook point.
     #[error("the model has no `{0}`: its blocks have no such place")]
     NotReached(HookPoint),
@@ -207,7 +213,7 @@ impl Classify for CaptureError {
             E::Store(error) => error.fault(),
             E::Model(error) => error.fault(),
             E::Io { .. } | E::NoRoomForTokens { .. } => Fault::Io,
-            E::NoHooks | E::RepeatedHook(_) | E::NotReached(_) => Fault::Usage,
+            E::NoHooks | E::RepeatedHook(_) | E::Scores(_) | E::NotReached(_) => Fault::Usage,
             E::Context { .. } | E::Batch { .. } | E::Zero(_) | E::NoText => Fault::Usage,
             E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } => Fault::BadInput,
             E::CorpusChanged { .. } | E::Record { .. } | E::NotUtf8 { .. } | E::Damaged { .. } => Fault::BadInput,

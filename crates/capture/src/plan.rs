@@ -11,7 +11,7 @@ use tch::Kind;
 use untangle_model::{LanguageModel, ModelError};
 use untangle_schema::capture::HookColumn;
 use untangle_schema::{
-    BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, ShardId, StoreDtype, TOOL_VERSION,
+    BosPolicy, CaptureManifest, CorpusFile, HookPoint, ModelIdentity, ShardId, Site, StoreDtype, TOOL_VERSION,
 };
 
 /// What the user asked for.
@@ -224,6 +224,10 @@ fn columns(hooks: &[HookPoint], model: &LanguageModel, context: usize) -> Result
     let mut points = BTreeSet::new();
     if let Some(again) = hooks.iter().find(|hook| !points.insert(**hook)) {
         return Err(CaptureError::RepeatedHook(*again));
+    }
+    let scores = |hook: &&HookPoint| matches!(hook, HookPoint::Block { site: Site::AttnScores, .. });
+    if let Some(scores) = hooks.iter().find(scores) {
+        return Err(CaptureError::Scores(*scores));
     }
     let column = |hook: HookPoint| match model.width_of(hook) {
         Ok(d_in) => Ok(HookColumn { hook, d_in }),

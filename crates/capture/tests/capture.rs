@@ -9,7 +9,7 @@ use untangle_capture::{CaptureConfig, CaptureError};
 use untangle_model::LanguageModel;
 use untangle_model::Recorder;
 use untangle_schema::capture::row_flags;
-use untangle_schema::{BosPolicy, HookPoint, Silent, StoreDtype};
+use untangle_schema::{BosPolicy, HookPoint, Silent, Site, StoreDtype};
 use untangle_store::{ActivationSet, RowBlock};
 
 const CONTEXT: usize = 16;
@@ -98,10 +98,13 @@ fn attention_patterns_have_rows_as_wide_as_heads_times_context() {
 fn every_hook_point_of_the_model_can_be_captured_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = write(folder.path(), "a.txt", stories(4));
-    let all: Vec<String> = HookPoint::all(2).iter().map(ToString::to_string).collect();
+    let (all, scores): (Vec<String>, Vec<String>) =
+        HookPoint::all(2).iter().map(ToString::to_string).partition(|name| !name.ends_with(Site::AttnScores.name()));
+    let refused = run(&config(folder.path(), &[&scores[0]]), &model(true), std::slice::from_ref(&text), &Silent);
+    assert!(refused.expect_err("minus infinity").to_string().ends_with("attn.hook_pattern, which is its softmax"));
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let captured = run(&config(folder.path(), &all), &model(true), &[text], &Silent).expect("captured");
-    assert_eq!(captured.manifest.hooks.len(), 2 + 2 * 12);
+    assert_eq!(captured.manifest.hooks.len(), 3 + 2 * 17);
     let every: Vec<usize> = (0..all.len()).collect();
     let block = read(&captured.path, &every);
     for (column, hook) in block.columns.iter().zip(&captured.manifest.hooks) {

@@ -11,7 +11,7 @@ use crate::point::{point_of, written_point_of};
 use tch::{Device, Kind, Tensor};
 use untangle_model::{Hook, LanguageModel, ModelError, Pass, Phase};
 use untangle_sae::Sae;
-use untangle_schema::{HookPoint, Site};
+use untangle_schema::HookPoint;
 
 /// A function on rows of activations.
 pub trait Intervene {
@@ -202,10 +202,10 @@ fn numbers(rows: &[i64], beside: &Tensor) -> Tensor {
 
 /// Width of the rows at a point, heads flattened.
 fn width_of_rows(model: &LanguageModel, point: HookPoint) -> Result<usize, InterpretError> {
-    match point {
-        HookPoint::Block { site: Site::AttnPattern, .. } => Err(InterpretError::NotRows { point }),
-        _ => Ok(model.width_of(point)?),
+    if point.is_of_pairs() {
+        return Err(InterpretError::NotRows { point });
     }
+    Ok(model.width_of(point)?)
 }
 
 impl<I: Intervene> Hook for Intervention<I> {

@@ -11,7 +11,7 @@ use crate::vocabulary::Vocabulary;
 use tch::{Device, Kind, Tensor};
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
-use untangle_schema::{HookPoint, LogitEffect, Site};
+use untangle_schema::{HookPoint, LogitEffect};
 
 /// Features whose effects are computed at once.
 const BLOCK: usize = 256;
@@ -104,9 +104,7 @@ impl<'a> LogitLens<'a> {
 fn writes_to_stream(point: HookPoint) -> bool {
     match point {
         HookPoint::Embed => true,
-        HookPoint::FinalNormalized => false,
-        HookPoint::Block { site, .. } => {
-            matches!(site, Site::ResidPre | Site::ResidMid | Site::ResidPost | Site::AttnOut | Site::MlpOut)
-        }
+        HookPoint::FinalScale | HookPoint::FinalNormalized => false,
+        HookPoint::Block { site, .. } => site.is_of_the_stream(),
     }
 }

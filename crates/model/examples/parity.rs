@@ -43,7 +43,7 @@ struct Recorder {
 
 impl Hook for Recorder {
     fn wants(&self, point: HookPoint) -> bool {
-        self.patterns || !matches!(point, HookPoint::Block { site: Site::AttnPattern, .. })
+        self.patterns || !point.is_of_pairs()
     }
 
     fn visit(&mut self, point: HookPoint, _: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
@@ -108,22 +108,28 @@ fn kind(point: HookPoint) -> (usize, String) {
     match point {
         HookPoint::Embed => (0, point.to_string()),
         HookPoint::Block { site, .. } => (1 + site as usize, format!("blocks.*.{}", site.name())),
-        HookPoint::FinalNormalized => (1 + Site::ALL.len(), point.to_string()),
+        HookPoint::FinalScale => (1 + Site::ALL.len(), point.to_string()),
+        HookPoint::FinalNormalized => (2 + Site::ALL.len(), point.to_string()),
     }
 }
 
-/// Heads of everything but patterns flattened, as the reference has them.
+/// Heads of everything but scores and patterns flattened, as the reference has them.
 fn flat(point: HookPoint, acts: &Tensor) -> Tensor {
-    let is_pattern = matches!(point, HookPoint::Block { site: Site::AttnPattern, .. });
-    if is_pattern { acts.shallow_clone() } else { acts.flatten(2, -1) }
+    if point.is_of_pairs() { acts.shallow_clone() } else { acts.flatten(2, -1) }
 }
 
-/// Largest and mean |found - expected| over the root mean square of `expected`; infinite where shapes differ.
+/// Largest and mean |found - expected| over the root mean square of `expected`; infinite where shapes differ, or the places that
+/// are minus infinity in both.
 fn differences(found: &Tensor, expected: &Tensor) -> (f64, f64) {
     if found.size() != expected.size() {
         return (f64::INFINITY, f64::INFINITY);
     }
-    let (found, expected) = (found.to_kind(Kind::Double), expected.to_kind(Kind::Double));
+    let unseen = expected.isneginf();
+    if !found.isneginf().equal(&unseen) {
+        return (f64::INFINITY, f64::INFINITY);
+    }
+    let finite = |tensor: &Tensor| tensor.to_kind(Kind::Double).masked_fill(&unseen, 0.0);
+    let (found, expected) = (finite(found), finite(expected));
     let rms = expected.square().mean(None::<Kind>).sqrt();
     let difference = (found - expected).abs() / rms;
     (difference.max().double_value(&[]), difference.mean(None::<Kind>).double_value(&[]))

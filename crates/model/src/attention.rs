@@ -58,8 +58,10 @@ impl Attention {
             None => (k, v),
         }; // [batch, n_kv_heads, keys, d_head]
         let visible = surroundings.visible(self.in_window);
-        let z = if c.softcap.is_some() || tap.wants(at(Site::AttnPattern)) {
-            let pattern = self.pattern(&q, &k, visible); // [batch, n_heads, seq, keys]
+        let explicit = tap.wants(at(Site::AttnScores)) || tap.wants(at(Site::AttnPattern));
+        let z = if c.softcap.is_some() || explicit {
+            let scores = tap.at(at(Site::AttnScores), self.scores(&q, &k, visible))?; // [batch, n_heads, seq, keys]
+            let pattern = scores.softmax(-1, Kind::Float).to_kind(q.kind());
             let pattern = tap.at(at(Site::AttnPattern), pattern)?;
             pattern.matmul(&self.for_every_query_head(&v)) // [batch, n_heads, seq, d_head]
         } else {
@@ -88,14 +90,14 @@ impl Attention {
         Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, self.config.scale, grouped)
     }
 
-    /// The attention weights themselves, `[batch, n_heads, seq, keys]`; the same as [`Attention::fused`] uses.
-    fn pattern(&self, q: &Tensor, k: &Tensor, visible: &Visible) -> Tensor {
+    /// What the softmax makes the weights of, `[batch, n_heads, seq, keys]`; the same as [`Attention::fused`] uses.
+    fn scores(&self, q: &Tensor, k: &Tensor, visible: &Visible) -> Tensor {
         let scores = q.matmul(&self.for_every_query_head(k).transpose(-2, -1)) * self.config.scale;
         let scores = match self.config.softcap {
             Some(cap) => (scores / cap).tanh() * cap,
             None => scores,
         };
-        let scores = match visible {
+        match visible {
             Visible::All => scores,
             Visible::Causal => {
                 let size = [scores.size()[2], scores.size()[3]];
@@ -103,8 +105,7 @@ impl Attention {
                 scores.masked_fill(&later, f64::NEG_INFINITY)
             }
             Visible::Where(mask) => scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY),
-        };
-        scores.softmax(-1, Kind::Float).to_kind(q.kind())
+        }
     }
 
     /// Keys or values `[batch, n_kv_heads, keys, d_head]` repeated to `[batch, n_heads, keys, d_head]`.

@@ -219,6 +219,12 @@ impl Class {
                 file.normalizer = None;
                 file.pre_tokenizer = Some(ByteLevel::new(prefix, true, true).into());
                 file.decoder = Some(ByteLevel::default().into());
+                // Roberta's own step behind the model is not in `vocab.json` and `merges.txt`; what a text without special
+                // tokens sees of it is that offsets leave out the space before a word.
+                if self == Class::Roberta && file.post_processor.is_none() {
+                    let trimmed = switch("trim_offsets", true)?;
+                    file.post_processor = Some(ByteLevel::new(prefix, trimmed, true).into());
+                }
             }
             Class::GptNeox => {
                 file.normalizer = Some(NFC.into());

@@ -7,9 +7,10 @@
 use crate::attention::Attention;
 use crate::cache::LayerCache;
 use crate::mlp::Mlp;
-use crate::norm::Norm;
+use crate::norm::{Norm, NormPoints};
 use crate::surroundings::Surroundings;
 use crate::tap::{Flow, Tap};
+use std::ops::ControlFlow;
 use tch::Tensor;
 use untangle_schema::{HookPoint, Site};
 
@@ -43,7 +44,8 @@ impl Block {
         let at = |site| HookPoint::block(layer, site);
         let pre = tap.at(at(Site::ResidPre), stream)?;
 
-        let read = through(self.ln1.as_ref(), pre.shallow_clone());
+        let ln1 = NormPoints { scale: at(Site::Ln1Scale), normalized: at(Site::Ln1Normalized) };
+        let read = past(self.ln1.as_ref(), pre.shallow_clone(), ln1, tap)?;
         let attn_out = self.attention.forward(&read, layer, surroundings, cache, tap)?;
         let attn_out = tap.at(at(Site::AttnOut), through(self.ln1_post.as_ref(), attn_out))?;
         let (mid, read) = if self.parallel {
@@ -52,7 +54,12 @@ impl Block {
             let mid = tap.at(at(Site::ResidMid), pre + attn_out)?;
             (mid.shallow_clone(), mid)
         };
-        let mlp_out = self.mlp.forward(&through(self.ln2.as_ref(), read), layer, tap)?;
+        // A copy, because a hook may write into what it is given, and the stream itself goes on beside the MLP.
+        let read = if tap.wants(at(Site::MlpIn)) { read.copy() } else { read };
+        let read = tap.at(at(Site::MlpIn), read)?;
+        let ln2 = NormPoints { scale: at(Site::Ln2Scale), normalized: at(Site::Ln2Normalized) };
+        let read = past(self.ln2.as_ref(), read, ln2, tap)?;
+        let mlp_out = self.mlp.forward(&read, layer, tap)?;
         let mlp_out = tap.at(at(Site::MlpOut), through(self.ln2_post.as_ref(), mlp_out))?;
         tap.at(at(Site::ResidPost), mid + mlp_out)
     }
@@ -62,5 +69,12 @@ fn through(norm: Option<&Norm>, x: Tensor) -> Tensor {
     match norm {
         Some(norm) => norm.forward(&x),
         None => x,
+    }
+}
+
+fn past(norm: Option<&Norm>, x: Tensor, points: NormPoints, tap: &mut Tap<'_>) -> Flow<Tensor> {
+    match norm {
+        Some(norm) => norm.forward_past(&x, points, tap),
+        None => ControlFlow::Continue(x),
     }
 }

@@ -301,9 +301,20 @@ pub enum Activation {
 impl ModelConfig {
     /// All hook points of such a model, in the order of the pass.
     pub fn hook_points(&self) -> Vec<HookPoint> {
-        let absent =
-            |point: &HookPoint| self.parallel && matches!(point, HookPoint::Block { site: Site::ResidMid, .. });
-        HookPoint::all(self.n_layers).into_iter().filter(|point| !absent(point)).collect()
+        let has = |point: &HookPoint| match point {
+            HookPoint::Block { site, .. } => self.has(*site),
+            HookPoint::Embed | HookPoint::FinalScale | HookPoint::FinalNormalized => true,
+        };
+        HookPoint::all(self.n_layers).into_iter().filter(has).collect()
+    }
+
+    /// Whether the blocks have this site.
+    pub(crate) fn has(&self, site: Site) -> bool {
+        match site {
+            Site::ResidMid => !self.parallel,
+            Site::Ln1Scale | Site::Ln1Normalized | Site::Ln2Scale | Site::Ln2Normalized => self.norm_places.before(),
+            _ => true,
+        }
     }
 
     /// Tokens beyond which all of a text's angles are others (LongRoPE); none where angles do not depend on the length.

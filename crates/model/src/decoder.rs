@@ -8,7 +8,7 @@ use crate::cache::KvCache;
 use crate::config::ModelConfig;
 use crate::hook::{Hook, Pass};
 use crate::input::{Input, Logits};
-use crate::norm::Norm;
+use crate::norm::{Norm, NormPoints};
 use crate::surroundings::{Places, Surroundings};
 use crate::tap::{Flow, Tap};
 use std::ops::ControlFlow;
@@ -56,7 +56,8 @@ impl Decoder {
         if let Some(cache) = cache {
             cache.advance(input.tokens.size()[1], places.mask.as_ref().map(Tensor::shallow_clone));
         }
-        let normalized = tap.at(HookPoint::FinalNormalized, self.ln_final.normalize(&stream))?; // [batch, seq, d_model]
+        let points = NormPoints { scale: HookPoint::FinalScale, normalized: HookPoint::FinalNormalized };
+        let normalized = self.ln_final.normalize_past(&stream, points, tap)?; // [batch, seq, d_model]
         let normalized = match input.logits {
             Logits::All => normalized,
             Logits::Last => normalized.narrow(1, -1, 1), // [batch, 1, d_model]

@@ -270,6 +270,12 @@ pub enum ModelError {
         /// The point.
         point: HookPoint,
     },
+    /// A point of a norm on what attention or the MLP reads, in a model that norms what they write.
+    #[error("the model has no hook point `{point}`: it norms what attention and MLP write, not what they read")]
+    NoNormBefore {
+        /// The point.
+        point: HookPoint,
+    },
     /// A hook point whose rows have no fixed width.
     #[error("`{point}` has as many columns as there are keys in the pass, so it has no fixed width")]
     NoFixedWidth {
@@ -360,6 +366,7 @@ impl Classify for ModelError {
             | ModelError::NoSuchHook { .. }
             | ModelError::NoSuchHooks(_)
             | ModelError::NoStreamBetween { .. }
+            | ModelError::NoNormBefore { .. }
             | ModelError::Json { .. }
             | ModelError::Pointer { .. }
             | ModelError::Field { .. }

@@ -333,15 +333,16 @@ impl LanguageModel {
     ///
     /// # Errors
     /// [`ModelError::NoSuchHook`] names the point and the blocks there are, [`ModelError::NoStreamBetween`] a point
-    /// between attention and MLP where both read the same.
+    /// between attention and MLP where both read the same, [`ModelError::NoNormBefore`] one of a norm that is not there.
     pub fn check_hook(&self, point: HookPoint) -> Result<(), ModelError> {
         match point {
             HookPoint::Block { layer, .. } if layer >= self.n_layers() => {
                 Err(ModelError::NoSuchHook { point, last_layer: self.n_layers() - 1 })
             }
-            HookPoint::Block { site: Site::ResidMid, .. } if self.config().parallel => {
+            HookPoint::Block { site: Site::ResidMid, .. } if !self.config().has(Site::ResidMid) => {
                 Err(ModelError::NoStreamBetween { point })
             }
+            HookPoint::Block { site, .. } if !self.config().has(site) => Err(ModelError::NoNormBefore { point }),
             _ => Ok(()),
         }
     }
@@ -349,17 +350,24 @@ impl LanguageModel {
     /// Columns of the activations at `point`, heads flattened.
     ///
     /// # Errors
-    /// The model does not have the point, or it is an attention pattern, whose width is the number of keys.
+    /// The model does not have the point, or it has a number for every pair of tokens: its width is the number of keys.
     pub fn width_of(&self, point: HookPoint) -> Result<usize, ModelError> {
         self.check_hook(point)?;
         let (c, a) = (self.config(), &self.config().attention);
-        let HookPoint::Block { site, .. } = point else { return Ok(c.d_model) };
+        let site = match point {
+            HookPoint::Block { site, .. } => site,
+            HookPoint::FinalScale => return Ok(1),
+            HookPoint::Embed | HookPoint::FinalNormalized => return Ok(c.d_model),
+        };
         Ok(match site {
             Site::AttnQ | Site::AttnZ => a.n_heads * a.d_head,
             Site::AttnK | Site::AttnV => a.n_kv_heads * a.d_head,
             Site::MlpPre | Site::MlpPost => c.d_mlp,
-            Site::AttnPattern => return Err(ModelError::NoFixedWidth { point }),
-            Site::ResidPre | Site::ResidMid | Site::ResidPost | Site::AttnOut | Site::MlpOut => c.d_model,
+            Site::Ln1Scale | Site::Ln2Scale => 1,
+            Site::Ln1Normalized | Site::Ln2Normalized => c.d_model,
+            Site::AttnScores | Site::AttnPattern => return Err(ModelError::NoFixedWidth { point }),
+            Site::ResidPre | Site::ResidMid | Site::MlpIn | Site::ResidPost => c.d_model,
+            Site::AttnOut | Site::MlpOut => c.d_model,
         })
     }
 

@@ -5,7 +5,19 @@
 //! of `x`; families differ in whether the weight multiplies before the result is rounded to that kind.
 
 use crate::config::{NormConfig, NormKind};
+use crate::tap::{Flow, Tap};
+use std::ops::ControlFlow;
 use tch::{Kind, Tensor};
+use untangle_schema::HookPoint;
+
+/// The two points of a norm that can be seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NormPoints {
+    /// What it divides by.
+    pub(crate) scale: HookPoint,
+    /// What it yields before its weight.
+    pub(crate) normalized: HookPoint,
+}
 
 /// One norm with its weights.
 #[derive(Debug)]
@@ -24,6 +36,37 @@ impl Norm {
             }
             NormKind::RmsNorm if self.config.scale_in_f32 => self.affine(&self.unit(x)).to_kind(x.kind()),
             NormKind::RmsNorm => self.affine(&self.normalize(x)),
+        }
+    }
+
+    /// As [`Norm::forward`], past its two points. Where somebody wants one, the two halves are computed apart, which can
+    /// differ in the last bit.
+    pub(crate) fn forward_past(&self, x: &Tensor, points: NormPoints, tap: &mut Tap<'_>) -> Flow<Tensor> {
+        if !tap.wants(points.scale) && !tap.wants(points.normalized) {
+            return ControlFlow::Continue(self.forward(x));
+        }
+        ControlFlow::Continue(self.affine(&self.normalize_past(x, points, tap)?))
+    }
+
+    /// As [`Norm::normalize`], past its two points.
+    pub(crate) fn normalize_past(&self, x: &Tensor, points: NormPoints, tap: &mut Tap<'_>) -> Flow<Tensor> {
+        let normalized = if tap.wants(points.scale) {
+            let centred = self.centred(x);
+            let variance = centred.square().mean_dim(-1, true, None::<Kind>); // [.., 1]
+            let scale = tap.at(points.scale, (variance + self.config.eps).sqrt())?;
+            (centred / scale).to_kind(x.kind())
+        } else {
+            self.normalize(x)
+        };
+        tap.at(points.normalized, normalized)
+    }
+
+    /// What is divided, in f32: LayerNorm takes the mean away first.
+    fn centred(&self, x: &Tensor) -> Tensor {
+        let x = x.to_kind(Kind::Float);
+        match self.config.kind {
+            NormKind::LayerNorm => &x - x.mean_dim(-1, true, None::<Kind>),
+            NormKind::RmsNorm => x,
         }
     }
 

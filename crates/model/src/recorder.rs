@@ -12,7 +12,7 @@ pub struct Recorder {
     /// One buffer per point, `[rows, d]`.
     columns: Vec<Vec<f32>>,
     seen: Vec<bool>,
-    /// Keys of an attention pattern's row; none for as many as the pass has.
+    /// Keys of a row of attention scores or of a pattern; none for as many as the pass has.
     context: Option<usize>,
     /// Numbers of the rows that are kept, in `[batch * seq]`; none for all that are no padding.
     rows: Option<Tensor>,
@@ -25,7 +25,7 @@ impl Recorder {
         Recorder { points, columns, seen, context: None, rows: None }
     }
 
-    /// Gives attention patterns `context` keys whatever the length of a pass, at least as many as any has.
+    /// Gives attention scores and patterns `context` keys whatever the length of a pass, at least as many as any has.
     pub fn with_context(self, context: usize) -> Self {
         Recorder { context: Some(context), ..self }
     }
@@ -36,8 +36,8 @@ impl Recorder {
     }
 
     /// What the pass gave, one row-major `[batch * seq, d]` buffer per point in the order they were named, heads
-    /// flattened; attention patterns as `[batch * seq, heads * context]`, a row being what the token's queries attend to,
-    /// head after head, with zeros behind the token. Padding has no rows, and of a recorder of some rows only these have.
+    /// flattened; attention scores and patterns as `[batch * seq, heads * context]`, a row being what the token's queries attend to,
+    /// head after head, with zeros behind the token, of scores minus infinity. Padding has no rows, and of a recorder of some rows only these have.
     pub fn columns(&self) -> Vec<&[f32]> {
         self.columns.iter().map(Vec::as_slice).collect()
     }
@@ -62,7 +62,11 @@ impl Hook for Recorder {
 
     fn visit(&mut self, point: HookPoint, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
         let torch = |source| ModelError::Torch { doing: "copying activations out of the pass", source };
-        let rows = if is_pattern(point) { by_query(&acts, self.context) } else { Ok(acts.detach()) };
+        let rows = match point {
+            HookPoint::Block { site: Site::AttnPattern, .. } => by_query(&acts, self.context, 0.0),
+            HookPoint::Block { site: Site::AttnScores, .. } => by_query(&acts, self.context, f64::NEG_INFINITY),
+            _ => Ok(acts.detach()),
+        };
         let rows = rows.and_then(|rows| match (&self.rows, pass.mask) {
             (Some(kept), _) => rows.f_flatten(0, 1)?.f_index_select(0, kept), // [rows, ...]
             (None, Some(real)) => rows.f_index(&[Some(real)]),                // [rows, ...]
@@ -84,13 +88,10 @@ impl Hook for Recorder {
     }
 }
 
-fn is_pattern(point: HookPoint) -> bool {
-    matches!(point, HookPoint::Block { site: Site::AttnPattern, .. })
-}
-
-/// Attention weights `[batch, heads, seq, keys]` as `[batch, seq, heads, context]`, zero where there are no keys.
-fn by_query(pattern: &Tensor, context: Option<usize>) -> Result<Tensor, TchError> {
-    let rows = pattern.detach().f_transpose(1, 2)?;
+/// Attention weights or scores `[batch, heads, seq, keys]` as `[batch, seq, heads, context]`, `unseen` where there are no
+/// keys.
+fn by_query(pairs: &Tensor, context: Option<usize>, unseen: f64) -> Result<Tensor, TchError> {
+    let rows = pairs.detach().f_transpose(1, 2)?;
     let missing = context.map_or(0, |context| context as i64 - rows.size()[3]);
-    if missing > 0 { rows.f_constant_pad_nd([0, missing]) } else { Ok(rows) }
+    if missing > 0 { rows.f_pad([0, missing], "constant", unseen) } else { Ok(rows) }
 }

@@ -15,7 +15,7 @@
 //! mean; what reads the stream is unchanged, because LayerNorm takes the mean off anyway. In models with RMSNorm it would not be, and
 //! TransformerLens leaves those as they are. Off the stream nothing changes.
 
-use untangle_schema::{HookPoint, SaeConfig, Site};
+use untangle_schema::{HookPoint, SaeConfig};
 
 /// Added to the standard deviation, as in SAELens.
 const EPSILON: f64 = 1e-5;
@@ -187,9 +187,7 @@ pub(crate) fn has_rms_norm(config: &SaeConfig) -> bool {
 pub(crate) fn is_of_the_stream(hook: &str) -> bool {
     match hook.parse() {
         Ok(HookPoint::Embed) => true,
-        Ok(HookPoint::Block { site, .. }) => {
-            matches!(site, Site::ResidPre | Site::ResidMid | Site::ResidPost | Site::AttnOut | Site::MlpOut)
-        }
+        Ok(HookPoint::Block { site, .. }) => site.is_of_the_stream(),
         _ => false,
     }
 }

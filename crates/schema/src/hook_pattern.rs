@@ -79,7 +79,7 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|c| *c == b'*')
 }
 
-/// `hook_embed; ln_final.hook_normalized; blocks.0 to blocks.5 with hook_resid_pre, attn.hook_q, …`.
+/// `hook_embed; ln_final.hook_scale; ln_final.hook_normalized; blocks.0 to blocks.5 with hook_resid_pre, ln1.hook_scale, …`.
 fn in_words(existing: &[HookPoint]) -> String {
     let mut layers = BTreeSet::new();
     let mut sites = BTreeSet::new();
@@ -120,12 +120,13 @@ mod tests {
     #[test]
     fn a_star_stays_within_its_component() {
         assert_eq!(names("blocks.*.hook_resid_mid", 3).len(), 3);
-        let on_block = ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"];
+        let on_block = ["resid_pre", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"];
         assert_eq!(names("blocks.0.hook_*", 1), on_block.map(|site| format!("blocks.0.hook_{site}")));
         assert_eq!(names("blocks.1.*.hook_pre", 2), ["blocks.1.mlp.hook_pre"]);
         assert_eq!(names("hook_*", 2), ["hook_embed"]);
         assert_eq!(names("*", 2), ["hook_embed"]);
-        assert_eq!(names("*.*", 2), ["ln_final.hook_normalized"]);
+        assert_eq!(names("*.*", 2), ["ln_final.hook_scale", "ln_final.hook_normalized"]);
+        assert_eq!(names("blocks.0.ln?.hook_scale", 1), ["blocks.0.ln1.hook_scale", "blocks.0.ln2.hook_scale"]);
         assert_eq!(names("blocks.1*.hook_resid_pre", 12), [1, 10, 11].map(|l| format!("blocks.{l}.hook_resid_pre")));
     }
 
@@ -157,12 +158,12 @@ mod tests {
 
     #[test]
     fn points_come_in_the_order_of_the_pass_and_only_existing_ones() {
-        let points = expand("blocks.*.hook_*", 2).expect("ten");
-        assert!(points.is_sorted() && points.len() == 10);
+        let points = expand("blocks.*.hook_*", 2).expect("twelve");
+        assert!(points.is_sorted() && points.len() == 12);
         let without =
             HookPoint::all(2).into_iter().filter(|p| !matches!(p, HookPoint::Block { site: Site::ResidMid, .. }));
         let existing: Vec<_> = without.collect();
-        assert_eq!(expand_among("blocks.*.hook_*", &existing).map(|points| points.len()), Ok(8));
+        assert_eq!(expand_among("blocks.*.hook_*", &existing).map(|points| points.len()), Ok(10));
         let error = expand_among("blocks.*.hook_resid_mid", &existing).expect_err("absent");
         assert!(!error.existing.contains("resid_mid"));
     }
@@ -173,7 +174,7 @@ mod tests {
         {
             let error = expand(pattern, 2).expect_err("means nothing").to_string();
             assert!(error.starts_with(&format!("`{pattern}` is no hook point of this model; it has hook_embed; ")));
-            assert!(error.contains("blocks.0 to blocks.1 with hook_resid_pre, attn.hook_q, "), "{error}");
+            assert!(error.contains("blocks.0 to blocks.1 with hook_resid_pre, ln1.hook_scale, "), "{error}");
         }
         assert!(expand("x", 1).expect_err("nothing").to_string().contains("; blocks.0 with "));
     }

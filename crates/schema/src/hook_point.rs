@@ -14,12 +14,19 @@ use std::str::FromStr;
 pub enum Site {
     /// The residual stream that enters the block, `[batch, seq, d_model]`.
     ResidPre,
+    /// What the norm before attention divides by, `[batch, seq, 1]`, f32; absent where nothing is normed there.
+    Ln1Scale,
+    /// That norm's output before its weight, `[batch, seq, d_model]`.
+    Ln1Normalized,
     /// Query projections with bias, before query norm and rotary embedding, `[batch, seq, heads, d_head]`.
     AttnQ,
     /// Key projections with bias, before key norm and rotary embedding, `[batch, seq, kv_heads, d_head]`.
     AttnK,
     /// Value projections with bias, `[batch, seq, kv_heads, d_head]`.
     AttnV,
+    /// Attention scores after scale, cap and mask, before the softmax: minus infinity where a key cannot be seen,
+    /// `[batch, heads, seq, keys]`.
+    AttnScores,
     /// Attention weights after mask and softmax, `[batch, heads, seq, keys]`.
     AttnPattern,
     /// Per-head mixed values, the input of the output projection, `[batch, seq, heads, d_head]`.
@@ -28,6 +35,13 @@ pub enum Site {
     AttnOut,
     /// The stream between attention and MLP, `[batch, seq, d_model]`; absent in parallel blocks.
     ResidMid,
+    /// The stream that the MLP reads, before its norm, `[batch, seq, d_model]`; what is changed here changes what the MLP
+    /// reads and nothing else.
+    MlpIn,
+    /// What the norm before the MLP divides by, `[batch, seq, 1]`, f32; absent where nothing is normed there.
+    Ln2Scale,
+    /// That norm's output before its weight, `[batch, seq, d_model]`.
+    Ln2Normalized,
     /// The MLP's first projection (the gate projection where gated), before its non-linearity, `[batch, seq, d_mlp]`.
     MlpPre,
     /// The input of the MLP's down projection, `[batch, seq, d_mlp]`.
@@ -40,15 +54,21 @@ pub enum Site {
 
 impl Site {
     /// All sites in the order in which a forward pass reaches them.
-    pub const ALL: [Site; 12] = [
+    pub const ALL: [Site; 18] = [
         Site::ResidPre,
+        Site::Ln1Scale,
+        Site::Ln1Normalized,
         Site::AttnQ,
         Site::AttnK,
         Site::AttnV,
+        Site::AttnScores,
         Site::AttnPattern,
         Site::AttnZ,
         Site::AttnOut,
         Site::ResidMid,
+        Site::MlpIn,
+        Site::Ln2Scale,
+        Site::Ln2Normalized,
         Site::MlpPre,
         Site::MlpPost,
         Site::MlpOut,
@@ -59,18 +79,34 @@ impl Site {
     pub const fn name(self) -> &'static str {
         match self {
             Site::ResidPre => "hook_resid_pre",
+            Site::Ln1Scale => "ln1.hook_scale",
+            Site::Ln1Normalized => "ln1.hook_normalized",
             Site::AttnQ => "attn.hook_q",
             Site::AttnK => "attn.hook_k",
             Site::AttnV => "attn.hook_v",
+            Site::AttnScores => "attn.hook_attn_scores",
             Site::AttnPattern => "attn.hook_pattern",
             Site::AttnZ => "attn.hook_z",
             Site::AttnOut => "hook_attn_out",
             Site::ResidMid => "hook_resid_mid",
+            Site::MlpIn => "hook_mlp_in",
+            Site::Ln2Scale => "ln2.hook_scale",
+            Site::Ln2Normalized => "ln2.hook_normalized",
             Site::MlpPre => "mlp.hook_pre",
             Site::MlpPost => "mlp.hook_post",
             Site::MlpOut => "hook_mlp_out",
             Site::ResidPost => "hook_resid_post",
         }
+    }
+
+    /// Whether there is a number for every pair of a query and a key, instead of a row for every token.
+    pub const fn is_of_pairs(self) -> bool {
+        matches!(self, Site::AttnScores | Site::AttnPattern)
+    }
+
+    /// Whether this is the residual stream, or what is added to it.
+    pub const fn is_of_the_stream(self) -> bool {
+        matches!(self, Site::ResidPre | Site::ResidMid | Site::MlpIn | Site::ResidPost | Site::AttnOut | Site::MlpOut)
     }
 }
 
@@ -97,6 +133,8 @@ pub enum HookPoint {
         /// The place within the block.
         site: Site,
     },
+    /// `ln_final.hook_scale`: what the final norm divides by, `[batch, seq, 1]`, f32.
+    FinalScale,
     /// `ln_final.hook_normalized`: the final norm's output before its weight, `[batch, seq, d_model]`.
     FinalNormalized,
 }
@@ -107,10 +145,18 @@ impl HookPoint {
         HookPoint::Block { layer, site }
     }
 
+    /// Whether there is a number for every pair of a query and a key, instead of a row for every token.
+    pub const fn is_of_pairs(self) -> bool {
+        matches!(self, HookPoint::Block { site, .. } if site.is_of_pairs())
+    }
+
     /// All points of a model with `n_layers` blocks, in the order of the pass.
     pub fn all(n_layers: usize) -> Vec<HookPoint> {
         let blocks = (0..n_layers).flat_map(|layer| Site::ALL.map(|site| HookPoint::block(layer, site)));
-        std::iter::once(HookPoint::Embed).chain(blocks).chain([HookPoint::FinalNormalized]).collect()
+        std::iter::once(HookPoint::Embed)
+            .chain(blocks)
+            .chain([HookPoint::FinalScale, HookPoint::FinalNormalized])
+            .collect()
     }
 }
 
@@ -119,6 +165,7 @@ impl fmt::Display for HookPoint {
         match self {
             HookPoint::Embed => f.write_str("hook_embed"),
             HookPoint::Block { layer, site } => write!(f, "blocks.{layer}.{}", site.name()),
+            HookPoint::FinalScale => f.write_str("ln_final.hook_scale"),
             HookPoint::FinalNormalized => f.write_str("ln_final.hook_normalized"),
         }
     }
@@ -127,7 +174,7 @@ impl fmt::Display for HookPoint {
 /// A hook name that is not one of TransformerLens' that Untangle knows.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "unknown hook point `{0}`; known are hook_embed, ln_final.hook_normalized and blocks.L.SITE with SITE one of {sites}",
+    "unknown hook point `{0}`; known are hook_embed, ln_final.hook_scale, ln_final.hook_normalized and blocks.L.SITE with SITE one of {sites}",
     sites = Site::ALL.map(Site::name).join(", ")
 )]
 pub struct UnknownHookPoint(pub String);
@@ -144,6 +191,7 @@ impl FromStr for HookPoint {
         };
         match name {
             "hook_embed" => Ok(HookPoint::Embed),
+            "ln_final.hook_scale" => Ok(HookPoint::FinalScale),
             "ln_final.hook_normalized" => Ok(HookPoint::FinalNormalized),
             _ => block().ok_or_else(|| UnknownHookPoint(name.to_owned())),
         }
@@ -177,7 +225,7 @@ mod tests {
     fn points_are_ordered_as_the_pass_reaches_them() {
         let points = HookPoint::all(3);
         assert!(points.is_sorted());
-        assert_eq!(points.len(), 2 + 3 * 12);
+        assert_eq!(points.len(), 3 + 3 * 18);
     }
 
     #[test]

@@ -168,15 +168,21 @@ fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?'])
 }
 
-/// The hook points that names and patterns mean, each once. A pattern means attention patterns only where it names them:
-/// they are wide, and keep the model from its faster attention.
+/// The hook points that names and patterns mean, each once. A pattern means attention's scores and patterns only where it
+/// names them, because they are wide and keep the model from its faster attention, and so it does what the MLP reads, which
+/// mostly is the stream between attention and MLP once more.
 fn hooks_of(names: &[String], model: &LanguageModel) -> anyhow::Result<Vec<HookPoint>> {
     let mut hooks = Vec::new();
     for name in names {
         let meant = if is_pattern(name) { model.hook_points_of(name)? } else { vec![parse_hook(name)?] };
         for point in meant {
-            let attention = matches!(point, HookPoint::Block { site: Site::AttnPattern, .. });
-            let wanted = !is_pattern(name) || !attention || name.ends_with(Site::AttnPattern.name());
+            let named = match point {
+                HookPoint::Block { site, .. } if site.is_of_pairs() || site == Site::MlpIn => {
+                    name.ends_with(site.name())
+                }
+                _ => true,
+            };
+            let wanted = !is_pattern(name) || named;
             if wanted && !hooks.contains(&point) {
                 hooks.push(point);
             }

@@ -116,7 +116,11 @@ fn model(path: &Path, text: &[u8], origin: Option<&Snapshot>, context: &Context)
         }
         writeln!(out, "{} model: {} blocks of width {}", config.family.model_type(), config.n_layers, config.d_model)?;
         writeln!(out, "vocabulary {} tokens, contexts up to {}", config.vocab_size, config.max_context)?;
-        writeln!(out, "hooks      hook_embed, blocks.0 to blocks.{}, ln_final.hook_normalized", config.n_layers - 1)?;
+        writeln!(
+            out,
+            "hooks      hook_embed, blocks.0 to blocks.{}, ln_final.hook_scale|normalized",
+            config.n_layers - 1
+        )?;
         let in_block = hooks.iter().filter_map(|hook| hook.strip_prefix("blocks.0.")).collect::<Vec<_>>().join(", ");
         writeln!(out, "in a block {in_block}")
     })

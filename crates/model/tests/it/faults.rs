@@ -198,13 +198,18 @@ fn hooks_that_do_not_exist_are_named_with_the_range() {
         assert_no_hook(&model, point, &expected);
     }
     let neox = fixture("gpt_neox");
-    assert_eq!(neox.hook_points_of("blocks.*.hook_*").unwrap().len(), 8);
+    assert_eq!(neox.hook_points_of("blocks.*.hook_*").unwrap().len(), 10);
     let error = neox.hook_points_of("blocks.*.hook_resid_mid").unwrap_err();
     assert!(error.to_string().starts_with("`blocks.*.hook_resid_mid` is no hook point of this model; it has hook_e"));
     assert_eq!(error.fault(), Fault::BadInput);
     let point = HookPoint::block(1, Site::ResidMid);
     let expected = "the model has no hook point `blocks.1.hook_resid_mid`: its attention and MLP run side by side";
     assert_no_hook(&neox, point, expected);
+    let olmo = fixture("olmo2");
+    assert!(olmo.hook_points().iter().all(|point| !point.to_string().starts_with("blocks.0.ln")));
+    let expected = "the model has no hook point `blocks.0.ln2.hook_scale`: it norms what attention and MLP write, not what \
+                    they read";
+    assert_no_hook(&olmo, HookPoint::block(0, Site::Ln2Scale), expected);
 }
 
 #[track_caller]

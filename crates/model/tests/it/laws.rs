@@ -1,6 +1,6 @@
 //! Caches, padding, batches, early stops and hooks change only what they should.
 
-use crate::support::{FIXTURES, Recorder, Replace, assert_close, fixture, tokens};
+use crate::support::{FIXTURES, Recorder, Replace, assert_close, explicit, fixture, tokens};
 use tch::{Kind, Tensor};
 use untangle_model::{Input, KvCache, LanguageModel, LoadOptions, Logits, ModelError, NoHook, Pass, Phase};
 use untangle_schema::{HookPoint, Site};
@@ -74,8 +74,7 @@ fn texts_padded_behind_are_at_every_hook_point_those_alone() {
         let lengths = [9i64, 6, 1];
         let mask = Tensor::arange(9, (Kind::Int64, tch::Device::Cpu)).unsqueeze(0);
         let mask = mask.lt_tensor(&Tensor::from_slice(&lengths).unsqueeze(1));
-        let patterns = || (0..model.n_layers()).map(|layer| HookPoint::block(layer, Site::AttnPattern)).collect();
-        for not in [Vec::new(), patterns()] {
+        for not in [Vec::new(), explicit(&model)] {
             let mut together = Recorder { not: not.clone(), ..Recorder::default() };
             let input = Input { mask: Some(&mask), ..Input::new(&tokens) };
             model.forward_with(&input, None, &mut together).unwrap();
@@ -84,13 +83,14 @@ fn texts_padded_behind_are_at_every_hook_point_those_alone() {
                 model.forward(&tokens.narrow(0, row, 1).narrow(1, 0, seq), &mut alone).unwrap();
                 for (point, expected) in &alone.found {
                     let found = together.found[point].narrow(0, row, 1);
-                    let found = match point {
-                        HookPoint::Block { site: Site::AttnPattern, .. } => {
-                            let queries = found.narrow(2, 0, seq);
-                            assert_eq!(queries.narrow(3, seq, 9 - seq).abs().sum(None::<Kind>).double_value(&[]), 0.0);
-                            queries.narrow(3, 0, seq)
-                        }
-                        _ => found.narrow(1, 0, seq),
+                    let found = if point.is_of_pairs() {
+                        let queries = found.narrow(2, 0, seq);
+                        let padding = queries.narrow(3, seq, 9 - seq).flatten(0, -1);
+                        let unseen = if point.to_string().ends_with("hook_pattern") { 0.0 } else { f64::NEG_INFINITY };
+                        assert!(padding.equal(&padding.full_like(unseen)), "{name}: {point}");
+                        queries.narrow(3, 0, seq)
+                    } else {
+                        found.narrow(1, 0, seq)
                     };
                     assert_close(&format!("{name}, {seq} tokens, {point}"), &found, expected, OTHER_KERNELS);
                 }
@@ -153,10 +153,8 @@ fn a_hook_that_returns_its_input_changes_no_bit() {
         let model = fixture(name);
         let tokens = tokens(&model, 2, 9);
         let plain = logits(&model, &tokens);
-        for point in model.hook_points() {
-            if matches!(point, HookPoint::Block { site: Site::AttnPattern, .. }) {
-                continue; // takes the explicit path, see above
-            }
+        let explicit = explicit(&model);
+        for point in model.hook_points().into_iter().filter(|point| !explicit.contains(point)) {
             let hooked = model.forward(&tokens, &mut Recorder::of(&[point])).unwrap().unwrap();
             assert!(hooked.equal(&plain), "{name}: looking at {point} changes the logits");
         }
@@ -170,8 +168,10 @@ fn what_a_hook_returns_goes_on_at_every_point() {
         let tokens = tokens(&model, 1, 6);
         let plain = logits(&model, &tokens);
         for point in model.hook_points() {
-            // Not a multiple, which a norm would undo.
-            let mut flip = Replace { at: point, with: |_: &Pass<'_>, acts: Tensor| acts.flip([-1]) };
+            // Not a multiple, which a norm would undo; a norm's scale is one number, so its tokens get several.
+            let several = Tensor::arange(6, (Kind::Float, tch::Device::Cpu)).view([1, 6, 1]) + 1.0;
+            let change = |acts: Tensor| if acts.size().last() == Some(&1) { acts * &several } else { acts.flip([-1]) };
+            let mut flip = Replace { at: point, with: |_: &Pass<'_>, acts: Tensor| change(acts) };
             let changed = model.forward(&tokens, &mut flip).unwrap().unwrap();
             assert!(crate::support::error(&changed, &plain) > 1e-3, "{name}: flipping {point} changes nothing");
         }

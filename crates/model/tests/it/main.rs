@@ -17,6 +17,7 @@ mod hub_patience; // what an unsteady hub is told to be, and what an incomplete 
 mod hub_server;
 mod laws; // caches, padding, batches, early stops and hooks change only what they should
 mod parity; // every hook point equals transformers'
+mod points; // the points within norms and before the MLP
 mod real; // the models beside the project
 mod text;
 mod tokenizers; // tokenizers and generation

@@ -1,10 +1,10 @@
 //! Every hook point equals what transformers computes (eager attention, f32), on the committed random models.
 
-use crate::support::{FIXTURES, Recorder, assert_close, fixture, fixture_dir, read_tensors};
+use crate::support::{FIXTURES, Recorder, assert_close, explicit, fixture, fixture_dir, read_tensors};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 use untangle_model::{LanguageModel, LoadOptions};
-use untangle_schema::{HookPoint, Site};
+use untangle_schema::HookPoint;
 
 /// Largest difference in units of the reference's root mean square.
 const TOLERANCE: f64 = 1e-4;
@@ -13,10 +13,9 @@ fn reference(name: &str) -> BTreeMap<String, Tensor> {
     read_tensors(&fixture_dir(name).join("reference.safetensors"))
 }
 
-/// Heads of everything but patterns flattened, as the reference has them.
+/// Heads of everything but scores and patterns flattened, as the reference has them.
 fn flat(point: HookPoint, acts: &Tensor) -> Tensor {
-    let is_pattern = matches!(point, HookPoint::Block { site: Site::AttnPattern, .. });
-    if is_pattern { acts.shallow_clone() } else { acts.flatten(2, -1) }
+    if point.is_of_pairs() { acts.shallow_clone() } else { acts.flatten(2, -1) }
 }
 
 #[test]
@@ -37,11 +36,10 @@ fn every_hook_point_and_the_logits_equal_transformers() {
 }
 
 #[test]
-fn fused_attention_equals_transformers_too() {
+fn fused_attention_and_norms_equal_transformers_too() {
     for name in FIXTURES {
         let (model, reference) = (fixture(name), reference(name));
-        let patterns = (0..model.n_layers()).map(|layer| HookPoint::block(layer, Site::AttnPattern)).collect();
-        let mut recorder = Recorder { not: patterns, ..Recorder::default() };
+        let mut recorder = Recorder { not: explicit(&model), ..Recorder::default() };
         model.forward(&reference["tokens"], &mut recorder).unwrap();
         for (point, acts) in &recorder.found {
             let what = format!("{name} {point}");
@@ -59,7 +57,10 @@ fn bfloat16_stays_near_the_reference() {
         let mut recorder = Recorder::default();
         let logits = model.forward(&reference["tokens"], &mut recorder).unwrap().unwrap();
         assert_eq!(logits.kind(), Kind::Float);
-        assert!(recorder.found.values().all(|acts| acts.kind() == Kind::BFloat16));
+        for (point, acts) in &recorder.found {
+            let kind = if point.to_string().ends_with("hook_scale") { Kind::Float } else { Kind::BFloat16 };
+            assert_eq!(acts.kind(), kind, "{name} {point}");
+        }
         let rms = |tensor: &Tensor| tensor.square().mean(None::<Kind>).sqrt().double_value(&[]);
         let expected = &reference["logits"];
         // transformers' own bf16 logits differ by at most 0.035 from its f32 logits, on these models (phi3).
@@ -91,7 +92,7 @@ fn widths_are_those_of_the_activations() {
         for point in model.hook_points() {
             match model.width_of(point) {
                 Ok(width) => assert_eq!(width as i64, *reference[&point.to_string()].size().last().unwrap(), "{point}"),
-                Err(error) => assert!(matches!(point, HookPoint::Block { site: Site::AttnPattern, .. }), "{error}"),
+                Err(error) => assert!(point.is_of_pairs(), "{error}"),
             }
         }
     }
