@@ -30,7 +30,7 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) pre_tokenizer: Option<PreTokenizerWrapper>,
     #[serde(default)]
-    post_processor: Option<PostProcessorWrapper>,
+    pub(crate) post_processor: Option<PostProcessorWrapper>,
     #[serde(default)]
     pub(crate) decoder: Option<DecoderWrapper>,
     pub(crate) model: ModelWrapper,

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Mutex;
 use tch::Tensor;
 use untangle_model::{LanguageModel, LoadOptions, ModelConfig, NoHook};
-use untangle_organism::recipe::{Recipe, Schedule, Shape};
+use untangle_organism::recipe::{Method, Recipe, Schedule, Shape};
 use untangle_organism::train::train;
 use untangle_organism::{OrganismError, Stage, World};
 use untangle_schema::{Event, Observer, Silent};
 
 fn miniature() -> Recipe {
-    let schedule = |batch, steps, learning_rate| Schedule { batch, steps, warmup: 5, learning_rate };
+    let schedule =
+        |batch, steps, learning_rate| Schedule { batch, steps, warmup: 5, learning_rate, method: Method::Adam };
     Recipe {
         shape: Shape {
             n_layers: 1,
@@ -64,26 +65,27 @@ fn weights(dir: &Path, stage: Stage) -> Vec<u8> {
 #[test]
 fn a_miniature_learns_through_all_stages_and_interruptions_change_nothing() {
     tch::set_num_threads(1); // so small a model only waits for a second thread
-    learns_through(World::standard(), &Stage::ALL);
+    learns_through(World::standard(), &Stage::ALL, Method::Adam);
 }
 
 #[test]
 fn a_miniature_of_the_second_world_learns_through_its_stages() {
     tch::set_num_threads(1);
-    learns_through(World::second(), &[&[Stage::Base], &Stage::OF_SECOND[..]].concat());
+    learns_through(World::second(), &[&[Stage::Base], &Stage::OF_SECOND[..]].concat(), Method::Muon);
 }
 
-fn learns_through(world: &World, stages: &[Stage]) {
+fn learns_through(world: &World, stages: &[Stage], method: Method) {
+    let small = || Recipe { base: Schedule { method, ..miniature().base }, ..miniature() };
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for stage in stages.iter().copied() {
         let watch = watcher(usize::MAX);
-        train(world, &miniature(), stage, whole.path(), &watch).unwrap();
+        train(world, &small(), stage, whole.path(), &watch).unwrap();
         learnt(stage, &watch.figures.into_inner().unwrap());
 
-        let stopped = train(world, &miniature(), stage, broken.path(), &watcher(13)).unwrap_err();
+        let stopped = train(world, &small(), stage, broken.path(), &watcher(13)).unwrap_err();
         assert!(matches!(stopped, OrganismError::Interrupted));
         assert!(!broken.path().join(stage.name()).join("model.safetensors").exists());
-        train(world, &miniature(), stage, broken.path(), &Silent).unwrap();
+        train(world, &small(), stage, broken.path(), &Silent).unwrap();
         assert!(weights(whole.path(), stage) == weights(broken.path(), stage), "{stage} resumed has other weights");
 
         let model = LanguageModel::load(&whole.path().join(stage.name()), &LoadOptions::default()).unwrap();
@@ -91,9 +93,9 @@ fn learns_through(world: &World, stages: &[Stage]) {
     }
     let again = watcher(usize::MAX);
     let last = *stages.last().unwrap();
-    train(world, &miniature(), last, whole.path(), &again).unwrap();
+    train(world, &small(), last, whole.path(), &again).unwrap();
     assert!(again.figures.into_inner().unwrap().is_empty(), "a finished stage is not trained again");
-    let other = Recipe { seed: 4, ..miniature() };
+    let other = Recipe { seed: 4, ..small() };
     let refused = train(world, &other, last, whole.path(), &Silent).unwrap_err().to_string();
     assert!(refused.contains("another recipe"), "{refused}");
 }

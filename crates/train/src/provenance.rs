@@ -43,6 +43,18 @@ pub struct DataProvenance {
     pub capture: Option<CaptureManifest>,
 }
 
+impl DataProvenance {
+    /// What is read and what is predicted, in words. The errors of two dictionaries compare where it is the same.
+    pub(crate) fn subject(&self) -> String {
+        let read: Vec<&str> = match &self.parts[..] {
+            [] => vec![&self.column],
+            parts => parts.iter().map(|part| part.column.as_str()).collect(),
+        };
+        let read = read.join(" and ");
+        self.column_out.as_ref().map_or_else(|| read.clone(), |out| format!("{read} to {out}"))
+    }
+}
+
 /// Where one of the activations comes from that a crosscoder reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartOrigin {

@@ -172,19 +172,21 @@ impl Steps<'_> {
         checkpoint::save(self.job_runs, trained, logs, &self.place.checkpoint())
     }
 
-    /// Figures beside the bar: those of the only dictionary, or the Pareto front of many.
+    /// Figures beside the bar: those of the only dictionary, or the Pareto fronts of many, one for each subject.
     fn report(&self, done: u64, last: &[Record]) {
         if let [only] = last {
             let figures = [("fvu", only.fvu), ("l0", only.l0), ("dead", only.dead as f64)];
             return self.observer.event(Event::Advanced { done, figures: &figures });
         }
-        let front = pareto::front(&last.iter().map(|record| (record.l0, record.fvu)).collect::<Vec<_>>());
+        let subjects: Vec<String> = self.job_runs.iter().map(|run| run.data.subject()).collect();
+        let place: Vec<(f64, f64)> = last.iter().map(|record| (record.l0, record.fvu)).collect();
+        let groups = pareto::by_subject(&subjects, &place);
         let points: Vec<Compared<'_>> = (self.job_runs.iter().zip(last).enumerate())
             .map(|(at, (run, record))| Compared {
                 name: &run.name,
                 l0: record.l0,
                 fvu: record.fvu,
-                best: front.contains(&at),
+                best: groups.iter().any(|group| group.front.contains(&at)),
             })
             .collect();
         self.observer.event(Event::Compared { done, points: &points });

@@ -63,7 +63,10 @@ fn run(named: &[(&str, TrainConfig)], out: &Path, observer: &dyn Observer) -> Re
         further: Vec::new(),
         target: None,
         plan: config.plan(D_IN, source.rows_per_epoch()).expect("the settings fit"),
-        data: data.clone(),
+        data: match name.strip_prefix("of-") {
+            Some(column) => DataProvenance { column: column.to_owned(), ..data.clone() },
+            None => data.clone(),
+        },
     };
     let runs: Vec<Run> = named.iter().map(one).collect();
     type Visit<'a> = &'a mut dyn FnMut(&[Vec<f32>], &[bool]);
@@ -124,6 +127,23 @@ fn a_grid_has_a_report_and_its_members_have_those_of_their_own_runs() {
         assert!(page.contains(part), "{part} is missing");
     }
     assert_eq!(page.matches("<circle").count(), 2);
+    assert_eq!(page.matches("Pareto front</h3>").count(), 1, "both are of one hook point");
+}
+
+#[test]
+fn a_grid_over_two_hook_points_has_a_front_for_each() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let grid = folder.path().join("grid");
+    run(&[("of-p", config(Kind::TopK)), ("of-q", config(Kind::TopK)), ("of-q2", config(Kind::Gated))], &grid, &Silent)
+        .expect("trains");
+    let page = text(&grid.join("report.html"));
+    for part in
+        ["A grid, on p, q, q2", "Pareto front of p</h3>", "Pareto front of q</h3>", "<th>of</th>", "<td>q2</td>"]
+    {
+        assert!(page.contains(part), "{part} is missing: {page}");
+    }
+    assert_eq!(page.matches("class=\"line front\"").count(), 3);
+    assert_eq!(page.matches("<td>yes</td>").count(), 3, "each is alone and so the best of its own");
 }
 
 /// Lines of the log without what the clock says.

@@ -9,7 +9,7 @@ mod words;
 
 pub(crate) use measure::{Figures, Measured};
 
-use crate::pareto;
+use crate::pareto::{self, Group};
 use crate::plan::TrainPlan;
 use crate::provenance::{DataProvenance, PartOrigin};
 use crate::record::Record;
@@ -41,7 +41,7 @@ pub(crate) fn single(member: &Member) -> String {
     let Member { plan, data, records, figures, .. } = member;
     let title = format!("A dictionary of {} features", plan.d_sae);
     let body = [
-        heading(&title, &about(plan, data, plan.summary())),
+        heading(&title, &about(plan, data, plan.summary(), &data.column)),
         cards(figures, plan, data),
         section("How it was learned", &curves_of(records)),
         section("How often features fire", &density("Density of the features", figures)),
@@ -56,16 +56,20 @@ pub(crate) fn grid(members: &[Member]) -> String {
     let title = format!("{} dictionaries, trained together", members.len());
     let Some(first) = members.first() else { return page(&title, "") };
     let place: Vec<(f64, f64)> = members.iter().map(|m| (m.figures.l0, m.figures.fvu)).collect();
-    let front = pareto::front(&place);
+    let subjects: Vec<String> = members.iter().map(|m| m.data.subject()).collect();
+    let groups = pareto::by_subject(&subjects, &place);
+    let front: Vec<usize> = groups.iter().flat_map(|group| group.front.iter().copied()).collect();
     let all: Vec<usize> = (0..members.len()).collect();
     let drawn = if members.len() > MOST_CURVES { &front[..front.len().min(MOST_CURVES)] } else { &all[..] };
     let densities: String = drawn.iter().map(|at| density(&members[*at].name, &members[*at].figures)).collect();
     let rows = if members.iter().any(|m| m.figures.of_training) { "rows of training" } else { "held-out rows" };
-    let charts = pareto_chart(members, &front, rows) + &curves_of_many(members, drawn);
+    let fronts: String = groups.iter().map(|group| pareto_chart(members, group, groups.len() > 1, rows)).collect();
+    let charts = fronts + &curves_of_many(members, drawn);
+    let trained_on = groups.iter().map(|group| group.subject.as_str()).collect::<Vec<_>>().join(", ");
     let body = [
-        heading(&title, &about(&first.plan, &first.data, "A grid".to_owned())),
+        heading(&title, &about(&first.plan, &first.data, "A grid".to_owned(), &trained_on)),
         section("Which is best", &charts),
-        comparison(members, &front, rows),
+        comparison(members, &groups, rows),
         section("How often features fire", &densities),
         glossary(),
     ];
@@ -107,17 +111,20 @@ fn curves_of(records: &[Record]) -> String {
     .concat()
 }
 
-fn pareto_chart(members: &[Member], front: &[usize], rows: &str) -> String {
-    let point = |(colour, m): (usize, &Member)| Series {
-        name: m.name.clone(),
-        points: vec![(m.figures.l0, m.figures.fvu)],
-        colour,
+/// The dictionaries of a group; `named` says what they are of where there are several groups.
+fn pareto_chart(members: &[Member], group: &Group, named: bool, rows: &str) -> String {
+    let point = |at: &usize| {
+        let m = &members[*at];
+        Series { name: m.name.clone(), points: vec![(m.figures.l0, m.figures.fvu)], colour: *at }
     };
-    let series: Vec<Series> = members.iter().enumerate().map(point).collect();
+    let series: Vec<Series> = group.members.iter().map(point).collect();
+    let within = |at: &usize| group.members.iter().position(|member| member == at);
+    let front: Vec<usize> = group.front.iter().filter_map(within).collect();
+    let title = if named { format!("Pareto front of {}", group.subject) } else { "Pareto front".to_owned() };
     let meaning = format!(
         "Error and active features on {rows}. The dashed line is the Pareto front; pointing at a dot names it."
     );
-    chart::points(Labels { title: "Pareto front", meaning: &meaning, x: "L0", y: "FVU" }, &series, front)
+    chart::points(Labels { title: &title, meaning: &meaning, x: "L0", y: "FVU" }, &series, &front)
 }
 
 /// The trainings of several, over each other.
@@ -156,12 +163,11 @@ fn heading(title: &str, about: &str) -> String {
 }
 
 /// What it was trained on, in a sentence.
-fn about(plan: &TrainPlan, data: &DataProvenance, what: String) -> String {
+fn about(plan: &TrainPlan, data: &DataProvenance, what: String, trained_on: &str) -> String {
     let model = data.capture.as_ref().map_or_else(String::new, |capture| format!(" of {}", capture.model.name));
     let from = if data.stores.is_empty() { "straight from the model".to_owned() } else { data.stores.join(", ") };
     format!(
-        "{what}, on {}{model} (width {}), {} tokens in {} steps; rows: {from}",
-        data.column,
+        "{what}, on {trained_on}{model} (width {}), {} tokens in {} steps; rows: {from}",
         plan.d_in,
         plan.tokens(),
         plan.schedule.steps
@@ -225,14 +231,18 @@ fn density(title: &str, figures: &Figures) -> String {
     chart::bars(labels, -BIN * (BINS - empty) as f64, BIN, &figures.densities[empty..])
 }
 
-fn comparison(members: &[Member], front: &[usize], rows: &str) -> String {
-    let head = ["dictionary", "FVU", "FVU of all rows", "L0", "dead", "dense", "features", "on the front"]
+fn comparison(members: &[Member], groups: &[Group], rows: &str) -> String {
+    let several = groups.len() > 1;
+    let mut head = ["dictionary", "FVU", "FVU of all rows", "L0", "dead", "dense", "features", "on the front"]
         .map(str::to_owned)
         .to_vec();
+    if several {
+        head.insert(1, "of".to_owned());
+    }
     let row = |(at, member): (usize, &Member)| {
         let Member { name, figures, plan, .. } = member;
         let name = escaped(name);
-        vec![
+        let mut row = vec![
             format!("<a href=\"{name}/report.html\">{name}</a>"),
             fraction_text(figures.fvu, 4),
             if figures.of_training { String::new() } else { fraction_text(figures.fvu_all, 4) },
@@ -240,8 +250,12 @@ fn comparison(members: &[Member], front: &[usize], rows: &str) -> String {
             figures.dead.to_string(),
             figures.dense.to_string(),
             plan.d_sae.to_string(),
-            if front.contains(&at) { "yes" } else { "" }.to_owned(),
-        ]
+            if groups.iter().any(|group| group.front.contains(&at)) { "yes" } else { "" }.to_owned(),
+        ];
+        if several {
+            row.insert(1, escaped(&member.data.subject()));
+        }
+        row
     };
     let rows_of: Vec<Vec<String>> = Some(head).into_iter().chain(members.iter().enumerate().map(row)).collect();
     format!(

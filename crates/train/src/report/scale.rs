@@ -39,12 +39,7 @@ impl Scale {
     /// The values to be written.
     pub(super) fn ticks(&self) -> Vec<f64> {
         if !self.decades {
-            let rough = (self.high - self.low) / TICKS;
-            let power = 10f64.powf(rough.log10().floor());
-            let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(rough);
-            let first = (self.low / step).ceil() as i64;
-            let last = (self.high / step).floor() as i64;
-            return (first..=last).map(|at| at as f64 * step).collect();
+            return self.equal_steps();
         }
         let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         let within = |factors: &[f64]| -> Vec<f64> {
@@ -52,7 +47,18 @@ impl Scale {
             all.filter(|v| *v >= self.low && *v <= self.high).collect()
         };
         let decades = within(&[1.0]);
-        if decades.len() >= 3 { decades } else { within(&[1.0, 2.0, 5.0]) }
+        let finer = if decades.len() >= 3 { decades } else { within(&[1.0, 2.0, 5.0]) };
+        // Between 7.3 and 9.9 there is none of these, and an axis with a single number says nothing either.
+        if finer.len() >= 2 { finer } else { self.equal_steps() }
+    }
+
+    fn equal_steps(&self) -> Vec<f64> {
+        let rough = (self.high - self.low) / TICKS;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(rough);
+        let first = (self.low / step).ceil() as i64;
+        let last = (self.high / step).floor() as i64;
+        (first..=last).map(|at| at as f64 * step).collect()
     }
 }
 
@@ -81,6 +87,8 @@ mod tests {
         let decades = |low, high| Scale::around([low, high].into_iter(), true).ticks().into_iter().map(number);
         assert_eq!(decades(0.0012, 7.0).collect::<Vec<_>>(), ["0.01", "0.1", "1"]);
         assert_eq!(decades(0.2, 0.9).collect::<Vec<_>>(), ["0.2", "0.5"]);
+        assert_eq!(decades(8.0, 9.0).collect::<Vec<_>>(), ["8", "9"]);
+        assert_eq!(decades(16.0, 16.0).collect::<Vec<_>>(), ["15", "16", "17"]);
         assert!(Scale::around([f64::NAN].into_iter(), true).place(0.5).is_some());
         assert_eq!(Scale::between(-2.0, 0.0).place(-1.0), Some(0.5));
     }
