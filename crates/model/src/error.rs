@@ -1,6 +1,6 @@
 //! What can go wrong with models.
 
-use crate::hub::HubError;
+use crate::hub::error::HubError;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use untangle_schema::hook_pattern::NoSuchHooks;

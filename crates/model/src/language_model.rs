@@ -10,13 +10,13 @@ use crate::heads;
 use crate::hook::Hook;
 use crate::input::Input;
 use crate::names::Names;
+use crate::optional_file::read_optional;
 use crate::parameters::{Parameters, Seeded, Stored};
 use crate::shared_weights::SharedWeights;
 use crate::tap::End;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer_files::TokenizerFiles;
 use sha2::{Digest, Sha256};
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -389,14 +389,4 @@ fn assemble(config: &ModelConfig, source: &mut dyn Parameters, options: &LoadOpt
         return Err(ModelError::Input { what, found, expected: "Float or BFloat16".into() });
     }
     Assembly { config, source, kind: options.kind, device: options.device }.decoder()
-}
-
-/// The content of a file that need not be there.
-pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
-    match fs::read(path) {
-        Ok(text) if untangle_schema::git_lfs::is_pointer(&text) => Err(ModelError::Pointer { path: path.to_owned() }),
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ModelError::Io { path: path.to_owned(), source }),
-    }
 }

@@ -34,6 +34,7 @@ mod assembly;
 mod checkpoint;
 mod heads;
 mod names;
+mod optional_file;
 mod parameters;
 mod shared_weights;
 

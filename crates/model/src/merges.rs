@@ -4,7 +4,7 @@
 //! of the tokenizer (`backend_class.rs`).
 
 use crate::error::ModelError;
-use crate::language_model::read_optional;
+use crate::optional_file::read_optional;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 

@@ -5,8 +5,8 @@
 
 use crate::error::ModelError;
 use crate::fields::Fields;
-use crate::language_model::read_optional;
 use crate::merges;
+use crate::optional_file::read_optional;
 use crate::order::Order;
 use crate::special_tokens::{self, Ordered, SpecialTokens, added_token};
 use serde_json::Value;

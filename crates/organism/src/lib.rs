@@ -4,7 +4,7 @@
 //! about; a document comes with the place of every concept, the facts of its story, and the price of every choice, so
 //! that the entropy of the text is known. Reading order:
 //!
-//! - [`world`]: from a seed and an index to a [`Document`], and the files that describe the world
+//! - [`world`], `tell`: the files that describe the world, and from a seed and an index to a [`Document`]
 //! - `template`, `parse`, `grammar`, `lexicon`, [`concepts`]: what the files in `world/` say
 //! - `teller`, `refer`, `verbs`, `writer`, [`choice`]: how a text is made of it
 //! - [`document`], [`statistics`]: what comes out, and how often which concept occurs
@@ -49,6 +49,7 @@ mod refer;
 mod relation;
 pub mod statistics;
 pub mod stories;
+mod tell;
 mod teller;
 mod template;
 pub mod thought;

@@ -1,12 +1,9 @@
-//! The world: its concepts, its lexicon, its grammar, and the documents that follow from them.
+//! The world: its concepts, its lexicon and its grammar, from which documents follow.
 
-use crate::choice::Chooser;
 use crate::concepts::Concepts;
-use crate::document::{Document, Split};
 use crate::error::OrganismError;
 use crate::grammar::Grammar;
 use crate::lexicon::{Entity, EntityId, Lexicon};
-use crate::teller::Teller;
 use crate::words::words_of;
 use std::sync::LazyLock;
 
@@ -17,7 +14,7 @@ pub struct World {
     pub(crate) lexicon: Lexicon,
     pub(crate) grammar: Grammar,
     /// The rule of a whole document.
-    document: usize,
+    pub(crate) document: usize,
 }
 
 /// The files that describe a world, as pairs of name and text.
@@ -116,21 +113,6 @@ impl World {
         rule("say_unknown")?;
         let document = rule("document")?;
         Ok(Self { concepts, lexicon, grammar, document })
-    }
-
-    /// The document of this number: the same on every machine.
-    pub fn document(&self, seed: u64, index: u64) -> Document {
-        self.told(seed, index, Vec::new())
-    }
-
-    /// All documents of a split, in the order of their numbers.
-    pub fn documents(&self, seed: u64, split: Split) -> impl Iterator<Item = Document> + '_ {
-        (0..).filter(move |index| Split::of(seed, *index) == split).map(move |index| self.document(seed, index))
-    }
-
-    /// The document that begins with these picks, as far as they fit.
-    pub(crate) fn told(&self, seed: u64, index: u64, script: Vec<u32>) -> Document {
-        Teller::new(self, Chooser::new(seed, index, script)).tell(self.document, Split::of(seed, index))
     }
 
     /// The entities of a class, in their order; none where the world has no such class.

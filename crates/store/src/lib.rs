@@ -13,6 +13,8 @@ mod inputs;
 mod layout;
 mod matrix;
 mod place;
+mod shards;
+mod sums;
 mod sys;
 mod window;
 

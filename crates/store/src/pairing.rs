@@ -6,7 +6,7 @@
 //! by that.
 
 use crate::error::StoreError;
-use crate::set::ActivationSet;
+use crate::shards::Shards;
 use crate::source::RowBlock;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -43,14 +43,15 @@ pub(crate) struct Pairing {
 }
 
 impl Pairing {
-    /// Pairs the rows of `own` with those of `other`. Reads numbers, not activations.
+    /// Pairs the rows of `own` with those of `other`. Reads numbers, not activations. Messages call them by their `names`.
     ///
     /// # Errors
     /// Where the stores were captured from different texts, one has tokens and the other has not, or no row has a pair; and
     /// when reading fails.
-    pub(crate) fn of(own: &ActivationSet, other: &ActivationSet) -> Result<Self, StoreError> {
+    pub(crate) fn of([own, other]: [&Shards; 2], names: impl Fn() -> [String; 2]) -> Result<Self, StoreError> {
         let refuse = |reason: String| {
-            let error = NotPaired { left: own.name(), right: other.name(), reason };
+            let [left, right] = names();
+            let error = NotPaired { left, right, reason };
             Err(StoreError::Source { source: Box::new(error), fault: Fault::BadInput })
         };
         let mut pairing = Pairing { runs: Vec::new(), unpaired: [own.n_rows(), other.n_rows()], in_common: [0, 0] };
@@ -76,7 +77,7 @@ impl Pairing {
         2 * paired < self.in_common[0].min(self.in_common[1])
     }
 
-    fn by_documents(&mut self, own: &ActivationSet, other: &ActivationSet) -> Result<(), StoreError> {
+    fn by_documents(&mut self, own: &Shards, other: &Shards) -> Result<(), StoreError> {
         let (mut left, mut right) = (Documents::of(own), Documents::of(other));
         let (mut a, mut b) = (left.next()?, right.next()?);
         while let (Some(own), Some(other)) = (&a, &b) {
@@ -151,7 +152,7 @@ struct Document {
 
 /// Reads a store document by document.
 struct Documents<'a> {
-    set: &'a ActivationSet,
+    rows: &'a Shards,
     block: RowBlock,
     /// Place in the block.
     at: usize,
@@ -159,15 +160,16 @@ struct Documents<'a> {
 }
 
 impl<'a> Documents<'a> {
-    fn of(set: &'a ActivationSet) -> Self {
-        Documents { set, block: RowBlock::default(), at: 0, next: 0 }
+    fn of(rows: &'a Shards) -> Self {
+        Documents { rows, block: RowBlock::default(), at: 0, next: 0 }
     }
 
     /// Whether there is a row to look at.
     fn fill(&mut self) -> Result<bool, StoreError> {
-        if self.at == self.block.len() && self.next < self.set.n_rows() {
-            let rows = self.next..(self.next + LOOKED_AT).min(self.set.n_rows());
-            self.set.read_rows(rows.clone(), &[], &mut self.block)?;
+        if self.at == self.block.len() && self.next < self.rows.n_rows() {
+            let rows = self.next..(self.next + LOOKED_AT).min(self.rows.n_rows());
+            self.block.reset(0);
+            self.rows.append_about(rows.clone(), &mut self.block)?;
             (self.at, self.next) = (0, rows.end);
         }
         Ok(self.at < self.block.len())

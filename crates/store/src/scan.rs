@@ -79,13 +79,13 @@ impl Scan {
     fn next_run(&mut self, most: u64) -> Result<Range<u64>, StoreError> {
         let from = self.next;
         let end = self.set.n_rows();
-        if self.part == Part::All && self.set.beside.is_empty() {
+        if self.part == Part::All && self.set.beside().is_empty() {
             self.next = (from + most).min(end);
             return Ok(from..self.next);
         }
         let rows = from..(from + LOOKED_UP.max(most)).min(end);
         self.about.reset(0);
-        self.set.append_documents(rows.clone(), &mut self.about.documents)?;
+        self.set.own().append_documents(rows.clone(), &mut self.about.documents)?;
         let documents = &self.about.documents;
         let belongs = |row: u64| match self.part {
             Part::All => true,

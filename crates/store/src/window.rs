@@ -109,7 +109,7 @@ impl Plan {
             let rows = first..(first + COUNTED_ROWS).min(self.set.n_rows());
             about.reset(0);
             about.rows.extend(rows.clone());
-            self.set.append_documents(rows.clone(), &mut about.documents)?;
+            self.set.own().append_documents(rows.clone(), &mut about.documents)?;
             let columns: &[usize] = if self.keep_outliers { &[] } else { &self.columns };
             self.set.append_flags(rows.clone(), columns, &mut about.flags)?;
             for at in (0..about.len()).filter(|at| self.serves(&about, *at)) {

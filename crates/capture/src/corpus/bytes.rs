@@ -1,6 +1,6 @@
 //! How are the bytes of a text read, compressed or not?
 
-use super::file::Packing;
+use super::form::Packing;
 use super::gzip::Members;
 use crate::error::CaptureError;
 use sha2::{Digest, Sha256};

@@ -3,14 +3,23 @@
 //! Names are believed as long as the first bytes do not contradict them. What is compressed with something else than
 //! its name says is read as what it is; what cannot be read is called by its name, with the way to make it readable.
 
-use super::file::{Form, Layout, Packing};
+use super::bytes::{Bytes, damage};
+use super::form::{Form, Layout, Packing};
 use crate::error::CaptureError;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::path::Path;
+use untangle_schema::python::mend;
 
 /// Bytes that are looked at.
 const LOOKED_AT: u64 = 512;
+/// Longest first line that is looked at to tell a form.
+const FIRST_LINE: u64 = 16 << 20;
+
+/// How some begin a text of UTF-8.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// Where an archive of tar says that it is one.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
@@ -115,6 +124,45 @@ pub(super) fn packing(path: &Path, label: &str, form: Form) -> Result<Packing, C
     }
 }
 
+impl Form {
+    /// The form of a file that has no name, told from how it begins: compressed, a parquet table, lines of JSON where
+    /// the first is an object, else plain text.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of_content(path: &Path) -> Result<Self, CaptureError> {
+        let mut begin = Vec::new();
+        let file = File::open(path).map_err(CaptureError::io(path))?;
+        file.take(4).read_to_end(&mut begin).map_err(CaptureError::io(path))?;
+        let label = path.display().to_string();
+        if begin == b"PAR1" {
+            return Ok(Form { layout: Layout::Parquet, packing: Packing::None });
+        }
+        let packing = packing(path, &label, Form { layout: Layout::Plain, packing: Packing::None })?;
+        let mut text = Bytes::open(path, &label, packing, 0)?.reader.take(FIRST_LINE);
+        let line = first_line(&mut text).map_err(damage(&label))?;
+        let line = mend(&line, None).map_or(line, |mended| mended.line);
+        let is_object = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&line).is_ok();
+        Ok(Form { layout: if is_object { Layout::JsonLines } else { Layout::Plain }, packing })
+    }
+}
+
+/// The first line that is not blank, without the mark that some put in front of UTF-8; empty where there is none. Lines of JSON are
+/// read so.
+fn first_line(text: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while text.read_until(b'\n', &mut line)? > 0 {
+        if line.starts_with(BOM) {
+            line.drain(..BOM.len());
+        }
+        if !line.trim_ascii().is_empty() {
+            break;
+        }
+        line.clear();
+    }
+    Ok(line)
+}
+
 /// Whether what begins so, and not as packed content usually does, may still be packed like this: because it is cut short, or begins
 /// with a frame of zstd that is skipped or of an old version.
 fn may_be(begin: &[u8], packing: Packing) -> bool {
@@ -160,6 +208,29 @@ mod tests {
         assert_eq!(of(b"\x50\x2a\x4d\x18\0\0\0\0", Packing::Zstd), Ok(Packing::Zstd), "a frame to be skipped");
         assert_eq!(of(b"\x26\xb5\x2f\xfd\0", Packing::Zstd), Ok(Packing::Zstd), "of an old version");
         assert_eq!(of(&crate::corpus::tests::gzip(b"x"), Packing::Zstd), Ok(Packing::Gzip), "something else");
+    }
+
+    #[test]
+    fn content_says_the_form_where_there_is_no_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x");
+        let of = |content: &[u8]| {
+            std::fs::write(&path, content).expect("written");
+            let form = Form::of_content(&path).expect("read");
+            (form.layout, form.packing)
+        };
+        let lines = b"{\"text\": \"a\", \"n\": [1]}\n{";
+        assert_eq!(of(b""), (Layout::Plain, Packing::None));
+        assert_eq!(of(b"{braces} in a text\n"), (Layout::Plain, Packing::None));
+        assert_eq!(of(lines), (Layout::JsonLines, Packing::None));
+        for before in ["\u{feff}", "\n", " \r\n\n", "\u{feff}\n\t\n"] {
+            let lines = [before.as_bytes(), lines].concat();
+            assert_eq!(of(&lines), (Layout::JsonLines, Packing::None), "behind {before:?}");
+        }
+        assert_eq!(of("\u{feff}\n \n{braces}\n".as_bytes()), (Layout::Plain, Packing::None));
+        assert_eq!(of(&crate::corpus::tests::gzip(lines)), (Layout::JsonLines, Packing::Gzip));
+        assert_eq!(of(&zstd::encode_all(&b"a"[..], 1).expect("memory")), (Layout::Plain, Packing::Zstd));
+        assert_eq!(of(b"PAR1"), (Layout::Parquet, Packing::None));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A file means itself. A folder means every file below it whose ending says that it holds text, in the order of their
 //! paths. What begins with a dot is passed over; links to folders are not followed, because they may lead in circles.
 
-use super::file::{Form, TextFile};
+use super::file::TextFile;
+use super::form::Form;
 use crate::error::CaptureError;
 use std::fs;
 use std::path::Path;

@@ -5,11 +5,12 @@
 //! one inside an object, where no field has the whole name.
 
 use super::bytes::{Bytes, damage};
-use super::file::Packing;
+use super::form::Packing;
 use super::messages::beside_of;
-use super::records::{Record, rendered};
+use super::place::Place;
+use super::record::{Record, rendered};
+use super::source::Source;
 use super::utf8::{faults, first_fault};
-use super::{Place, Source};
 use crate::error::CaptureError;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};

@@ -3,11 +3,11 @@
 //! Every field of the messages is handed to the chat template, whatever is nested in it, as it is from JSON lines. What a
 //! table cannot tell from an absent field, one that is null, is left out of both (see [`Conversation`]).
 
-use super::Source;
+use super::columns::{kind_unless_text, label_of_columns};
 use super::kinds::Kind;
 use super::leaves::Leaves;
 use super::nested::{Cell, Node, Shape, locate};
-use super::table::{kind_unless_text, label_of_columns};
+use super::source::Source;
 use crate::error::CaptureError;
 use parquet::schema::types::SchemaDescriptor;
 use untangle_model::{Beside, ChatTemplate, Conversation};

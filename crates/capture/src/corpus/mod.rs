@@ -10,15 +10,18 @@
 //! replaced by U+FFFD and counted, or refused. Wherever a document ends, reading can go on from there later, and gives
 //! the same documents.
 //!
-//! Reading order: `file`, `content`, `find`, `bytes` with `gzip`; `plain` with `lines` and `cut`; `records` with
-//! `json_lines`, and `table` with `messages`, `nested`, `leaves` and `pages`.
+//! Reading order: `form`, `file`, `find`, `bytes` with `gzip`, `content`; what all readers share, `place` and `source`; `plain`
+//! with `lines` and `cut`; `record`, `json_lines`, and `table` with `columns`, `messages`, `nested`, `leaves` and `pages`;
+//! `records` above these.
 
 mod bytes;
+mod columns;
 mod content;
 mod count;
 mod cut;
 mod file;
 mod find;
+mod form;
 mod gzip;
 mod json_lines;
 mod kinds;
@@ -27,13 +30,18 @@ mod lines;
 mod messages;
 mod nested;
 mod pages;
+mod place;
 mod plain;
+mod record;
 mod records;
+mod source;
 mod table;
 mod utf8;
 
-pub use file::{Form, Layout, Packing, TextFile};
+pub use file::TextFile;
+pub use form::{Form, Layout, Packing};
 pub use lines::SEPARATOR;
+pub(crate) use place::{Document, Place};
 pub use untangle_model::guard::panic_is_caught;
 
 use crate::error::CaptureError;
@@ -44,6 +52,7 @@ use lines::Lines;
 use plain::Plain;
 use records::{Divided, Records};
 use serde::{Deserialize, Serialize};
+use source::Source;
 use std::path::Path;
 use table::Table;
 use untangle_model::ChatTemplate;
@@ -218,22 +227,6 @@ impl Corpus {
     }
 }
 
-/// A file under reading.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    path: &'a Path,
-    /// What messages call it.
-    label: &'a str,
-    packing: Packing,
-    /// Its size.
-    bytes: u64,
-    field: &'a str,
-    strict: bool,
-    chat: Option<&'a ChatTemplate>,
-    /// Is asked during long work on one record.
-    observer: &'a dyn Observer,
-}
-
 /// What one reading of a whole file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Survey {
@@ -257,29 +250,6 @@ fn is_separated(source: Source<'_>, stop: &dyn Fn() -> bool) -> Result<Option<bo
         }
     }
     Ok(Some(false))
-}
-
-/// Where the reading of a file goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// Byte of the text, uncompressed, or row of a table.
-    pub(crate) at: u64,
-    /// Lines of JSON before it.
-    pub(crate) line: u64,
-    /// Bytes of the text of the record there that were read; of a plain text, 1 inside a line.
-    pub(crate) within: u64,
-    /// Bytes of the file that were read by then, for the display of progress.
-    pub(crate) read: u64,
-}
-
-/// A document, and where the file goes on after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Document {
-    pub(crate) text: String,
-    /// Byte sequences that were not UTF-8.
-    pub(crate) replaced: u64,
-    /// Where the next document is looked for.
-    pub(crate) end: Place,
 }
 
 /// The documents of a file.

@@ -7,10 +7,11 @@
 
 use super::bytes::{Bytes, damage};
 use super::cut::{LONGEST_DOCUMENT, cut};
-use super::file::Packing;
+use super::form::Packing;
 use super::lines::Lines;
+use super::place::{Document, Place};
+use super::source::Source;
 use super::utf8::{decode, first_fault};
-use super::{Document, Place, Source};
 use crate::error::CaptureError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,19 +4,18 @@
 //! column of conversations is several to parquet, one for every field of the messages; they are read side by side.
 
 use super::bytes::need;
+use super::columns::find_column;
 use super::leaves::{LeafReader, Leaves};
 use super::messages::{Nodes, Row, conversations};
-use super::nested::locate;
 use super::pages::LongRow;
-use super::records::{Record, rendered};
-use super::{Place, Source};
+use super::place::Place;
+use super::record::{Record, rendered};
+use super::source::Source;
 use crate::error::CaptureError;
-use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use std::collections::VecDeque;
 use std::fs::File;
 use untangle_model::guard::guarded;
@@ -24,9 +23,6 @@ use untangle_model::{ChatTemplate, Conversation};
 
 /// Rows that are decoded at a time.
 const ROWS: usize = 64;
-/// Columns that a message names.
-const NAMED: usize = 12;
-
 /// What is read of a table.
 enum Content<'a> {
     /// A column of text.
@@ -211,43 +207,6 @@ fn texts(definition: &[i16], full: i16, values: Vec<ByteArray>) -> Vec<Option<By
         return values.map(Some).collect();
     }
     definition.iter().map(|level| if *level < full { None } else { values.next() }).collect()
-}
-
-/// The column that holds the text.
-fn find_column(source: Source<'_>, schema: &SchemaDescriptor) -> Result<usize, CaptureError> {
-    let (file, field) = (source.label.to_owned(), source.field.to_owned());
-    let found = match locate(schema.root_schema().get_fields(), source.field) {
-        Some(place) if !place.field.is_primitive() => "a list or structure".to_owned(),
-        Some(place) => match kind_unless_text(&schema.column(place.column)) {
-            _ if schema.column(place.column).max_rep_level() > 0 => "a list".to_owned(),
-            Some(found) => found,
-            None => return Ok(place.column),
-        },
-        // Inside of a list.
-        None if schema.columns().iter().any(|column| column.path().string() == field) => "a list".to_owned(),
-        None => return Err(CaptureError::NoColumn { file, field, found: label_of_columns(schema) }),
-    };
-    Err(CaptureError::ColumnType { file, field, found })
-}
-
-/// The first columns of a table, for people.
-pub(super) fn label_of_columns(schema: &SchemaDescriptor) -> String {
-    let names: Vec<String> = schema.columns().iter().take(NAMED).map(|column| column.path().string()).collect();
-    names.join(", ")
-}
-
-/// What the values of a column are, unless they are text.
-pub(super) fn kind_unless_text(column: &ColumnDescriptor) -> Option<String> {
-    if column.physical_type() != Physical::BYTE_ARRAY {
-        return Some(column.physical_type().to_string());
-    }
-    match (column.logical_type_ref(), column.converted_type()) {
-        // Some writers leave out that bytes are text.
-        (None, ConvertedType::NONE | ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => None,
-        (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _) => None,
-        (Some(other), _) => Some(format!("{other:?}")),
-        (None, other) => Some(other.to_string()),
-    }
 }
 
 /// What the library gives; what it complains of, in whatever way, is damage, unless it is something that it lacks.

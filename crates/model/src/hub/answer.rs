@@ -1,8 +1,9 @@
 //! What do a hub's status and headers mean?
 
+use super::asked::Asked;
 use super::cache::INCOMPLETE;
-use super::client::{Asked, Client};
 use super::error::HubError;
+use super::options::HubOptions;
 use super::patience::Failure;
 use super::repository::MAIN;
 use ureq::http::{HeaderMap, StatusCode};
@@ -15,33 +16,37 @@ pub(crate) struct FileFacts {
     pub(crate) size: Option<u64>,
 }
 
-impl Client<'_> {
-    /// What a status that is no success means.
-    pub(crate) fn failure(&self, url: &str, status: StatusCode, headers: &HeaderMap, asked: Asked<'_>) -> Failure {
-        let (repository, token) = (asked.repository.clone(), self.options.token.is_some());
-        let code = header(headers, "x-error-code").unwrap_or_default();
-        let number = status.as_u16();
-        let revision = asked.revision.to_owned();
-        Failure::Final(match (number, code) {
-            (408 | 425 | 429 | 500 | 502 | 503 | 504, _) => {
-                let wait = header(headers, "retry-after").and_then(|text| text.trim().parse().ok());
-                return Failure::Status { status: number, wait };
-            }
-            (401 | 403, "GatedRepo") | (403, _) => {
-                let page = self.url(&repository.page());
-                HubError::Gated { repository, status: number, page, token }
-            }
-            (401, _) => HubError::Refused { repository, status: number, token },
-            (404, "RepoNotFound") => HubError::NoRepository { repository, endpoint: self.options.endpoint.clone() },
-            (404, "RevisionNotFound") => HubError::NoRevision { repository, revision },
-            (404, _) => match asked.file {
-                Some(file) => HubError::NoFile { repository, revision, file: file.to_owned(), found: Vec::new() },
-                None if revision != MAIN => HubError::NoRevision { repository, revision },
-                None => HubError::NoRepository { repository, endpoint: self.options.endpoint.clone() },
-            },
-            _ => HubError::Answer { url: url.to_owned(), what: format!("status {number}") },
-        })
-    }
+/// What a status that is no success means.
+pub(crate) fn failure(
+    options: &HubOptions,
+    url: &str,
+    status: StatusCode,
+    headers: &HeaderMap,
+    asked: Asked<'_>,
+) -> Failure {
+    let (repository, token) = (asked.repository.clone(), options.token.is_some());
+    let code = header(headers, "x-error-code").unwrap_or_default();
+    let number = status.as_u16();
+    let revision = asked.revision.to_owned();
+    Failure::Final(match (number, code) {
+        (408 | 425 | 429 | 500 | 502 | 503 | 504, _) => {
+            let wait = header(headers, "retry-after").and_then(|text| text.trim().parse().ok());
+            return Failure::Status { status: number, wait };
+        }
+        (401 | 403, "GatedRepo") | (403, _) => {
+            let page = format!("{}/{}", options.endpoint, repository.page());
+            HubError::Gated { repository, status: number, page, token }
+        }
+        (401, _) => HubError::Refused { repository, status: number, token },
+        (404, "RepoNotFound") => HubError::NoRepository { repository, endpoint: options.endpoint.clone() },
+        (404, "RevisionNotFound") => HubError::NoRevision { repository, revision },
+        (404, _) => match asked.file {
+            Some(file) => HubError::NoFile { repository, revision, file: file.to_owned(), found: Vec::new() },
+            None if revision != MAIN => HubError::NoRevision { repository, revision },
+            None => HubError::NoRepository { repository, endpoint: options.endpoint.clone() },
+        },
+        _ => HubError::Answer { url: url.to_owned(), what: format!("status {number}") },
+    })
 }
 
 /// A header as text.

@@ -1,11 +1,12 @@
 //! How is a hub asked?
 
-use super::answer::{self, FileFacts, header};
+use super::answer::{self, FileFacts, failure, header};
+use super::asked::Asked;
 use super::connect;
 use super::error::HubError;
 use super::options::HubOptions;
 use super::origin::{Origin, resolve};
-use super::patience::Failure;
+use super::patience::{Failure, Patience};
 use super::repository::{Repository, escape, is_commit};
 use super::wire::{self, Answer, Question, Silence};
 use serde::Deserialize;
@@ -27,14 +28,6 @@ pub(crate) struct Client<'a> {
     pub(crate) observer: &'a dyn Observer,
 }
 
-/// What is asked for, for messages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
-    pub(crate) repository: &'a Repository,
-    pub(crate) revision: &'a str,
-    pub(crate) file: Option<&'a str>,
-}
-
 impl<'a> Client<'a> {
     pub(crate) fn new(options: &'a HubOptions, observer: &'a dyn Observer) -> Result<Self, HubError> {
         let setting = |what, given: &str, reason: &str| HubError::Setting {
@@ -50,6 +43,11 @@ impl<'a> Client<'a> {
             return Err(setting("the token", "HF_TOKEN or the token file", reason));
         }
         Ok(Client { agent: connect::agent(options)?, home, options, observer })
+    }
+
+    /// How long the hub is waited for.
+    pub(crate) fn patience(&self) -> Patience<'a> {
+        Patience { retry: &self.options.retry, observer: self.observer }
     }
 
     /// URL of a part of the hub.
@@ -69,7 +67,7 @@ impl<'a> Client<'a> {
         asked: Asked<'_>,
     ) -> Result<(T, Option<String>, usize), HubError> {
         let refuse = |what: String| HubError::Answer { url: url.to_owned(), what };
-        let bytes = self.patiently(url, asked, || {
+        let bytes = self.patience().patiently(url, asked, || {
             let mut answer = self.get(url, None, asked)?;
             let next = answer::next_page(&answer.headers);
             let mut bytes = Vec::new();
@@ -95,12 +93,12 @@ impl<'a> Client<'a> {
     /// What the hub says about a file. Redirections to another host, where large files lie, are not followed: their
     /// facts come with the redirection.
     pub(crate) fn facts(&self, url: &str, asked: Asked<'_>) -> Result<FileFacts, HubError> {
-        self.patiently(url, asked, || {
+        self.patience().patiently(url, asked, || {
             let question = self.question(url, true, None);
             let (answer, elsewhere) = self.follow(question, asked, |next| *next == self.home)?;
             match elsewhere || answer.status.is_success() {
                 true => answer::facts(url, &answer.headers, elsewhere),
-                false => Err(self.failure(url, answer.status, &answer.headers, asked)),
+                false => Err(failure(self.options, url, answer.status, &answer.headers, asked)),
             }
         })
     }
@@ -113,7 +111,7 @@ impl<'a> Client<'a> {
         if answer.status.is_success() || past_the_end {
             return Ok(answer);
         }
-        Err(self.failure(url, answer.status, &answer.headers, asked))
+        Err(failure(self.options, url, answer.status, &answer.headers, asked))
     }
 
     /// What came of an answer, or why nothing did.

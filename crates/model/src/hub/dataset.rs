@@ -1,7 +1,8 @@
 //! Which parquet files does a data set of a hub have?
 
+use super::asked::Asked;
 use super::cache::Cache;
-use super::client::{Asked, Client};
+use super::client::Client;
 use super::error::HubError;
 use super::options::HubOptions;
 use super::repository::{MAIN, Repository, RepositoryKind, check_revision, escape, is_commit, is_inside};

@@ -11,6 +11,7 @@
 //! waits the same for every failure, and knows neither HF_HUB_OFFLINE, HF_HUB_CACHE nor HF_TOKEN.
 
 mod answer;
+mod asked;
 mod cache;
 mod client;
 mod connect;

@@ -3,11 +3,11 @@
 //! Busy and failing hubs and broken connections are asked again, at growing distances or when the hub says; what will
 //! not change by itself is an error at once.
 
-use super::client::{Asked, Client};
+use super::asked::Asked;
 use super::error::HubError;
 use super::options::Retry;
 use std::time::{Duration, Instant};
-use untangle_schema::Event;
+use untangle_schema::{Event, Observer};
 
 /// How often an interruption is looked for while waiting.
 const LOOK: Duration = Duration::from_millis(100);
@@ -22,7 +22,14 @@ pub(crate) enum Failure {
     Status { status: u16, wait: Option<u64> },
 }
 
-impl Client<'_> {
+/// How long a hub is waited for, and who is waiting.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience<'a> {
+    pub(crate) retry: &'a Retry,
+    pub(crate) observer: &'a dyn Observer,
+}
+
+impl Patience<'_> {
     /// Repeats `attempt` as long as it makes sense.
     pub(crate) fn patiently<T>(
         &self,
@@ -49,13 +56,12 @@ impl Client<'_> {
         failure: Failure,
         attempts: u32,
     ) -> Result<(), HubError> {
-        let retry = &self.options.retry;
         let asked_wait = match &failure {
             Failure::Final(_) => None,
             Failure::Connection(_) => Some(None),
             Failure::Status { wait, .. } => Some(*wait),
         };
-        let wait = asked_wait.and_then(|wait| next_wait(retry, attempts, wait));
+        let wait = asked_wait.and_then(|wait| next_wait(self.retry, attempts, wait));
         let Some(wait) = wait else { return Err(failure.into_error(url, attempts)) };
         let text = format!("{url}: {}; again in {:.0} s", failure.reason(), wait.as_secs_f64().ceil());
         self.observer.event(Event::Note(&text));

@@ -4,8 +4,9 @@
 //! or a later one; what is complete is compared with what the hub announced before it gets its name.
 
 use super::answer::{FileFacts, header};
+use super::asked::Asked;
 use super::cache::{Cache, make_parent};
-use super::client::{Asked, Client};
+use super::client::Client;
 use super::error::HubError;
 use super::patience::Failure;
 use super::repository::{Repository, is_inside};
@@ -151,7 +152,7 @@ impl Transfer<'_> {
             let too_often = breaks > most && !matches!(failure, Failure::Final(_));
             let waited = match too_often {
                 true => Err(failure.into_error(&url, breaks.try_into().unwrap_or(u32::MAX))),
-                false => self.client.wait_or_give_up(&url, self.asked(wanted.name), failure, attempts),
+                false => self.client.patience().wait_or_give_up(&url, self.asked(wanted.name), failure, attempts),
             };
             match waited {
                 Err(HubError::Unreachable { attempts, .. }) if broken && got > 0 => {

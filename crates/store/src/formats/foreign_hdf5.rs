@@ -1,6 +1,6 @@
 //! How is a matrix in somebody else's HDF5 file read?
 
-use super::{as_matrix, check_width};
+use super::shape::{as_matrix, check_width};
 use crate::error::StoreError;
 use crate::layout;
 use crate::matrix::{Matrix, Storage};

@@ -2,7 +2,7 @@
 //!
 //! An array of an archive that is stored and not deflated, as `numpy.savez` writes it, lies there as in a file of its own.
 
-use super::{as_matrix, matrix_bytes};
+use super::shape::{as_matrix, matrix_bytes};
 use crate::error::StoreError;
 use crate::foreign::{Foreign, Order};
 use crate::matrix::{Matrix, Storage};

@@ -1,6 +1,7 @@
 //! Is this a complete activation file as `activations/README.md` specifies it?
 
-use super::{Captured, Shard};
+use super::foreign_hdf5;
+use super::shard::{Captured, Shard};
 use crate::error::StoreError;
 use crate::layout::{self, Extent, Layout, Located};
 use crate::matrix::{Matrix, RowNumbers, Storage};
@@ -78,7 +79,7 @@ pub(crate) fn check_version(hdf5: &hdf5::File, path: &Path) -> Result<(), StoreE
         layout::strings_end(hdf5, path)?;
     }
     if layout::text(hdf5, layout::FORMAT_ATTRIBUTE).as_deref() != Some(layout::FORMAT) {
-        let holds = super::foreign_hdf5::datasets(hdf5);
+        let holds = foreign_hdf5::datasets(hdf5);
         return Err(StoreError::NotAStore { path: path.to_owned(), holds });
     }
     let found = hdf5.attr(layout::VERSION_ATTRIBUTE).and_then(|a| a.read_scalar::<u32>());

@@ -3,7 +3,7 @@
 //! Format: length of the header (u64), a JSON object `{key: {dtype, shape, data_offsets}}`, then the data, to whose
 //! start offsets are relative.
 
-use super::{as_matrix, matrix_bytes};
+use super::shape::{as_matrix, matrix_bytes};
 use crate::error::StoreError;
 use crate::foreign::{Foreign, Order};
 use crate::matrix::{Matrix, Storage};

@@ -1,9 +1,10 @@
 //! How is an empty activation file laid out, with every dataset in its final place?
 
-use super::{
+use super::names::{
     ACTIVATIONS, CHECKSUMS, DTYPE_ATTRIBUTE, FORMAT, FORMAT_ATTRIBUTE, NORMS, ROWS_ATTRIBUTE, STATISTICS, SUBSETS,
-    Specified, VERSION, VERSION_ATTRIBUTE, specified,
+    VERSION, VERSION_ATTRIBUTE,
 };
+use super::specified::{Specified, specified};
 use crate::checksums::BLOCK_ROWS;
 use crate::error::StoreError;
 use hdf5::dataset::{AllocTime, FillTime, Layout};

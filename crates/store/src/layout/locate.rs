@@ -1,6 +1,8 @@
 //! Where does everything lie in an existing file, and is it what the specification demands?
 
-use super::{ACTIVATIONS, MANIFEST, Specified, in_this_file, specified, written_in_pieces};
+use super::names::{ACTIVATIONS, MANIFEST};
+use super::specified::{Specified, specified};
+use super::storage::{in_this_file, written_in_pieces};
 use crate::error::StoreError;
 use hdf5::{Dataset, File};
 use std::collections::BTreeMap;

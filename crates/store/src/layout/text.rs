@@ -4,7 +4,8 @@
 //! walks without end where damage has made a piece of one zero bytes long. So they are walked here first. Collections are
 //! searched for in everything that is in no dataset; a damaged dataset that claims their place hides them.
 
-use super::{Extent, visit_datasets};
+use super::locate::Extent;
+use super::visit::visit_datasets;
 use crate::error::StoreError;
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, Location};

@@ -30,16 +30,16 @@ pub(super) const NESTING: u16 = 900;
 
 /// Why a template could not be read or rendered.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::chat) struct Failure {
-    pub(in crate::chat) message: String,
+pub(crate) struct Failure {
+    pub(crate) message: String,
     /// Of the template; none where the template itself says the message.
-    pub(in crate::chat) line: Option<u32>,
-    pub(in crate::chat) cause: Cause,
+    pub(crate) line: Option<u32>,
+    pub(crate) cause: Cause,
 }
 
 /// What is to blame for a failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::chat) enum Cause {
+pub(crate) enum Cause {
     /// The template, or what it was given.
     Template,
     /// The template, which raised it.

@@ -1,58 +1,17 @@
 //! Which of several values do filters choose, and what do they make of each?
 
 use super::super::arguments::{Given, truth};
-use super::super::budget::{Budget, Failure, Result};
+use super::super::budget::{Failure, Result};
 use super::super::compare::order;
 use super::super::operators::binary;
 use super::super::render::Renderer;
 use super::super::sequence::{items, listed};
 use super::super::value::{Key, Value, key_of};
+use super::path::{Path, folded};
 use super::{apply as apply_filter, text};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::mem::size_of;
-
-/// Where a value is looked up in each: `a.b.0`.
-pub(super) struct Path(Vec<Value>);
-
-impl Path {
-    pub(super) fn new(budget: &Budget, attribute: Option<&Value>) -> Result<Self> {
-        let part = |part: &str| match part.parse::<i128>() {
-            Ok(index) if part.bytes().all(|byte| byte.is_ascii_digit()) => Value::Int(index),
-            _ => Value::text(part),
-        };
-        Ok(Path(match attribute {
-            None | Some(Value::None) => Vec::new(),
-            Some(Value::Text(path) | Value::Markup(path)) => {
-                budget.claim_product(path.matches('.').count() + 1, 2 * size_of::<Value>())?;
-                path.split('.').map(part).collect()
-            }
-            Some(other) => vec![other.clone()],
-        }))
-    }
-
-    pub(super) fn find(&self, renderer: &mut Renderer<'_>, value: &Value, default: Option<&Value>) -> Result<Value> {
-        renderer.budget.step(1 + self.0.len() as u64)?;
-        let mut found = value.clone();
-        for part in &self.0 {
-            found = renderer.item(&found, part)?;
-            if let Some(default) = default
-                && found.is_undefined()
-            {
-                found = default.clone();
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// What values are compared by where their case does not count.
-pub(super) fn folded(budget: &Budget, value: Value, case_sensitive: bool) -> Result<Value> {
-    match &value {
-        Value::Text(text) | Value::Markup(text) if !case_sensitive => Value::new_text(budget, text.to_lowercase()),
-        _ => Ok(value),
-    }
-}
 
 /// The filter's value, none where it is none of these.
 pub(super) fn apply(renderer: &mut Renderer<'_>, name: &str, value: &Value, given: &Given) -> Result<Option<Value>> {
@@ -63,7 +22,7 @@ pub(super) fn apply(renderer: &mut Renderer<'_>, name: &str, value: &Value, give
         "join" => {
             let [separator, attribute] = given.bind(name, ["d", "attribute"], 0)?;
             let path = Path::new(&budget, attribute.as_ref())?;
-            if path.0.is_empty() {
+            if path.is_whole() {
                 return text::join(&budget, value, separator.as_ref()).map(Some);
             }
             let mut found = Vec::new();
@@ -148,7 +107,7 @@ fn select(renderer: &mut Renderer<'_>, name: &str, value: &Value, given: &Given)
     let path = match (by_attribute, given.positional.first()) {
         (true, None) => return Err(Failure::new("Missing parameter for attribute name")),
         (true, attribute) => Path::new(&budget, attribute)?,
-        (false, _) => Path(Vec::new()),
+        (false, _) => Path::whole(),
     };
     let offset = usize::from(by_attribute);
     let test = if given.positional.len() > offset { Some(divided(given, offset)?) } else { None };

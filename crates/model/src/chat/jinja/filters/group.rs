@@ -6,7 +6,7 @@ use super::super::compare::{equal, sorted as in_order};
 use super::super::render::Renderer;
 use super::super::sequence::{listed, view};
 use super::super::value::{Value, View};
-use super::choose::{Path, folded};
+use super::path::{Path, folded};
 use std::mem::size_of;
 
 /// The filter's value, none where it is none of these.

@@ -5,6 +5,7 @@
 mod choose;
 mod group;
 mod number;
+mod path;
 mod text;
 mod wrap;
 

@@ -64,7 +64,7 @@ fn changed(text: &str, name: &str) -> Option<String> {
 }
 
 /// `str.capitalize`.
-pub(in super::super) fn capitalized(text: &str) -> String {
+pub(crate) fn capitalized(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
     if let Some(first) = chars.next() {
@@ -93,12 +93,12 @@ fn is_cased(c: char) -> bool {
 }
 
 /// `str.islower`.
-pub(in super::super) fn is_lower(text: &str) -> bool {
+pub(crate) fn is_lower(text: &str) -> bool {
     text.chars().any(char::is_lowercase) && !text.chars().any(char::is_uppercase)
 }
 
 /// `str.isupper`.
-pub(in super::super) fn is_upper(text: &str) -> bool {
+pub(crate) fn is_upper(text: &str) -> bool {
     text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase)
 }
 

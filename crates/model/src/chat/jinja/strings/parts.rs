@@ -60,7 +60,7 @@ fn texts(budget: &Budget, parts: Vec<&str>) -> Result<Value> {
 }
 
 /// A text without these characters, or without white space, around it.
-pub(in super::super) fn stripped<'a>(text: &'a str, chars: Option<&str>, left: bool, right: bool) -> &'a str {
+pub(crate) fn stripped<'a>(text: &'a str, chars: Option<&str>, left: bool, right: bool) -> &'a str {
     let set: Option<HashSet<char>> = chars.map(|chars| chars.chars().collect());
     let taken = |c: char| set.as_ref().map_or_else(|| is_space(c), |set| set.contains(&c));
     let text = if left { text.trim_start_matches(taken) } else { text };
@@ -68,7 +68,7 @@ pub(in super::super) fn stripped<'a>(text: &'a str, chars: Option<&str>, left: b
 }
 
 /// `text.replace(old, new, count)`; a negative count is none.
-pub(in super::super) fn replaced(budget: &Budget, text: &str, old: &str, new: &str, count: i128) -> Result<String> {
+pub(crate) fn replaced(budget: &Budget, text: &str, old: &str, new: &str, count: i128) -> Result<String> {
     let limit = usize::try_from(count).unwrap_or(usize::MAX);
     let found = if old.is_empty() { text.chars().count() + 1 } else { text.matches(old).count() }.min(limit);
     budget.step(found as u64)?;
@@ -144,7 +144,7 @@ fn partition(budget: &Budget, text: &str, name: &str, given: &Given) -> Result<V
 }
 
 /// `text.splitlines(keep)`.
-pub(in super::super) fn lines(text: &str, keep: bool) -> Vec<&str> {
+pub(crate) fn lines(text: &str, keep: bool) -> Vec<&str> {
     let ends = |c: char| matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut found = Vec::new();
     let mut rest = text;

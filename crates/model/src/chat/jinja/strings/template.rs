@@ -7,7 +7,7 @@ use super::super::text::{ascii, repr, shown};
 use super::super::value::{Key, Value};
 
 /// Finds `value.name`, or `value[name]`: whether it is an attribute, the value and the name.
-pub(in super::super) type Lookup<'a> = dyn Fn(bool, &Value, &str) -> Result<Value> + 'a;
+pub(crate) type Lookup<'a> = dyn Fn(bool, &Value, &str) -> Result<Value> + 'a;
 
 /// `text.format(…)`.
 pub(super) fn format(budget: &Budget, text: &str, given: &Given, lookup: &Lookup<'_>) -> Result<String> {
