@@ -136,7 +136,7 @@ impl SaeConfig {
         found.filter(|scaling| *scaling != RowScaling::LayerNorm || self.d_in > 1).ok_or_else(|| refusal(asked))
     }
 
-    /// The same of any file; `scaling` is what is done to its rows, and what its tensors say is in them.
+    /// The description of a dictionary of this configuration, whose rows are scaled so and whose tensors are `parts`.
     pub(super) fn described(self, scaling: RowScaling, parts: &Parts) -> Description {
         let centred_weights = self.says_centred();
         let SaeMetadata { model_name, hook_name, hook_name_out, context_size, prepend_bos, mut other } = self.metadata;
