@@ -51,14 +51,15 @@ pub struct CrosscoderEvaluation {
 /// # Errors
 /// When there is none, or its width is not the crosscoder's.
 pub fn columns_of(crosscoder: &Crosscoder, store: &ActivationSet) -> Result<Vec<usize>, InterpretError> {
-    let d_in = crosscoder.config().d_in;
+    let d_in = crosscoder.part_width();
     let mut taken: Vec<usize> = Vec::new();
-    for part in &crosscoder.config().parts {
-        let named = store.columns_named(&part.hook_name);
+    for part in crosscoder.places() {
+        let hook = part.hook.as_deref().unwrap_or_default();
+        let named = store.columns_named(hook);
         let weights = |column: &usize| store.model_of(*column).map(|model| model.weights_sha256.clone());
-        let same = |column: &&usize| weights(column) == part.model_weights_sha256 && !taken.contains(*column);
+        let same = |column: &&usize| weights(column) == part.model_weights && !taken.contains(*column);
         let Some(&column) = named.iter().find(same) else {
-            let own = format!("{} of {}", part.hook_name, part.model_name.as_deref().unwrap_or("a matrix"));
+            let own = format!("{hook} of {}", part.model.as_deref().unwrap_or("a matrix"));
             let names = store.columns().iter().enumerate();
             let names = names.map(|(column, about)| match store.model_of(column) {
                 Some(model) => format!("{} of {}", about.name, model.name),
@@ -72,7 +73,7 @@ pub fn columns_of(crosscoder: &Crosscoder, store: &ActivationSet) -> Result<Vec<
         };
         let found = store.columns()[column].d;
         if found != d_in {
-            let what = format!("`{}` of {}", part.hook_name, store.name());
+            let what = format!("`{hook}` of {}", store.name());
             return Err(InterpretError::WidthDiffers { d_in, what, found });
         }
         taken.push(column);
@@ -97,7 +98,7 @@ pub fn evaluate_crosscoder(
     let mut scan = Scan::new(Arc::clone(store), held_out, part, &columns, BLOCK_ROWS)?;
     let (mut block, mut rows, mut codes) = (RowBlock::default(), Vec::new(), Codes::new());
     while scan.next_block(&mut block)? {
-        side_by_side(&block, crosscoder.config().d_in, &mut rows);
+        side_by_side(&block, crosscoder.part_width(), &mut rows);
         crosscoder.encode(&rows, &mut codes)?;
         sums.add(store, &block, (&rows, &rows), &codes)?;
         progress.advance(block.len() as u64)?;
@@ -107,15 +108,14 @@ pub fn evaluate_crosscoder(
     let alive = |feature: usize| sums.judge.ordinary().firing().counts()[feature] > 0;
     let sharing = sharing(crosscoder, alive);
     let fvus = sums.judge.ordinary().part_fvus().zip(&sums.parts);
-    let parts =
-        fvus.zip(&crosscoder.config().parts).enumerate().map(|(number, ((fvu, groups), part))| PartEvaluation {
-            model: part.model_name.clone(),
-            hook: part.hook_name.clone(),
-            fvu,
-            fvu_interval: groups.fvu_interval(),
-            absent: absent_from(crosscoder, number, alive),
-            exclusive: sharing.exclusive[number],
-        });
+    let parts = fvus.zip(crosscoder.places()).enumerate().map(|(number, ((fvu, groups), part))| PartEvaluation {
+        model: part.model.clone(),
+        hook: part.hook.clone().unwrap_or_default(),
+        fvu,
+        fvu_interval: groups.fvu_interval(),
+        absent: absent_from(crosscoder, number, alive),
+        exclusive: sharing.exclusive[number],
+    });
     Ok(CrosscoderEvaluation { evaluation, parts: parts.collect(), sharing })
 }
 

@@ -78,7 +78,7 @@ impl<'a> Sums<'a> {
 
     /// Of a crosscoder, whose rows are its parts side by side.
     pub(crate) fn of_crosscoder(crosscoder: &'a Crosscoder) -> Self {
-        let (judge, d) = (Judge::of_crosscoder(crosscoder), crosscoder.config().d_in);
+        let (judge, d) = (Judge::of_crosscoder(crosscoder), crosscoder.part_width());
         let scales: Vec<f64> = judge.scales().iter().flat_map(|scale| vec![f64::from(*scale); d]).collect();
         let parts = judge.scales().iter().map(|_| Groups::new(vec![1.0; d])).collect();
         Self { judge, all: Groups::new(scales.clone()), ordinary: Groups::new(scales), parts, outliers: 0 }

@@ -95,7 +95,7 @@ pub fn features(
     let run = Run {
         tool_version: TOOL_VERSION.to_owned(),
         sae: sae_name.to_owned(),
-        config: sae.config().clone(),
+        config: sae.written(),
         sae_sha256: sae_sha256(sae),
         store: corpus.store().name(),
         store_content: corpus.store().content_identity(),

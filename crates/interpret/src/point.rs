@@ -7,21 +7,18 @@ use untangle_sae::Sae;
 use untangle_schema::{HookPoint, ModelIdentity};
 use untangle_store::ActivationSet;
 
-/// Key of `cfg.json`'s metadata under which training leaves the SHA-256 of the model's weights.
-const MODEL_WEIGHTS: &str = "model_weights_sha256";
-
-/// The hook point that the dictionary's `cfg.json` names.
+/// The hook point that the dictionary reads.
 ///
 /// # Errors
 /// When it names none, or one that is not known.
 pub fn point_of(sae: &Sae) -> Result<HookPoint, InterpretError> {
-    match &sae.config().metadata.hook_name {
+    match sae.provenance().hook() {
         None => Err(InterpretError::NoHookPoint { found: "no hook_name".to_owned() }),
         Some(name) => name.parse().map_err(|_| InterpretError::NoHookPoint { found: format!("hook_name `{name}`") }),
     }
 }
 
-/// The hook point at which `sae` writes: where it reads, or what its `cfg.json` names as a transcoder's output.
+/// The hook point at which `sae` writes: where it reads, or what a transcoder predicts.
 ///
 /// # Errors
 /// As [`point_of`].
@@ -29,7 +26,7 @@ pub fn written_point_of(sae: &Sae) -> Result<HookPoint, InterpretError> {
     if !sae.is_transcoder() {
         return point_of(sae);
     }
-    match &sae.config().metadata.hook_name_out {
+    match &sae.provenance().predicts {
         None => Err(InterpretError::NoOutputPoint { found: "no hook_name_out".to_owned() }),
         Some(name) => {
             name.parse().map_err(|_| InterpretError::NoOutputPoint { found: format!("hook_name_out `{name}`") })
@@ -45,7 +42,7 @@ pub fn predicted_column_of(sae: &Sae, store: &ActivationSet) -> Result<Option<us
     if !sae.is_transcoder() {
         return Ok(None);
     }
-    let Some(own) = sae.config().metadata.hook_name_out.as_deref() else {
+    let Some(own) = sae.provenance().predicts.as_deref() else {
         return Err(InterpretError::NoOutputPoint { found: "no hook_name_out".to_owned() });
     };
     let Some(column) = store.columns().iter().position(|column| column.name == own) else {
@@ -63,14 +60,14 @@ pub fn predicted_column_of(sae: &Sae, store: &ActivationSet) -> Result<Option<us
     }
 }
 
-/// The column of `store` that `sae` reads: `named`, else the one that its `cfg.json` names. The only column will do
-/// where nothing says otherwise: it is a plain matrix, which has no hook point, or `cfg.json` names none.
+/// The column of `store` that `sae` reads: `named`, else the one that it says it reads. The only column will do
+/// where nothing says otherwise: it is a plain matrix, which has no hook point, or the dictionary names none.
 ///
 /// # Errors
 /// When there is no such column, its width is not the dictionary's, or the store is of another model than the dictionary's.
 pub fn column_of(sae: &Sae, store: &ActivationSet, named: Option<&str>) -> Result<usize, InterpretError> {
     check_store(sae, store)?;
-    let own = sae.config().metadata.hook_name.as_deref();
+    let own = sae.provenance().hook();
     let find = |name: &str| store.columns().iter().position(|column| column.name == name);
     let column = match (named, own, store.columns()) {
         (Some(name), ..) => store.column(name)?,
@@ -97,7 +94,7 @@ pub fn column_of(sae: &Sae, store: &ActivationSet, named: Option<&str>) -> Resul
     Ok(column)
 }
 
-/// Whether `sae` was trained on activations of `model`, as far as its `cfg.json` says: dictionaries from elsewhere do
+/// Whether `sae` was trained on activations of `model`, as far as it says: dictionaries from elsewhere do
 /// not name weights and pass, and so do those that are to be used on any model.
 ///
 /// # Errors
@@ -119,11 +116,11 @@ pub fn check_store(sae: &Sae, store: &ActivationSet) -> Result<(), InterpretErro
 }
 
 fn check_identity(sae: &Sae, given: &ModelIdentity) -> Result<(), InterpretError> {
-    let metadata = &sae.config().metadata;
-    match metadata.other.get(MODEL_WEIGHTS).and_then(|hash| hash.as_str()) {
+    let provenance = sae.provenance();
+    match provenance.model_weights() {
         Some(hash) if hash != given.weights_sha256 && !sae.is_of_any_model() => {
             Err(InterpretError::OtherModelThanDictionary {
-                expected: model_name(metadata.model_name.as_deref().unwrap_or("a model"), hash),
+                expected: model_name(provenance.model().unwrap_or("a model"), hash),
                 found: model_name(&given.name, &given.weights_sha256),
             })
         }
@@ -134,9 +131,8 @@ fn check_identity(sae: &Sae, given: &ModelIdentity) -> Result<(), InterpretError
 /// What to say of a model that may not be the dictionary's: its weights are others although any model was asked for, or the
 /// dictionary, which names no weights, names a model of another name.
 pub fn doubt(sae: &Sae, given: &ModelIdentity) -> Option<String> {
-    let metadata = &sae.config().metadata;
-    let own = metadata.model_name.as_deref();
-    match metadata.other.get(MODEL_WEIGHTS).and_then(|hash| hash.as_str()) {
+    let own = sae.provenance().model();
+    match sae.provenance().model_weights() {
         Some(hash) if hash == given.weights_sha256 => None,
         Some(hash) => Some(format!(
             "the dictionary was trained on the model {}, this is {}",

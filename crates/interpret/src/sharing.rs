@@ -106,7 +106,7 @@ pub fn sharing(crosscoder: &Crosscoder, counts: impl Fn(usize) -> bool) -> Shari
         mean_cosine: None,
     };
     let (mut sum, mut pairs) = (0.0, 0usize);
-    for feature in (0..crosscoder.config().d_sae).filter(|feature| counts(*feature)) {
+    for feature in (0..crosscoder.d_sae()).filter(|feature| counts(*feature)) {
         let kind = shared(crosscoder, feature);
         sharing.features += 1;
         match kind {
@@ -132,33 +132,21 @@ pub(crate) fn absent_from(crosscoder: &Crosscoder, part: usize, counts: impl Fn(
         let weights = weights(&crosscoder.shares(*feature));
         weights[part] <= ABSENT && weights.iter().any(|weight| *weight > ABSENT)
     };
-    (0..crosscoder.config().d_sae).filter(|feature| counts(*feature)).filter(absent).count()
+    (0..crosscoder.d_sae()).filter(|feature| counts(*feature)).filter(absent).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use untangle_sae::kernels::buffer::Buffer;
-    use untangle_sae::{Activation, Parts};
-    use untangle_schema::{CROSSCODER, CrosscoderConfig, CrosscoderPart};
+    use untangle_sae::{Activation, Description, Parts, Place, Provenance};
 
     /// Parts of width 2 with these scales; features write these rows.
     fn crosscoder(scales: &[f32], rows: &[&[f32]]) -> Crosscoder {
-        let part = |scale: &f32| CrosscoderPart {
-            model_name: None,
-            model_weights_sha256: None,
-            hook_name: "a".to_owned(),
-            scale: *scale,
-        };
         let (d_all, d_sae) = (2 * scales.len(), rows.len());
-        let config = CrosscoderConfig {
-            architecture: CROSSCODER.to_owned(),
-            d_in: 2,
-            d_sae,
-            dtype: "float32".to_owned(),
-            parts: scales.iter().map(part).collect(),
-            metadata: Default::default(),
-        };
+        let place = |scale: &f32| Place { hook: Some("a".to_owned()), scale: *scale, ..Place::default() };
+        let provenance = Provenance { reads: scales.iter().map(place).collect(), ..Provenance::default() };
+        let description = Description { provenance, ..Description::new(d_all, d_sae) };
         let parts = Parts {
             w_enc: Buffer::zeros(d_sae * d_all),
             b_enc: vec![0.0; d_sae],
@@ -167,7 +155,7 @@ mod tests {
             w_skip: None,
             activation: Activation::JumpRelu { threshold: vec![0.0; d_sae] },
         };
-        Crosscoder::new(config, parts).expect("fits")
+        Crosscoder::new(description, parts).expect("fits")
     }
 
     #[test]

@@ -1,55 +1,15 @@
-//! How is a dictionary written? As SAELens does: `cfg.json` and `sae_weights.safetensors`.
+//! How do tensors and configurations get into files that appear whole, and matrices the other way round?
 
 use crate::error::SaeError;
 use crate::kernels::buffer::Buffer;
-use crate::sae::{Activation, Sae};
 use safetensors::tensor::{Dtype, TensorView};
-use std::fs;
+use serde::Serialize;
 use std::path::Path;
-use untangle_schema::sae::{files, tensors};
 use untangle_schema::whole;
-
-impl Sae {
-    /// Writes `cfg.json` and `sae_weights.safetensors` into `dir`, which is made where it is missing. Each file appears whole,
-    /// by rename.
-    ///
-    /// # Errors
-    /// When writing fails.
-    pub fn save(&self, dir: &Path) -> Result<(), SaeError> {
-        fs::create_dir_all(dir).map_err(io(dir))?;
-        let (d, f, d_out) = (self.d_in(), self.d_sae(), self.d_out());
-        let parts = self.parts();
-        let w_enc = transposed(&parts.w_enc, f, d);
-        let further = match &parts.activation {
-            Activation::JumpRelu { threshold } => vec![(tensors::THRESHOLD, threshold)],
-            Activation::Gated { r_mag, b_mag } => vec![(tensors::R_MAG, r_mag), (tensors::B_MAG, b_mag)],
-            _ => Vec::new(),
-        };
-        let mut views: Vec<(&str, Vec<usize>, &[f32])> = vec![
-            (tensors::W_ENC, vec![d, f], &w_enc),
-            (tensors::W_DEC, vec![f, d_out], &parts.w_dec),
-            (bias_name(&parts.activation), vec![f], &parts.b_enc),
-            (tensors::B_DEC, vec![d_out], &parts.b_dec),
-        ];
-        views.extend(further.into_iter().map(|(name, values)| (name, vec![f], &values[..])));
-        views.extend(parts.w_skip.iter().map(|w_skip| (tensors::W_SKIP, vec![d_out, d], &w_skip[..])));
-        write_tensors(&dir.join(files::WEIGHTS), &views)?;
-        let config_path = dir.join(files::CONFIG);
-        let mut text = serde_json::to_string_pretty(self.config())
-            .map_err(|e| SaeError::Config { path: config_path.clone(), reason: e.to_string() })?;
-        text.push('\n');
-        write_whole(&config_path, text.as_bytes())
-    }
-}
-
-/// The bias of the pre-activations: gated dictionaries have one for the gate.
-pub(crate) fn bias_name(activation: &Activation) -> &'static str {
-    if matches!(activation, Activation::Gated { .. }) { tensors::B_GATE } else { tensors::B_ENC }
-}
 
 /// Writes a file under a temporary name, syncs it and renames it, so that a reader never sees half of it; when any of this
 /// fails, nothing lies under the final name that was not there before.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SaeError> {
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SaeError> {
     whole::replace(path, bytes).map_err(io(path))
 }
 
@@ -99,4 +59,12 @@ pub(crate) fn write_tensors(path: &Path, tensors: &[(&str, Vec<usize>, &[f32])])
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Writes a configuration as JSON for people to read, whole.
+pub(crate) fn write_json(path: &Path, config: &impl Serialize) -> Result<(), SaeError> {
+    let wrong = |error: serde_json::Error| SaeError::Config { path: path.to_owned(), reason: error.to_string() };
+    let mut text = serde_json::to_string_pretty(config).map_err(wrong)?;
+    text.push('\n');
+    write_whole(path, text.as_bytes())
 }

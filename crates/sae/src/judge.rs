@@ -88,7 +88,7 @@ impl<'a> Judge<'a> {
 
     /// Of a crosscoder; rows are its parts side by side.
     pub fn of_crosscoder(crosscoder: &'a Crosscoder) -> Self {
-        let scales = crosscoder.config().parts.iter().map(|part| part.scale).collect();
+        let scales = crosscoder.places().iter().map(|place| place.scale).collect();
         Self::of_parts(crosscoder.joined(), scales)
     }
 
@@ -152,22 +152,15 @@ impl<'a> Judge<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::description::{Description, Place, Provenance};
     use crate::kernels::buffer::Buffer;
-    use crate::sae::{Activation, Parts};
-    use untangle_schema::{CROSSCODER, CrosscoderConfig, CrosscoderPart};
+    use crate::parts::{Activation, Parts};
 
     #[test]
     fn parts_weigh_by_their_scales_and_the_headline_is_of_ordinary_rows() {
-        let part =
-            |scale| CrosscoderPart { model_name: None, model_weights_sha256: None, hook_name: "a".to_owned(), scale };
-        let config = CrosscoderConfig {
-            architecture: CROSSCODER.to_owned(),
-            d_in: 1,
-            d_sae: 2,
-            dtype: "float32".to_owned(),
-            parts: vec![part(1.0), part(0.5)],
-            metadata: Default::default(),
-        };
+        let reads = [1.0, 0.5].map(|scale| Place { hook: Some("a".to_owned()), scale, ..Place::default() }).to_vec();
+        let provenance = Provenance { reads, ..Provenance::default() };
+        let description = Description { provenance, ..Description::new(2, 2) };
         // Feature 0 is the first part; the second is never reconstructed, and feature 1 fires above 5 in the first.
         let parts = Parts {
             w_enc: Buffer::copy_of(&[1.0, 0.0, 1.0, 0.0]),
@@ -177,7 +170,7 @@ mod tests {
             w_skip: None,
             activation: Activation::JumpRelu { threshold: vec![0.0; 2] },
         };
-        let crosscoder = Crosscoder::new(config, parts).expect("fits");
+        let crosscoder = Crosscoder::new(description, parts).expect("fits");
         let rows = [0.0f32, 4.0, 2.0, -4.0, 100.0, 0.0];
         let mut codes = Codes::new();
         crosscoder.encode(&rows, &mut codes).expect("fits");

@@ -1,19 +1,21 @@
 //! Sparse autoencoders: maths, sparse codes, kernels, formats, metrics.
 //!
 //! A dictionary untangles a model's dense activations into features of which few are active at a time. This crate knows
-//! what a dictionary computes ([`Sae`]), how it lies on disk (SAELens' form; others are read, see [`Sae::load`]), and how to do the computation fast without
-//! changing its result ([`kernels`]). It does not know where activations come from.
+//! what a dictionary computes ([`Sae`]), what it is in whatever file ([`Description`] and [`Parts`]), how it lies on disk (SAELens' form;
+//! others are read, see [`Sae::load`]), and how to do the computation fast without changing its result ([`kernels`]). It does not know where activations come from.
 //!
 //! Sizes in shapes: `n` rows, `d_in` width of an activation, `d_sae` features, `k` active features per row.
 
 pub mod codes;
 pub mod crosscoder;
+pub mod description;
 pub mod error;
 mod formats;
 mod io;
 pub mod judge;
 pub mod kernels;
 pub mod metrics;
+mod parts;
 pub mod precision;
 mod reconstruct;
 mod rows;
@@ -21,7 +23,10 @@ pub mod sae;
 
 pub use codes::Codes;
 pub use crosscoder::Crosscoder;
+pub use description::{Description, Kept, Place, Provenance, RowScaling};
 pub use error::SaeError;
+pub use formats::{Written, is_saved_at};
 pub use judge::Judge;
+pub use parts::{Activation, Parts};
 pub use precision::Precision;
-pub use sae::{Activation, Parts, Sae};
+pub use sae::Sae;

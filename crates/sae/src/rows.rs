@@ -9,13 +9,15 @@
 //! Mean and standard deviation are over the coordinates of the row. The last two are SAELens' `layer_norm` and
 //! `constant_norm_rescale`; its transcoders, which predict another place, undo neither.
 //!
-//! Rows are centred where `cfg.json` says that the model's writing weights were (`center_writing_weights`): TransformerLens then
+//! Rows are centred where the model's writing weights were (`center_writing_weights`): TransformerLens then
 //! takes the mean over the width off every matrix and bias that writes to the residual stream. The stream is the sum of what
 //! is written, and taking the mean off is linear, so every activation of the stream is the original one without its
 //! mean; what reads the stream is unchanged, because LayerNorm takes the mean off anyway. In models with RMSNorm it would not be, and
 //! TransformerLens leaves those as they are. Off the stream nothing changes.
 
-use untangle_schema::{HookPoint, SaeConfig};
+use crate::description::{Description, RowScaling};
+use crate::error::SaeError;
+use untangle_schema::HookPoint;
 
 /// Added to the standard deviation, as in SAELens.
 const EPSILON: f64 = 1e-5;
@@ -60,14 +62,6 @@ const RMS_NORM: [&str; 36] = [
     "exaone",
 ];
 
-/// How the encoder sees the scale of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scaling {
-    None,
-    LayerNorm,
-    ConstantNorm,
-}
-
 /// What happens to rows around a dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowForm {
@@ -76,34 +70,37 @@ pub(crate) struct RowForm {
     /// The same of what a transcoder predicts.
     centres_target: bool,
     is_transcoder: bool,
-    scaling: Scaling,
+    scaling: RowScaling,
 }
 
 impl RowForm {
-    /// What `cfg.json` asks for.
+    /// What the description of a dictionary asks for.
     ///
     /// # Errors
-    /// In words, where it asks for something that is not computed here.
-    pub(crate) fn of(config: &SaeConfig) -> Result<Self, String> {
-        let scaling = match config.normalize_activations.as_str() {
-            // The factor of `expected_average_only_in` is folded into the weights when training ends, and the identity since.
-            "none" | "expected_average_only_in" => Scaling::None,
-            "layer_norm" if config.d_in > 1 => Scaling::LayerNorm,
-            "constant_norm_rescale" => Scaling::ConstantNorm,
-            other => return Err(refusal(other)),
-        };
-        let centres = |hook: Option<&str>| centres_weights(config) && hook.is_some_and(is_of_the_stream);
+    /// When rows of one column are to be divided by their standard deviation.
+    pub(crate) fn of(description: &Description) -> Result<Self, SaeError> {
+        let Description { d_in, d_out, scaling, provenance, .. } = description;
+        if *scaling == RowScaling::LayerNorm && *d_in < 2 {
+            let (expected, found) = (vec![2], vec![*d_in]);
+            return Err(SaeError::Shape { what: "columns of rows with a standard deviation", expected, found });
+        }
+        let centred_weights = provenance.centred_weights && !has_rms_norm(provenance.model());
+        let centres = |hook: Option<&str>| centred_weights && hook.is_some_and(is_of_the_stream);
         Ok(RowForm {
-            centres: centres(config.metadata.hook_name.as_deref()),
-            centres_target: config.d_out.is_some() && centres(config.metadata.hook_name_out.as_deref()),
-            is_transcoder: config.d_out.is_some(),
-            scaling,
+            centres: centres(provenance.hook()),
+            centres_target: d_out.is_some() && centres(provenance.predicts.as_deref()),
+            is_transcoder: d_out.is_some(),
+            scaling: *scaling,
         })
+    }
+
+    fn keeps_scale(&self) -> bool {
+        matches!(self.scaling, RowScaling::None | RowScaling::AverageInTraining)
     }
 
     /// Whether rows are encoded as they are, and reconstructions as they are decoded.
     pub(crate) fn is_plain(&self) -> bool {
-        !self.centres && self.scaling == Scaling::None
+        !self.centres && self.keeps_scale()
     }
 
     /// Whether the mean over the width is taken off rows because the model's own activations have none.
@@ -123,9 +120,9 @@ impl RowForm {
         }
         let mean = if self.takes_mean() { mean(row) } else { 0.0 };
         let scale = match self.scaling {
-            Scaling::None => 1.0,
-            Scaling::LayerNorm => deviation(row, mean) + EPSILON,
-            Scaling::ConstantNorm => length(row, mean) / (row.len() as f64).sqrt(),
+            RowScaling::None | RowScaling::AverageInTraining => 1.0,
+            RowScaling::LayerNorm => deviation(row, mean) + EPSILON,
+            RowScaling::ConstantNorm => length(row, mean) / (row.len() as f64).sqrt(),
         };
         // A row of zeros stays one.
         let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
@@ -139,47 +136,21 @@ impl RowForm {
         }
         let mean = if self.takes_mean() { mean(row) } else { 0.0 };
         let scale = match self.scaling {
-            Scaling::None => 1.0,
-            Scaling::LayerNorm => deviation(row, mean),
-            Scaling::ConstantNorm => length(row, mean) / (row.len() as f64).sqrt(),
+            RowScaling::None | RowScaling::AverageInTraining => 1.0,
+            RowScaling::LayerNorm => deviation(row, mean),
+            RowScaling::ConstantNorm => length(row, mean) / (row.len() as f64).sqrt(),
         };
         (scale as f32, mean as f32)
     }
 
     fn takes_mean(&self) -> bool {
-        self.centres || self.scaling == Scaling::LayerNorm
+        self.centres || self.scaling == RowScaling::LayerNorm
     }
 }
 
-fn refusal(normalize_activations: &str) -> String {
-    let remedy = match normalize_activations {
-        "covariance_whitening" => {
-            "belongs to a training state; save it for inference with SAELens (`save_inference_model`), which folds it in"
-        }
-        "constant_scalar_rescale" => "belongs to SAELens' temporal dictionaries, which are not supported",
-        "layer_norm" => "needs rows of more than one column",
-        _ => {
-            "is not supported; none, expected_average_only_in, layer_norm and constant_norm_rescale are. Fold it into the \
-             weights and say none"
-        }
-    };
-    format!("normalize_activations `{normalize_activations}` {remedy}")
-}
-
-/// Whether the dictionary belongs to a model whose writing weights were centred.
-pub(crate) fn centres_weights(config: &SaeConfig) -> bool {
-    says_centred(config) && !has_rms_norm(config)
-}
-
-/// Whether `cfg.json` asks TransformerLens to centre the writing weights.
-pub(crate) fn says_centred(config: &SaeConfig) -> bool {
-    let given = config.metadata.other.get("model_from_pretrained_kwargs");
-    given.is_some_and(|given| given["center_writing_weights"] == true)
-}
-
-/// Whether the model's name is one of a family with RMSNorm.
-pub(crate) fn has_rms_norm(config: &SaeConfig) -> bool {
-    let name = config.metadata.model_name.as_deref().unwrap_or_default().to_lowercase();
+/// Whether a model's name is one of a family with RMSNorm.
+pub(crate) fn has_rms_norm(model: Option<&str>) -> bool {
+    let name = model.unwrap_or_default().to_lowercase();
     RMS_NORM.iter().any(|part| name.contains(part))
 }
 
@@ -208,10 +179,14 @@ fn deviation(row: &[f32], mean: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::description::{Place, Provenance};
 
-    fn form(settings: &str) -> RowForm {
-        let text = format!(r#"{{"d_in": 4, "d_sae": 1, "architecture": "standard", {settings}}}"#);
-        RowForm::of(&serde_json::from_str(&text).expect("a configuration")).expect("known")
+    fn form(scaling: RowScaling, provenance: Provenance) -> RowForm {
+        RowForm::of(&Description { scaling, provenance, ..Description::new(4, 1) }).expect("known")
+    }
+
+    fn scaled(scaling: RowScaling) -> RowForm {
+        form(scaling, Provenance::default())
     }
 
     fn entered(form: RowForm, mut row: [f32; 4]) -> [f32; 4] {
@@ -224,7 +199,7 @@ mod tests {
     #[test]
     fn layer_norm_by_hand() {
         // Mean 4, squares 9 + 1 + 1 + 9 = 20, deviation (20/3)^(1/2).
-        let (form, std) = (form(r#""normalize_activations": "layer_norm""#), (20.0f64 / 3.0).sqrt());
+        let (form, std) = (scaled(RowScaling::LayerNorm), (20.0f64 / 3.0).sqrt());
         let expected = [-3.0, -1.0, 1.0, 3.0].map(|x: f64| (x / (std + 1e-5)) as f32);
         assert_eq!(entered(form, X), expected);
         assert_eq!(form.leave(&X), (std as f32, 4.0));
@@ -234,7 +209,7 @@ mod tests {
     #[test]
     fn constant_norm_by_hand() {
         // |x|^2 = 84, sqrt(d_in) = 2.
-        let (form, norm) = (form(r#""normalize_activations": "constant_norm_rescale""#), 84.0f64.sqrt());
+        let (form, norm) = (scaled(RowScaling::ConstantNorm), 84.0f64.sqrt());
         assert_eq!(entered(form, X), X.map(|x| (f64::from(x) * 2.0 / norm) as f32));
         assert_eq!(form.leave(&X), ((norm / 2.0) as f32, 0.0));
         assert_eq!((entered(form, [0.0; 4]), form.leave(&[0.0; 4])), ([0.0; 4], (0.0, 0.0)));
@@ -243,10 +218,9 @@ mod tests {
     #[test]
     fn rows_are_centred_where_the_stream_was_and_nowhere_else() {
         let at = |hook: &str, model: &str| {
-            form(&format!(
-                r#""metadata": {{"hook_name": "{hook}", "model_name": "{model}",
-                "model_from_pretrained_kwargs": {{"center_writing_weights": true}}}}"#
-            ))
+            let place = Place { hook: Some(hook.to_owned()), model: Some(model.to_owned()), ..Place::default() };
+            let provenance = Provenance { reads: vec![place], centred_weights: true, ..Provenance::default() };
+            form(RowScaling::None, provenance)
         };
         for hook in ["blocks.0.hook_resid_pre", "blocks.3.hook_mlp_out", "blocks.3.hook_attn_out", "hook_embed"] {
             assert_eq!(entered(at(hook, "gpt2-small"), X), [-3.0, -1.0, 1.0, 3.0], "{hook}");

@@ -19,73 +19,26 @@
 //! p     = W_enc x + b_enc        y_hat = sum_i f_i d_i + b_dec + W_skip x
 //! ```
 //!
-//! Where `cfg.json` asks for it, rows are centred or scaled first, and their reconstructions back (`rows.rs`).
+//! Where its description says so, rows are centred or scaled first, and their reconstructions back (`rows.rs`).
 
 use crate::codes::Codes;
+use crate::description::{Description, Provenance};
 use crate::error::SaeError;
 use crate::kernels::above::{AboveScratch, Found};
 use crate::kernels::bounds::Bounds;
-use crate::kernels::buffer::Buffer;
 use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
 use crate::kernels::narrow::NarrowWeights;
 use crate::kernels::select::{Candidate, keep_best};
 use crate::kernels::vector;
+use crate::parts::{Activation, Parts};
 use crate::precision::Precision;
 use crate::rows::RowForm;
 use rayon::prelude::*;
-use std::path::PathBuf;
-use untangle_schema::SaeConfig;
-
-/// The non-linearity of a dictionary.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Activation {
-    /// Everything positive fires.
-    Relu,
-    /// The k largest of a row fire, where positive.
-    TopK {
-        /// Features per row.
-        k: usize,
-    },
-    /// The k of a row with the largest magnitudes fire, with their signs.
-    AbsTopK {
-        /// Features per row.
-        k: usize,
-    },
-    /// What exceeds its own threshold fires.
-    JumpRelu {
-        /// `[d_sae]`
-        threshold: Vec<f32>,
-    },
-    /// Where the gate, which is the pre-activation, is open, a scaled and shifted copy of it fires.
-    Gated {
-        /// `r`, the logarithm of the scale, `[d_sae]`
-        r_mag: Vec<f32>,
-        /// `m`, `[d_sae]`
-        b_mag: Vec<f32>,
-    },
-}
-
-/// The tensors of a dictionary, a row per feature in both matrices. `d_out` is `d_in` but in transcoders.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    /// `[d_sae, d_in]`: the transpose of `W_enc` on file.
-    pub w_enc: Buffer<f32>,
-    /// `[d_sae]`; `b_gate` of gated dictionaries
-    pub b_enc: Vec<f32>,
-    /// `[d_sae, d_out]`
-    pub w_dec: Buffer<f32>,
-    /// `[d_out]`
-    pub b_dec: Vec<f32>,
-    /// `[d_out, d_in]`, of transcoders with a skip connection.
-    pub w_skip: Option<Buffer<f32>>,
-    /// The non-linearity.
-    pub activation: Activation,
-}
 
 /// A dictionary for inference. Nothing in it changes after construction.
 #[derive(Debug)]
 pub struct Sae {
-    config: SaeConfig,
+    description: Description,
     parts: Parts,
     form: RowForm,
     notes: Vec<String>,
@@ -106,15 +59,15 @@ struct Above {
 const FEW_ROWS: usize = 16;
 
 impl Sae {
-    /// A dictionary of these tensors; `config` says what they are.
+    /// A dictionary of these tensors, so described.
     ///
     /// # Errors
-    /// When a length does not follow from `d_in` and `d_sae`, k exceeds `d_sae`, or rows are to be normalised in a way that is not
-    /// known.
-    pub fn new(config: SaeConfig, parts: Parts) -> Result<Self, SaeError> {
-        let form = RowForm::of(&config)
-            .map_err(|reason| SaeError::Config { path: PathBuf::from(untangle_schema::sae::files::CONFIG), reason })?;
-        let (d, f, d_out) = (config.d_in, config.d_sae, config.d_out.unwrap_or(config.d_in));
+    /// When a length does not follow from `d_in` and `d_sae`, k exceeds `d_sae`, or rows of one column are to be divided by their
+    /// standard deviation.
+    pub fn new(description: Description, parts: Parts) -> Result<Self, SaeError> {
+        let form = RowForm::of(&description)?;
+        let (d, f) = (description.d_in, description.d_sae);
+        let d_out = description.d_out.unwrap_or(d);
         let check = |what, expected: usize, found: usize| {
             let error = SaeError::Shape { what, expected: vec![expected], found: vec![found] };
             if expected == found { Ok(()) } else { Err(error) }
@@ -135,9 +88,9 @@ impl Sae {
             }
             _ => {}
         }
-        let narrow = narrow_copy(&parts, config.d_out.is_some(), d, f);
+        let narrow = narrow_copy(&parts, description.d_out.is_some(), d, f);
         let (notes, of_any_model, scratch) = (Vec::new(), false, Scratch::default());
-        let mut sae = Sae { config, parts, form, notes, of_any_model, narrow, scratch, above: None };
+        let mut sae = Sae { description, parts, form, notes, of_any_model, narrow, scratch, above: None };
         let bound = match &sae.parts.activation {
             Activation::TopK { .. } | Activation::AbsTopK { .. } => None,
             Activation::Relu | Activation::Gated { .. } => Some(vec![0.0; f]),
@@ -148,9 +101,24 @@ impl Sae {
         Ok(sae)
     }
 
-    /// What `cfg.json` says.
-    pub fn config(&self) -> &SaeConfig {
-        &self.config
+    /// What it is beside its tensors.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Where it belongs.
+    pub fn provenance(&self) -> &Provenance {
+        &self.description.provenance
+    }
+
+    /// What the field calls a dictionary that computes this, such as `topk`, `jumprelu` or `jumprelu_skip_transcoder`.
+    pub fn architecture(&self) -> String {
+        self.parts.architecture(self.is_transcoder())
+    }
+
+    /// Features that every row has at most, where that is a number of its own.
+    pub fn k(&self) -> Option<usize> {
+        self.parts.k()
     }
 
     /// The tensors.
@@ -182,30 +150,30 @@ impl Sae {
         &self.form
     }
 
-    /// Whether the mean over the width is taken off rows, or off what is predicted, because `cfg.json` says that the model's writing
-    /// weights were centred.
+    /// Whether the mean over the width is taken off rows, or off what is predicted, because the model's writing weights were
+    /// centred.
     pub fn takes_means_off(&self) -> bool {
         self.form.centres() || self.form.judges_centred()
     }
 
     /// Width of the activations.
     pub fn d_in(&self) -> usize {
-        self.config.d_in
+        self.description.d_in
     }
 
     /// Width of the reconstructions: `d_in` but in transcoders.
     pub fn d_out(&self) -> usize {
-        self.config.d_out.unwrap_or(self.config.d_in)
+        self.description.d_out.unwrap_or(self.description.d_in)
     }
 
     /// Whether what is predicted is another activation than what is read.
     pub fn is_transcoder(&self) -> bool {
-        self.config.d_out.is_some()
+        self.description.d_out.is_some()
     }
 
     /// Number of features.
     pub fn d_sae(&self) -> usize {
-        self.config.d_sae
+        self.description.d_sae
     }
 
     /// What the feature writes: its row of `W_dec`, `[d_out]`.
@@ -250,7 +218,7 @@ impl Sae {
         if !self.form.is_plain() {
             centred.chunks_exact_mut(self.d_in()).for_each(|row| self.form.enter(row));
         }
-        if self.config.apply_b_dec_to_input && !self.is_transcoder() {
+        if self.description.subtracts_b_dec && !self.is_transcoder() {
             for row in centred.chunks_exact_mut(self.d_in()) {
                 row.iter_mut().zip(&self.parts.b_dec).for_each(|(x, b)| *x -= b);
             }

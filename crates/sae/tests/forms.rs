@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use untangle_sae::{Activation, Codes, Sae};
+use untangle_sae::{Activation, Codes, Description, Sae};
 use untangle_schema::Classify;
 
 fn fixtures() -> PathBuf {
@@ -41,24 +41,24 @@ fn older_saelens_is_read_as_saelens_reads_it() {
     for name in ["older-standard", "older-topk", "older-jumprelu", "older-gated", "older-layer-norm", "older-v2"] {
         let sae = Sae::load(&fixtures().join(name)).expect("an older form");
         computes(&sae, name);
-        let (config, metadata) = (sae.config(), &sae.config().metadata);
-        assert_eq!(metadata.hook_name.as_deref(), Some("blocks.0.hook_resid_pre"), "{name}");
-        assert_eq!((metadata.model_name.as_deref(), metadata.context_size), (Some("gpt2-small"), Some(128)), "{name}");
-        assert_eq!((config.dtype.as_str(), sae.notes()), ("float32", &[][..]), "{name}");
+        let (provenance, kept) = (sae.provenance(), &sae.description().kept);
+        assert_eq!(provenance.hook(), Some("blocks.0.hook_resid_pre"), "{name}");
+        assert_eq!((provenance.model(), provenance.context_size), (Some("gpt2-small"), Some(128)), "{name}");
+        assert_eq!((kept.settings["dtype"].as_str(), sae.notes()), (Some("float32"), &[][..]), "{name}");
     }
     let topk = Sae::load(&fixtures().join("older-topk")).expect("an older form");
-    assert_eq!((topk.config().architecture.as_str(), topk.config().k), ("topk", Some(5)));
-    assert_eq!(topk.config().metadata.other["neuronpedia_id"], "gpt2-small/0-res-jb");
-    assert_eq!(topk.config().metadata.prepend_bos, Some(true));
+    assert_eq!((topk.architecture().as_str(), topk.k()), ("topk", Some(5)));
+    assert_eq!(topk.description().kept.metadata["neuronpedia_id"], "gpt2-small/0-res-jb");
+    assert_eq!(topk.provenance().prepend_bos, Some(true));
 }
 
 #[test]
 fn sparsify_is_read() {
     let sae = Sae::load(&fixtures().join("sparsify/layers.3.mlp")).expect("of sparsify");
     computes(&sae, "topk");
-    let metadata = &sae.config().metadata;
-    assert_eq!(metadata.hook_name.as_deref(), Some("blocks.3.hook_mlp_out"));
-    assert_eq!((metadata.model_name.as_deref(), metadata.context_size), (Some("fixture/model"), Some(64)));
+    let provenance = sae.provenance();
+    assert_eq!(provenance.hook(), Some("blocks.3.hook_mlp_out"));
+    assert_eq!((provenance.model(), provenance.context_size), (Some("fixture/model"), Some(64)));
     assert_eq!(sae.parts().activation, Activation::TopK { k: 5 });
 }
 
@@ -71,12 +71,7 @@ fn gemma_scope_is_read() {
     ] {
         let sae = Sae::load(&fixtures().join(name)).expect("of Gemma Scope");
         computes(&sae, "jumprelu");
-        let metadata = &sae.config().metadata;
-        assert_eq!(
-            (metadata.hook_name.as_deref(), metadata.model_name.as_deref()),
-            (Some(hook), Some(model)),
-            "{name}"
-        );
+        assert_eq!((sae.provenance().hook(), sae.provenance().model()), (Some(hook), Some(model)), "{name}");
     }
     let message = Sae::load(&fixtures().join("gemma-scope-2b-pt-res")).expect_err("two below").to_string();
     assert!(message.contains("average_l0_5") && message.contains("name one of them"), "{message}");
@@ -165,6 +160,78 @@ fn decoder_norms_are_folded_where_saelens_folds_them_and_nowhere_else() {
     let across = changed("jumprelu-transcoder", |config, _| config["rescale_acts_by_decoder_norm"] = json!(true));
     let (plain, across) = (Sae::load(&fixtures().join("jumprelu-transcoder")).expect("loads"), across.expect("loads"));
     assert_eq!(plain.parts().w_dec[..], across.parts().w_dec[..], "rows of d_out = 9 stay whole");
+}
+
+#[test]
+fn what_a_file_says_is_written_again_whether_it_is_known_or_not() {
+    let (dir, in_full) = (tempfile::tempdir().expect("a folder"), json!({"a": [1, 2.5, null]}));
+    let sae = changed("jumprelu", |config, _| {
+        config["noise"] = json!(0.1);
+        config["later"] = in_full.clone();
+        config["dtype"] = json!("bfloat16");
+        config["reshape_activations"] = json!("hook_z");
+        // No setting of this architecture.
+        config["k"] = json!(7);
+        config["rescale_acts_by_decoder_norm"] = json!(true);
+        config["metadata"] = json!({
+            "model_name": "gpt2-small", "hook_name": "blocks.0.attn.hook_z", "context_size": 8, "prepend_bos": false,
+            "hook_name_out": "blocks.0.hook_mlp_out", "sae_lens_version": "6.1.0", "untangle_version": "0.0.1",
+            "training_architecture": "batchtopk", "model_weights_sha256": "ab", "later": in_full,
+            "model_from_pretrained_kwargs": {"center_writing_weights": true, "later": 1},
+        });
+    });
+    let sae = sae.expect("loads");
+    let provenance = sae.provenance();
+    assert!(provenance.centred_weights && provenance.prepend_bos == Some(false));
+    assert_eq!((provenance.model_weights(), provenance.trained_as.as_deref()), (Some("ab"), Some("batchtopk")));
+    sae.save(dir.path()).expect("saves");
+    let text = fs::read_to_string(dir.path().join("cfg.json")).expect("written");
+    let found: Value = serde_json::from_str(&text).expect("JSON");
+    for (key, value) in [
+        ("noise", json!(0.1)),
+        ("later", json!({"a": [1, 2.5, null]})),
+        ("dtype", json!("bfloat16")),
+        ("reshape_activations", json!("hook_z")),
+        ("k", json!(7)),
+        ("architecture", json!("jumprelu")),
+        // What was passed over is not asked for again.
+        ("rescale_acts_by_decoder_norm", json!(false)),
+    ] {
+        assert_eq!(found[key], value, "{key}");
+    }
+    let metadata = &found["metadata"];
+    assert_eq!(metadata["later"], json!({"a": [1, 2.5, null]}));
+    assert_eq!(metadata["model_from_pretrained_kwargs"], json!({"center_writing_weights": true, "later": 1}));
+    assert_eq!(
+        (&metadata["hook_name_out"], &metadata["sae_lens_version"]),
+        (&json!("blocks.0.hook_mlp_out"), &json!("6.1.0"))
+    );
+    assert_eq!(metadata.as_object().map(serde_json::Map::len), Some(11), "{metadata}");
+    let again = Sae::load(dir.path()).expect("loads again");
+    assert_eq!((again.description(), again.written()), (sae.description(), sae.written()));
+    let shown = serde_json::to_value(sae.written()).expect("JSON");
+    assert!(shown.get("noise").is_none() && shown["metadata"]["later"].is_object(), "{shown}");
+}
+
+#[test]
+fn what_another_tool_says_is_written_as_saelens_says_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sparsify = Sae::load(&fixtures().join("sparsify/layers.3.mlp")).expect("of sparsify");
+    sparsify.save(dir.path()).expect("saves");
+    let text = fs::read_to_string(dir.path().join("cfg.json")).expect("written");
+    let expected = json!({
+        "d_in": 12, "d_sae": 40, "dtype": "float32", "device": "cpu", "apply_b_dec_to_input": true,
+        "normalize_activations": "none", "reshape_activations": "none", "architecture": "topk", "k": 5,
+        "rescale_acts_by_decoder_norm": false,
+        "metadata": {"model_name": "fixture/model", "hook_name": "blocks.3.hook_mlp_out", "context_size": 64,
+            "prepend_bos": null, "sae_lens_version": "6.0.0"},
+    });
+    assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), expected);
+    computes(&Sae::load(dir.path()).expect("loads"), "topk");
+    let layer = Description { d_out: Some(12), ..sparsify.description().clone() };
+    let across = Sae::new(layer, sparsify.parts().clone()).expect("fits");
+    let message = across.save(dir.path()).expect_err("SAELens has none").to_string();
+    assert!(message.contains("no architecture `topk_transcoder`"), "{message}");
 }
 
 #[test]
@@ -268,7 +335,7 @@ fn rows_of_an_embedding_are_scaled_as_the_model_reads_them() {
     let plain = "gemma-scope-2b-pt-res/layer_7/width_40/average_l0_5";
     fs::copy(fixtures().join(plain).join("params.npz"), place.join("params.npz")).expect("copied");
     let (plain, scaled) = (Sae::load(&fixtures().join(plain)).expect("loads"), Sae::load(&place).expect("loads"));
-    assert_eq!(scaled.config().metadata.hook_name.as_deref(), Some("hook_embed"));
+    assert_eq!(scaled.provenance().hook(), Some("hook_embed"));
     // It was trained on rows of the table; what passes `hook_embed` is sqrt(d) times those.
     let (d, rows) = (plain.d_in(), (0..24).map(|i| ((i * 7 % 11) as f32 - 2.0) / 2.0).collect::<Vec<f32>>());
     let root = (d as f32).sqrt();

@@ -1,25 +1,11 @@
 //! Gated dictionaries: codes by hand, by either path of the encoder, and SAELens' names on file.
 
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Codes, Parts, Sae};
-use untangle_schema::{SaeConfig, SaeMetadata};
+use untangle_sae::{Activation, Codes, Description, Parts, Sae};
 
 /// Width 1, three features: weights 1, 2 and -1, gate biases -1, 0 and 0, scales 1, e^ln 2 and 1, magnitude biases 0, -5, 0.5.
 fn dictionary() -> Sae {
-    let config = SaeConfig {
-        d_out: None,
-        d_in: 1,
-        d_sae: 3,
-        dtype: "float32".to_owned(),
-        device: "cpu".to_owned(),
-        apply_b_dec_to_input: true,
-        normalize_activations: "none".to_owned(),
-        reshape_activations: "none".to_owned(),
-        architecture: "gated".to_owned(),
-        k: None,
-        rescale_acts_by_decoder_norm: None,
-        metadata: SaeMetadata::default(),
-    };
+    let description = Description { subtracts_b_dec: true, ..Description::new(1, 3) };
     let activation = Activation::Gated { r_mag: vec![0.0, std::f32::consts::LN_2, 0.0], b_mag: vec![0.0, -5.0, 0.5] };
     let parts = Parts {
         w_skip: None,
@@ -29,7 +15,7 @@ fn dictionary() -> Sae {
         b_dec: vec![0.0],
         activation,
     };
-    Sae::new(config, parts).expect("the parts fit")
+    Sae::new(description, parts).expect("the parts fit")
 }
 
 #[test]

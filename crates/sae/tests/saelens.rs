@@ -59,7 +59,7 @@ fn a_transcoder_says_what_it_reads_and_what_it_predicts() {
     for name in TRANSCODERS {
         let sae = Sae::load(&fixtures().join(name)).expect("loads");
         assert_eq!((sae.d_in(), sae.d_out(), sae.decoder_row(3).len()), (12, 9, 9), "{name}");
-        assert_eq!(sae.config().metadata.hook_name_out.as_deref(), Some("blocks.0.hook_mlp_out"));
+        assert_eq!(sae.provenance().predicts.as_deref(), Some("blocks.0.hook_mlp_out"));
         assert_eq!(sae.parts().w_skip.is_some(), name.contains("skip"), "{name}");
         let rows = vec![0f32; 24];
         let (mut codes, mut narrow) = (Codes::new(), vec![0f32; 24]);

@@ -1,12 +1,13 @@
 //! The words that Untangle serialises, and the few that its crates exchange.
 //!
 //! Everything here is plain data: no tensors, no files of activations, no terminal. A name that appears in a file
-//! (a hook point, a field of `cfg.json`, a row flag) is defined once, in this crate, and imported everywhere else.
+//! (a hook point, a tensor, a row flag) is defined once, in this crate, and imported everywhere else; but for the keys of `cfg.json`,
+//! which belong to the formats of `untangle-sae` and are known nowhere else.
 //!
 //! - [`hook_point`]: where in a model an activation is read or changed, in TransformerLens names
 //! - [`hook_pattern`]: which hook points of a model `blocks.*.hook_resid_post` means
 //! - [`capture`]: the manifest of an activation file, and the flags of its rows
-//! - [`sae`]: `cfg.json` of a dictionary, in SAELens' v6 form
+//! - [`sae`]: the names of a dictionary's files and tensors
 //! - [`feature`]: what is known about one feature of a dictionary
 //! - [`label`]: what a feature is called, by whom, and how far that can be believed
 //! - [`concept`]: known concepts of a text, and from which byte on a reader can know them
@@ -25,7 +26,6 @@
 pub mod annotated;
 pub mod capture;
 pub mod concept;
-pub mod crosscoder;
 pub mod event;
 pub mod fault;
 pub mod feature;
@@ -46,13 +46,11 @@ pub mod whole;
 pub use annotated::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit};
 pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDtype};
 pub use concept::{Annotation, Concept, ConceptId, ConceptKind, Coverage};
-pub use crosscoder::{CROSSCODER, CrosscoderConfig, CrosscoderPart};
 pub use event::{Event, Observer, Silent, Unit};
 pub use fault::{Classify, Fault};
 pub use feature::{Example, FeatureCard, Histogram, LogitEffect};
 pub use hook_point::{HookPoint, Site, UnknownHookPoint};
 pub use label::{Label, LabelKind, Score};
-pub use sae::{SaeConfig, SaeMetadata};
 pub use shard::ShardId;
 pub use share::Share;
 

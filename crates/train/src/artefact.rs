@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use untangle_sae::is_saved_at;
 use untangle_schema::sae::files;
 use untangle_schema::whole::UNFINISHED;
 use untangle_store::Artefact;
@@ -31,8 +32,6 @@ const OF_A_DICTIONARY: [&str; 6] =
     [files::CONFIG, files::WEIGHTS, files::TRAINING, files::METRICS, files::EVENTS, files::REPORT];
 /// Without these it is none.
 const NEEDED: [&str; 3] = [files::CONFIG, files::WEIGHTS, files::TRAINING];
-/// Longest header of safetensors that is believed.
-const LONGEST_HEADER: u64 = 100 << 20;
 
 /// The names in a folder; none where something in it is neither a regular file nor a folder, or has no name in UTF-8.
 fn names(folder: &Path) -> io::Result<Option<(BTreeSet<String>, BTreeSet<String>)>> {
@@ -55,29 +54,9 @@ fn is_dictionary(folder: &Path) -> io::Result<bool> {
     if !known || !folders.is_empty() || !NEEDED.iter().all(|name| files.contains(*name)) {
         return Ok(false);
     }
-    let json = |name: &str| -> io::Result<Value> {
-        Ok(serde_json::from_slice(&fs::read(folder.join(name))?).unwrap_or_default())
-    };
-    let (config, training) = (json(files::CONFIG)?, json(files::TRAINING)?);
-    let ours = config["architecture"].is_string() && training["tool_version"].is_string();
-    Ok(ours && training["plan"].is_object() && has_header(&folder.join(files::WEIGHTS))?)
-}
-
-/// Whether a file begins as safetensors do.
-fn has_header(path: &Path) -> io::Result<bool> {
-    let mut file = fs::File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut length = [0; 8];
-    if size < 10 || io::Read::read_exact(&mut file, &mut length).is_err() {
-        return Ok(false);
-    }
-    let length = u64::from_le_bytes(length);
-    let mut header = Vec::new();
-    if length > LONGEST_HEADER.min(size - 8) {
-        return Ok(false);
-    }
-    io::Read::read_to_end(&mut io::Read::take(file, length), &mut header)?;
-    Ok(serde_json::from_slice::<Value>(&header).is_ok_and(|header| header.is_object()))
+    let training: Value = serde_json::from_slice(&fs::read(folder.join(files::TRAINING))?).unwrap_or_default();
+    let ours = training["tool_version"].is_string() && training["plan"].is_object();
+    Ok(ours && is_saved_at(folder)?)
 }
 
 fn is_grid(folder: &Path) -> io::Result<bool> {

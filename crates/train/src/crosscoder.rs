@@ -15,10 +15,9 @@ use crate::error::TrainError;
 use crate::provenance::{DataProvenance, PartOrigin};
 use crate::scale::DataScale;
 use crate::state::TrainState;
-use serde_json::Map;
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Crosscoder, Parts};
-use untangle_schema::{CROSSCODER, CrosscoderConfig, CrosscoderPart, TOOL_VERSION};
+use untangle_sae::{Activation, Crosscoder, Description, Parts, Place, Provenance};
+use untangle_schema::TOOL_VERSION;
 
 /// The crosscoder in raw units; `shift` is what calibration found for `p_i c_i`, zero where everything positive fires, and
 /// `trained_as` the name of its architecture.
@@ -52,25 +51,22 @@ pub fn folded(
     let b_dec = state.b_dec.value.iter().zip(&factors).map(|(b, s)| b / s).collect();
     let activation = Activation::JumpRelu { threshold };
     let parts = Parts { w_enc, b_enc, w_dec, b_dec, w_skip: None, activation };
-    Ok(Crosscoder::new(config(state, scale, trained_as, data), parts)?)
+    Ok(Crosscoder::new(description(state, scale, trained_as, data), parts)?)
 }
 
-fn config(state: &TrainState, scale: &DataScale, trained_as: &str, data: &DataProvenance) -> CrosscoderConfig {
-    let part = |(origin, scale): (&PartOrigin, f32)| CrosscoderPart {
-        model_name: origin.model.as_ref().map(|model| model.name.clone()),
-        model_weights_sha256: origin.model.as_ref().map(|model| model.weights_sha256.clone()),
-        hook_name: origin.column.clone(),
+fn description(state: &TrainState, scale: &DataScale, trained_as: &str, data: &DataProvenance) -> Description {
+    let place = |(origin, scale): (&PartOrigin, f32)| Place {
+        hook: Some(origin.column.clone()),
+        model: origin.model.as_ref().map(|model| model.name.clone()),
+        model_weights: origin.model.as_ref().map(|model| model.weights_sha256.clone()),
         scale,
+        ..Place::default()
     };
-    let mut metadata = Map::new();
-    metadata.insert("untangle_version".to_owned(), TOOL_VERSION.into());
-    metadata.insert("training_architecture".to_owned(), trained_as.into());
-    CrosscoderConfig {
-        architecture: CROSSCODER.to_owned(),
-        d_in: state.d_in / state.parts,
-        d_sae: state.d_sae,
-        dtype: "float32".to_owned(),
-        parts: data.parts.iter().zip(scale.factors()).map(part).collect(),
-        metadata,
-    }
+    let provenance = Provenance {
+        reads: data.parts.iter().zip(scale.factors()).map(place).collect(),
+        trained_as: Some(trained_as.to_owned()),
+        tool_version: Some(TOOL_VERSION.to_owned()),
+        ..Provenance::default()
+    };
+    Description { provenance, ..Description::new(state.d_in, state.d_sae) }
 }

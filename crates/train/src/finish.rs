@@ -51,7 +51,7 @@ pub(crate) fn write_all(
             write_text(&folder.join(files::REPORT), &report::single(&member))?;
             members.push(member);
         }
-        finished.push(Finished { name: run.name.clone(), config, last, calibrated_l0 });
+        finished.push(Finished { name: run.name.clone(), config, k: dictionary.sae().k(), last, calibrated_l0 });
     }
     if members.iter().any(|member| !member.name.is_empty()) {
         write_text(&place.prepared(files::REPORT), &report::grid(&members))?;

@@ -9,14 +9,11 @@ use crate::provenance::DataProvenance;
 use crate::scale::{DataScale, TargetScale};
 use crate::state::TrainState;
 use crate::trained::Trained;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::path::Path;
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Crosscoder, Judge, Parts, Sae};
-use untangle_schema::{SaeConfig, SaeMetadata, TOOL_VERSION};
-
-/// The version of SAELens whose form is written.
-const SAELENS_FORM: &str = "6.0.0";
+use untangle_sae::{Crosscoder, Description, Judge, Parts, Place, Provenance, Sae};
+use untangle_schema::TOOL_VERSION;
 
 /// A finished dictionary.
 pub(crate) enum Dictionary {
@@ -32,8 +29,8 @@ impl Dictionary {
             return crosscoder::folded(state, scale, shift, run.plan.architecture.name(), &run.data)
                 .map(Dictionary::Crosscoder);
         }
-        let metadata = metadata(&run.data, &run.plan.architecture);
-        folded(state, &run.plan.architecture, scale, *target, shift, metadata).map(Dictionary::Sae)
+        let provenance = provenance(&run.data, &run.plan.architecture);
+        folded(state, &run.plan.architecture, scale, *target, shift, provenance).map(Dictionary::Sae)
     }
 
     /// The dictionary, of a crosscoder that of its parts side by side.
@@ -52,19 +49,18 @@ impl Dictionary {
         }
     }
 
-    /// Writes it in its form; returns its `cfg.json`.
+    /// Writes it in its form; returns its configuration as it is shown.
     pub(crate) fn save(&self, dir: &Path) -> Result<Value, TrainError> {
-        let config = match self {
+        match self {
             Dictionary::Sae(sae) => {
                 sae.save(dir)?;
-                serde_json::to_value(sae.config())
+                Ok(serde_json::to_value(sae.written()).unwrap_or_default())
             }
             Dictionary::Crosscoder(crosscoder) => {
                 crosscoder.save(dir)?;
-                serde_json::to_value(crosscoder.config())
+                Ok(crosscoder.written())
             }
-        };
-        Ok(config.unwrap_or_default())
+        }
     }
 }
 
@@ -84,15 +80,11 @@ pub fn folded(
     scale: &DataScale,
     target: Option<TargetScale>,
     shift: f32,
-    metadata: SaeMetadata,
+    provenance: Provenance,
 ) -> Result<Sae, TrainError> {
     let out = target.map_or(scale.factor, |target| target.factor);
     let divided = |values: &[f32]| values.iter().map(|v| v / out).collect::<Vec<f32>>();
-    let (name, activation) = architecture.saved_as(state, Units { factor: out, shift });
-    let k = match activation {
-        Activation::TopK { k } | Activation::AbsTopK { k } => Some(k),
-        _ => None,
-    };
+    let activation = architecture.saved_as(state, Units { factor: out, shift });
     let ratio = scale.factor / out;
     let (b_enc, b_dec) = match &state.input_centre {
         Some(centre) => (
@@ -109,21 +101,13 @@ pub fn folded(
         w_skip: state.w_skip.as_ref().map(|w_skip| multiplied(&w_skip.value, ratio)),
         activation,
     };
-    let config = SaeConfig {
-        d_in: state.d_in,
-        d_sae: state.d_sae,
+    let description = Description {
         d_out: target.map(|_| state.d_out),
-        dtype: "float32".to_owned(),
-        device: "cpu".to_owned(),
-        apply_b_dec_to_input: target.is_none(),
-        normalize_activations: "none".to_owned(),
-        reshape_activations: "none".to_owned(),
-        architecture: name.to_owned(),
-        k,
-        rescale_acts_by_decoder_norm: k.map(|_| false),
-        metadata,
+        subtracts_b_dec: target.is_none(),
+        provenance,
+        ..Description::new(state.d_in, state.d_sae)
     };
-    Ok(Sae::new(config, parts)?)
+    Ok(Sae::new(description, parts)?)
 }
 
 /// `b - W c`, summed in f64; `b` where there is no `W`.
@@ -141,26 +125,24 @@ fn multiplied(matrix: &Buffer<f32>, factor: f32) -> Buffer<f32> {
     matrix
 }
 
-/// What `cfg.json` says about where the dictionary belongs.
-pub fn metadata(data: &DataProvenance, architecture: &Architecture) -> SaeMetadata {
-    let mut other = Map::new();
-    other.insert("untangle_version".to_owned(), TOOL_VERSION.into());
-    // Without a version of at least 6, SAELens takes the file for an older form and drops all metadata.
-    other.insert("sae_lens_version".to_owned(), SAELENS_FORM.into());
-    // What it was trained as, where it is saved as something else.
-    other.insert("training_architecture".to_owned(), architecture.name().into());
+/// Where the dictionary belongs.
+pub fn provenance(data: &DataProvenance, architecture: &Architecture) -> Provenance {
     let capture = data.capture.as_ref();
-    if let Some(capture) = capture {
-        other.insert("model_weights_sha256".to_owned(), capture.model.weights_sha256.clone().into());
-        other.insert("model_class_name".to_owned(), "HookedTransformer".into());
-    }
-    SaeMetadata {
-        model_name: capture.map(|c| c.model.name.clone()),
-        hook_name: Some(data.column.clone()),
-        hook_name_out: data.column_out.clone(),
-        context_size: capture.map(|c| c.context),
-        prepend_bos: capture.map(|c| c.bos_token.is_some()),
-        other,
+    let place = Place {
+        hook: Some(data.column.clone()),
+        model: capture.map(|capture| capture.model.name.clone()),
+        model_weights: capture.map(|capture| capture.model.weights_sha256.clone()),
+        ..Place::default()
+    };
+    Provenance {
+        reads: vec![place],
+        predicts: data.column_out.clone(),
+        context_size: capture.map(|capture| capture.context),
+        prepend_bos: capture.map(|capture| capture.bos_token.is_some()),
+        // What it was trained as, where it is saved as something else.
+        trained_as: Some(architecture.name().to_owned()),
+        tool_version: Some(TOOL_VERSION.to_owned()),
+        ..Provenance::default()
     }
 }
 
@@ -182,7 +164,7 @@ mod tests {
         let dictionary = |factor| {
             let scale =
                 DataScale { factor, further: Vec::new(), mean: vec![0.0; 6], spread: vec![1.0; 6], variance: 1.0 };
-            folded(&state, &architecture, &scale, None, 0.0, SaeMetadata::default()).expect("the parts fit")
+            folded(&state, &architecture, &scale, None, 0.0, Provenance::default()).expect("the parts fit")
         };
         let x: Vec<f32> = (0..60).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
         let z: Vec<f32> = x.iter().map(|x| factor * x).collect();

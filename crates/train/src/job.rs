@@ -89,8 +89,10 @@ pub struct Shown<'a> {
 pub struct Finished {
     /// Name of its folder in the output.
     pub name: String,
-    /// Its `cfg.json`.
+    /// Its configuration as it is shown.
     pub config: serde_json::Value,
+    /// Features that every row has at most, where that is a number of its own.
+    pub k: Option<usize>,
     /// The last step's figures.
     pub last: Record,
     /// Active features per row on the calibration rows, where thresholds were calibrated.

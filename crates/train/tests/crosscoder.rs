@@ -99,7 +99,7 @@ fn side_by_side(rows: &[Vec<f32>; 2]) -> Vec<f32> {
 
 /// The latent whose decoder row is nearest to a planted feature, in units in which both models are equally large.
 fn nearest(crosscoder: &Crosscoder, written: &[f32]) -> (usize, f64) {
-    let scales: Vec<f64> = crosscoder.config().parts.iter().map(|part| f64::from(part.scale)).collect();
+    let scales: Vec<f64> = crosscoder.places().iter().map(|place| f64::from(place.scale)).collect();
     let cosine = |latent: usize| {
         let row =
             (0..2).flat_map(|part| crosscoder.decoder_row(latent, part).iter().map(move |v| (part, f64::from(*v))));

@@ -194,7 +194,7 @@ fn thresholds_give_the_l0_that_was_asked_for_on_rows_that_set_them() {
     let out = dir.path().join("sae");
     let finished = run(&[("", asked)], &out, &Silent).expect("trains");
     let sae = Sae::load(&out).expect("loads");
-    assert_eq!((sae.config().architecture.as_str(), sae.config().k), ("jumprelu", None));
+    assert_eq!((sae.architecture().as_str(), sae.k()), ("jumprelu", None));
     let (mut codes, mut firing) = (Codes::new(), FiringCounts::new(64));
     sae.encode(&rows()[CALIBRATION * D_IN..], &mut codes).expect("fits");
     firing.update(&codes);

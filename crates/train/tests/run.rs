@@ -186,7 +186,7 @@ fn abs_topk_keeps_signs_on_disk_and_however_few_rows_are_encoded() {
     }
     let config = TrainConfig { kind: Kind::AbsTopK, tokens: Some(200_000), ..config() };
     let sae = run(&planted.rows, &config, &dir.path().join("sae"), &Silent).expect("trains");
-    assert_eq!((sae.config().architecture.as_str(), sae.config().k), ("abstopk", Some(ACTIVE)));
+    assert_eq!((sae.architecture().as_str(), sae.k()), ("abstopk", Some(ACTIVE)));
     assert!(sae.notes().iter().any(|note| note.contains("either sign")), "{:?}", sae.notes());
     let found = mean_max_cosine(&sae, &planted.directions);
     let turned: Vec<f32> = planted.directions.iter().map(|d| -d).collect();

@@ -9,8 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 use two_columns::TwoColumns;
 use untangle_sae::metrics::Fvu;
-use untangle_sae::{Codes, Precision, Sae};
-use untangle_schema::{SaeMetadata, Silent};
+use untangle_sae::{Codes, Precision, Provenance, Sae};
+use untangle_schema::Silent;
 use untangle_store::RowSource;
 use untangle_train::arch::transcoder::SkipTranscoder;
 use untangle_train::init::initial;
@@ -117,13 +117,13 @@ fn mean_max_cosine(sae: &Sae, directions: &[f32]) -> f32 {
 fn a_planted_computation_is_found() {
     let (planted, dir) = (planted(), tempfile::tempdir().expect("dir"));
     let sae = run(Kind::Transcoder, &planted.x, &planted.y, &dir.path().join("sae")).expect("trains");
-    let (config, found) = (sae.config(), mean_max_cosine(&sae, &planted.written));
+    let (description, found) = (sae.description(), mean_max_cosine(&sae, &planted.written));
     assert_eq!(
-        (config.architecture.as_str(), config.d_out, config.apply_b_dec_to_input),
+        (sae.architecture().as_str(), description.d_out, description.subtracts_b_dec),
         ("jumprelu_transcoder", Some(D_OUT), false)
     );
-    assert_eq!(config.metadata.hook_name.as_deref(), Some("blocks.0.hook_resid_mid"));
-    assert_eq!(config.metadata.hook_name_out.as_deref(), Some("blocks.0.hook_mlp_out"));
+    assert_eq!(sae.provenance().hook(), Some("blocks.0.hook_resid_mid"));
+    assert_eq!(sae.provenance().predicts.as_deref(), Some("blocks.0.hook_mlp_out"));
     // Random unit vectors reach about .5 with the best of 48.
     assert!(found > 0.95, "mean max cosine {found}");
     let fvu = fvu(&sae, &planted.x, &planted.y);
@@ -162,7 +162,7 @@ fn the_dictionary_on_disk_predicts_what_the_one_in_training_did() {
     let scale =
         DataScale { factor: s, further: Vec::new(), mean: centre.clone(), spread: vec![1.0; D_IN], variance: 1.0 };
     let target = Some(TargetScale { factor: t, variance: 1.0 });
-    let sae = untangle_train::fold::folded(&state, &architecture, &scale, target, theta, SaeMetadata::default())
+    let sae = untangle_train::fold::folded(&state, &architecture, &scale, target, theta, Provenance::default())
         .expect("fits");
     let x: Vec<f32> = (0..N * D_IN).map(|_| generator.random_range(-3.0f32..3.0)).collect();
     let (mut codes, mut y_hat) = (Codes::new(), vec![0f32; N * D_OUT]);

@@ -109,7 +109,7 @@ fn part_name(model: Option<&str>, hook: &str) -> String {
 pub(crate) fn inspect(dir: &Path, context: &Context) -> anyhow::Result<()> {
     let crosscoder = Crosscoder::load(dir)?;
     let training = training_record(dir)?;
-    let (config, sharing) = (crosscoder.config(), sharing(&crosscoder, |_| true));
+    let (f, sharing) = (crosscoder.d_sae(), sharing(&crosscoder, |_| true));
     let feature = |feature: usize| -> Value {
         let cosines: Vec<_> = (1..crosscoder.parts()).map(|part| crosscoder.cosine(feature, 0, part)).collect();
         let kind = shared(&crosscoder, feature);
@@ -117,15 +117,15 @@ pub(crate) fn inspect(dir: &Path, context: &Context) -> anyhow::Result<()> {
             "feature": feature, "shares": crosscoder.shares(feature), "cosines_with_the_first": cosines, "shared": kind,
         })
     };
-    let features: Vec<Value> = (0..config.d_sae).map(feature).collect();
+    let features: Vec<Value> = (0..f).map(feature).collect();
     let value = json!({
-        "kind": "crosscoder", "config": config, "training": training, "sharing": sharing, "features": features,
+        "kind": "crosscoder", "config": crosscoder.written(), "training": training, "sharing": sharing, "features": features,
     });
     context.output.result(&value, |out| {
-        let (f, m, d) = (config.d_sae, config.parts.len(), config.d_in);
+        let (m, d) = (crosscoder.parts(), crosscoder.part_width());
         writeln!(out, "crosscoder: {f} features of {m} activations of width {d}")?;
-        for part in &config.parts {
-            let name = part_name(part.model_name.as_deref(), &part.hook_name);
+        for part in crosscoder.places() {
+            let name = part_name(part.model.as_deref(), part.hook.as_deref().unwrap_or_default());
             writeln!(out, "part       {name}, multiplied by {:.4} in training", part.scale)?;
         }
         write_sharing(out, &sharing)?;

@@ -11,7 +11,7 @@ use std::path::Path;
 use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
-use untangle_sae::{Crosscoder, Sae};
+use untangle_sae::{Crosscoder, RowScaling, Sae};
 use untangle_sources::NamedModel;
 use untangle_sources::dictionary::training_record;
 
@@ -63,25 +63,24 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
 fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
     let sae = Sae::load(dir)?;
     let training = training_record(dir)?;
-    let config = sae.config();
+    let (description, provenance) = (sae.description(), sae.provenance());
     context.output.result(
-        &json!({ "kind": "dictionary", "config": config, "notes": sae.notes(), "training": training }),
+        &json!({ "kind": "dictionary", "config": sae.written(), "notes": sae.notes(), "training": training }),
         |out| {
-            let k = config.k.map(|k| format!(", k {k}")).unwrap_or_default();
-            let (architecture, features, width) = (&config.architecture, sae.d_sae(), sae.d_in());
-            let predicted = config.d_out.map(|d_out| format!(", predicting width {d_out}")).unwrap_or_default();
+            let k = sae.k().map(|k| format!(", k {k}")).unwrap_or_default();
+            let (architecture, features, width) = (sae.architecture(), sae.d_sae(), sae.d_in());
+            let predicted = description.d_out.map(|d_out| format!(", predicting width {d_out}")).unwrap_or_default();
             writeln!(
                 out,
                 "{architecture} dictionary{k}: {features} features of activations of width {width}{predicted}"
             )?;
-            let unknown = || "unknown".to_owned();
-            writeln!(out, "model      {}", config.metadata.model_name.clone().unwrap_or_else(unknown))?;
-            writeln!(out, "hook       {}", config.metadata.hook_name.clone().unwrap_or_else(unknown))?;
+            writeln!(out, "model      {}", provenance.model().unwrap_or("unknown"))?;
+            writeln!(out, "hook       {}", provenance.hook().unwrap_or("unknown"))?;
             if sae.is_transcoder() {
-                writeln!(out, "predicts   {}", config.metadata.hook_name_out.clone().unwrap_or_else(unknown))?;
+                writeln!(out, "predicts   {}", provenance.predicts.as_deref().unwrap_or("unknown"))?;
             }
-            if config.normalize_activations != "none" {
-                writeln!(out, "rows       {} before they are encoded", config.normalize_activations)?;
+            if description.scaling != RowScaling::None {
+                writeln!(out, "rows       {} before they are encoded", description.scaling)?;
             }
             sae.notes().iter().try_for_each(|note| writeln!(out, "note       {note}"))?;
             training.as_ref().map_or(Ok(()), |training| write_training(out, training))

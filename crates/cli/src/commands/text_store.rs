@@ -38,12 +38,12 @@ struct Settings {
 
 impl Settings {
     fn of(dictionary: &Dictionary) -> anyhow::Result<Self> {
-        let metadata = &dictionary.sae.config().metadata;
+        let provenance = dictionary.sae.provenance();
         Ok(Settings {
             points: BTreeSet::from([point_of(&dictionary.sae)?, written_point_of(&dictionary.sae)?]),
-            context: metadata.context_size,
+            context: provenance.context_size,
             pad: dictionary.padded(),
-            bos: if metadata.prepend_bos == Some(false) { BosPolicy::Never } else { BosPolicy::Auto },
+            bos: if provenance.prepend_bos == Some(false) { BosPolicy::Never } else { BosPolicy::Auto },
         })
     }
 }

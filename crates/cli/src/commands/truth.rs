@@ -83,7 +83,7 @@ fn control(
     context: &Context,
 ) -> anyhow::Result<(Dictionary, LanguageModel)> {
     let dictionary = Dictionary::load(dir)?;
-    let named = dictionary.sae.config().metadata.model_name.clone().filter(|name| name.starts_with(bundled::NAME));
+    let named = dictionary.sae.provenance().model().filter(|name| name.starts_with(bundled::NAME));
     let Some(name) = args.control_model.clone().or(named.map(PathBuf::from)) else {
         return Err(Complaint::usage(format!(
             "{}: pass the model of this control with --control-model",

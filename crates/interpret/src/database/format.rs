@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use untangle_sae::{Activation, Sae};
-use untangle_schema::{ModelIdentity, SaeConfig};
+use untangle_sae::{Activation, Sae, Written};
+use untangle_schema::ModelIdentity;
 use untangle_store::{ActivationSet, Artefact};
 
 /// `PRAGMA application_id`: "Untg".
@@ -69,8 +69,8 @@ pub struct Run {
     pub tool_version: String,
     /// Name of the dictionary's directory.
     pub sae: String,
-    /// Its configuration.
-    pub config: SaeConfig,
+    /// Its configuration, as its file has it.
+    pub config: Written,
     /// SHA-256 over its tensors, see [`sae_sha256`].
     pub sae_sha256: String,
     /// Name of the store.
@@ -90,7 +90,7 @@ pub struct Run {
 impl Run {
     /// Whether the database describes `sae` as it is on `store` as it is.
     pub fn is_of(&self, sae: &Sae, store: &ActivationSet) -> bool {
-        self.config == *sae.config()
+        self.config == sae.written()
             && self.sae_sha256 == sae_sha256(sae)
             && self.store_content == store.content_identity()
     }

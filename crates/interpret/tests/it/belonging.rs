@@ -1,7 +1,6 @@
 //! Stores, models and databases that do not belong to a dictionary are refused, and both sides are named.
 
 use crate::planted::{POINT, Token, axes, corpus, model, nobody, perfect, perfect_at, perfect_of, store};
-use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use untangle_interpret::ce::Context;
@@ -84,10 +83,10 @@ fn no_mean_is_taken_off_rows_of_a_model_with_rms_norm() {
     let config = ModelConfig::from_json(Path::new("config.json"), json.as_bytes()).expect("valid");
     let llama = LanguageModel::random(config, 1, None, &LoadOptions::default()).expect("made");
     let plain = perfect(16);
-    let (mut config, parts) = (plain.config().clone(), plain.parts().clone());
-    config.metadata.other.insert("model_from_pretrained_kwargs".into(), json!({"center_writing_weights": true}));
+    let (mut description, parts) = (plain.description().clone(), plain.parts().clone());
+    description.provenance.centred_weights = true;
     // Whose model it is, it does not say.
-    let centred = Sae::new(config, parts).expect("shapes fit");
+    let centred = Sae::new(description, parts).expect("shapes fit");
     check_model(&plain, &llama).expect("takes rows as they are");
     check_model(&centred, &model()).expect("has LayerNorm");
     let error = check_model(&centred, &llama).expect_err("has RMSNorm");
@@ -109,7 +108,7 @@ fn a_database_knows_its_dictionary_and_its_store() {
     assert!(!run.is_of(&sae, &longer), "another store");
     let mut parts = sae.parts().clone();
     parts.b_dec[1] = 1e-3;
-    let retrained = untangle_sae::Sae::new(sae.config().clone(), parts).expect("shapes fit");
+    let retrained = untangle_sae::Sae::new(sae.description().clone(), parts).expect("shapes fit");
     assert!(!run.is_of(&retrained, &set), "other weights");
     assert_ne!(sae_sha256(&sae), sae_sha256(&retrained));
 }

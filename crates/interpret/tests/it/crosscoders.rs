@@ -3,8 +3,8 @@
 use crate::planted::{POINT, corpus, nobody, noise, store_of};
 use untangle_interpret::{InterpretError, evaluate_crosscoder, sharing};
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Crosscoder, Parts};
-use untangle_schema::{CROSSCODER, CrosscoderConfig, CrosscoderPart, HookPoint, Silent, Site};
+use untangle_sae::{Activation, Crosscoder, Description, Parts, Place, Provenance};
+use untangle_schema::{HookPoint, Silent, Site};
 use untangle_store::{HeldOut, Part};
 
 const OTHER: HookPoint = HookPoint::block(1, Site::ResidPost);
@@ -13,20 +13,16 @@ const SCALES: [f32; 2] = [1.0, 0.25];
 /// Of two activations of width 1. Feature 0 reads the first and writes both, feature 1 writes the second alone, feature 2
 /// the first alone, and feature 3 never fires.
 fn crosscoder(hooks: [HookPoint; 2]) -> Crosscoder {
-    let part = |(hook, scale): (HookPoint, f32)| CrosscoderPart {
-        model_name: Some(nobody().name),
-        model_weights_sha256: Some(nobody().weights_sha256),
-        hook_name: hook.to_string(),
+    let place = |(hook, scale): (HookPoint, f32)| Place {
+        hook: Some(hook.to_string()),
+        model: Some(nobody().name),
+        model_weights: Some(nobody().weights_sha256),
         scale,
+        ..Place::default()
     };
-    let config = CrosscoderConfig {
-        architecture: CROSSCODER.to_owned(),
-        d_in: 1,
-        d_sae: 4,
-        dtype: "float32".to_owned(),
-        parts: hooks.into_iter().zip(SCALES).map(part).collect(),
-        metadata: Default::default(),
-    };
+    let reads = hooks.into_iter().zip(SCALES).map(place).collect();
+    let provenance = Provenance { reads, ..Provenance::default() };
+    let description = Description { provenance, ..Description::new(2, 4) };
     let parts = Parts {
         w_enc: Buffer::copy_of(&[1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0]),
         b_enc: vec![0.0, -10.0, 0.0, -1.0],
@@ -35,7 +31,7 @@ fn crosscoder(hooks: [HookPoint; 2]) -> Crosscoder {
         w_skip: None,
         activation: Activation::JumpRelu { threshold: vec![0.0; 4] },
     };
-    Crosscoder::new(config, parts).expect("fits")
+    Crosscoder::new(description, parts).expect("fits")
 }
 
 #[test]

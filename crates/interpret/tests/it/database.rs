@@ -1,6 +1,6 @@
 //! Feature databases come back as they were written, broken ones are refused by name, and labels find features.
 
-use crate::planted::config;
+use crate::planted::random_dictionary;
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
@@ -60,7 +60,7 @@ fn run() -> Run {
     Run {
         tool_version: "0".into(),
         sae: "mid".into(),
-        config: config(3, 5),
+        config: random_dictionary(3, 5).written(),
         sae_sha256: "22".into(),
         store: "x.h5".into(),
         store_content: "33".into(),

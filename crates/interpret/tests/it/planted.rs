@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use untangle_model::{LanguageModel, LoadOptions, ModelConfig, Tokenizer, TokenizerFiles};
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Parts, Sae};
+use untangle_sae::{Activation, Description, Parts, Provenance, Sae};
 use untangle_schema::capture::{HookColumn, row_flags};
-use untangle_schema::{BosPolicy, CaptureManifest, HookPoint, ModelIdentity, SaeConfig, SaeMetadata, Site, StoreDtype};
+use untangle_schema::{BosPolicy, CaptureManifest, HookPoint, ModelIdentity, Site, StoreDtype};
 use untangle_store::{ActivationSet, Partial, Rows, StoreWriter};
 
 /// The hook point of everything here.
@@ -137,39 +137,27 @@ pub(crate) fn store_of(
     Arc::new(ActivationSet::open(&[path.to_str().expect("UTF-8")]).expect("valid"))
 }
 
-/// The configuration of a relu dictionary at [`POINT`].
-pub(crate) fn config(d_in: usize, d_sae: usize) -> SaeConfig {
-    SaeConfig {
-        d_in,
-        d_sae,
-        d_out: None,
-        dtype: "float32".into(),
-        device: "cpu".into(),
-        apply_b_dec_to_input: true,
-        normalize_activations: "none".into(),
-        reshape_activations: "none".into(),
-        architecture: "standard".into(),
-        k: None,
-        rescale_acts_by_decoder_norm: None,
-        metadata: SaeMetadata { hook_name: Some(POINT.to_string()), ..SaeMetadata::default() },
-    }
+/// A dictionary at [`POINT`].
+pub(crate) fn description(d_in: usize, d_sae: usize) -> Description {
+    let provenance = Provenance::at(&POINT.to_string());
+    Description { subtracts_b_dec: true, provenance, ..Description::new(d_in, d_sae) }
 }
 
 /// A relu dictionary of these encoder and decoder rows, `[d_sae, d_in]`, without biases.
 pub(crate) fn dictionary(d_in: usize, w_enc: &[f32], w_dec: &[f32]) -> Sae {
-    with_config(config(d_in, w_enc.len() / d_in), w_enc, w_dec)
+    described(description(d_in, w_enc.len() / d_in), w_enc, w_dec)
 }
 
-fn with_config(config: SaeConfig, w_enc: &[f32], w_dec: &[f32]) -> Sae {
+fn described(description: Description, w_enc: &[f32], w_dec: &[f32]) -> Sae {
     let parts = Parts {
         w_enc: Buffer::copy_of(w_enc),
-        b_enc: vec![0.0; config.d_sae],
+        b_enc: vec![0.0; description.d_sae],
         w_dec: Buffer::copy_of(w_dec),
-        b_dec: vec![0.0; config.d_in],
+        b_dec: vec![0.0; description.d_in],
         w_skip: None,
         activation: Activation::Relu,
     };
-    Sae::new(config, parts).expect("shapes fit")
+    Sae::new(description, parts).expect("shapes fit")
 }
 
 /// Feature i reads and writes coordinate i.
@@ -196,9 +184,8 @@ pub(crate) fn perfect_at(d: usize, hook_name: &str) -> Sae {
         }
     };
     let rows: Vec<f32> = (0..2 * d * d).map(signed).collect();
-    let mut config = config(d, 2 * d);
-    config.metadata.hook_name = Some(hook_name.to_owned());
-    with_config(config, &rows, &rows)
+    let description = Description { provenance: Provenance::at(hook_name), ..description(d, 2 * d) };
+    described(description, &rows, &rows)
 }
 
 /// A dictionary with seeded random unit decoder rows, encoders alike.
@@ -251,8 +238,9 @@ pub(crate) fn nobody() -> ModelIdentity {
 /// [`perfect_at`], trained on a model with these weights.
 pub(crate) fn perfect_of(d: usize, weights_sha256: &str) -> Sae {
     let sae = perfect(d);
-    let (mut config, parts) = (sae.config().clone(), sae.parts().clone());
-    config.metadata.model_name = Some("theirs".into());
-    config.metadata.other.insert("model_weights_sha256".into(), weights_sha256.into());
-    Sae::new(config, parts).expect("shapes fit")
+    let (mut description, parts) = (sae.description().clone(), sae.parts().clone());
+    let place = &mut description.provenance.reads[0];
+    place.model = Some("theirs".into());
+    place.model_weights = Some(weights_sha256.into());
+    Sae::new(description, parts).expect("shapes fit")
 }

@@ -1,6 +1,6 @@
 //! Dictionaries that scale or centre every row before they encode it: steering, splicing and judging are in units of the rows.
 
-use crate::planted::{POINT, config, corpus, nobody, noise, random_dictionary, store};
+use crate::planted::{POINT, corpus, description, nobody, noise, random_dictionary, store};
 use std::sync::Arc;
 use untangle_interpret::evaluate::evaluate;
 use untangle_interpret::intervene::Rewrite;
@@ -8,8 +8,8 @@ use untangle_interpret::splice::Splice;
 use untangle_interpret::steer::edit::{OtherStep, Steer};
 use untangle_interpret::{Corpus, Edit, Operator};
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Codes, Parts, Sae};
-use untangle_schema::{SaeConfig, SaeMetadata, Silent};
+use untangle_sae::{Activation, Codes, Description, Parts, Provenance, RowScaling, Sae};
+use untangle_schema::Silent;
 use untangle_store::{HeldOut, Part};
 
 const D: usize = 16;
@@ -19,10 +19,10 @@ fn rows() -> Vec<f32> {
 }
 
 /// A random dictionary whose rows are scaled in this way.
-fn scaled(how: &str) -> Sae {
+fn scaled(scaling: RowScaling) -> Sae {
     let plain = random_dictionary(D, 40);
-    let config = SaeConfig { normalize_activations: how.to_owned(), ..plain.config().clone() };
-    Sae::new(config, plain.parts().clone()).expect("known")
+    let description = Description { scaling, ..plain.description().clone() };
+    Sae::new(description, plain.parts().clone()).expect("known")
 }
 
 fn reconstructed(sae: &Sae, rows: &[f32], codes: &Codes) -> Vec<f32> {
@@ -49,7 +49,7 @@ fn with(codes: &Codes, feature: u32, change: impl Fn(f32) -> f32) -> Codes {
 
 #[test]
 fn steering_moves_by_what_the_reconstruction_moves() {
-    for how in ["layer_norm", "constant_norm_rescale"] {
+    for how in [RowScaling::LayerNorm, RowScaling::ConstantNorm] {
         let (sae, rows, mut codes) = (scaled(how), rows(), Codes::new());
         sae.encode(&rows, &mut codes).expect("rows fit");
         let before = reconstructed(&sae, &rows, &codes);
@@ -82,7 +82,7 @@ fn steering_moves_by_what_the_reconstruction_moves() {
 
 #[test]
 fn what_is_spliced_in_has_the_rows_scale_and_mean() {
-    let (sae, rows, mut codes) = (scaled("layer_norm"), rows(), Codes::new());
+    let (sae, rows, mut codes) = (scaled(RowScaling::LayerNorm), rows(), Codes::new());
     sae.encode(&rows, &mut codes).expect("rows fit");
     let mut spliced = rows.clone();
     Splice::new(&sae).rewrite(&mut spliced, None).expect("rewritten");
@@ -104,10 +104,8 @@ fn centred(d: usize) -> Sae {
         w_skip: None,
         activation: Activation::Relu,
     };
-    let kwargs = serde_json::json!({ "center_writing_weights": true });
-    let other = [("model_from_pretrained_kwargs".to_owned(), kwargs)].into_iter().collect();
-    let metadata = SaeMetadata { hook_name: Some(POINT.to_string()), other, ..SaeMetadata::default() };
-    Sae::new(SaeConfig { metadata, ..config(d, 2 * d) }, parts).expect("shapes fit")
+    let provenance = Provenance { centred_weights: true, ..Provenance::at(&POINT.to_string()) };
+    Sae::new(Description { provenance, ..description(d, 2 * d) }, parts).expect("shapes fit")
 }
 
 #[test]
@@ -129,7 +127,7 @@ fn rows_of_models_with_centred_weights_are_judged_without_their_mean() {
     // next to nothing of the variance of their means.
     let mut parts = sae.parts().clone();
     parts.w_dec.iter_mut().for_each(|w| *w *= 0.5);
-    let half = Sae::new(sae.config().clone(), parts).expect("shapes fit");
+    let half = Sae::new(sae.description().clone(), parts).expect("shapes fit");
     let found = evaluate(&half, &corpus, Part::All, &Silent).expect("evaluated").fvu;
     assert!(found > 0.25 && found < 0.3, "{found}");
 }

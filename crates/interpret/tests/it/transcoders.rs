@@ -1,6 +1,6 @@
 //! Transcoders: judged by what they predict, put in its place, and steered there by what they read elsewhere.
 
-use crate::planted::{POINT, Point, axes, config, corpus, model, nobody, noise, store_of};
+use crate::planted::{POINT, Point, axes, corpus, description, model, nobody, noise, store_of};
 use tch::{Kind, Tensor};
 use untangle_interpret::ce::Context;
 use untangle_interpret::intervene::Intervention;
@@ -8,8 +8,8 @@ use untangle_interpret::steer::edit::Steer;
 use untangle_interpret::{Corpus, Edit, InterpretError, Operator, Scope, ce_recovered, evaluate};
 use untangle_model::{Hook, LanguageModel, ModelError, NoHook, Pass};
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Parts, Sae};
-use untangle_schema::{HookPoint, SaeConfig, SaeMetadata, Silent, Site};
+use untangle_sae::{Activation, Description, Parts, Provenance, Sae};
+use untangle_schema::{HookPoint, Silent, Site};
 use untangle_store::{HeldOut, Part};
 
 /// What leaves block 0 is what enters block 1.
@@ -19,15 +19,9 @@ const D: usize = 16;
 
 fn between(read: HookPoint, written: HookPoint, (d_in, d_out): (usize, usize), parts: Parts) -> Sae {
     let d_sae = parts.b_enc.len();
-    let metadata = SaeMetadata {
-        hook_name: Some(read.to_string()),
-        hook_name_out: Some(written.to_string()),
-        ..SaeMetadata::default()
-    };
-    let architecture = "skip_transcoder".to_owned();
-    let config =
-        SaeConfig { d_out: Some(d_out), apply_b_dec_to_input: false, architecture, metadata, ..config(d_in, d_sae) };
-    Sae::new(config, parts).expect("shapes fit")
+    let provenance = Provenance { predicts: Some(written.to_string()), ..Provenance::at(&read.to_string()) };
+    let description = Description { d_out: Some(d_out), provenance, ..Description::new(d_in, d_sae) };
+    Sae::new(description, parts).expect("shapes fit")
 }
 
 /// Reads coordinate 0 into its only feature, which writes to coordinate 1 with half its strength, and passes `skip` times
@@ -108,10 +102,7 @@ fn a_prediction_takes_the_place_of_what_it_predicts() {
     assert!((nothing.nats_lost - (nothing.ce_zero - nothing.ce_clean)).abs() < 1e-12, "{nothing:?}");
     // The same places changed by an autoencoder's empty dictionary.
     let empty = Sae::new(
-        SaeConfig {
-            metadata: SaeMetadata { hook_name: Some(WRITTEN.to_string()), ..SaeMetadata::default() },
-            ..config(D, D)
-        },
+        Description { provenance: Provenance::at(&WRITTEN.to_string()), ..description(D, D) },
         axes(D).parts().clone(),
     );
     let zeroed = ce_recovered(&model, &empty.expect("fits"), &contexts, &Silent).expect("measured");

@@ -3,8 +3,7 @@
 use std::path::Path;
 use untangle_model::{LanguageModel, LoadOptions, ModelConfig, Tokenizer, TokenizerFiles};
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Parts, Sae};
-use untangle_schema::{SaeConfig, SaeMetadata};
+use untangle_sae::{Activation, Description, Parts, Provenance, Sae};
 
 /// A number in 0..1 that is a function of two.
 pub(crate) fn noise(a: u64, b: u64) -> f64 {
@@ -33,25 +32,12 @@ pub(crate) fn dictionary(d_in: usize, w_enc: &[f32], w_dec: &[f32]) -> Sae {
 /// A relu dictionary at a hook point.
 pub(crate) fn biased(d_in: usize, w_enc: &[f32], b_enc: &[f32], w_dec: &[f32], hook_name: &str) -> Sae {
     let d_sae = w_enc.len() / d_in;
-    let metadata = SaeMetadata { hook_name: Some(hook_name.to_owned()), ..SaeMetadata::default() };
-    let config = SaeConfig {
-        d_in,
-        d_sae,
-        d_out: None,
-        dtype: "float32".into(),
-        device: "cpu".into(),
-        apply_b_dec_to_input: true,
-        normalize_activations: "none".into(),
-        reshape_activations: "none".into(),
-        architecture: "standard".into(),
-        k: None,
-        rescale_acts_by_decoder_norm: None,
-        metadata,
-    };
+    let provenance = Provenance::at(hook_name);
+    let description = Description { subtracts_b_dec: true, provenance, ..Description::new(d_in, d_sae) };
     let (w_enc, w_dec) = (Buffer::copy_of(w_enc), Buffer::copy_of(w_dec));
     let (b_enc, b_dec) = (b_enc.to_vec(), vec![0.0; d_in]);
     let parts = Parts { w_enc, b_enc, w_dec, b_dec, w_skip: None, activation: Activation::Relu };
-    Sae::new(config, parts).expect("shapes fit")
+    Sae::new(description, parts).expect("shapes fit")
 }
 
 /// The vocabulary: `<s>` first, then words with their leading space.

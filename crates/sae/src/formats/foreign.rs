@@ -1,8 +1,7 @@
 //! What is in a directory that holds no dictionary that is read here, and what can its owner do?
 
-use super::gemma_scope;
+use super::table;
 use crate::error::SaeError;
-use crate::sae::Sae;
 use std::fs;
 use std::path::{Path, PathBuf};
 use untangle_schema::sae::files;
@@ -156,7 +155,7 @@ fn form() -> String {
 
 /// A file was named. Its folder may be a dictionary's.
 fn of_file(path: &Path) -> SaeError {
-    let folder = path.parent().filter(|parent| Sae::is_at(parent) && tool(parent).is_none());
+    let folder = path.parent().filter(|parent| table::is_at(parent) && tool(parent).is_none());
     let remedy = folder.map_or_else(form, |_| "name the folder that it lies in".to_owned());
     let problem = match path.extension().and_then(|extension| extension.to_str()) {
         Some("pt" | "pth" | "ckpt" | "pkl") => "is a file of PyTorch, which is a Python program and not read here",
@@ -178,9 +177,7 @@ fn dictionaries_below(dir: &Path) -> Vec<PathBuf> {
                 if looked > MOST_FOLDERS {
                     return found;
                 }
-                let is_one = folder.join(files::CONFIG).exists()
-                    || gemma_scope::reader_of(&folder).is_some()
-                    || tool(&folder).is_some();
+                let is_one = table::is_at(&folder) || tool(&folder).is_some();
                 if is_one { found.push(folder) } else { next.push(folder) }
             }
         }
@@ -192,6 +189,7 @@ fn dictionaries_below(dir: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sae::Sae;
 
     fn folder(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");

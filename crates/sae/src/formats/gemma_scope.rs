@@ -8,46 +8,55 @@
 //! published in do. Its transcoders read a normalised activation that has no name here, and are refused.
 
 use super::file::{self, Elements};
+use super::format::{Format, Found};
 use super::npz::{self, Array};
 use super::tensors::{Reader, elements_in, is_too_large};
+use crate::description::{Description, Kept, Place, Provenance};
 use crate::error::SaeError;
 use crate::io::transposed_buffer;
 use crate::kernels::buffer::Buffer;
-use crate::sae::{Activation, Parts, Sae};
+use crate::parts::{Activation, Parts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use untangle_schema::sae::files;
-use untangle_schema::{SaeConfig, SaeMetadata};
 
 /// The names of the arrays in both releases, in small letters.
 const ARRAYS: [&str; 5] = ["w_enc", "w_dec", "b_enc", "b_dec", "threshold"];
 
+pub(super) const FIRST: Format = Format {
+    name: "gemma-scope",
+    marker: "params.npz",
+    sniff: |_| true,
+    of_several: false,
+    read: |folder| Release::First.read(folder.dir),
+    write: None,
+};
+
+pub(super) const SECOND: Format = Format {
+    name: "gemma-scope-2",
+    marker: "params.safetensors",
+    read: |folder| Release::Second.read(folder.dir),
+    ..FIRST
+};
+
 /// Which release a directory is of.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Release {
+enum Release {
     First,
     Second,
 }
 
-/// The release whose dictionary lies in `dir`, where one does.
-pub(super) fn reader_of(dir: &Path) -> Option<Release> {
-    if dir.join(files::CONFIG).exists() {
-        return None;
-    }
-    [(Release::First, "params.npz"), (Release::Second, "params.safetensors")]
-        .into_iter()
-        .find_map(|(release, name)| dir.join(name).exists().then_some(release))
-}
-
 impl Release {
-    /// Reads the dictionary.
-    pub(super) fn read(self, dir: &Path) -> Result<Sae, SaeError> {
-        let place = Place::of(dir);
-        let path = dir.join(match self {
-            Release::First => "params.npz",
-            Release::Second => "params.safetensors",
-        });
+    fn format(self) -> &'static Format {
+        match self {
+            Release::First => &FIRST,
+            Release::Second => &SECOND,
+        }
+    }
+
+    fn read(self, dir: &Path) -> Result<Found, SaeError> {
+        let place = Folders::of(dir);
+        let path = dir.join(self.format().marker);
         let hf = match self {
             Release::First => Value::Null,
             Release::Second => second_config(dir)?,
@@ -65,15 +74,17 @@ impl Release {
             Release::Second => of_safetensors(&path)?,
         };
         let (d, f, parts) = parts(&path, &mut arrays, place.is_embedding)?;
-        let (hook, model) = (place.hook.clone(), place.model.clone());
         let mut notes: Vec<String> = rounded.map(str::to_owned).into_iter().collect();
-        if hook.is_none() {
+        if place.hook.is_none() {
             let problem =
                 "its folders name no hook point (such as gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71)";
             notes.push(format!("{problem}; it is taken for an autoencoder of the rows that it is given"));
         }
-        let metadata = SaeMetadata { model_name: model, hook_name: hook, ..SaeMetadata::default() };
-        Ok(Sae::new(SaeConfig::of_another_tool("jumprelu", d, f, metadata), parts)?.with_notes(notes))
+        let reads = vec![Place { hook: place.hook, model: place.model, ..Place::default() }];
+        let provenance = Provenance { reads, ..Provenance::default() };
+        let kept = Kept { format: self.format().name, ..Kept::default() };
+        let description = Description { provenance, kept, ..Description::new(d, f) };
+        Ok(Found { description, parts, notes })
     }
 }
 
@@ -146,14 +157,14 @@ fn parts(
 
 /// What the folders say.
 #[derive(Debug, Default, PartialEq)]
-struct Place {
+struct Folders {
     hook: Option<String>,
     model: Option<String>,
     is_transcoder: bool,
     is_embedding: bool,
 }
 
-impl Place {
+impl Folders {
     fn of(dir: &Path) -> Self {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         Self::of_names(&real.to_string_lossy())
@@ -161,7 +172,7 @@ impl Place {
 
     fn of_names(path: &str) -> Self {
         let Some(at) = path.rfind("gemma-scope") else {
-            return Place { is_transcoder: path.contains("transcoder"), ..Place::default() };
+            return Folders { is_transcoder: path.contains("transcoder"), ..Folders::default() };
         };
         let path = &path[at..];
         let (repository, below) = path.split_once('/').unwrap_or((path, ""));
@@ -182,7 +193,7 @@ impl Place {
             (false, Some(layer), Some(site)) => Some(format!("blocks.{layer}.{site}")),
             _ => None,
         };
-        Place {
+        Folders {
             hook,
             model: model_of(repository),
             is_transcoder: path.contains("transcoder") || path.contains("clt"),
@@ -210,12 +221,12 @@ mod tests {
     #[test]
     fn folders_say_model_and_hook_point() {
         let hub = "/c/models--google--gemma-scope-2b-pt-res/snapshots/ab/layer_20/width_16k/average_l0_71";
-        let place = Place::of_names(hub);
+        let place = Folders::of_names(hub);
         assert_eq!(
             (place.hook.as_deref(), place.model.as_deref()),
             (Some("blocks.20.hook_resid_post"), Some("gemma-2-2b"))
         );
-        let of = |path: &str| Place::of_names(path);
+        let of = |path: &str| Folders::of_names(path);
         assert_eq!(of("gemma-scope-9b-it-att/layer_3/x").hook.as_deref(), Some("blocks.3.attn.hook_z"));
         assert_eq!(of("gemma-scope-9b-it-att/layer_3/x").model.as_deref(), Some("gemma-2-9b-it"));
         assert_eq!(of("gemma-scope-2b-pt-res/embedding/width_4k").hook.as_deref(), Some("hook_embed"));
@@ -236,6 +247,6 @@ mod tests {
         }
         assert_eq!(of("gemma-scope-2-270m-it/resid_post_all/layer_1_x").model.as_deref(), Some("gemma-3-270m-it"));
         assert!(of("gemma-scope-2b-pt-transcoders/layer_3/x").is_transcoder);
-        assert_eq!(of("/data/own"), Place::default());
+        assert_eq!(of("/data/own"), Folders::default());
     }
 }

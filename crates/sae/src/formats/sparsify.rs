@@ -8,25 +8,30 @@
 //! only where the configuration does not say `normalize_decoder`, and so gives other numbers for most. Where the folder lies says which hook point it belongs to.
 
 use super::file::{self, Elements};
+use super::format::{Folder, Format, Found};
 use super::tensors::{Reader, is_too_large};
+use crate::description::{Description, Kept, Place, Provenance};
 use crate::error::SaeError;
-use crate::sae::{Activation, Parts, Sae};
+use crate::parts::{Activation, Parts};
 use serde_json::Value;
 use std::path::Path;
 use untangle_schema::sae::files;
-use untangle_schema::{SaeConfig, SaeMetadata};
+
+pub(super) const FORMAT: Format =
+    Format { name: "sparsify", marker: files::CONFIG, sniff: is_its, of_several: false, read, write: None };
 
 const WEIGHTS: &str = "sae.safetensors";
 
 /// Whether `cfg.json` is sparsify's: its tensors lie beside it, or it has keys that only sparsify writes.
-pub(super) fn is_its(config: &Value, dir: &Path) -> bool {
+fn is_its(folder: &Folder<'_>) -> bool {
+    let Folder { dir, config } = folder;
     let of_saelens = config.get("d_sae").is_some() || dir.join(files::WEIGHTS).exists();
     let keys = ["expansion_factor", "num_latents"].iter().any(|key| config.get(*key).is_some());
     !of_saelens && (dir.join(WEIGHTS).exists() || (keys && config.get("k").is_some()))
 }
 
-/// Reads the directory whose `cfg.json` is `config`.
-pub(super) fn read(config: Value, dir: &Path) -> Result<Sae, SaeError> {
+fn read(folder: Folder<'_>) -> Result<Found, SaeError> {
+    let Folder { dir, config } = folder;
     let path = dir.join(files::CONFIG);
     let wrong = |reason: String| SaeError::Config { path: path.clone(), reason: format!("(of sparsify) {reason}") };
     let (d, f, k) = sizes(&config).map_err(wrong)?;
@@ -44,21 +49,17 @@ pub(super) fn read(config: Value, dir: &Path) -> Result<Sae, SaeError> {
     reader.refuse_others("topk of sparsify")?;
     let rounded = reader.note();
     drop(bytes);
-    let hook = hook_of(dir);
+    let provenance = provenance(dir);
     let mut notes: Vec<String> = rounded.map(str::to_owned).into_iter().collect();
-    if hook.is_none() {
+    if provenance.hook().is_none() {
         notes.push(
             "its folder is named for no hook point that is known (layers.N, layers.N.mlp, layers.N.attn, embed_tokens)"
                 .to_owned(),
         );
     }
-    let config = SaeConfig {
-        apply_b_dec_to_input: true,
-        k: Some(k),
-        rescale_acts_by_decoder_norm: Some(false),
-        ..SaeConfig::of_another_tool("topk", d, f, metadata(hook, dir))
-    };
-    Ok(Sae::new(config, parts)?.with_notes(notes))
+    let kept = Kept { format: FORMAT.name, ..Kept::default() };
+    let description = Description { subtracts_b_dec: true, provenance, kept, ..Description::new(d, f) };
+    Ok(Found { description, parts, notes })
 }
 
 /// Two matrices and two biases, of which nothing is transposed.
@@ -98,14 +99,14 @@ fn sizes(config: &Value) -> Result<(usize, usize, usize), String> {
 }
 
 /// The run's own configuration lies one folder up, two where there are folders of seeds.
-fn metadata(hook_name: Option<String>, dir: &Path) -> SaeMetadata {
+fn provenance(dir: &Path) -> Provenance {
     let run = dir.ancestors().skip(1).take(2).find_map(|above| file::text(&above.join("config.json")).ok());
     let run: Value = run.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    SaeMetadata {
-        model_name: run["model"].as_str().map(str::to_owned),
-        hook_name,
+    let model = run["model"].as_str().map(str::to_owned);
+    Provenance {
+        reads: vec![Place { hook: hook_of(dir), model, ..Place::default() }],
         context_size: run["ctx_len"].as_u64().map(|n| n as usize),
-        ..SaeMetadata::default()
+        ..Provenance::default()
     }
 }
 

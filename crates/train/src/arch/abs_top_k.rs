@@ -94,7 +94,7 @@ impl Method for AbsTopK {
         pass.passed(pass.pre.f_mul(&largest_of_rows(&pass.pre.f_abs()?, self.k)?)?)
     }
 
-    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
-        ("abstopk", Activation::AbsTopK { k: self.k })
+    fn saved_as(&self, _: &TrainState, _: Units) -> Activation {
+        Activation::AbsTopK { k: self.k }
     }
 }

@@ -62,8 +62,8 @@ impl Method for BatchTopK {
         pass.by_batch(self.k)
     }
 
-    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
-        ("jumprelu", units.one_threshold(state.d_sae))
+    fn saved_as(&self, state: &TrainState, units: Units) -> Activation {
+        units.one_threshold(state.d_sae)
     }
 }
 

@@ -83,8 +83,8 @@ impl Method for Crosscoder {
         Ok(Passed { smallest: Some(smallest), ..pass.passed(acts)? })
     }
 
-    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
-        ("standard", Activation::Relu)
+    fn saved_as(&self, _: &TrainState, _: Units) -> Activation {
+        Activation::Relu
     }
 }
 
@@ -131,8 +131,8 @@ impl Method for CrosscoderL1 {
         pass.penalised(acts, &costs)
     }
 
-    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
-        ("standard", Activation::Relu)
+    fn saved_as(&self, _: &TrainState, _: Units) -> Activation {
+        Activation::Relu
     }
 }
 

@@ -80,10 +80,10 @@ impl Method for Gated {
         Ok(Passed { penalty: Some(penalty), entries: open, ..passed })
     }
 
-    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
+    fn saved_as(&self, state: &TrainState, units: Units) -> Activation {
         let r_mag = state.extras[R_MAG].value.to_vec();
         let b_mag = units.divided(state.extras[B_MAG].value.iter().copied());
-        ("gated", Activation::Gated { r_mag, b_mag })
+        Activation::Gated { r_mag, b_mag }
     }
 
     /// The gate reconstructs as well.

@@ -173,9 +173,9 @@ impl Method for JumpRelu {
         values.f_clamp_min(0)
     }
 
-    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
+    fn saved_as(&self, state: &TrainState, units: Units) -> Activation {
         let thresholds = state.extras[0].value.iter().map(|theta| (theta + units.shift).max(0.0));
-        ("jumprelu", Activation::JumpRelu { threshold: units.divided(thresholds) })
+        Activation::JumpRelu { threshold: units.divided(thresholds) }
     }
 
     fn entries_per_active(&self) -> f64 {

@@ -79,8 +79,8 @@ impl Method for Matryoshka {
         Ok(Passed { penalty: Some(partial), ..passed })
     }
 
-    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
-        ("jumprelu", units.one_threshold(state.d_sae))
+    fn saved_as(&self, state: &TrainState, units: Units) -> Activation {
+        units.one_threshold(state.d_sae)
     }
 
     fn most_groups(&self) -> usize {

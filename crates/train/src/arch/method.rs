@@ -119,8 +119,8 @@ pub trait Method: std::fmt::Debug + Send + Sync {
         Some(Aim::falling(d_sae as f64 / 2.0, l0?, steps))
     }
 
-    /// SAELens' name of what was trained, and its non-linearity in these units. A crosscoder has a form of its own.
-    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation);
+    /// The non-linearity of what was trained, in these units.
+    fn saved_as(&self, state: &TrainState, units: Units) -> Activation;
 
     /// Entries that a sparse step takes for each that fires.
     fn entries_per_active(&self) -> f64 {

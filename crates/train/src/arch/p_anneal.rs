@@ -82,8 +82,8 @@ impl Method for PAnneal {
         pass.penalised(acts, &phi)
     }
 
-    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
-        ("standard", Activation::Relu)
+    fn saved_as(&self, _: &TrainState, _: Units) -> Activation {
+        Activation::Relu
     }
 }
 

@@ -60,8 +60,8 @@ impl Method for Relu {
         pass.penalised(acts.shallow_clone(), &acts)
     }
 
-    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
-        ("standard", Activation::Relu)
+    fn saved_as(&self, _: &TrainState, _: Units) -> Activation {
+        Activation::Relu
     }
 }
 

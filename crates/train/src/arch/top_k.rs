@@ -55,8 +55,8 @@ impl Method for TopK {
         Ok(Passed { entries, ..passed })
     }
 
-    fn saved_as(&self, _: &TrainState, _: Units) -> (&'static str, Activation) {
-        ("topk", Activation::TopK { k: self.k })
+    fn saved_as(&self, _: &TrainState, _: Units) -> Activation {
+        Activation::TopK { k: self.k }
     }
 
     fn keeps_proposals(&self) -> bool {

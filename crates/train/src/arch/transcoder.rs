@@ -68,8 +68,8 @@ impl Method for Transcoder {
         pass.by_batch(self.k)
     }
 
-    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
-        ("jumprelu_transcoder", units.one_threshold(state.d_sae))
+    fn saved_as(&self, state: &TrainState, units: Units) -> Activation {
+        units.one_threshold(state.d_sae)
     }
 }
 
@@ -102,7 +102,7 @@ impl Method for SkipTranscoder {
         pass.by_batch(self.k)
     }
 
-    fn saved_as(&self, state: &TrainState, units: Units) -> (&'static str, Activation) {
-        ("jumprelu_skip_transcoder", units.one_threshold(state.d_sae))
+    fn saved_as(&self, state: &TrainState, units: Units) -> Activation {
+        units.one_threshold(state.d_sae)
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn captured(out: &mut dyn Write, store: &ActivationSet, path: &Path) 
 
 pub(super) fn trained(out: &mut dyn Write, dictionaries: &[Dictionary], layers: &[Layer]) -> io::Result<()> {
     for (dictionary, layer) in dictionaries.iter().zip(layers) {
-        let (sae, k) = (&dictionary.sae, dictionary.sae.config().k.unwrap_or(0));
+        let (sae, k) = (&dictionary.sae, dictionary.sae.k().unwrap_or(0));
         let (n, hook, path) = (sae.d_sae(), layer.hook, layer.sae.display());
         writeln!(out, "   {n} features of {hook}, {k} of them active at a time, are in {path}")?;
     }

@@ -240,7 +240,7 @@ fn show_one(args: &TrainArgs, run: &Run, finished: &Finished, context: &Context)
         json!({ "sae": args.out, "config": finished.config, "plan": plan, "calibrated_l0": finished.calibrated_l0 });
     context.output.result(&result, |out| {
         let (path, name, d_sae) = (args.out.display(), plan.architecture.name(), plan.d_sae);
-        let active = match (finished.config["k"].as_u64(), finished.calibrated_l0) {
+        let active = match (finished.k, finished.calibrated_l0) {
             (Some(k), _) => format!(", k {k}"),
             (None, Some(l0)) => format!(", l0 {l0:.2} on calibration rows"),
             (None, None) => format!(", l0 {:.2}", finished.last.l0),
@@ -253,7 +253,7 @@ fn show_one(args: &TrainArgs, run: &Run, finished: &Finished, context: &Context)
 /// The results of a grid: a line for each.
 fn show_grid(args: &TrainArgs, results: &[(Run, Finished)], context: &Context) -> anyhow::Result<()> {
     let describe = |(run, finished): &(Run, Finished)| {
-        let Finished { name, config, last, calibrated_l0 } = finished;
+        let Finished { name, config, last, calibrated_l0, .. } = finished;
         json!({ "name": name, "sae": args.out.join(name), "config": config, "plan": run.plan, "running_fvu": last.fvu,
             "running_l0": last.l0, "running_dead": last.dead, "calibrated_l0": calibrated_l0 })
     };

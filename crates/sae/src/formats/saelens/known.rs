@@ -1,9 +1,10 @@
 //! What does `cfg.json` say that a user should know, because it changes numbers and is not used, or is unknown?
 
-use crate::rows::{has_rms_norm, is_of_the_stream, says_centred};
+use super::config::{LOADING, SaeConfig};
+use crate::rows::{has_rms_norm, is_of_the_stream};
 use serde_json::{Map, Value};
 use std::path::Path;
-use untangle_schema::{HookPoint, SaeConfig};
+use untangle_schema::HookPoint;
 
 /// What is read.
 const READ: [&str; 12] = [
@@ -263,7 +264,7 @@ fn metadata_note(key: &str, value: &Value) -> Option<String> {
 
 /// What TransformerLens was told when it loaded the model, where activations depend on it.
 fn loading_notes(config: &SaeConfig) -> Vec<String> {
-    let Some(Value::Object(given)) = config.metadata.other.get("model_from_pretrained_kwargs") else {
+    let Some(Value::Object(given)) = config.metadata.other.get(LOADING) else {
         return Vec::new();
     };
     let hook = config.metadata.hook_name.as_deref().unwrap_or_default();
@@ -290,7 +291,7 @@ fn loading_notes(config: &SaeConfig) -> Vec<String> {
 
 /// What becomes of rows, and of what is predicted, where the model's writing weights were centred.
 fn centring_notes(config: &SaeConfig) -> Vec<String> {
-    if !says_centred(config) {
+    if !config.says_centred() {
         return Vec::new();
     }
     let reads = config.metadata.hook_name.as_deref();
@@ -309,7 +310,7 @@ fn centring_notes(config: &SaeConfig) -> Vec<String> {
     if !reads && !writes {
         return notes;
     }
-    if has_rms_norm(config) {
+    if has_rms_norm(config.metadata.model_name.as_deref()) {
         let passed = "center_writing_weights is passed over: TransformerLens leaves models with RMSNorm as they are";
         notes.push(passed.to_owned());
         return notes;

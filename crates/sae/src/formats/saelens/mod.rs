@@ -1,35 +1,43 @@
 //! Dictionaries as SAELens reads and writes them: `cfg.json` and `sae_weights.safetensors`.
 
+mod config;
+mod known;
+mod older;
+
+pub use config::Written;
+
 use super::file::{self, Elements};
+use super::format::{Folder, Format, Found};
 use super::tensors::{Reader, is_too_large};
-use super::{known, older};
+use crate::description::Description;
 use crate::error::SaeError;
-use crate::io::{bias_name, transposed_buffer};
-use crate::rows::RowForm;
-use crate::sae::{Activation, Parts, Sae};
+use crate::io::{transposed, transposed_buffer, write_json, write_tensors};
+use crate::parts::{Activation, Parts};
+use config::SaeConfig;
 use serde_json::{Map, Value};
 use std::path::Path;
 use untangle_schema::sae::{files, tensors};
-use untangle_schema::{CROSSCODER, SaeConfig};
+
+/// Whatever has a `cfg.json` and is of no other format is read as this, and refused by name.
+pub(super) const FORMAT: Format =
+    Format { name: config::NAME, marker: files::CONFIG, sniff: |_| true, of_several: false, read, write: Some(write) };
 
 /// The architectures that are understood, as SAELens calls them: those that reconstruct what they read, and others.
 const AUTOENCODERS: [&str; 5] = ["standard", "topk", "abstopk", "jumprelu", "gated"];
 const TRANSCODERS: [&str; 4] = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"];
 
+fn architectures() -> impl Iterator<Item = &'static str> {
+    AUTOENCODERS.into_iter().chain(TRANSCODERS)
+}
+
 /// What users of a dictionary whose activations have signs should know.
 const BOTH_SIGNS: &str = "its features fire with either sign; examples and labels are made for positive activations, and take negative \
     ones for weak ones";
 
-/// Reads the directory whose `cfg.json` is `config`.
-pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
+fn read(folder: Folder<'_>) -> Result<Found, SaeError> {
+    let Folder { dir, mut config } = folder;
     let path = dir.join(files::CONFIG);
     let wrong = |reason: String| SaeError::Config { path: path.clone(), reason };
-    if config["architecture"] == CROSSCODER {
-        return Err(wrong(
-            "is a crosscoder, whose features belong to several activations at once; inspect and evaluate take it"
-                .to_owned(),
-        ));
-    }
     let Some(keys) = config.as_object_mut() else {
         return Err(wrong("is not a configuration: no object of keys and values".to_owned()));
     };
@@ -37,8 +45,9 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     let finetuned = keys.get("finetuning_scaling_factor") == Some(&Value::Bool(true));
     older::bring_up_to_date(keys).map_err(wrong)?;
     let mut notes = known::unknown_keys(keys);
-    let mut config: SaeConfig = serde_json::from_value(config).map_err(|error| wrong(error.to_string()))?;
+    let config: SaeConfig = serde_json::from_value(config).map_err(|error| wrong(error.to_string()))?;
     check_supported(&config).map_err(wrong)?;
+    let scaling = config.scaling().map_err(wrong)?;
     let weights = dir.join(files::WEIGHTS);
     if !weights.exists() {
         return Err(SaeError::NoDictionary {
@@ -58,12 +67,43 @@ pub(super) fn read(mut config: Value, dir: &Path) -> Result<Sae, SaeError> {
     if config.architecture == "abstopk" {
         notes.push(BOTH_SIGNS.to_owned());
     }
-    if config.rescale_acts_by_decoder_norm == Some(true) && has_k(&config.architecture) {
-        parts.fold_decoder_norms(config.d_in, config.d_in);
-    }
     // Other architectures have no such setting in SAELens, which passes it over.
-    config.rescale_acts_by_decoder_norm = config.rescale_acts_by_decoder_norm.map(|_| false);
-    Ok(Sae::new(config, parts)?.with_notes(notes))
+    if config.rescale_acts_by_decoder_norm == Some(true) && has_k(&config.architecture) {
+        parts.fold_decoder_norms();
+    }
+    Ok(Found { description: config.described(scaling, &parts), parts, notes })
+}
+
+/// Writes so that SAELens loads the directory unmodified.
+fn write(description: &Description, parts: &Parts, dir: &Path) -> Result<(), SaeError> {
+    let config_path = dir.join(files::CONFIG);
+    let config = SaeConfig::of(description, parts);
+    if !architectures().any(|known| known == config.architecture) {
+        let reason = format!("SAELens has no architecture `{}`", config.architecture);
+        return Err(SaeError::Config { path: config_path, reason });
+    }
+    let (d, f, d_out) = (config.d_in, config.d_sae, config.d_out.unwrap_or(config.d_in));
+    let w_enc = transposed(&parts.w_enc, f, d);
+    let further = match &parts.activation {
+        Activation::JumpRelu { threshold } => vec![(tensors::THRESHOLD, threshold)],
+        Activation::Gated { r_mag, b_mag } => vec![(tensors::R_MAG, r_mag), (tensors::B_MAG, b_mag)],
+        _ => Vec::new(),
+    };
+    let mut views: Vec<(&str, Vec<usize>, &[f32])> = vec![
+        (tensors::W_ENC, vec![d, f], &w_enc),
+        (tensors::W_DEC, vec![f, d_out], &parts.w_dec),
+        (bias_name(&parts.activation), vec![f], &parts.b_enc),
+        (tensors::B_DEC, vec![d_out], &parts.b_dec),
+    ];
+    views.extend(further.into_iter().map(|(name, values)| (name, vec![f], &values[..])));
+    views.extend(parts.w_skip.iter().map(|w_skip| (tensors::W_SKIP, vec![d_out, d], &w_skip[..])));
+    write_tensors(&dir.join(files::WEIGHTS), &views)?;
+    write_json(&config_path, &config)
+}
+
+/// The bias of the pre-activations: gated dictionaries have one for the gate.
+fn bias_name(activation: &Activation) -> &'static str {
+    if matches!(activation, Activation::Gated { .. }) { tensors::B_GATE } else { tensors::B_ENC }
 }
 
 /// Refuses what is no configuration of SAELens, by the sizes that each of those has.
@@ -108,7 +148,7 @@ fn check_supported(config: &SaeConfig) -> Result<(), String> {
             config.reshape_activations
         ));
     }
-    RowForm::of(config)?;
+    config.scaling()?;
     match config.k {
         _ if !has_k(&config.architecture) => Ok(()),
         None => Err(format!("architecture `{}` needs `k`", config.architecture)),
@@ -123,7 +163,7 @@ fn has_k(architecture: &str) -> bool {
 }
 
 fn unsupported(architecture: &str) -> String {
-    let known = [&AUTOENCODERS[..], &TRANSCODERS].concat().join(", ");
+    let known = architectures().collect::<Vec<_>>().join(", ");
     let remedy = match architecture {
         "batchtopk" | "matryoshka_batchtopk" => {
             "; it is a training state: save it for inference with SAELens (`save_inference_model`), which makes it a jumprelu"
@@ -203,81 +243,4 @@ fn apply_finetuning(reader: &Reader<'_>, parts: &mut Parts, finetuned: bool) -> 
         }
     }
     Ok(())
-}
-
-impl Parts {
-    /// Makes ranking and activations "times decoder norm" a property of the weights: with n_i = |d_i|, `(n_i w_i) · x`, biases and
-    /// thresholds times n_i, and `d_i / n_i` give n_i times the activations and the same reconstruction. It is SAELens'
-    /// `rescale_acts_by_decoder_norm`.
-    pub(crate) fn fold_decoder_norms(&mut self, d_in: usize, d_out: usize) {
-        let (mut none, mut nothing) = (Vec::new(), Vec::new());
-        // The scale of a gated feature's copy stays: it is of the pre-activation, which has grown.
-        let further = match &mut self.activation {
-            Activation::JumpRelu { threshold } => threshold,
-            Activation::Gated { b_mag, .. } => b_mag,
-            Activation::Relu | Activation::TopK { .. } | Activation::AbsTopK { .. } => &mut none,
-        };
-        if further.is_empty() {
-            nothing.resize(self.b_enc.len(), 0.0);
-        }
-        let further = if further.is_empty() { &mut nothing } else { further };
-        let rows = self.w_enc.chunks_exact_mut(d_in).zip(self.w_dec.chunks_exact_mut(d_out));
-        for (((w_enc, w_dec), b_enc), further) in rows.zip(&mut self.b_enc).zip(further.iter_mut()) {
-            let norm = w_dec.iter().map(|v| v * v).sum::<f32>().sqrt();
-            if norm > 0.0 {
-                w_enc.iter_mut().for_each(|w| *w *= norm);
-                w_dec.iter_mut().for_each(|w| *w /= norm);
-                *b_enc *= norm;
-                *further *= norm;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codes::Codes;
-    use crate::kernels::buffer::Buffer;
-
-    /// Three features that read a row of 2 and write one of 3, with decoder norms 5, 2 and 0.
-    fn parts(activation: Activation) -> Parts {
-        Parts {
-            w_enc: Buffer::copy_of(&[1.0, 0.0, 0.0, 1.0, 1.0, 1.0]),
-            b_enc: vec![0.5, -0.25, 1.0],
-            w_dec: Buffer::copy_of(&[3.0, 4.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]),
-            b_dec: vec![0.0, 1.0, 0.0],
-            w_skip: None,
-            activation,
-        }
-    }
-
-    #[test]
-    fn folding_norms_multiplies_activations_and_keeps_reconstructions() {
-        let text =
-            r#"{"d_in": 2, "d_sae": 3, "d_out": 3, "architecture": "transcoder", "apply_b_dec_to_input": false}"#;
-        let config: SaeConfig = serde_json::from_str(text).expect("a configuration");
-        let x = [1.0f32, 2.0, -0.25, 0.5, 0.75, -1.0];
-        let run = |parts: Parts| {
-            let sae = Sae::new(config.clone(), parts).expect("fits");
-            let (mut codes, mut out) = (Codes::new(), vec![0f32; 9]);
-            sae.encode(&x, &mut codes).expect("rows fit");
-            sae.reconstruct(&x, &codes, &mut out).expect("rows fit");
-            (codes, out)
-        };
-        let gated = Activation::Gated { r_mag: vec![0.25, -0.5, 0.0], b_mag: vec![0.125, 0.5, -0.25] };
-        for activation in [Activation::Relu, Activation::JumpRelu { threshold: vec![1.0, 0.2, 0.0] }, gated] {
-            let mut folded = parts(activation.clone());
-            folded.fold_decoder_norms(2, 3);
-            let ((before, x_hat), (after, again)) = (run(parts(activation)), run(folded));
-            assert_eq!(before.features(), after.features());
-            for row in 0..3 {
-                for (feature, norm) in [5.0, 2.0, 1.0].into_iter().enumerate() {
-                    let (f, folded) = (before.activation(row, feature), after.activation(row, feature));
-                    assert!((folded - norm * f).abs() < 1e-5, "{row} {feature}: {folded} is not {norm} times {f}");
-                }
-            }
-            assert!(x_hat.iter().zip(&again).all(|(a, b)| (a - b).abs() < 1e-5));
-        }
-    }
 }
