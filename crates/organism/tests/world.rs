@@ -27,7 +27,7 @@ fn name_of(world: &'static World, annotation: &Annotation) -> &'static str {
 }
 
 /// The same of the world whose documents have a topic.
-const FIRST_OF_SECOND: &str = "74fd809cf7e1b8167cd3cf02c61b89c389ff3b3f479d17503b8793241d7600c3";
+const FIRST_OF_SECOND: &str = "3a541fd84677d8dcf62248b75bb13a24e9b4ea3e19c3770f95d3c8497b345ba0";
 
 #[test]
 fn the_first_documents_are_pinned() {
@@ -312,7 +312,7 @@ fn the_documents_of_the_readme_are_the_first_ten() {
         let text = World::standard().document(0, index).text;
         assert!(readme.contains(&format!("```text\n{text}\n```")), "document {index} is now:\n{text}");
     }
-    for index in [0, 5, 8] {
+    for index in [42, 60, 98] {
         let text = World::second().document(0, index).text;
         assert!(
             readme.contains(&format!("```text\n{text}\n```")),
