@@ -254,28 +254,16 @@ pub enum ModelError {
         reason: String,
     },
     /// A hook point that the model does not have.
-    #[error("the model has no hook point `{point}`: its blocks are 0 to {last_layer}")]
+    #[error("the model has no hook point `{point}`: {reason}")]
     NoSuchHook {
         /// The point.
         point: HookPoint,
-        /// Index of the last block.
-        last_layer: usize,
+        /// Why not: which blocks there are, or what these blocks do instead.
+        reason: String,
     },
     /// A pattern that means no hook point of the model.
     #[error(transparent)]
     NoSuchHooks(#[from] NoSuchHooks),
-    /// A hook point between attention and MLP, in a model where both read the same stream.
-    #[error("the model has no hook point `{point}`: its attention and MLP run side by side")]
-    NoStreamBetween {
-        /// The point.
-        point: HookPoint,
-    },
-    /// A point of a norm on what attention or the MLP reads, in a model that norms what they write.
-    #[error("the model has no hook point `{point}`: it norms what attention and MLP write, not what they read")]
-    NoNormBefore {
-        /// The point.
-        point: HookPoint,
-    },
     /// A hook point whose rows have no fixed width.
     #[error("`{point}` has as many columns as there are keys in the pass, so it has no fixed width")]
     NoFixedWidth {
@@ -365,8 +353,6 @@ impl Classify for ModelError {
             ModelError::NoModel { .. }
             | ModelError::NoSuchHook { .. }
             | ModelError::NoSuchHooks(_)
-            | ModelError::NoStreamBetween { .. }
-            | ModelError::NoNormBefore { .. }
             | ModelError::Json { .. }
             | ModelError::Pointer { .. }
             | ModelError::Field { .. }

@@ -332,19 +332,21 @@ impl LanguageModel {
     /// Whether the model has this hook point.
     ///
     /// # Errors
-    /// [`ModelError::NoSuchHook`] names the point and the blocks there are, [`ModelError::NoStreamBetween`] a point
-    /// between attention and MLP where both read the same, [`ModelError::NoNormBefore`] one of a norm that is not there.
+    /// [`ModelError::NoSuchHook`] names the point and says why not.
     pub fn check_hook(&self, point: HookPoint) -> Result<(), ModelError> {
-        match point {
+        let reason = match point {
             HookPoint::Block { layer, .. } if layer >= self.n_layers() => {
-                Err(ModelError::NoSuchHook { point, last_layer: self.n_layers() - 1 })
+                format!("its blocks are 0 to {}", self.n_layers() - 1)
             }
             HookPoint::Block { site: Site::ResidMid, .. } if !self.config().has(Site::ResidMid) => {
-                Err(ModelError::NoStreamBetween { point })
+                "its attention and MLP run side by side".to_owned()
             }
-            HookPoint::Block { site, .. } if !self.config().has(site) => Err(ModelError::NoNormBefore { point }),
-            _ => Ok(()),
-        }
+            HookPoint::Block { site, .. } if !self.config().has(site) => {
+                "it norms what attention and MLP write, not what they read".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(ModelError::NoSuchHook { point, reason })
     }
 
     /// Columns of the activations at `point`, heads flattened.

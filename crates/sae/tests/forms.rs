@@ -226,9 +226,10 @@ fn a_centred_target_and_a_hook_point_that_is_not_known_are_noted() {
     let read = across("blocks.2.hook_resid_mid", "blocks.2.mlp.hook_post");
     assert!(!read.contains("compared") && read.contains(rows), "{read}");
     assert_eq!(across("blocks.2.attn.hook_z", "blocks.2.mlp.hook_post"), "");
-    let unknown = "activations at blocks.2.hook_mlp_in were centred with them is not known";
-    assert!(notes("standard", "blocks.2.hook_mlp_in", None, "gpt2-small").contains(unknown));
-    assert!(across("blocks.2.hook_mlp_in", "blocks.2.hook_mlp_out").contains(unknown));
+    assert!(across("blocks.2.hook_mlp_in", "blocks.2.hook_mlp_out").contains(rows), "the MLP reads the stream");
+    let unknown = "activations at blocks.2.hook_attn_in were centred with them is not known";
+    assert!(notes("standard", "blocks.2.hook_attn_in", None, "gpt2-small").contains(unknown));
+    assert!(across("blocks.2.hook_attn_in", "blocks.2.hook_mlp_out").contains(unknown));
     let passed = notes("standard", "blocks.2.hook_resid_pre", None, "openai/gpt-oss-20b");
     assert!(passed.contains("passed over"), "{passed}");
 }
