@@ -43,7 +43,8 @@ def run(command, folder):
     if ran.returncode != 0:
         sys.exit(f"readme: error: `{command}` ended with {ran.returncode}: {ran.stderr.strip().splitlines()[-1:]}")
     said = [line + "\n" for line in ran.stderr.splitlines() if SAID.search(line)]
-    return "".join(said) + ran.stdout
+    # The demo names the binary where it lies, which is another place on each machine.
+    return "".join(said) + ran.stdout.replace(str(BINARY), str(BINARY.relative_to(ROOT)))
 
 
 def session(body, folder, numbers):
