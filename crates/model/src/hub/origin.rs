@@ -131,6 +131,7 @@ mod tests {
         let (hub, other) = (of("https://hub"), of("https://other"));
         assert!(hub.takes_token_along(&[hub.clone(), of("https://HUB:443/b")]));
         assert!(!hub.takes_token_along(std::slice::from_ref(&other)));
+        assert!(!hub.takes_token_along(&[of("https://hub:444")]) && !hub.takes_token_along(&[of("http://hub:443")]));
         assert!(!hub.takes_token_along(&[hub.clone(), other.clone(), hub.clone()]));
         assert!(hub.may_lead_to(&other) && of("http://hub").may_lead_to(&hub));
         assert!(!hub.may_lead_to(&of("http://hub")) && of("http://a").may_lead_to(&of("http://b")));
