@@ -43,3 +43,16 @@ fn what_is_changed_where_the_mlp_reads_leaves_the_stream_beside_it() {
     assert_eq!(read.min().double_value(&[]), 1.0);
     assert_close("the stream", &beside, &stream(&mut NoHook).0, 1e-5);
 }
+
+#[test]
+fn gradients_reach_what_a_hook_puts_in_the_place_of_a_scale() {
+    let model = fixture("llama");
+    let tokens = tokens(&model, 1, 5);
+    for point in [HookPoint::block(0, Site::Ln1Scale), HookPoint::block(1, Site::Ln2Scale), HookPoint::FinalScale] {
+        let mut put = None;
+        let leaf = |_: &Pass<'_>, acts: Tensor| put.insert(acts.detach().set_requires_grad(true)).shallow_clone();
+        let logits = model.forward(&tokens, &mut Replace { at: point, with: leaf }).unwrap().unwrap();
+        let gradients = Tensor::run_backward(&[logits.square().sum(Kind::Float)], &[put.unwrap()], false, false);
+        assert!(gradients[0].abs().min().double_value(&[]) > 0.0, "{point}");
+    }
+}
