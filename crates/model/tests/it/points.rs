@@ -53,6 +53,7 @@ fn gradients_reach_what_a_hook_puts_in_the_place_of_a_scale() {
         let leaf = |_: &Pass<'_>, acts: Tensor| put.insert(acts.detach().set_requires_grad(true)).shallow_clone();
         let logits = model.forward(&tokens, &mut Replace { at: point, with: leaf }).unwrap().unwrap();
         let gradients = Tensor::run_backward(&[logits.square().sum(Kind::Float)], &[put.unwrap()], false, false);
+        assert!(gradients[0].defined(), "{point}: nothing depends on it");
         assert!(gradients[0].abs().min().double_value(&[]) > 0.0, "{point}");
     }
 }
