@@ -46,7 +46,22 @@ fn known_concepts_are_told_beside_a_probe_directions_and_a_model_that_learned_no
     // Concepts that are words have features in any model that can tell words apart.
     assert!(control_f1 > principal && control_f1 < probe, "mean F1: {probe:.3} {control_f1:.3} {principal:.3}");
     let story = evaluate().succeed();
-    for part in ["readable", "above control", "mention", "scope", "Brackets: 95 % intervals"] {
+    let group = |name: &str| {
+        let groups = truth["groups"].as_array().expect("groups");
+        groups.iter().find(|group| group["name"] == name).expect("the group").clone()
+    };
+    let hits = |name: &str, detector: &str| group(name)[detector]["fraction"]["hits"].as_u64().expect("a count");
+    // A token is a set of tokens, and most mentions are words.
+    assert!(hits("mention", "tokens") >= hits("mention", "token") && hits("mention", "token") > 3);
+    assert!(hits("all", "beyond_tokens") <= hits("all", "feature"));
+    for part in [
+        "no set of tokens tells and a feature does",
+        "readable",
+        "above control",
+        "mention",
+        "scope",
+        "Brackets: 95 % intervals",
+    ] {
         assert!(story.contains(part), "no `{part}` in\n{story}");
     }
 }

@@ -99,6 +99,7 @@ pub(crate) fn print(out: &mut dyn Write, reports: &[Report]) -> io::Result<()> {
     for Report { sae, truth, .. } in reports {
         writeln!(out, "{sae} at {}: concepts with a detector, of those that a probe reads", truth.point)?;
         table(out, &rows(truth), &[0])?;
+        beyond_tokens(out, truth)?;
         let features = &truth.features;
         writeln!(
             out,
@@ -117,6 +118,7 @@ pub(crate) fn print(out: &mut dyn Write, reports: &[Report]) -> io::Result<()> {
         "readable  a linear probe of the activations finds the concept with F1 {} or more, token by token\n\
          feature   the best feature does so with F1 {} or more; union: the best {} together; neuron: the best of the\n\
          {:10}block's MLP; PCA: the best principal direction; control: the best feature of the control\n\
+         token     the best token does so without any model; tokens: the best set of tokens\n\
          Fitted on {} documents, chosen on {} others, measured on {} others. Brackets: 95 % intervals.",
         criteria.readable_f1,
         criteria.covered_f1,
@@ -134,7 +136,7 @@ fn rows(truth: &TruthReport) -> Vec<Vec<String>> {
     let (neurons, control) = (has(|group| group.neuron.is_some()), has(|group| group.control.is_some()));
     let mut head = vec!["", "concepts", "readable", "feature", "union"];
     head.extend(neurons.then_some("neuron"));
-    head.push("PCA");
+    head.extend(["PCA", "token", "tokens"]);
     head.extend(control.then_some(["control", "above control"]).into_iter().flatten());
     let row = |group: &Group| {
         let show = |fraction: &Fraction| share(fraction, group.by != GroupedBy::Family);
@@ -142,13 +144,26 @@ fn rows(truth: &TruthReport) -> Vec<Vec<String>> {
         let mut row = vec![group.name.clone(), (group.concepts - group.not_judged).to_string()];
         row.extend([show(&group.readable), covered(&group.feature), covered(&group.union)]);
         row.extend(group.neuron.as_ref().map(covered));
-        row.push(covered(&group.principal));
+        row.extend([covered(&group.principal), covered(&group.token), covered(&group.tokens)]);
         if let Some(control) = &group.control {
             row.extend([covered(control), group.above_control.as_ref().map_or_else(|| "-".to_owned(), above)]);
         }
         row
     };
     std::iter::once(head.into_iter().map(str::to_owned).collect()).chain(truth.groups.iter().map(row)).collect()
+}
+
+/// What the dictionary holds that no set of tokens tells: what it is for.
+fn beyond_tokens(out: &mut dyn Write, truth: &TruthReport) -> io::Result<()> {
+    let Some(all) = truth.groups.first() else { return Ok(()) };
+    let covered = |covered: &Covered| share(&covered.fraction, true);
+    let control = all.control_beyond_tokens.as_ref().map(|control| format!("; of the control: {}", covered(control)));
+    writeln!(
+        out,
+        "readable concepts that no set of tokens tells and a feature does: {}{}",
+        covered(&all.beyond_tokens),
+        control.unwrap_or_default()
+    )
 }
 
 /// `12 of 40: 30 % [18, 45]`.

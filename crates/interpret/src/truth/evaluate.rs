@@ -3,6 +3,7 @@
 use super::baselines::baselines;
 use super::corpus::{AnnotatedCorpus, Splits};
 use super::detectors::{Detectors, Features};
+use super::identity::identities;
 use super::matching::{Detection, Matching, Side, Trial, match_concepts};
 use super::record::{Rows, record};
 use super::report::{ConceptReport, Criteria, FeatureCount, FeatureMeaning, TextCount, TruthReport};
@@ -69,6 +70,7 @@ pub fn evaluate_truth(
     let unions = unions_of(&trial, &matching, criteria.union, observer)?;
     fill(&mut concepts, unions, |concept| &mut concept.union);
 
+    identities(&mut concepts, &tokens, observer)?;
     let labels = tokens.map(|tokens| &tokens.labels);
     let unfinished_probes = baselines(&mut concepts, labels, &recorded, subject.model.device(), observer)?;
     let measure = |(control, point)| control_of(corpus, control, point, &mut concepts, &criteria, observer);
@@ -119,6 +121,8 @@ fn blank_reports(corpus: &AnnotatedCorpus, tokens: &Splits<Tokens>, criteria: &C
             probe: None,
             feature: None,
             union: None,
+            token: None,
+            tokens: None,
             neuron: None,
             principal: None,
             control: None,

@@ -12,6 +12,7 @@
 //! - [`sweep`], [`auroc`]: the best threshold, and how well a column ranks
 //! - [`matching`], [`union`]: for every concept the best column, and the best few together
 //! - [`principal`], `lbfgs`, `fits`, [`probe`]: principal directions, and the linear probe that is the ceiling
+//! - `identity`: what tokens tell without any model
 //! - [`evaluate`](mod@evaluate), `baselines`, [`report`], [`summary`]: all of it together
 
 pub mod corpus;
@@ -35,6 +36,7 @@ pub mod probe;
 
 mod baselines;
 pub mod evaluate;
+mod identity;
 pub mod report;
 pub mod summary;
 

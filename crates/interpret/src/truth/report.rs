@@ -88,6 +88,10 @@ pub struct ConceptReport {
     pub feature: Option<Detection>,
     /// The best few features together.
     pub union: Option<Detection>,
+    /// The best token, without any model.
+    pub token: Option<Detection>,
+    /// The best set of tokens, without any model.
+    pub tokens: Option<Detection>,
     /// The best neuron.
     pub neuron: Option<Detection>,
     /// The best principal direction.
@@ -139,6 +143,15 @@ pub struct Group {
     pub feature: Covered,
     /// Those that a union of features covers.
     pub union: Covered,
+    /// Those that a token covers.
+    pub token: Covered,
+    /// Those that a set of tokens covers.
+    pub tokens: Covered,
+    /// Of the readable that no set of tokens covers, those that the best feature covers: what a dictionary holds beyond
+    /// words.
+    pub beyond_tokens: Covered,
+    /// Of the same, those that the best feature of the control covers, where there is a control.
+    pub control_beyond_tokens: Option<Covered>,
     /// Those that the best neuron covers, where neurons were recorded.
     pub neuron: Option<Covered>,
     /// Those that the best principal direction covers.

@@ -41,7 +41,11 @@ fn group(by: GroupedBy, name: &str, concepts: &[&ConceptReport], criteria: &Crit
     let judged: Vec<&ConceptReport> = concepts.iter().copied().filter(|concept| concept.judged).collect();
     let is_readable = |concept: &&ConceptReport| f1_of(&concept.probe) >= criteria.readable_f1;
     let readable: Vec<&ConceptReport> = judged.iter().copied().filter(is_readable).collect();
-    let covered = |of: fn(&ConceptReport) -> &Option<Detection>| covered(&readable, criteria, of);
+    let beyond: Vec<&ConceptReport> =
+        readable.iter().copied().filter(|concept| f1_of(&concept.tokens) < criteria.covered_f1).collect();
+    let covered_of =
+        |these: &[&ConceptReport], of: fn(&ConceptReport) -> &Option<Detection>| covered(these, criteria, of);
+    let covered = |of: fn(&ConceptReport) -> &Option<Detection>| covered_of(&readable, of);
     Group {
         by,
         name: name.to_owned(),
@@ -50,6 +54,10 @@ fn group(by: GroupedBy, name: &str, concepts: &[&ConceptReport], criteria: &Crit
         readable: Share::of(judged.iter().map(is_readable)).into(),
         feature: covered(|concept| &concept.feature),
         union: covered(|concept| &concept.union),
+        token: covered(|concept| &concept.token),
+        tokens: covered(|concept| &concept.tokens),
+        beyond_tokens: covered_of(&beyond, |concept| &concept.feature),
+        control_beyond_tokens: compared.control.then(|| covered_of(&beyond, |concept| &concept.control)),
         neuron: compared.neurons.then(|| covered(|concept| &concept.neuron)),
         principal: covered(|concept| &concept.principal),
         control: compared.control.then(|| covered(|concept| &concept.control)),
@@ -99,6 +107,8 @@ mod tests {
             probe,
             union: feature.clone(),
             feature,
+            token: None,
+            tokens: None,
             neuron: None,
             principal: None,
             control,

@@ -56,6 +56,11 @@ impl Tokens {
         Ok(tokens)
     }
 
+    /// The ids of the tokens that count, in the order of their labels.
+    pub fn counted_ids(&self) -> Vec<u32> {
+        self.readings.iter().flat_map(|reading| reading.counted.iter().map(|at| reading.ids[*at])).collect()
+    }
+
     /// Tokens that count.
     pub fn rows(&self) -> usize {
         self.labels.rows()
