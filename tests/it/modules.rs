@@ -13,12 +13,16 @@ const LARGEST: usize = 2;
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The code of a file without comments and without what is compiled for tests alone.
+/// The code of a file without comments, without what is compiled for tests alone and without `in` of visibilities: who may see
+/// an item uses it or not.
 fn code_of(text: &str) -> String {
     let code = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut pieces = code.split("#[cfg(test)]");
     let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |kept, piece| kept + &piece[end_of_item(piece)..])
+    let code = pieces.fold(first, |kept, piece| kept + &piece[end_of_item(piece)..]);
+    let mut seen_by = code.split("pub(in ");
+    let first = seen_by.next().unwrap_or_default().to_owned();
+    seen_by.fold(first, |kept, piece| kept + "pub " + piece.split_once(')').map_or("", |(_, rest)| rest))
 }
 
 /// Where the item ends that some code begins with.
@@ -190,7 +194,7 @@ fn cycles_are_found_through_every_form_of_a_path() {
         ("b::deep", "pub fn g() { super::super::c::h() }"),
         ("c", "// crate::b\nuse crate::a;\npub fn h() {}"),
         ("d", "pub(crate) use crate::a::Thing;\n#[cfg(test)]\nmod tests { use crate::e; }"),
-        ("e", "use crate::d;"),
+        ("e", "use crate::d;\npub(in crate::a) fn i() {}"),
     ];
     let modules: BTreeMap<String, String> = code.map(|(name, code)| (name.to_owned(), code_of(code))).into();
     let used = |module: &str| -> BTreeSet<String> {
@@ -198,6 +202,7 @@ fn cycles_are_found_through_every_form_of_a_path() {
     };
     assert_eq!(used("a"), ["b", "b::deep"].map(str::to_owned).into());
     assert_eq!(used("d"), ["a"].map(str::to_owned).into());
+    assert_eq!(used("e"), ["d"].map(str::to_owned).into());
     let graph: Graph = modules.keys().map(|module| (module.clone(), used(module))).collect();
     assert_eq!(cycles(&graph), [["a", "b", "b::deep", "c"].map(str::to_owned).to_vec()]);
 }
