@@ -9,6 +9,7 @@ use crate::error::ModelError;
 use crate::heads;
 use crate::hook::Hook;
 use crate::input::Input;
+use crate::load_options::{LoadOptions, ModelFiles};
 use crate::names::Names;
 use crate::optional_file::read_optional;
 use crate::parameters::{Parameters, Seeded, Stored};
@@ -24,39 +25,28 @@ use tch::{Device, Kind, Tensor};
 use untangle_schema::hook_pattern::expand_among;
 use untangle_schema::{HookPoint, ModelIdentity, Site};
 
-/// Arithmetic of the forward pass and where it runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoadOptions {
-    /// Kind of the parameters and activations: [`Kind::Float`] or [`Kind::BFloat16`].
-    pub kind: Kind,
-    /// Where the parameters lie.
-    pub device: Device,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self { kind: Kind::Float, device: Device::Cpu }
-    }
-}
-
-/// The files of a model in memory.
-#[derive(Clone, Copy, Debug)]
-pub struct ModelFiles<'a> {
-    /// Name that the model goes by.
-    pub name: &'a str,
-    /// `config.json`.
-    pub config: &'a [u8],
-    /// `tokenizer.json`.
-    pub tokenizer: Option<&'a [u8]>,
-    /// `chat_template.jinja`.
-    pub chat_template: Option<&'a [u8]>,
-    /// `model.safetensors`.
-    pub weights: &'a [u8],
-}
-
 /// A decoder-only language model with hooks.
 ///
 /// The pass is differentiable: nothing disables gradients and nothing is written in place, except by a [`KvCache`].
+///
+/// ```
+/// use tch::Tensor;
+/// use untangle_model::{LanguageModel, LoadOptions, ModelConfig, NoHook, Recorder};
+///
+/// // A small model with random weights; `LanguageModel::load` reads one from a directory of the hub's form.
+/// let json = br#"{"model_type": "llama", "vocab_size": 50, "hidden_size": 8, "intermediate_size": 16,
+///                 "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32}"#;
+/// let config = ModelConfig::from_json("config.json".as_ref(), json)?;
+/// let model = LanguageModel::random(config, 0, None, &LoadOptions::default())?;
+///
+/// let tokens = Tensor::from_slice(&[3i64, 14, 15]).unsqueeze(0);
+/// let logits = model.forward(&tokens, &mut NoHook)?.expect("a pass that nothing ends has logits");
+/// assert_eq!(logits.size(), [1, 3, 50]);
+/// let mut recorder = Recorder::new(vec!["blocks.0.hook_resid_post".parse()?]);
+/// model.forward(&tokens, &mut recorder)?; // ends there: what comes behind is not computed
+/// assert_eq!(recorder.columns()[0].len(), 3 * model.d_model());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct LanguageModel {
     decoder: Decoder,

@@ -48,6 +48,7 @@ mod growth;
 pub mod guard;
 pub mod input;
 pub mod language_model;
+pub mod load_options;
 mod order;
 pub mod recorder;
 pub mod repetition;
@@ -69,7 +70,8 @@ pub use generate::{Continuation, GenerateOptions, StopReason, generate, generate
 pub use hook::{Hook, Hooks, NoHook, Pass, Phase};
 pub use hub::{HubError, HubOptions, ModelSource};
 pub use input::{Input, Logits};
-pub use language_model::{LanguageModel, LoadOptions, ModelFiles};
+pub use language_model::LanguageModel;
+pub use load_options::{LoadOptions, ModelFiles};
 pub use recorder::Recorder;
 pub use repetition::repeated_runs;
 pub use sampling::Sampling;

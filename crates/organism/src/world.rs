@@ -8,6 +8,19 @@ use crate::words::words_of;
 use std::sync::LazyLock;
 
 /// A seeded source of unlimited documents.
+///
+/// ```
+/// use untangle_organism::World;
+///
+/// let world = World::standard();
+/// let document = world.document(0, 7); // the same in every run
+/// for annotation in &document.annotations {
+///     let concept = &world.concepts().all()[usize::from(annotation.concept.0)];
+///     let words = &document.text[annotation.start as usize..annotation.end as usize];
+///     println!("{}: {words}", concept.name);
+/// }
+/// assert!(!document.annotations.is_empty());
+/// ```
 #[derive(Debug)]
 pub struct World {
     pub(crate) concepts: Concepts,

@@ -36,6 +36,30 @@ use crate::rows::RowForm;
 use rayon::prelude::*;
 
 /// A dictionary for inference. Nothing in it changes after construction.
+///
+/// ```
+/// use untangle_sae::kernels::buffer::Buffer;
+/// use untangle_sae::{Activation, Codes, Description, Parts, Sae};
+///
+/// // Four features in a plane, two for each axis; `Sae::load` reads a dictionary that was trained.
+/// let axes = [1.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, -1.0];
+/// let parts = Parts {
+///     w_enc: Buffer::copy_of(&axes),
+///     b_enc: vec![0.0; 4],
+///     w_dec: Buffer::copy_of(&axes),
+///     b_dec: vec![0.0; 2],
+///     w_skip: None,
+///     activation: Activation::Relu,
+/// };
+/// let sae = Sae::new(Description::new(2, 4), parts)?;
+/// let mut codes = Codes::new();
+/// sae.encode(&[3.0, -0.5], &mut codes)?;
+/// assert_eq!(codes.row(0), (&[0, 3][..], &[3.0, 0.5][..])); // features and how strongly they fire
+/// let mut row = [0.0; 2];
+/// sae.decode(&codes, &mut row)?;
+/// assert_eq!(row, [3.0, -0.5]);
+/// # Ok::<(), untangle_sae::SaeError>(())
+/// ```
 #[derive(Debug)]
 pub struct Sae {
     description: Description,

@@ -31,6 +31,23 @@ pub struct Column {
 }
 
 /// One or several activation files that read as one, validated before the first row is handed out.
+///
+/// ```
+/// use untangle_store::{ActivationSet, RowBlock};
+///
+/// // Three rows of two numbers as numpy.save writes them; files of `untangle capture` are opened in the same way.
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("rows.npy");
+/// let header = format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2)}");
+/// let rows: Vec<u8> = [0.0f32, 1.0, 2.0, 3.0, 4.0, 5.0].into_iter().flat_map(f32::to_le_bytes).collect();
+/// std::fs::write(&path, [b"\x93NUMPY\x01\x00\x76\x00", header.as_bytes(), &rows].concat())?;
+///
+/// let set = ActivationSet::open(&[path.to_string_lossy()])?;
+/// let mut block = RowBlock::default();
+/// set.read_rows(1..3, &[0], &mut block)?;
+/// assert_eq!((set.n_rows(), &block.columns[0][..]), (3, &[2.0, 3.0, 4.0, 5.0][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ActivationSet {
     own: Shards,

@@ -5,7 +5,8 @@ use super::model::{Snapshot, fetch_model};
 use super::options::HubOptions;
 use super::repository::{Repository, RepositoryKind};
 use crate::error::ModelError;
-use crate::language_model::{LanguageModel, LoadOptions};
+use crate::language_model::LanguageModel;
+use crate::load_options::LoadOptions;
 use std::path::{Path, PathBuf};
 use untangle_schema::Observer;
 
