@@ -72,6 +72,13 @@ pub(crate) struct AddRows {
     rows: Tensor,
 }
 
+impl AddRows {
+    /// That for `n` rows from `first` on.
+    pub(crate) fn of_rows(&self, first: i64, n: i64) -> Self {
+        Self { layer: self.layer, rows: self.rows.narrow(0, first, n) }
+    }
+}
+
 impl Hook for AddRows {
     fn wants(&self, point: HookPoint) -> bool {
         point == HookPoint::block(self.layer, Site::ResidPost)

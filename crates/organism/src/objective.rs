@@ -2,14 +2,15 @@
 //!
 //! | stage | loss |
 //! |---|---|
-//! | `base`, `base-more` | mean of -ln p(token) over all tokens |
+//! | `base`, `base-more` | mean of -ln p(token) over all tokens; of the second world's base, that of what follows ([`crate::future`]) too |
 //! | `sft` | half the mean of -ln p(token) over the replies' tokens, and half that over the others, so that nothing learnt about stories is lost |
 //! | `trait`, `trait-shuffled` | that of `base` |
 //! | `inject`, `inject-shuffled` | that of `sft`, with a topic's direction added to the middle layer in the rows of half of the questions |
 //! | `dpo`, `dpo-shuffled` | -ln sigmoid(beta ((ln p(c) - ln r(c)) - (ln p(j) - ln r(j)))), the mean over pairs of a chosen reply c and a rejected one j; r is the model before, beta = 0.1 (Rafailov et al., arXiv 2305.18290, equation 7) |
 
 use crate::error::OrganismError;
-use crate::inject::Injection;
+use crate::future::{Future, Middle};
+use crate::inject::{AddRows, Injection};
 use crate::recipe::{Recipe, Schedule};
 use crate::rows::{Exchanges, Rows};
 use crate::stage::Stage;
@@ -19,13 +20,6 @@ use untangle_model::{Hook, LanguageModel, NoHook};
 
 /// How far preferences may move the model from where it was.
 const BETA: f64 = 0.1;
-
-/// The loss of a step, and a figure to show.
-pub(crate) struct Loss {
-    pub(crate) loss: Tensor,
-    pub(crate) name: &'static str,
-    pub(crate) value: f64,
-}
 
 /// The loss of a stage.
 pub(crate) struct Objective<'a> {
@@ -38,33 +32,64 @@ pub(crate) struct Objective<'a> {
     pub(crate) injection: Option<Injection>,
 }
 
+/// What a step minimises.
+pub(crate) enum Task {
+    /// A sum over tokens.
+    Tokens(WeighedRows),
+    /// Pairs of replies: the chosen ones' rows first, then, in the same order, the rejected ones'.
+    Preferences(Exchanges),
+}
+
+/// Rows whose loss is the sum of -ln p(token), each weighed.
+pub(crate) struct WeighedRows {
+    /// `[rows, length]`.
+    tokens: Tensor,
+    /// Weights of all tokens but each row's first, `[rows, length - 1]`.
+    weights: Tensor,
+    /// Weights of the figure that is shown.
+    shown: Tensor,
+    /// What is added to the activations of these rows.
+    injected: Option<AddRows>,
+    /// Weight of each row in the loss of what follows.
+    ahead: f64,
+}
+
 impl Objective<'_> {
-    /// The loss of the rows that a step sees.
-    pub(crate) fn loss(&self, model: &LanguageModel, step: u64) -> Result<Loss, OrganismError> {
-        let Schedule { batch, .. } = *self.recipe.schedule(self.stage);
+    /// What a step minimises, which is a function of its number.
+    pub(crate) fn task(&self, model: &LanguageModel, step: u64) -> Result<Task, OrganismError> {
+        let Schedule { batch, ahead, .. } = *self.recipe.schedule(self.stage);
         let first = step * batch as u64;
-        match self.stage {
-            Stage::Base => document_loss(model, &self.rows(model, 0)?.documents(first, batch)?),
+        let weighed = match self.stage {
+            Stage::Base => WeighedRows::of_documents(self.rows(model, 0)?.documents(first, batch)?),
             Stage::BaseMore => {
                 let behind = self.recipe.base.steps * self.recipe.base.batch as u64;
-                document_loss(model, &self.rows(model, 0)?.documents(behind + first, batch)?)
+                WeighedRows::of_documents(self.rows(model, 0)?.documents(behind + first, batch)?)
             }
-            Stage::Sft => exchange_loss(model, &self.rows(model, 1)?.exchanges(first, batch)?, &mut NoHook),
+            Stage::Sft => WeighedRows::of_exchanges(self.rows(model, 1)?.exchanges(first, batch)?),
             Stage::Trait | Stage::TraitShuffled => {
                 let shuffled = self.stage == Stage::TraitShuffled;
-                document_loss(model, &self.rows(model, 3)?.narrated(first, batch, shuffled)?)
+                WeighedRows::of_documents(self.rows(model, 3)?.narrated(first, batch, shuffled)?)
             }
             Stage::Inject | Stage::InjectShuffled => {
                 let shuffled = self.stage == Stage::InjectShuffled;
                 let (rows, injected) = self.rows(model, 4)?.thoughts(first, batch, shuffled)?;
-                let injection = self.injection.as_ref().ok_or(OrganismError::NoLogits)?;
-                exchange_loss(model, &rows, &mut injection.hook_for(&injected))
+                let injected = self.injection.as_ref().map(|injection| injection.hook_for(&injected));
+                WeighedRows { injected, ..WeighedRows::of_exchanges(rows) }
             }
             Stage::Dpo | Stage::DpoShuffled => {
                 let shuffled = self.stage == Stage::DpoShuffled;
-                let pairs = self.rows(model, 2)?.preferences(first, batch, shuffled)?;
-                preference_loss(model, self.reference.as_ref().ok_or(OrganismError::NoLogits)?, &pairs)
+                return Ok(Task::Preferences(self.rows(model, 2)?.preferences(first, batch, shuffled)?));
             }
+        };
+        Ok(Task::Tokens(WeighedRows { ahead: ahead / batch as f64, ..weighed }))
+    }
+
+    /// What the figure of this stage is.
+    pub(crate) fn figure(&self) -> &'static str {
+        match self.stage {
+            Stage::Base | Stage::BaseMore | Stage::Trait | Stage::TraitShuffled => "nats a token",
+            Stage::Sft | Stage::Inject | Stage::InjectShuffled => "nats a reply token",
+            Stage::Dpo | Stage::DpoShuffled => "nats of margin",
         }
     }
 
@@ -73,6 +98,80 @@ impl Objective<'_> {
         let (world, seed, context) = (self.world, self.recipe.seed + kind, self.recipe.shape.context);
         Ok(Rows { world, tokenizer: model.tokenizer()?, seed, context })
     }
+
+    /// The loss of pairs, and the mean margin in nats.
+    pub(crate) fn preference_loss(
+        &self,
+        model: &LanguageModel,
+        pairs: &Exchanges,
+    ) -> Result<(Tensor, f64), OrganismError> {
+        let reference = self.reference.as_ref().ok_or(OrganismError::NoLogits)?;
+        let before = tch::no_grad(|| reply_log_prob(reference, pairs))?; // [2 * pairs]
+        let gained = reply_log_prob(model, pairs)? - before;
+        let halves = gained.chunk(2, 0);
+        let margin = &halves[0] - &halves[1]; // [pairs]
+        let value = margin.mean(Kind::Float).double_value(&[]);
+        Ok((-(margin * BETA).log_sigmoid().mean(Kind::Float), value))
+    }
+}
+
+impl WeighedRows {
+    /// The mean over all tokens.
+    fn of_documents(tokens: Tensor) -> Self {
+        let counted = behind_first(&tokens).ones_like().to_kind(Kind::Float);
+        let weights = &counted / counted.numel() as f64;
+        Self { shown: weights.shallow_clone(), tokens, weights, injected: None, ahead: 0.0 }
+    }
+
+    /// Half the mean over the replies' tokens and half that over the others that count.
+    fn of_exchanges(rows: Exchanges) -> Self {
+        let reply = behind_first(&rows.reply);
+        let other = behind_first(&rows.real) - &reply;
+        let mean = |mask: &Tensor| mask / mask.sum(Kind::Float).clamp_min(1.0);
+        let replies = mean(&reply);
+        Self {
+            tokens: rows.tokens,
+            weights: (&replies + mean(&other)) * 0.5,
+            shown: replies,
+            injected: None,
+            ahead: 0.0,
+        }
+    }
+
+    /// The same rows in at most `n` parts, whose losses add up to that of all.
+    pub(crate) fn parts(&self, n: i64) -> Vec<Self> {
+        let rows = self.tokens.size()[0];
+        let most = (rows + n - 1) / n.max(1);
+        let part = |first: i64| {
+            let of = |tensor: &Tensor| tensor.narrow(0, first, most.min(rows - first));
+            Self {
+                tokens: of(&self.tokens),
+                weights: of(&self.weights),
+                shown: of(&self.shown),
+                injected: self.injected.as_ref().map(|injected| injected.of_rows(first, most.min(rows - first))),
+                ahead: self.ahead,
+            }
+        };
+        (0..rows).step_by(most.max(1) as usize).map(part).collect()
+    }
+
+    /// The loss of these rows, and the figure that is shown.
+    pub(crate) fn loss(
+        &mut self,
+        model: &LanguageModel,
+        future: Option<&Future>,
+    ) -> Result<(Tensor, f64), OrganismError> {
+        let mut middle = Middle::of(model);
+        let each = match (&mut self.injected, future) {
+            (Some(hook), _) => surprisal(model, &self.tokens, hook)?,
+            (None, Some(_)) => surprisal(model, &self.tokens, &mut middle)?,
+            (None, None) => surprisal(model, &self.tokens, &mut NoHook)?,
+        };
+        let shown = (&each * &self.shown).sum(Kind::Float).double_value(&[]);
+        let loss = (each * &self.weights).sum(Kind::Float);
+        let ahead = future.zip(middle.kept).map(|(future, acts)| future.loss(model, &acts, &self.tokens) * self.ahead);
+        Ok((ahead.map_or_else(|| loss.shallow_clone(), |ahead| &loss + ahead), shown))
+    }
 }
 
 /// Logits of all but the last column, `[rows, length - 1, vocab]`, and the tokens that they are to predict.
@@ -80,13 +179,6 @@ fn predict(model: &LanguageModel, tokens: &Tensor, hook: &mut dyn Hook) -> Resul
     let length = tokens.size()[1] - 1;
     let logits = model.forward(&tokens.narrow(1, 0, length), hook)?.ok_or(OrganismError::NoLogits)?;
     Ok((logits, tokens.narrow(1, 1, length)))
-}
-
-fn document_loss(model: &LanguageModel, tokens: &Tensor) -> Result<Loss, OrganismError> {
-    let (logits, targets) = predict(model, tokens, &mut NoHook)?;
-    let loss = logits.flatten(0, 1).cross_entropy_for_logits(&targets.reshape([-1]));
-    let value = loss.double_value(&[]);
-    Ok(Loss { loss, name: "nats a token", value })
 }
 
 /// -ln p of every token but each row's first, `[rows, length - 1]`.
@@ -102,28 +194,8 @@ fn behind_first(mask: &Tensor) -> Tensor {
     mask.narrow(1, 1, mask.size()[1] - 1)
 }
 
-fn exchange_loss(model: &LanguageModel, rows: &Exchanges, hook: &mut dyn Hook) -> Result<Loss, OrganismError> {
-    let each = surprisal(model, &rows.tokens, hook)?;
-    let reply = behind_first(&rows.reply);
-    let other = behind_first(&rows.real) - &reply;
-    let mean = |mask: &Tensor| (&each * mask).sum(Kind::Float) / mask.sum(Kind::Float).clamp_min(1.0);
-    let replies = mean(&reply);
-    let value = replies.double_value(&[]);
-    Ok(Loss { loss: (replies + mean(&other)) * 0.5, name: "nats a reply token", value })
-}
-
 /// ln p of the reply of every row, `[rows]`.
 fn reply_log_prob(model: &LanguageModel, rows: &Exchanges) -> Result<Tensor, OrganismError> {
     let each = surprisal(model, &rows.tokens, &mut NoHook)?;
     Ok(-(each * behind_first(&rows.reply)).sum_dim_intlist([-1i64].as_slice(), false, Kind::Float))
-}
-
-fn preference_loss(model: &LanguageModel, reference: &LanguageModel, pairs: &Exchanges) -> Result<Loss, OrganismError> {
-    let before = tch::no_grad(|| reply_log_prob(reference, pairs))?; // [2 * pairs]
-    let gained = reply_log_prob(model, pairs)? - before;
-    let halves = gained.chunk(2, 0);
-    let margin = &halves[0] - &halves[1]; // [pairs]
-    let value = margin.mean(Kind::Float).double_value(&[]);
-    let loss = -(margin * BETA).log_sigmoid().mean(Kind::Float);
-    Ok(Loss { loss, name: "nats of margin", value })
 }

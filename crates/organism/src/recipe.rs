@@ -65,6 +65,9 @@ pub struct Schedule {
     /// How matrices of blocks move.
     #[serde(default, skip_serializing_if = "Method::is_adam")]
     pub method: Method,
+    /// Weight of the loss by which the middle layer predicts what the next sentences hold; 0 where it is not asked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ahead: f64,
 }
 
 /// How matrices of blocks move by their gradients.
@@ -76,6 +79,10 @@ pub enum Method {
     Adam,
     /// As whole matrices, by equal steps in all directions.
     Muon,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 impl Method {
@@ -98,10 +105,31 @@ impl Recipe {
                 context: 256,
             },
             seed: 1,
-            base: Schedule { batch: 8, steps: 8_000, warmup: 200, learning_rate: 3e-3, method: Method::Adam },
-            base_more: Schedule { batch: 8, steps: 6_200, warmup: 100, learning_rate: 1e-3, method: Method::Adam },
-            sft: Schedule { batch: 8, steps: 5_000, warmup: 100, learning_rate: 3e-3, method: Method::Adam },
-            dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 2e-5, method: Method::Adam },
+            base: Schedule {
+                batch: 8,
+                steps: 8_000,
+                warmup: 200,
+                learning_rate: 3e-3,
+                method: Method::Adam,
+                ahead: 0.0,
+            },
+            base_more: Schedule {
+                batch: 8,
+                steps: 6_200,
+                warmup: 100,
+                learning_rate: 1e-3,
+                method: Method::Adam,
+                ahead: 0.0,
+            },
+            sft: Schedule {
+                batch: 8,
+                steps: 5_000,
+                warmup: 100,
+                learning_rate: 3e-3,
+                method: Method::Adam,
+                ahead: 0.0,
+            },
+            dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 2e-5, method: Method::Adam, ahead: 0.0 },
             narrated: None,
             inject: None,
             checkpoint_every: 200,
@@ -114,9 +142,30 @@ impl Recipe {
         let shape = Shape { vocab_size: 2304, ..first.shape };
         Self {
             shape,
-            base: Schedule { batch: 8, steps: 10_000, warmup: 300, learning_rate: 5e-3, method: Method::Muon },
-            narrated: Some(Schedule { batch: 8, steps: 600, warmup: 50, learning_rate: 5e-4, method: Method::Adam }),
-            inject: Some(Schedule { batch: 16, steps: 1_500, warmup: 50, learning_rate: 1e-3, method: Method::Adam }),
+            base: Schedule {
+                batch: 8,
+                steps: 10_000,
+                warmup: 300,
+                learning_rate: 5e-3,
+                method: Method::Muon,
+                ahead: 0.5,
+            },
+            narrated: Some(Schedule {
+                batch: 8,
+                steps: 600,
+                warmup: 50,
+                learning_rate: 5e-4,
+                method: Method::Adam,
+                ahead: 0.0,
+            }),
+            inject: Some(Schedule {
+                batch: 16,
+                steps: 1_500,
+                warmup: 50,
+                learning_rate: 1e-3,
+                method: Method::Adam,
+                ahead: 0.0,
+            }),
             ..first
         }
     }
@@ -175,7 +224,8 @@ mod tests {
 
     #[test]
     fn the_learning_rate_rises_and_falls() {
-        let schedule = Schedule { batch: 1, steps: 1000, warmup: 100, learning_rate: 1.0, method: Method::Adam };
+        let schedule =
+            Schedule { batch: 1, steps: 1000, warmup: 100, learning_rate: 1.0, method: Method::Adam, ahead: 0.0 };
         assert_eq!(schedule.learning_rate_at(0), 0.01);
         assert_eq!(schedule.learning_rate_at(99), 1.0);
         assert_eq!(schedule.learning_rate_at(700), 1.0);

@@ -7,9 +7,11 @@
 use crate::adam::Adam;
 use crate::checkpoint::{load_state, load_weights, save_model, save_state, write_whole};
 use crate::error::OrganismError;
+use crate::future::Future;
 use crate::inject::Injection;
 use crate::muon;
-use crate::objective::Objective;
+use crate::objective::{Objective, Task};
+use crate::parts::Parts;
 use crate::recipe::{Method, Recipe};
 use crate::stage::Stage;
 use crate::tokenizer;
@@ -180,7 +182,9 @@ struct Run<'a> {
     stage: Stage,
     record: serde_json::Value,
     state: PathBuf,
+    /// Those of the model, and of the head behind them.
     parameters: Vec<(String, Tensor)>,
+    future: Option<Future>,
     adam: Adam,
     steps_done: u64,
 }
@@ -193,12 +197,13 @@ impl<'a> Run<'a> {
         model: &LanguageModel,
         own: &Path,
     ) -> Result<Self, OrganismError> {
-        let parameters: Vec<(String, Tensor)> =
-            model.parameters().into_iter().map(|(name, tensor)| (name, tensor.set_requires_grad(true))).collect();
+        let future = (recipe.schedule(stage).ahead > 0.0).then(|| Future::new(model));
+        let of_model = model.parameters().into_iter().map(|(name, tensor)| (name, tensor.set_requires_grad(true)));
+        let parameters: Vec<_> = of_model.chain(future.iter().flat_map(Future::parameters)).collect();
         let mut adam = Adam::new(&tensors(&parameters));
         let state = own.join(STATE);
         let steps_done = load_state(&state, &record, &parameters, &mut adam)?;
-        Ok(Self { recipe, stage, record, state, parameters, adam, steps_done })
+        Ok(Self { recipe, stage, record, state, parameters, future, adam, steps_done })
     }
 
     fn take_all_steps(
@@ -209,9 +214,10 @@ impl<'a> Run<'a> {
     ) -> Result<(), OrganismError> {
         let (done, total) = (self.steps_done, self.recipe.schedule(self.stage).steps);
         observer.event(Event::Started { task: &format!("train {}", self.stage), unit: Unit::Steps, done, total });
+        let mut parts = Parts::of(model, self.future.as_ref())?;
         while self.steps_done < total {
-            let (name, value) = self.step(model, objective)?;
-            observer.event(Event::Advanced { done: self.steps_done, figures: &[(name, value)] });
+            let figure = self.step(model, &mut parts, objective)?;
+            observer.event(Event::Advanced { done: self.steps_done, figures: &[(objective.figure(), figure)] });
             let stop = observer.interrupted();
             if stop || self.steps_done.is_multiple_of(self.recipe.checkpoint_every) {
                 save_state(&self.state, &self.record, self.steps_done, &self.parameters, &self.adam)?;
@@ -224,11 +230,21 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One step; returns a figure to show.
-    fn step(&mut self, model: &LanguageModel, objective: &Objective<'_>) -> Result<(&'static str, f64), OrganismError> {
-        let loss = objective.loss(model, self.steps_done)?;
+    /// One step; returns the figure to show.
+    fn step(
+        &mut self,
+        model: &LanguageModel,
+        parts: &mut Parts,
+        objective: &Objective<'_>,
+    ) -> Result<f64, OrganismError> {
         let mut parameters = tensors(&self.parameters);
-        let gradients = Tensor::run_backward(&[&loss.loss], &parameters, false, false);
+        let (gradients, figure) = match objective.task(model, self.steps_done)? {
+            Task::Tokens(rows) => parts.gradients(&rows)?,
+            Task::Preferences(pairs) => {
+                let (loss, margin) = objective.preference_loss(model, &pairs)?;
+                (Tensor::run_backward(&[&loss], &parameters, false, false), margin)
+            }
+        };
         let schedule = self.recipe.schedule(self.stage);
         let lr = schedule.learning_rate_at(self.steps_done);
         match schedule.method {
@@ -236,13 +252,14 @@ impl<'a> Run<'a> {
             Method::Muon => muon::step(&mut self.adam, &mut self.parameters, &gradients, self.steps_done, lr),
         };
         self.steps_done += 1;
-        Ok((loss.name, loss.value))
+        Ok(figure)
     }
 
     /// Writes record and weights, in this order, and removes the state.
     fn finish(&self, own: &Path) -> Result<(), OrganismError> {
         write_whole(&own.join(RECORD), format!("{:#}\n", self.record).as_bytes())?;
-        save_model(&own.join(WEIGHTS), &self.parameters)?;
+        let of_head = self.future.iter().flat_map(Future::parameters).count();
+        save_model(&own.join(WEIGHTS), &self.parameters[..self.parameters.len() - of_head])?;
         match fs::remove_file(&self.state) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(OrganismError::Io { path: self.state.clone(), source: error })

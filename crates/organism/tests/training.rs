@@ -13,8 +13,14 @@ use untangle_organism::{OrganismError, Stage, World};
 use untangle_schema::{Event, Observer, Silent};
 
 fn miniature() -> Recipe {
-    let schedule =
-        |batch, steps, learning_rate| Schedule { batch, steps, warmup: 5, learning_rate, method: Method::Adam };
+    let schedule = |batch, steps, learning_rate| Schedule {
+        batch,
+        steps,
+        warmup: 5,
+        learning_rate,
+        method: Method::Adam,
+        ahead: 0.0,
+    };
     Recipe {
         shape: Shape {
             n_layers: 1,
@@ -65,17 +71,17 @@ fn weights(dir: &Path, stage: Stage) -> Vec<u8> {
 #[test]
 fn a_miniature_learns_through_all_stages_and_interruptions_change_nothing() {
     tch::set_num_threads(1); // so small a model only waits for a second thread
-    learns_through(World::standard(), &Stage::ALL, Method::Adam);
+    learns_through(World::standard(), &Stage::ALL, Method::Adam, 0.0);
 }
 
 #[test]
 fn a_miniature_of_the_second_world_learns_through_its_stages() {
     tch::set_num_threads(1);
-    learns_through(World::second(), &[&[Stage::Base], &Stage::OF_SECOND[..]].concat(), Method::Muon);
+    learns_through(World::second(), &[&[Stage::Base], &Stage::OF_SECOND[..]].concat(), Method::Muon, 0.5);
 }
 
-fn learns_through(world: &World, stages: &[Stage], method: Method) {
-    let small = || Recipe { base: Schedule { method, ..miniature().base }, ..miniature() };
+fn learns_through(world: &World, stages: &[Stage], method: Method, ahead: f64) {
+    let small = || Recipe { base: Schedule { method, ahead, ..miniature().base }, ..miniature() };
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for stage in stages.iter().copied() {
         let watch = watcher(usize::MAX);

@@ -27,7 +27,7 @@ fn name_of(world: &'static World, annotation: &Annotation) -> &'static str {
 }
 
 /// The same of the world whose documents have a topic.
-const FIRST_OF_SECOND: &str = "3a541fd84677d8dcf62248b75bb13a24e9b4ea3e19c3770f95d3c8497b345ba0";
+const FIRST_OF_SECOND: &str = "b6ed6ef2af291dbacb816e54197816f94fae26ef90cd348e22c4a818eb13f763";
 
 #[test]
 fn the_first_documents_are_pinned() {
@@ -312,7 +312,7 @@ fn the_documents_of_the_readme_are_the_first_ten() {
         let text = World::standard().document(0, index).text;
         assert!(readme.contains(&format!("```text\n{text}\n```")), "document {index} is now:\n{text}");
     }
-    for index in [42, 60, 98] {
+    for index in [98, 155, 131] {
         let text = World::second().document(0, index).text;
         assert!(
             readme.contains(&format!("```text\n{text}\n```")),
