@@ -9,7 +9,7 @@ use untangle_train::activity::{Activity, Batch, Scratches};
 use untangle_train::constraint::Held;
 use untangle_train::forward::forward;
 use untangle_train::gather::Firings;
-use untangle_train::gradients::{Gradients, Others, norm};
+use untangle_train::gradients::{Gradients, OtherGradients, norm};
 use untangle_train::state::TrainState;
 
 /// The parts, in the order of a step.
@@ -39,7 +39,7 @@ pub(crate) fn part_seconds(
     let index = index.elapsed().as_secs_f64();
     let held = Held::default();
     let gradients = Gradients { backward: activity.backward(&firings, None), aux: None, norms: None, held: &held };
-    let mut others = Others::default();
+    let mut others = OtherGradients::default();
     let of_norm = Instant::now();
     gradients.others(state, architecture, &mut others)?;
     std::hint::black_box(norm(state, &gradients, &others));

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use untangle_sae::Precision;
-use untangle_sae::kernels::encode::Looks;
+use untangle_sae::kernels::encode::Recomputation;
 use untangle_train::activity::Batch;
 use untangle_train::arch::top_k::TopK;
 use untangle_train::constraint::Held;
@@ -84,7 +84,7 @@ impl Trained {
     }
 
     /// Seconds of a step, with every tenth latent dead or with none.
-    fn step(&mut self, dead: bool) -> Result<(f64, Looks), Failure> {
+    fn step(&mut self, dead: bool) -> Result<(f64, Recomputation), Failure> {
         let tokens = self.state.tokens;
         let fired_at = |latent: usize| if dead && latent.is_multiple_of(10) { 0 } else { tokens };
         self.state.fired_at.iter_mut().enumerate().for_each(|(latent, at)| *at = fired_at(latent));
@@ -97,7 +97,7 @@ impl Trained {
         };
         let start = Instant::now();
         let report = step(&mut self.state, &Batch::of(&self.rows, 1.0), LEARNING_RATE, &settings, &mut self.workspace)?;
-        Ok((start.elapsed().as_secs_f64(), report.looks))
+        Ok((start.elapsed().as_secs_f64(), report.recomputation))
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn report(sizes: Sizes) -> Result<String, Failure> {
     let names: Vec<&str> =
         NAMES.into_iter().chain(NAMES_BF16.into_iter().take(2 * (kinds.len() - 1))).chain(PARTS).collect();
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
-    let mut looks = Looks::default();
+    let mut recomputation = Recomputation::default();
     for round in 0..=rounds {
         let (alone, of_step) = trained.step(false)?;
         let mut measured = vec![alone, trained.step(true)?.0];
@@ -129,7 +129,7 @@ pub(crate) fn report(sizes: Sizes) -> Result<String, Failure> {
         // The first round warms caches and libtorch's kernels up.
         if round > 0 {
             times.iter_mut().zip(measured).for_each(|(times, time)| times.push(time));
-            looks += of_step;
+            recomputation += of_step;
         }
     }
     let medians: Vec<f64> = times.into_iter().map(median).collect();
@@ -142,13 +142,13 @@ pub(crate) fn report(sizes: Sizes) -> Result<String, Failure> {
     for (name, time) in names.iter().zip(&medians) {
         writeln!(out, "{name:<48} {time:>8.4} s   step / this {:.2}", medians[0] / time)?;
     }
-    let of_rows = |count: usize| count as f64 / looks.rows.max(1) as f64;
+    let of_rows = |count: usize| count as f64 / recomputation.rows.max(1) as f64;
     writeln!(
         out,
         "{:.1} pre-activations recomputed per row; {:.2} % of the rows needed a wider look, {:.2} % all latents",
-        of_rows(looks.recomputed),
-        100.0 * of_rows(looks.widened),
-        100.0 * of_rows(looks.exhausted)
+        of_rows(recomputation.recomputed),
+        100.0 * of_rows(recomputation.widened),
+        100.0 * of_rows(recomputation.exhausted)
     )?;
     write!(out, "{:.0} tokens/s", batch as f64 / medians[0])?;
     if let Some(mib) = peak {

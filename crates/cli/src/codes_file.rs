@@ -48,12 +48,12 @@ fn is_codes(path: &Path) -> io::Result<bool> {
 /// Writes the tensors side by side into files of their own, and joins them at the end.
 pub(crate) struct CodesFile {
     // Dropped in this order: the parts go while the lock is still held.
-    parts: [Part; TENSORS.len()],
+    parts: [GrowingTensor; TENSORS.len()],
     partial: Partial,
 }
 
 /// One tensor while it grows; removed when dropped.
-struct Part {
+struct GrowingTensor {
     path: PathBuf,
     file: BufWriter<File>,
     elements: u64,
@@ -63,7 +63,7 @@ impl CodesFile {
     /// Begins `output`, which may exist only if `force` is set.
     pub(crate) fn create(output: &Path, force: bool) -> Result<Self, StoreError> {
         let mut partial = Partial::claim_for(output, CODES, force)?;
-        let [a, b, c, d] = TENSORS.map(|(name, _, _)| Part::create(partial.side_file(name)));
+        let [a, b, c, d] = TENSORS.map(|(name, _, _)| GrowingTensor::create(partial.side_file(name)));
         let mut file = CodesFile { parts: [a?, b?, c?, d?], partial };
         file.parts[1].put(0_i64.to_le_bytes())?;
         Ok(file)
@@ -115,10 +115,10 @@ impl CodesFile {
     }
 }
 
-impl Part {
+impl GrowingTensor {
     fn create(path: PathBuf) -> Result<Self, StoreError> {
         let file = create(&path).map_err(StoreError::io(&path))?;
-        Ok(Part { path, file: BufWriter::new(file), elements: 0 })
+        Ok(GrowingTensor { path, file: BufWriter::new(file), elements: 0 })
     }
 
     fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), StoreError> {
@@ -127,7 +127,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for GrowingTensor {
     fn drop(&mut self) {
         // What cannot be removed is overwritten by the next run.
         let _ = fs::remove_file(&self.path);

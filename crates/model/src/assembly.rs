@@ -9,7 +9,7 @@ use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::linear::Linear;
 use crate::mlp::Mlp;
-use crate::names::{Module, Part};
+use crate::names::{BlockPart, Module};
 use crate::norm::Norm;
 use crate::parameters::{Parameters, Slot};
 use tch::{Device, Kind, Tensor};
@@ -46,20 +46,20 @@ impl Assembly<'_> {
         let (c, mlp) = (self.config, self.config.mlp);
         let (before, after) = (c.norm_places.before(), c.norm_places.after());
         Ok(Block {
-            ln1: self.norm_if(before, at(Part::Norm1))?,
+            ln1: self.norm_if(before, at(BlockPart::Norm1))?,
             attention: self.attention(layer)?,
-            ln1_post: self.norm_if(after, at(Part::Norm1Post))?,
-            ln2: self.norm_if(before, at(Part::Norm2))?,
+            ln1_post: self.norm_if(after, at(BlockPart::Norm1Post))?,
+            ln2: self.norm_if(before, at(BlockPart::Norm2))?,
             mlp: Mlp {
                 activation: mlp.activation,
-                first: self.linear(at(Part::MlpFirst), c.d_mlp, c.d_model, mlp.bias)?,
+                first: self.linear(at(BlockPart::MlpFirst), c.d_mlp, c.d_model, mlp.bias)?,
                 up: match mlp.gated {
-                    true => Some(self.linear(at(Part::MlpUp), c.d_mlp, c.d_model, mlp.bias)?),
+                    true => Some(self.linear(at(BlockPart::MlpUp), c.d_mlp, c.d_model, mlp.bias)?),
                     false => None,
                 },
-                down: self.linear(at(Part::MlpDown), c.d_model, c.d_mlp, mlp.bias)?,
+                down: self.linear(at(BlockPart::MlpDown), c.d_model, c.d_mlp, mlp.bias)?,
             },
-            ln2_post: self.norm_if(after, at(Part::Norm2Post))?,
+            ln2_post: self.norm_if(after, at(BlockPart::Norm2Post))?,
             parallel: c.parallel,
         })
     }
@@ -74,14 +74,14 @@ impl Assembly<'_> {
         });
         Ok(Attention {
             config: AttentionConfig { scale: a.scale_in(layer), ..a.clone() },
-            q: self.linear(at(Part::Query), d_q, c.d_model, a.qkv_bias)?,
-            k: self.linear(at(Part::Key), d_kv, c.d_model, a.qkv_bias)?,
-            v: self.linear(at(Part::Value), d_kv, c.d_model, a.qkv_bias)?,
+            q: self.linear(at(BlockPart::Query), d_q, c.d_model, a.qkv_bias)?,
+            k: self.linear(at(BlockPart::Key), d_kv, c.d_model, a.qkv_bias)?,
+            v: self.linear(at(BlockPart::Value), d_kv, c.d_model, a.qkv_bias)?,
             qk_norms: match norm_widths {
-                Some((q, k)) => Some((self.norm(at(Part::QueryNorm), q)?, self.norm(at(Part::KeyNorm), k)?)),
+                Some((q, k)) => Some((self.norm(at(BlockPart::QueryNorm), q)?, self.norm(at(BlockPart::KeyNorm), k)?)),
                 None => None,
             },
-            out: self.linear(at(Part::Out), c.d_model, d_q, a.out_bias)?,
+            out: self.linear(at(BlockPart::Out), c.d_model, d_q, a.out_bias)?,
             in_window: c.windows.as_ref().is_some_and(|windows| windows.covers(layer)),
         })
     }
@@ -124,19 +124,19 @@ impl Decoder {
             let at = |part| Module::Block(layer, part);
             let attention = &block.attention;
             let (q_norm, k_norm) = attention.qk_norms.as_ref().map(|(q, k)| (q, k)).unzip();
-            all.norm(at(Part::Norm1), block.ln1.as_ref());
-            all.linear(at(Part::Query), Some(&attention.q));
-            all.linear(at(Part::Key), Some(&attention.k));
-            all.linear(at(Part::Value), Some(&attention.v));
-            all.norm(at(Part::QueryNorm), q_norm);
-            all.norm(at(Part::KeyNorm), k_norm);
-            all.linear(at(Part::Out), Some(&attention.out));
-            all.norm(at(Part::Norm1Post), block.ln1_post.as_ref());
-            all.norm(at(Part::Norm2), block.ln2.as_ref());
-            all.linear(at(Part::MlpFirst), Some(&block.mlp.first));
-            all.linear(at(Part::MlpUp), block.mlp.up.as_ref());
-            all.linear(at(Part::MlpDown), Some(&block.mlp.down));
-            all.norm(at(Part::Norm2Post), block.ln2_post.as_ref());
+            all.norm(at(BlockPart::Norm1), block.ln1.as_ref());
+            all.linear(at(BlockPart::Query), Some(&attention.q));
+            all.linear(at(BlockPart::Key), Some(&attention.k));
+            all.linear(at(BlockPart::Value), Some(&attention.v));
+            all.norm(at(BlockPart::QueryNorm), q_norm);
+            all.norm(at(BlockPart::KeyNorm), k_norm);
+            all.linear(at(BlockPart::Out), Some(&attention.out));
+            all.norm(at(BlockPart::Norm1Post), block.ln1_post.as_ref());
+            all.norm(at(BlockPart::Norm2), block.ln2.as_ref());
+            all.linear(at(BlockPart::MlpFirst), Some(&block.mlp.first));
+            all.linear(at(BlockPart::MlpUp), block.mlp.up.as_ref());
+            all.linear(at(BlockPart::MlpDown), Some(&block.mlp.down));
+            all.norm(at(BlockPart::Norm2Post), block.ln2_post.as_ref());
         }
         all.norm(Module::FinalNorm, Some(&self.ln_final));
         all.add(Module::Unembed, self.unembed.as_ref(), None);

@@ -14,12 +14,12 @@ pub(crate) enum Module {
     /// The unembedding, where it is not the token embedding.
     Unembed,
     /// A part of the block with this index.
-    Block(usize, Part),
+    Block(usize, BlockPart),
 }
 
 /// A part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum BlockPart {
     /// The norm on what attention reads.
     Norm1,
     /// The query projection.
@@ -62,28 +62,28 @@ impl Module {
 
     /// Whether its weight is that of a norm.
     pub(crate) fn is_norm(self) -> bool {
-        use Part::{KeyNorm, Norm1, Norm1Post, Norm2, Norm2Post, QueryNorm};
+        use BlockPart::{KeyNorm, Norm1, Norm1Post, Norm2, Norm2Post, QueryNorm};
         let of_block = [Norm1, Norm1Post, Norm2, Norm2Post, QueryNorm, KeyNorm];
         self == Module::FinalNorm || matches!(self, Module::Block(_, part) if of_block.contains(&part))
     }
 }
 
-impl Part {
+impl BlockPart {
     const fn name(self) -> &'static str {
         match self {
-            Part::Norm1 => "ln1",
-            Part::Query => "attn.q",
-            Part::Key => "attn.k",
-            Part::Value => "attn.v",
-            Part::QueryNorm => "attn.q_norm",
-            Part::KeyNorm => "attn.k_norm",
-            Part::Out => "attn.out",
-            Part::Norm1Post => "ln1_post",
-            Part::Norm2 => "ln2",
-            Part::MlpFirst => "mlp.first",
-            Part::MlpUp => "mlp.up",
-            Part::MlpDown => "mlp.down",
-            Part::Norm2Post => "ln2_post",
+            BlockPart::Norm1 => "ln1",
+            BlockPart::Query => "attn.q",
+            BlockPart::Key => "attn.k",
+            BlockPart::Value => "attn.v",
+            BlockPart::QueryNorm => "attn.q_norm",
+            BlockPart::KeyNorm => "attn.k_norm",
+            BlockPart::Out => "attn.out",
+            BlockPart::Norm1Post => "ln1_post",
+            BlockPart::Norm2 => "ln2",
+            BlockPart::MlpFirst => "mlp.first",
+            BlockPart::MlpUp => "mlp.up",
+            BlockPart::MlpDown => "mlp.down",
+            BlockPart::Norm2Post => "ln2_post",
         }
     }
 }
@@ -202,15 +202,19 @@ fn gpt2(config: &ModelConfig, module: Module) -> Place {
         Module::FinalNorm => ("ln_f", Layout::Plain),
         Module::Unembed => ("lm_head", Layout::Plain),
         Module::Block(_, part) => match part {
-            Part::Norm1 => ("ln_1", Layout::Plain),
-            Part::Query => qkv(0),
-            Part::Key => qkv(1),
-            Part::Value => qkv(2),
-            Part::Out => ("attn.c_proj", Layout::Transposed),
-            Part::Norm2 => ("ln_2", Layout::Plain),
-            Part::MlpFirst => ("mlp.c_fc", Layout::Transposed),
-            Part::MlpDown => ("mlp.c_proj", Layout::Transposed),
-            Part::QueryNorm | Part::KeyNorm | Part::Norm1Post | Part::MlpUp | Part::Norm2Post => return None,
+            BlockPart::Norm1 => ("ln_1", Layout::Plain),
+            BlockPart::Query => qkv(0),
+            BlockPart::Key => qkv(1),
+            BlockPart::Value => qkv(2),
+            BlockPart::Out => ("attn.c_proj", Layout::Transposed),
+            BlockPart::Norm2 => ("ln_2", Layout::Plain),
+            BlockPart::MlpFirst => ("mlp.c_fc", Layout::Transposed),
+            BlockPart::MlpDown => ("mlp.c_proj", Layout::Transposed),
+            BlockPart::QueryNorm
+            | BlockPart::KeyNorm
+            | BlockPart::Norm1Post
+            | BlockPart::MlpUp
+            | BlockPart::Norm2Post => return None,
         },
     })
 }
@@ -224,15 +228,19 @@ fn gpt_neox(config: &ModelConfig, module: Module) -> Place {
         Module::FinalNorm => ("final_layer_norm", Layout::Plain),
         Module::Unembed => ("embed_out", Layout::Plain),
         Module::Block(_, part) => match part {
-            Part::Norm1 => ("input_layernorm", Layout::Plain),
-            Part::Query => qkv(0),
-            Part::Key => qkv(1),
-            Part::Value => qkv(2),
-            Part::Out => ("attention.dense", Layout::Plain),
-            Part::Norm2 => ("post_attention_layernorm", Layout::Plain),
-            Part::MlpFirst => ("mlp.dense_h_to_4h", Layout::Plain),
-            Part::MlpDown => ("mlp.dense_4h_to_h", Layout::Plain),
-            Part::QueryNorm | Part::KeyNorm | Part::Norm1Post | Part::MlpUp | Part::Norm2Post => return None,
+            BlockPart::Norm1 => ("input_layernorm", Layout::Plain),
+            BlockPart::Query => qkv(0),
+            BlockPart::Key => qkv(1),
+            BlockPart::Value => qkv(2),
+            BlockPart::Out => ("attention.dense", Layout::Plain),
+            BlockPart::Norm2 => ("post_attention_layernorm", Layout::Plain),
+            BlockPart::MlpFirst => ("mlp.dense_h_to_4h", Layout::Plain),
+            BlockPart::MlpDown => ("mlp.dense_4h_to_h", Layout::Plain),
+            BlockPart::QueryNorm
+            | BlockPart::KeyNorm
+            | BlockPart::Norm1Post
+            | BlockPart::MlpUp
+            | BlockPart::Norm2Post => return None,
         },
     })
 }
@@ -244,21 +252,21 @@ fn llama(config: &ModelConfig, module: Module) -> Place {
         Module::FinalNorm => "norm",
         Module::Unembed => "lm_head",
         Module::Block(_, part) => match part {
-            Part::Norm1 => "input_layernorm",
-            Part::Query => "self_attn.q_proj",
-            Part::Key => "self_attn.k_proj",
-            Part::Value => "self_attn.v_proj",
-            Part::QueryNorm => "self_attn.q_norm",
-            Part::KeyNorm => "self_attn.k_norm",
-            Part::Out => "self_attn.o_proj",
+            BlockPart::Norm1 => "input_layernorm",
+            BlockPart::Query => "self_attn.q_proj",
+            BlockPart::Key => "self_attn.k_proj",
+            BlockPart::Value => "self_attn.v_proj",
+            BlockPart::QueryNorm => "self_attn.q_norm",
+            BlockPart::KeyNorm => "self_attn.k_norm",
+            BlockPart::Out => "self_attn.o_proj",
             // Llama calls the norm on what the MLP reads by the place where others have one on what attention writes.
-            Part::Norm2 if config.norm_places == NormPlaces::Before => "post_attention_layernorm",
-            Part::Norm1Post => "post_attention_layernorm",
-            Part::Norm2 => "pre_feedforward_layernorm",
-            Part::MlpFirst => "mlp.gate_proj",
-            Part::MlpUp => "mlp.up_proj",
-            Part::MlpDown => "mlp.down_proj",
-            Part::Norm2Post => "post_feedforward_layernorm",
+            BlockPart::Norm2 if config.norm_places == NormPlaces::Before => "post_attention_layernorm",
+            BlockPart::Norm1Post => "post_attention_layernorm",
+            BlockPart::Norm2 => "pre_feedforward_layernorm",
+            BlockPart::MlpFirst => "mlp.gate_proj",
+            BlockPart::MlpUp => "mlp.up_proj",
+            BlockPart::MlpDown => "mlp.down_proj",
+            BlockPart::Norm2Post => "post_feedforward_layernorm",
         },
     };
     Some((name, Layout::Plain))
@@ -271,11 +279,11 @@ fn phi3(config: &ModelConfig, module: Module) -> Place {
     let qkv = |start| ("self_attn.qkv_proj", Layout::Rows { start, total: d_q + 2 * d_kv });
     let gate_up = |start| ("mlp.gate_up_proj", Layout::Rows { start, total: 2 * config.d_mlp });
     match module {
-        Module::Block(_, Part::Query) => Some(qkv(0)),
-        Module::Block(_, Part::Key) => Some(qkv(d_q)),
-        Module::Block(_, Part::Value) => Some(qkv(d_q + d_kv)),
-        Module::Block(_, Part::MlpFirst) => Some(gate_up(0)),
-        Module::Block(_, Part::MlpUp) => Some(gate_up(config.d_mlp)),
+        Module::Block(_, BlockPart::Query) => Some(qkv(0)),
+        Module::Block(_, BlockPart::Key) => Some(qkv(d_q)),
+        Module::Block(_, BlockPart::Value) => Some(qkv(d_q + d_kv)),
+        Module::Block(_, BlockPart::MlpFirst) => Some(gate_up(0)),
+        Module::Block(_, BlockPart::MlpUp) => Some(gate_up(config.d_mlp)),
         other => llama(config, other),
     }
 }

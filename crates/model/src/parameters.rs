@@ -3,7 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::names::{Layout, Module, Names, Part};
+use crate::names::{BlockPart, Layout, Module, Names};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::TAU;
@@ -141,7 +141,9 @@ impl Parameters for Seeded {
         let std = match (module, slot) {
             (_, Slot::Bias) => return Ok(constant(0.0, n, shape)),
             (module, _) if module.is_norm() => return Ok(constant(self.norm_weight, n, shape)),
-            (Module::Block(_, Part::Out | Part::MlpDown), _) => INITIAL_STD / (2.0 * self.n_layers as f64).sqrt(),
+            (Module::Block(_, BlockPart::Out | BlockPart::MlpDown), _) => {
+                INITIAL_STD / (2.0 * self.n_layers as f64).sqrt()
+            }
             _ => INITIAL_STD,
         };
         let mut values = Vec::with_capacity(n + 1);

@@ -2,7 +2,7 @@
 
 use crate::concepts::Concepts;
 use crate::relation::Relation;
-use crate::template::{Alternative, Form, Node, Register};
+use crate::template::{Alternative, Node, NounForm, Register};
 use crate::verbs::Tense;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -220,7 +220,7 @@ fn register(name: &str) -> Result<Register, String> {
 
 fn refer(register: Register, form: &str) -> Result<Node, String> {
     let (form, decidable) = form.strip_suffix('?').map_or((form, true), |form| (form, false));
-    let form = Form::named(form).ok_or_else(|| format!("unknown form `{form}`"))?;
+    let form = NounForm::named(form).ok_or_else(|| format!("unknown form `{form}`"))?;
     Ok(Node::Refer { register, form, decidable })
 }
 
@@ -271,7 +271,7 @@ mod tests {
         let check = |source, nodes: &[Node]| assert_eq!(parsed(source).unwrap(), nodes, "{source}");
         check("a \\{b\\}", &[text("a {b}")]);
         check("{X=animal:a}", &[Node::Bind { register: x, class: 4 }, refer(x, "a").unwrap()]);
-        check("{X:the?}", &[Node::Refer { register: x, form: Form::Definite, decidable: false }]);
+        check("{X:the?}", &[Node::Refer { register: x, form: NounForm::Definite, decidable: false }]);
         check("{X.does}", &[Node::Attribute { register: x, attribute: "does".into() }]);
         check("~be+ ", &[Node::Verb { base: "be".into(), plural: true }, text(" ")]);
         check("{!has A B}", &[Node::Fact { relation: Relation::Has, arguments: vec![Register(0), Register(1)] }]);

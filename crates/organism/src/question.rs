@@ -37,7 +37,7 @@ pub enum Telling {
 }
 
 /// One way to ask about a relation.
-pub(crate) struct Form {
+pub(crate) struct Asking {
     name: &'static str,
     relation: Relation,
     /// Which argument is asked for.
@@ -54,11 +54,11 @@ const fn form(
     asked: usize,
     class: &'static str,
     absent: Option<&'static str>,
-) -> Form {
-    Form { name, relation, asked, class, absent }
+) -> Asking {
+    Asking { name, relation, asked, class, absent }
 }
 
-pub(crate) const FORMS: [Form; 11] = [
+pub(crate) const FORMS: [Asking; 11] = [
     form("has", Relation::Has, 0, "person", None),
     form("works", Relation::WorksAs, 1, "job", Some("job")),
     form("saw", Relation::Saw, 1, "animal", Some("animal")),
@@ -72,7 +72,7 @@ pub(crate) const FORMS: [Form; 11] = [
     form("ends", Relation::EndsUp, 1, "feeling", None),
 ];
 
-impl Form {
+impl Asking {
     /// How often exchanges ask it beside another that a story lets be asked. These two are learnt last: asked as often as
     /// the others, a colour was right no more often than chance after 10 M tokens.
     fn practice(&self) -> u32 {
@@ -156,7 +156,7 @@ impl Asker<'_> {
         };
         let practice = self.lesson == Lesson::Imitation && telling == Telling::Told;
         let (form, arguments) = self.one_of(candidates, practice)?;
-        let Form { name, asked, .. } = FORMS[form];
+        let Asking { name, asked, .. } = FORMS[form];
         let mut invented = arguments.clone();
         invented[asked] = self.other_than(&arguments, form)?;
         let ask = self.sentence(&format!("ask_{name}"), &arguments)?;
@@ -188,7 +188,7 @@ impl Asker<'_> {
 
     /// Whether the facts leave only this one for the open argument. Possession passes on: there the last fact counts,
     /// and a loss ends it.
-    fn settles(&self, form: &Form, arguments: &[EntityId]) -> bool {
+    fn settles(&self, form: &Asking, arguments: &[EntityId]) -> bool {
         let given =
             |other: &[EntityId]| (0..arguments.len()).all(|i| i == form.asked || other.get(i) == arguments.get(i));
         if form.relation == Relation::Has {
@@ -219,7 +219,7 @@ impl Asker<'_> {
     }
 
     /// What the given arguments of a form can be: persons of the story, or things that somebody in it has.
-    fn entities_of(&self, form: &Form) -> Vec<Vec<EntityId>> {
+    fn entities_of(&self, form: &Asking) -> Vec<Vec<EntityId>> {
         let lexicon = &self.world.lexicon;
         let people = &lexicon.members[lexicon.classes["person"]];
         let mut found: Vec<EntityId> = self.document.facts.iter().flat_map(|fact| fact.arguments.clone()).collect();

@@ -6,7 +6,7 @@
 
 use crate::lexicon::{Article, EntityId, Pronoun};
 use crate::teller::Teller;
-use crate::template::Form;
+use crate::template::NounForm;
 
 /// Who and what was mentioned last.
 #[derive(Default)]
@@ -32,14 +32,14 @@ const PRONOUNS_OF_FOUR: u32 = 3;
 
 impl<'w> Teller<'w> {
     /// Writes a noun phrase for an entity and annotates it.
-    pub(crate) fn refer(&mut self, id: EntityId, form: Form, decidable: bool) {
+    pub(crate) fn refer(&mut self, id: EntityId, form: NounForm, decidable: bool) {
         let pronoun = self.lexicon().get(id).pronoun;
         let clear = *self.focus.of(pronoun) == Some(id);
         match form {
-            Form::Subject | Form::Object | Form::Possessive | Form::Reflexive if clear => {
+            NounForm::Subject | NounForm::Object | NounForm::Possessive | NounForm::Reflexive if clear => {
                 self.pronoun(id, form, decidable);
             }
-            Form::Auto if clear && self.takes_pronoun(pronoun) => self.pronoun(id, Form::Subject, decidable),
+            NounForm::Auto if clear && self.takes_pronoun(pronoun) => self.pronoun(id, NounForm::Subject, decidable),
             _ => {
                 self.noun(id, form, decidable);
                 *self.focus.of(pronoun) = Some(id);
@@ -53,17 +53,17 @@ impl<'w> Teller<'w> {
         self.pick(&[share, 4 - share]) == 0
     }
 
-    fn pronoun(&mut self, id: EntityId, form: Form, decidable: bool) {
+    fn pronoun(&mut self, id: EntityId, form: NounForm, decidable: bool) {
         let word = match (self.lexicon().get(id).pronoun, form) {
-            (Pronoun::She, Form::Subject) => "she",
-            (Pronoun::She, Form::Reflexive) => "herself",
+            (Pronoun::She, NounForm::Subject) => "she",
+            (Pronoun::She, NounForm::Reflexive) => "herself",
             (Pronoun::She, _) => "her",
-            (Pronoun::He, Form::Object) => "him",
-            (Pronoun::He, Form::Possessive) => "his",
-            (Pronoun::He, Form::Reflexive) => "himself",
+            (Pronoun::He, NounForm::Object) => "him",
+            (Pronoun::He, NounForm::Possessive) => "his",
+            (Pronoun::He, NounForm::Reflexive) => "himself",
             (Pronoun::He, _) => "he",
-            (Pronoun::It, Form::Possessive) => "its",
-            (Pronoun::It, Form::Reflexive) => "itself",
+            (Pronoun::It, NounForm::Possessive) => "its",
+            (Pronoun::It, NounForm::Reflexive) => "itself",
             (Pronoun::It, _) => "it",
         };
         self.writer.open();
@@ -73,26 +73,26 @@ impl<'w> Teller<'w> {
         self.close(&concepts, decidable);
     }
 
-    fn noun(&mut self, id: EntityId, form: Form, decidable: bool) {
+    fn noun(&mut self, id: EntityId, form: NounForm, decidable: bool) {
         let entity = self.lexicon().get(id);
         match (form, entity.article) {
-            (Form::Indefinite, Article::A) => {
+            (NounForm::Indefinite, Article::A) => {
                 self.writer.article();
                 self.writer.push(" ");
             }
-            (Form::Indefinite, Article::Some) => self.writer.push("some "),
-            (Form::Noun | Form::Later | Form::Plural, _) | (_, Article::Nothing) => {}
+            (NounForm::Indefinite, Article::Some) => self.writer.push("some "),
+            (NounForm::Noun | NounForm::Later | NounForm::Plural, _) | (_, Article::Nothing) => {}
             _ => self.writer.push("the "),
         }
         self.writer.open();
         self.nodes(match form {
-            Form::Indefinite | Form::Noun | Form::Name => &entity.first,
-            Form::Plural => &entity.plural,
+            NounForm::Indefinite | NounForm::Noun | NounForm::Name => &entity.first,
+            NounForm::Plural => &entity.plural,
             _ => &entity.later,
         });
         let concepts = self.concepts_of(id, true);
         self.close(&concepts, decidable);
-        if form == Form::Possessive {
+        if form == NounForm::Possessive {
             self.writer.push("'s");
         }
     }
@@ -103,9 +103,9 @@ impl<'w> Teller<'w> {
         if clear && (always_pronoun || self.pick(&[PRONOUNS_OF_FOUR, 4 - PRONOUNS_OF_FOUR]) == 0) {
             return self.writer.push("they");
         }
-        self.noun(pair[0], Form::Name, true);
+        self.noun(pair[0], NounForm::Name, true);
         self.writer.push(" and ");
-        self.noun(pair[1], Form::Name, true);
+        self.noun(pair[1], NounForm::Name, true);
         let genders = pair.map(|id| self.lexicon().get(id).pronoun);
         let [first, second] = pair;
         *self.focus.of(genders[0]) = Some(first).filter(|_| genders[0] != genders[1]);

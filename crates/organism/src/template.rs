@@ -36,7 +36,7 @@ pub(crate) enum Node {
     /// `{Z=X+Y}`, `{Z=X-Y}`: the register gets the number; `{Z!=X+Y}`: a wrong number near it.
     Sum { result: Register, left: Register, right: Register, minus: bool, wrong: bool },
     /// `{X}`, `{X:form}`: a noun phrase for the register's entity; `{X:form?}` if only later text tells its concept.
-    Refer { register: Register, form: Form, decidable: bool },
+    Refer { register: Register, form: NounForm, decidable: bool },
     /// `{X+Y}`: two persons, by their names or `they`; `{X+Y:they}`: `they` wherever it is clear.
     Pair { first: Register, second: Register, always_pronoun: bool },
     /// `{X.attribute}`: the rule `entity.attribute`, or `class.attribute` where the entity has none.
@@ -78,7 +78,7 @@ impl Register {
 
 /// Form of a noun phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum NounForm {
     /// Name or definite noun phrase, or the pronoun where it is clear: a choice.
     Auto,
     /// `he`: the pronoun where it is clear, else the name.
@@ -103,20 +103,20 @@ pub(crate) enum Form {
     Plural,
 }
 
-impl Form {
+impl NounForm {
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "" => Form::Auto,
-            "he" | "it" => Form::Subject,
-            "him" => Form::Object,
-            "his" | "its" => Form::Possessive,
-            "self" => Form::Reflexive,
-            "name" => Form::Name,
-            "a" => Form::Indefinite,
-            "the" => Form::Definite,
-            "n" => Form::Noun,
-            "later" => Form::Later,
-            "pl" => Form::Plural,
+            "" => NounForm::Auto,
+            "he" | "it" => NounForm::Subject,
+            "him" => NounForm::Object,
+            "his" | "its" => NounForm::Possessive,
+            "self" => NounForm::Reflexive,
+            "name" => NounForm::Name,
+            "a" => NounForm::Indefinite,
+            "the" => NounForm::Definite,
+            "n" => NounForm::Noun,
+            "later" => NounForm::Later,
+            "pl" => NounForm::Plural,
             _ => return None,
         })
     }

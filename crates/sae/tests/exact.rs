@@ -4,7 +4,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use untangle_sae::Precision;
 use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Looks, Proposals, Scratch, TILE_ROWS, all_pre_acts};
+use untangle_sae::kernels::encode::{
+    Chosen, EncoderWeights, Proposals, Recomputation, Scratch, TILE_ROWS, all_pre_acts,
+};
 use untangle_sae::kernels::narrow::NarrowWeights;
 
 struct Random {
@@ -41,17 +43,17 @@ impl Random {
         EncoderWeights { w_enc: &self.w_enc, narrow, b_enc: &self.b_enc, d_in: self.d_in() }
     }
 
-    fn look(&self, precision: Precision, k: usize, rows: &[f32], scratch: &Scratch) -> (Found, Looks) {
+    fn look(&self, precision: Precision, k: usize, rows: &[f32], scratch: &Scratch) -> (Found, Recomputation) {
         let (narrow, d) = (self.narrow(precision), self.d_in());
         let n = rows.len() / d;
         let (mut indices, mut pre_acts) = (vec![0; n * k], vec![0.0; n * k]);
-        let mut looks = Looks::default();
+        let mut recomputation = Recomputation::default();
         let outputs = indices.chunks_mut(TILE_ROWS * k).zip(pre_acts.chunks_mut(TILE_ROWS * k));
         for (rows, (indices, pre_acts)) in rows.chunks(TILE_ROWS * d).zip(outputs) {
             let chosen = Chosen::of(indices, pre_acts);
-            looks += self.weights(narrow.as_ref()).choose(rows, k, scratch, chosen).expect("shapes fit");
+            recomputation += self.weights(narrow.as_ref()).choose(rows, k, scratch, chosen).expect("shapes fit");
         }
-        ((indices, pre_acts), looks)
+        ((indices, pre_acts), recomputation)
     }
 
     fn choose(&self, precision: Precision, k: usize, rows: &[f32], scratch: &Scratch) -> Found {
@@ -113,9 +115,9 @@ fn outlying_dimensions_and_rows_do_not_change_the_set_and_seldom_need_a_wider_lo
         let random = massive(3, 256, 4096, 400);
         let expected = random.by_reference(k);
         for precision in [Precision::Bf16, Precision::Int8] {
-            let (found, looks) = random.look(precision, k, &random.rows, &Scratch::default());
-            println!("{}, k {k}, outlying dimensions: {looks:?}", precision.name());
-            assert!(found == expected, "{}, k {k}: {looks:?}", precision.name());
+            let (found, recomputation) = random.look(precision, k, &random.rows, &Scratch::default());
+            println!("{}, k {k}, outlying dimensions: {recomputation:?}", precision.name());
+            assert!(found == expected, "{}, k {k}: {recomputation:?}", precision.name());
         }
     }
 }
@@ -168,9 +170,9 @@ fn while_there_is_doubt_more_candidates_are_looked_at_in_the_last_resort_all() {
     let random = nearly_equal(1e-4);
     let expected = random.by_reference(4);
     for precision in [Precision::Bf16, Precision::Int8] {
-        let (found, looks) = random.look(precision, 4, &random.rows, &Scratch::default());
+        let (found, recomputation) = random.look(precision, 4, &random.rows, &Scratch::default());
         assert!(found == expected, "{}", precision.name());
-        assert_eq!((looks.widened, looks.exhausted), (9, 9), "{}: {looks:?}", precision.name());
+        assert_eq!((recomputation.widened, recomputation.exhausted), (9, 9), "{}: {recomputation:?}", precision.name());
     }
 }
 

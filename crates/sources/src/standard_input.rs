@@ -33,7 +33,7 @@ pub(crate) fn standard_input(folder: &Path, surroundings: &Surroundings<'_>) -> 
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    let form = corpus::Form::of_content(&path)?;
+    let form = corpus::FileForm::of_content(&path)?;
     let file = TextFile::named(&path, STANDARD_INPUT.to_owned(), form)?.labelled(STANDARD_INPUT);
     let kind = match form.layout {
         Layout::Plain => "text",

@@ -4,7 +4,7 @@ use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::kernels::above::{AboveScratch, Found};
 use untangle_sae::kernels::buffer::{Buffer, give_back_freed};
-use untangle_sae::kernels::encode::{Looks, Scratch, TILE_ROWS};
+use untangle_sae::kernels::encode::{Recomputation, Scratch, TILE_ROWS};
 use untangle_sae::kernels::vector::dispatch;
 
 /// Rows, and what they are multiplied by.
@@ -62,7 +62,7 @@ pub struct Activity {
     /// All that the loss has besides: penalties, and the errors of partial reconstructions.
     pub penalty: f64,
     /// What it took to be sure of the chosen, where a number of every row is chosen.
-    pub looks: Looks,
+    pub recomputation: Recomputation,
     /// Whether the last batch was done densely.
     pub(crate) was_dense: bool,
 }

@@ -129,14 +129,19 @@ impl<P: Products> Task<'_, P> {
     }
 
     /// `P` of a chunk.
-    fn pre_activations(&self, part: &mut Part<'_, P::T>) -> Result<(), SaeError> {
+    fn pre_activations(&self, part: &mut ChunkViews<'_, P::T>) -> Result<(), SaeError> {
         let (d, f) = (self.state.d_in, self.state.d_sae);
         let rows = part.pre.par_chunks_mut(DENSE_ROWS * f).zip(part.centred.par_chunks(DENSE_ROWS * d));
         rows.try_for_each(|(pre, centred)| self.products.encode(centred, &self.state.b_enc.value, pre))
     }
 
     /// Adds the gradients of the chunk's matrices; `d_out` is the gradient at its reconstructions.
-    fn add_products(&self, part: &Part<'_, P::T>, d_out: &[f32], into: &mut DenseGradients) -> Result<(), SaeError> {
+    fn add_products(
+        &self,
+        part: &ChunkViews<'_, P::T>,
+        d_out: &[f32],
+        into: &mut DenseGradients,
+    ) -> Result<(), SaeError> {
         let d = self.state.d_in;
         let g = Buffer::<P::T>::narrowed(d_out);
         let (z, g) = rayon::join(|| self.products.right(part.centred), || self.products.right(&g));
@@ -151,8 +156,8 @@ impl<P: Products> Task<'_, P> {
 
 impl<T: Element> Chunk<T> {
     /// The matrices of its first `n` rows.
-    fn first(&mut self, n: usize, d: usize, f: usize) -> Part<'_, T> {
-        Part {
+    fn first(&mut self, n: usize, d: usize, f: usize) -> ChunkViews<'_, T> {
+        ChunkViews {
             centred: &mut self.centred[..n * d],
             pre: &mut self.pre[..n * f],
             acts: &mut self.acts[..n * f],
@@ -162,7 +167,7 @@ impl<T: Element> Chunk<T> {
 }
 
 /// A chunk, or as much of one as there are rows.
-struct Part<'a, T: Element> {
+struct ChunkViews<'a, T: Element> {
     centred: &'a mut [T],
     pre: &'a mut [T],
     acts: &'a mut [T],
@@ -188,7 +193,7 @@ struct PassRows<'a, 'b, P: Products> {
     wide: &'a [f32],
     /// The gradient at its reconstructions.
     d_out: &'a mut [f32],
-    part: &'a mut Part<'b, P::T>,
+    part: &'a mut ChunkViews<'b, P::T>,
 }
 
 impl<P: Products> WithRule for PassRows<'_, '_, P> {

@@ -21,7 +21,7 @@ use crate::state::TrainState;
 use rayon::prelude::*;
 use untangle_sae::SaeError;
 use untangle_sae::kernels::buffer::give_back_freed;
-use untangle_sae::kernels::encode::Looks;
+use untangle_sae::kernels::encode::Recomputation;
 use untangle_sae::kernels::vector::dispatch;
 
 /// Fills `activity` for a batch. Where so much fires that the step is better done densely, the
@@ -36,7 +36,7 @@ pub fn forward(
     scratch: &Scratches,
     activity: &mut Activity,
 ) -> Result<Option<DenseGradients>, SaeError> {
-    (activity.looks, activity.has_proposals) = (Looks::default(), false);
+    (activity.recomputation, activity.has_proposals) = (Recomputation::default(), false);
     activity.centre(batch, state);
     subtract_skip(state, activity)?;
     activity.groups = architecture.groups(state.d_sae, state.step);

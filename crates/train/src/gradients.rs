@@ -14,7 +14,7 @@ use untangle_sae::kernels::vector::{axpy, dispatch, dot};
 
 /// The gradients of everything but the latents' rows of the two matrices.
 #[derive(Debug, Default)]
-pub struct Others {
+pub struct OtherGradients {
     /// Of `b_enc`, `[d_sae]`
     pub b_enc: Vec<f32>,
     /// Of `b_dec`, `[d_out]`
@@ -109,8 +109,13 @@ impl Gradients<'_> {
     ///
     /// # Errors
     /// When libtorch refuses a product.
-    pub fn others(&self, state: &TrainState, architecture: &Architecture, others: &mut Others) -> Result<(), SaeError> {
-        let Others { b_enc: d_b, b_dec: d_b_dec, extras: d_extras, w_skip: d_skip } = others;
+    pub fn others(
+        &self,
+        state: &TrainState,
+        architecture: &Architecture,
+        others: &mut OtherGradients,
+    ) -> Result<(), SaeError> {
+        let OtherGradients { b_enc: d_b, b_dec: d_b_dec, extras: d_extras, w_skip: d_skip } = others;
         let latents = (0..state.d_sae).into_par_iter().with_min_len(LATENT_BLOCK);
         latents.clone().map(|latent| self.backward.bias(latent)).collect_into_vec(d_b);
         if let Some(aux) = self.aux {
@@ -138,7 +143,7 @@ pub(crate) fn sampled_for_norm(state: &TrainState) -> (usize, usize) {
 }
 
 /// Norm of the gradients of all parameters together.
-pub fn norm(state: &TrainState, gradients: &impl OfLatent, others: &Others) -> f64 {
+pub fn norm(state: &TrainState, gradients: &impl OfLatent, others: &OtherGradients) -> f64 {
     let (first, stride) = sampled_for_norm(state);
     let sampled: Vec<usize> = (first..state.d_sae).step_by(stride).collect();
     let squares: Vec<f64> = sampled

@@ -13,12 +13,12 @@ use crate::dense::DenseGradients;
 use crate::density;
 use crate::forward::forward;
 use crate::gather::Firings;
-use crate::gradients::{Gradients, Others, norm};
+use crate::gradients::{Gradients, OtherGradients, norm};
 use crate::state::TrainState;
 use crate::update::{Movement, update};
 use rayon::prelude::*;
 use untangle_sae::SaeError;
-use untangle_sae::kernels::encode::Looks;
+use untangle_sae::kernels::encode::Recomputation;
 
 /// What does not change from step to step.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ pub struct StepReport {
     /// Global norm of the gradient before clipping (estimated from a part of the latents of large dictionaries).
     pub grad_norm: f64,
     /// What it took to be sure of the chosen latents.
-    pub looks: Looks,
+    pub recomputation: Recomputation,
 }
 
 /// Memory that steps share.
@@ -69,7 +69,7 @@ pub struct Workspace {
     scratch: Scratches,
     activity: Activity,
     firings: Firings,
-    others: Others,
+    others: OtherGradients,
 }
 
 /// Latents that a worker takes at a time.
@@ -137,6 +137,6 @@ fn report(
         entries: of_batch(activity.entries(), dense.map(|d| d.entries)),
         dead,
         grad_norm,
-        looks: activity.looks,
+        recomputation: activity.recomputation,
     }
 }

@@ -16,7 +16,7 @@ use crate::trained::{Trained, settings};
 use tch::{Device, Kind, TchError, Tensor};
 use untangle_sae::SaeError;
 use untangle_sae::kernels::buffer::{Buffer, prepare_worker};
-use untangle_sae::kernels::encode::Looks;
+use untangle_sae::kernels::encode::Recomputation;
 
 /// Keeps parameters and moments on a device.
 pub(crate) struct TensorEngine {
@@ -222,7 +222,16 @@ impl TensorEngine {
             acts.into_iter().map(of).sum()
         };
         settings.architecture.finish_step(state, &of_active, l0, entries);
-        Ok(StepReport { loss, penalty, aux_loss, l0, entries, dead, grad_norm, looks: Looks::default() })
+        Ok(StepReport {
+            loss,
+            penalty,
+            aux_loss,
+            l0,
+            entries,
+            dead,
+            grad_norm,
+            recomputation: Recomputation::default(),
+        })
     }
 }
 

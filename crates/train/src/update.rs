@@ -5,7 +5,7 @@
 
 use crate::adam::Adam;
 use crate::constraint::Held;
-use crate::gradients::{OfLatent, Others};
+use crate::gradients::{OfLatent, OtherGradients};
 use crate::norms::norm_sum;
 use crate::state::{Parameter, TrainState};
 use rayon::prelude::*;
@@ -88,7 +88,7 @@ pub struct Movement<'a, G: OfLatent> {
 }
 
 /// Moves all parameters; `others` are the gradients of everything but the latents' rows, and are scaled.
-pub fn update(state: &mut TrainState, by: &Movement<'_, impl OfLatent>, others: &mut Others) {
+pub fn update(state: &mut TrainState, by: &Movement<'_, impl OfLatent>, others: &mut OtherGradients) {
     let (d, e) = (state.d_in, state.d_out);
     let mut narrow = state.narrow.as_mut().map(|w| w.blocks_mut(LATENT_BLOCK, d));
     let (mut sums, parts) = (state.norm_sums.chunks_mut(LATENT_BLOCK), state.parts);

@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use untangle_sae::Precision;
-use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Looks, Scratch, TILE_ROWS};
+use untangle_sae::kernels::encode::{Chosen, EncoderWeights, Recomputation, Scratch, TILE_ROWS};
 use untangle_sae::kernels::narrow::NarrowWeights;
 use untangle_train::Optimiser;
 use untangle_train::activity::Batch;
@@ -59,14 +59,15 @@ fn trained(rows: &[f32], scale: &DataScale) -> TrainState {
     state
 }
 
-fn choose(weights: &EncoderWeights<'_>, centred: &[f32]) -> (Vec<u32>, Vec<f32>, Looks) {
+fn choose(weights: &EncoderWeights<'_>, centred: &[f32]) -> (Vec<u32>, Vec<f32>, Recomputation) {
     let n = centred.len() / D_IN;
-    let (mut indices, mut pre_acts, mut looks) = (vec![0; n * K], vec![0.0; n * K], Looks::default());
+    let (mut indices, mut pre_acts, mut recomputation) = (vec![0; n * K], vec![0.0; n * K], Recomputation::default());
     let outputs = indices.chunks_mut(TILE_ROWS * K).zip(pre_acts.chunks_mut(TILE_ROWS * K));
     for (rows, (indices, pre_acts)) in centred.chunks(TILE_ROWS * D_IN).zip(outputs) {
-        looks += weights.choose(rows, K, &Scratch::default(), Chosen::of(indices, pre_acts)).expect("shapes fit");
+        recomputation +=
+            weights.choose(rows, K, &Scratch::default(), Chosen::of(indices, pre_acts)).expect("shapes fit");
     }
-    (indices, pre_acts, looks)
+    (indices, pre_acts, recomputation)
 }
 
 #[test]
@@ -82,12 +83,12 @@ fn a_trained_dictionary_chooses_as_in_f32_whatever_proposes() {
     for precision in [Precision::Bf16, Precision::Int8] {
         let mut narrow = NarrowWeights::zeros(precision, D_SAE, &scale.spread).expect("a narrow copy");
         narrow.copy_from(&state.w_enc.value, D_IN);
-        let (found, values, looks) = choose(&EncoderWeights { narrow: Some(&narrow), ..exact }, &centred);
-        println!("{}: {looks:?}", precision.name());
+        let (found, values, recomputation) = choose(&EncoderWeights { narrow: Some(&narrow), ..exact }, &centred);
+        println!("{}: {recomputation:?}", precision.name());
         let differing = found.chunks(K).zip(indices.chunks(K)).filter(|(a, b)| a != b).count();
-        assert_eq!(differing, 0, "{}: {looks:?}", precision.name());
+        assert_eq!(differing, 0, "{}: {recomputation:?}", precision.name());
         assert_eq!(values, pre_acts, "{}", precision.name());
-        assert!(looks.exhausted * 50 <= looks.rows, "{}: {looks:?}", precision.name());
+        assert!(recomputation.exhausted * 50 <= recomputation.rows, "{}: {recomputation:?}", precision.name());
     }
     // The copy that the updates kept is the one that would be made of the weights now.
     assert_eq!(choose(&state.encoder(), &centred).0, indices);

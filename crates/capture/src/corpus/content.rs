@@ -4,7 +4,7 @@
 //! its name says is read as what it is; what cannot be read is called by its name, with the way to make it readable.
 
 use super::bytes::{Bytes, damage};
-use super::form::{Form, Layout, Packing};
+use super::form::{FileForm, Layout, Packing};
 use crate::error::CaptureError;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ pub(super) fn of(begin: &[u8]) -> Option<Content> {
 ///
 /// # Errors
 /// [`CaptureError::Unsupported`] for what cannot be read as `form` at all.
-pub(super) fn packing(path: &Path, label: &str, form: Form) -> Result<Packing, CaptureError> {
+pub(super) fn packing(path: &Path, label: &str, form: FileForm) -> Result<Packing, CaptureError> {
     let mut begin = Vec::new();
     let file = File::open(path).map_err(CaptureError::io(path))?;
     file.take(LOOKED_AT).read_to_end(&mut begin).map_err(CaptureError::io(path))?;
@@ -124,7 +124,7 @@ pub(super) fn packing(path: &Path, label: &str, form: Form) -> Result<Packing, C
     }
 }
 
-impl Form {
+impl FileForm {
     /// The form of a file that has no name, told from how it begins: compressed, a parquet table, lines of JSON where
     /// the first is an object, else plain text.
     ///
@@ -136,14 +136,14 @@ impl Form {
         file.take(4).read_to_end(&mut begin).map_err(CaptureError::io(path))?;
         let label = path.display().to_string();
         if begin == b"PAR1" {
-            return Ok(Form { layout: Layout::Parquet, packing: Packing::None });
+            return Ok(FileForm { layout: Layout::Parquet, packing: Packing::None });
         }
-        let packing = packing(path, &label, Form { layout: Layout::Plain, packing: Packing::None })?;
+        let packing = packing(path, &label, FileForm { layout: Layout::Plain, packing: Packing::None })?;
         let mut text = Bytes::open(path, &label, packing, 0)?.reader.take(FIRST_LINE);
         let line = first_line(&mut text).map_err(damage(&label))?;
         let line = mend(&line, None).map_or(line, |mended| mended.line);
         let is_object = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&line).is_ok();
-        Ok(Form { layout: if is_object { Layout::JsonLines } else { Layout::Plain }, packing })
+        Ok(FileForm { layout: if is_object { Layout::JsonLines } else { Layout::Plain }, packing })
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
         let path = folder.path().join("x");
         let of = |content: &[u8], named: Packing| {
             std::fs::write(&path, content).expect("written");
-            packing(&path, "x", Form { layout: Layout::Plain, packing: named }).map_err(|error| error.to_string())
+            packing(&path, "x", FileForm { layout: Layout::Plain, packing: named }).map_err(|error| error.to_string())
         };
         for (named, ending) in [(Packing::Gzip, "take .gz off"), (Packing::Zstd, "take .zst off")] {
             let message = of(b"plain text", named).expect_err("not packed");
@@ -216,7 +216,7 @@ mod tests {
         let path = folder.path().join("x");
         let of = |content: &[u8]| {
             std::fs::write(&path, content).expect("written");
-            let form = Form::of_content(&path).expect("read");
+            let form = FileForm::of_content(&path).expect("read");
             (form.layout, form.packing)
         };
         let lines = b"{\"text\": \"a\", \"n\": [1]}\n{";

@@ -1,6 +1,6 @@
 //! What is a file of text: where does it lie, and what is it called?
 
-use super::form::Form;
+use super::form::FileForm;
 use crate::error::CaptureError;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct TextFile {
     /// What messages call it.
     label: String,
     bytes: u64,
-    form: Form,
+    form: FileForm,
 }
 
 impl TextFile {
@@ -35,7 +35,7 @@ impl TextFile {
     /// [`CaptureError::NotAFile`] where none is there or no text can be in it.
     pub fn at(path: &Path) -> Result<Self, CaptureError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let form = Form::of(&name).map_err(|problem| CaptureError::NotAFile { path: path.to_owned(), problem })?;
+        let form = FileForm::of(&name).map_err(|problem| CaptureError::NotAFile { path: path.to_owned(), problem })?;
         Self::named(path, name, form)
     }
 
@@ -43,7 +43,7 @@ impl TextFile {
     ///
     /// # Errors
     /// [`CaptureError::NotAFile`] where none is there.
-    pub fn named(path: &Path, name: String, form: Form) -> Result<Self, CaptureError> {
+    pub fn named(path: &Path, name: String, form: FileForm) -> Result<Self, CaptureError> {
         let refuse = |problem| CaptureError::NotAFile { path: path.to_owned(), problem };
         let bytes = match fs::metadata(path) {
             Ok(about) if about.is_file() => about.len(),
@@ -63,7 +63,7 @@ impl TextFile {
     pub fn of_hub(file: DatasetFile, options: HubOptions) -> Result<Self, CaptureError> {
         let name = file.name();
         let refuse = |problem| CaptureError::NotAFile { path: PathBuf::from(&name), problem };
-        let (form, bytes, label) = (Form::of(&file.path).map_err(refuse)?, file.bytes, name.clone());
+        let (form, bytes, label) = (FileForm::of(&file.path).map_err(refuse)?, file.bytes, name.clone());
         Ok(TextFile { location: Location::Hub(Box::new((file, options))), name, label, bytes, form })
     }
 
@@ -88,7 +88,7 @@ impl TextFile {
     }
 
     /// The form of its content.
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> FileForm {
         self.form
     }
 

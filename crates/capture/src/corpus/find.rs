@@ -4,7 +4,7 @@
 //! paths. What begins with a dot is passed over; links to folders are not followed, because they may lead in circles.
 
 use super::file::TextFile;
-use super::form::Form;
+use super::form::FileForm;
 use crate::error::CaptureError;
 use std::fs;
 use std::path::Path;
@@ -49,7 +49,7 @@ impl Found {
             } else if path.is_dir() {
                 self.ignored.push(name);
             } else {
-                match Form::in_folder(&own_name) {
+                match FileForm::in_folder(&own_name) {
                     Some(form) => self.files.push(TextFile::named(&path, name, form)?),
                     None => self.ignored.push(name),
                 }

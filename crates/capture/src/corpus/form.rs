@@ -24,7 +24,7 @@ pub enum Packing {
 
 /// What a file's name says of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Form {
+pub struct FileForm {
     /// How it holds documents.
     pub layout: Layout,
     /// How its bytes are compressed.
@@ -49,7 +49,7 @@ fn no_text(ending: &str) -> Option<&'static str> {
     })
 }
 
-impl Form {
+impl FileForm {
     /// The form of a file of this name: what ends as nothing known is plain text.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Form {
                 None => Layout::Plain,
             },
         };
-        Ok(Form { layout, packing })
+        Ok(FileForm { layout, packing })
     }
 
     /// The form of a file that a folder holds, where only what is known is text. A lone `.json` in a folder of data is its
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn names_say_the_form() {
-        let of = |name: &str| Form::of(name).map(|form| (form.layout, form.packing));
+        let of = |name: &str| FileForm::of(name).map(|form| (form.layout, form.packing));
         assert_eq!(of("a.txt"), Ok((Layout::Plain, Packing::None)));
         assert_eq!(of("a"), Ok((Layout::Plain, Packing::None)));
         assert_eq!(of("notes.md.GZ"), Ok((Layout::Plain, Packing::Gzip)));
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(of("a.json"), Ok((Layout::JsonLines, Packing::None)));
         assert_eq!(of("a.parquet"), Ok((Layout::Parquet, Packing::None)));
         assert!(of("a.parquet.gz").is_err() && of("a.tar.gz").is_err() && of("a.zip").is_err());
-        let known = |name: &str| Form::in_folder(name).is_some();
+        let known = |name: &str| FileForm::in_folder(name).is_some();
         assert!(["a.txt", "a.txt.gz", "a.jsonl.zst", "a.parquet", "c4.json.gz"].into_iter().all(known));
         assert!(!["README.md", "dataset_info.json", "x", "a.tar.gz", "a.parquet.zst"].into_iter().any(known));
     }

@@ -39,7 +39,7 @@ mod table;
 mod utf8;
 
 pub use file::TextFile;
-pub use form::{Form, Layout, Packing};
+pub use form::{FileForm, Layout, Packing};
 pub use lines::SEPARATOR;
 pub(crate) use place::{Document, Place};
 pub use untangle_model::guard::panic_is_caught;

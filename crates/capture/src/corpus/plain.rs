@@ -34,7 +34,7 @@ pub(crate) struct Plain<'a> {
 }
 
 /// What stands between two boundaries.
-struct Part {
+struct Piece {
     bytes: Vec<u8>,
     /// Whether the text goes on.
     more: bool,
@@ -59,7 +59,7 @@ impl<'a> Plain<'a> {
     pub(super) fn next(&mut self) -> Result<Option<Document>, CaptureError> {
         loop {
             let start = self.at;
-            let Part { bytes, more } = self.read_one().map_err(damage(self.source.label))?;
+            let Piece { bytes, more } = self.read_one().map_err(damage(self.source.label))?;
             let content = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
             let content = trim_line_breaks(content);
             if !content.trim_ascii().is_empty() {
@@ -81,27 +81,27 @@ impl<'a> Plain<'a> {
     }
 
     /// The bytes up to the next boundary.
-    fn read_one(&mut self) -> std::io::Result<Part> {
+    fn read_one(&mut self) -> std::io::Result<Piece> {
         let longest = if self.separated { LONGEST_DOCUMENT } else { LONGEST_PART };
         let (mut bytes, mut line) = (Vec::new(), Vec::new());
         while self.lines.next(&mut line)? {
             self.at += line.len() as u64;
             if self.separated && self.lines.is_separator(&line) {
-                return Ok(Part { bytes, more: true });
+                return Ok(Piece { bytes, more: true });
             }
             let blank = self.lines.begins && self.lines.next_begins && line.trim_ascii().is_empty();
             bytes.extend_from_slice(&line);
             if !self.separated && blank && bytes.len() >= PART_BYTES {
-                return Ok(Part { bytes, more: true });
+                return Ok(Piece { bytes, more: true });
             }
             if bytes.len() >= longest {
                 let rest = bytes.split_off(cut(&bytes));
                 self.at -= rest.len() as u64;
                 self.lines.put_back(&rest, bytes.ends_with(b"\n"));
-                return Ok(Part { bytes, more: true });
+                return Ok(Piece { bytes, more: true });
             }
         }
-        Ok(Part { bytes, more: false })
+        Ok(Piece { bytes, more: false })
     }
 }
 

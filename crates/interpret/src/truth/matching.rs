@@ -133,7 +133,7 @@ impl Tally {
 
 /// A column and its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Part {
+pub struct ThresholdedColumn {
     /// Number of the column: the feature, neuron or direction; of a probe, that of the concept.
     pub column: usize,
     /// Whether the column is taken negatively.
@@ -146,7 +146,7 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Detection {
     /// What names a token: any of these.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ThresholdedColumn>,
     /// F1 on validation tokens, where it was chosen.
     pub validation_f1: f64,
     /// Of the tokens that are named, the fraction on which the concept holds.
@@ -178,7 +178,7 @@ impl<D: Detectors> Side<'_, D> {
         }
         let part = |choice: &Choice| {
             let (column, negative) = self.detectors.column(choice.detector);
-            Part { column, negative, threshold: choice.cut.threshold }
+            ThresholdedColumn { column, negative, threshold: choice.cut.threshold }
         };
         Detection {
             parts: choices.iter().map(part).collect(),
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!((alone.named, alone.both, alone.precision, alone.recall, alone.f1), (2, 1, 0.5, 0.5, 0.5));
         // 3 is above the negatives 1.8, 0 and 0, 1.2 above two of them.
         assert_eq!((alone.validation_f1, alone.auroc), (1.0, Some(5.0 / 6.0)));
-        assert_eq!(alone.parts, [Part { column: 0, negative: false, threshold: 1.5 }]);
+        assert_eq!(alone.parts, [ThresholdedColumn { column: 0, negative: false, threshold: 1.5 }]);
         // Feature 1 names 0 again and 1 for the first time.
         let more = Choice { detector: 1, cut: Cut { threshold: 0.0, f1: 0.9 } };
         let together = trial.test.detection(&[choice, more], 0);

@@ -2,7 +2,7 @@
 
 use crate::config::{AttentionConfig, Family, MlpConfig, ModelConfig, NormConfig, NormKind, NormPlaces, Positions};
 use crate::error::ModelError;
-use crate::families::rotary::{Form, rotary};
+use crate::families::rotary::{Angles, rotary};
 use crate::families::shared::{activation, head_width, token_ids};
 use crate::fields::Fields;
 use crate::validate::{MAX_CONTEXT, MAX_HEAD, MAX_LAYERS, MAX_SIZE};
@@ -53,7 +53,7 @@ pub(super) fn gpt_neox(fields: &Fields) -> Result<ModelConfig, ModelError> {
     let n_heads = fields.size("num_attention_heads", MAX_HEAD)?;
     let d_head = head_width(fields, d_model, "num_attention_heads", n_heads)?;
     let max_context = fields.size_or("max_position_embeddings", MAX_CONTEXT, 2048)?;
-    let angles = Form { theta_field: "rotary_emb_base", share: Some(("rotary_pct", 0.25)), ..Form::LLAMA };
+    let angles = Angles { theta_field: "rotary_emb_base", share: Some(("rotary_pct", 0.25)), ..Angles::LLAMA };
     let attention_bias = fields.bool_or("attention_bias", true)?;
     let vocab_size = fields.size("vocab_size", MAX_SIZE)?;
     let eps = fields.positive_or("layer_norm_eps", 1e-5)?;

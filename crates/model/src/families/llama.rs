@@ -5,14 +5,14 @@ use crate::config::{
     Windows,
 };
 use crate::error::ModelError;
-use crate::families::rotary::{Form as Angles, rotary};
+use crate::families::rotary::{Angles, rotary};
 use crate::families::shared::{activation, head_width, token_ids, window_size, windows};
 use crate::fields::Fields;
 use crate::validate::{MAX_CONTEXT, MAX_HEAD, MAX_LAYERS, MAX_SIZE};
 use serde_json::{Value, json};
 
 /// The defaults in which the classes of families with Llama's fields differ.
-struct Form {
+struct Defaults {
     family: Family,
     max_context: usize,
     eps: f64,
@@ -26,8 +26,8 @@ struct Form {
     angles: Angles,
 }
 
-impl Form {
-    const LLAMA: Form = Form {
+impl Defaults {
+    const LLAMA: Defaults = Defaults {
         family: Family::Llama,
         max_context: 2048,
         eps: 1e-6,
@@ -96,20 +96,20 @@ impl Form {
 }
 
 pub(super) fn llama(fields: &Fields) -> Result<ModelConfig, ModelError> {
-    Form::LLAMA.read(fields)
+    Defaults::LLAMA.read(fields)
 }
 
 pub(super) fn mistral(fields: &Fields) -> Result<ModelConfig, ModelError> {
     fields.only("attention_bias", json!(false))?;
     fields.only("layer_types", Value::Null)?;
-    let form = Form { family: Family::Mistral, max_context: 4096 * 32, n_kv_heads: Some(8), ..Form::LLAMA };
+    let form = Defaults { family: Family::Mistral, max_context: 4096 * 32, n_kv_heads: Some(8), ..Defaults::LLAMA };
     let base = form.read(fields)?;
     let size = window_size(fields, Some(4096))?;
     Ok(ModelConfig { windows: windows(fields, base.n_layers, size, |_| true)?, ..base })
 }
 
 pub(super) fn qwen2(fields: &Fields) -> Result<ModelConfig, ModelError> {
-    let form = Form { family: Family::Qwen2, max_context: 32_768, n_kv_heads: Some(32), ..Form::LLAMA };
+    let form = Defaults { family: Family::Qwen2, max_context: 32_768, n_kv_heads: Some(32), ..Defaults::LLAMA };
     let base = form.read(fields)?;
     let attention = AttentionConfig { qkv_bias: true, out_bias: false, ..base.attention };
     Ok(ModelConfig { windows: qwen_windows(fields, base.n_layers)?, attention, ..base })
@@ -117,7 +117,7 @@ pub(super) fn qwen2(fields: &Fields) -> Result<ModelConfig, ModelError> {
 
 pub(super) fn qwen3(fields: &Fields) -> Result<ModelConfig, ModelError> {
     let d_head = Some(128);
-    let form = Form { family: Family::Qwen3, max_context: 32_768, n_kv_heads: Some(32), d_head, ..Form::LLAMA };
+    let form = Defaults { family: Family::Qwen3, max_context: 32_768, n_kv_heads: Some(32), d_head, ..Defaults::LLAMA };
     let base = form.read(fields)?;
     let attention = AttentionConfig { qk_norm: Some(QkNorm::PerHead), ..base.attention };
     Ok(ModelConfig { windows: qwen_windows(fields, base.n_layers)?, attention, ..base })
@@ -135,7 +135,7 @@ fn qwen_windows(fields: &Fields, n_layers: usize) -> Result<Option<Windows>, Mod
 }
 
 pub(super) fn gemma(fields: &Fields) -> Result<ModelConfig, ModelError> {
-    let form = Form { family: Family::Gemma, n_kv_heads: Some(16), ..GEMMA };
+    let form = Defaults { family: Family::Gemma, n_kv_heads: Some(16), ..GEMMA };
     let mut config = as_gemma(form.read(fields)?);
     // The first checkpoints say `gelu` and mean the approximation that they were trained with.
     if config.mlp.activation == Activation::Gelu {
@@ -145,12 +145,12 @@ pub(super) fn gemma(fields: &Fields) -> Result<ModelConfig, ModelError> {
 }
 
 /// What the Gemma classes have in common.
-const GEMMA: Form = Form {
+const GEMMA: Defaults = Defaults {
     max_context: 8192,
     d_head: Some(256),
     activation: ("hidden_act", "gelu_pytorch_tanh"),
     tied: true,
-    ..Form::LLAMA
+    ..Defaults::LLAMA
 };
 
 /// Embeddings scaled by sqrt(d_model), and norms with weights learned as a distance from 1.
@@ -161,7 +161,7 @@ fn as_gemma(base: ModelConfig) -> ModelConfig {
 
 pub(super) fn gemma2(fields: &Fields) -> Result<ModelConfig, ModelError> {
     let activation = ("hidden_activation", "gelu_pytorch_tanh");
-    let form = Form { family: Family::Gemma2, n_kv_heads: Some(4), activation, ..GEMMA };
+    let form = Defaults { family: Family::Gemma2, n_kv_heads: Some(4), activation, ..GEMMA };
     let base = as_gemma(form.read(fields)?);
     let attention = AttentionConfig {
         scale: fields.positive_or("query_pre_attn_scalar", 256.0)?.powf(-0.5),
@@ -180,7 +180,7 @@ pub(super) fn gemma2(fields: &Fields) -> Result<ModelConfig, ModelError> {
 pub(super) fn gemma3(fields: &Fields) -> Result<ModelConfig, ModelError> {
     fields.only("attn_logit_softcapping", Value::Null)?; // the class has the field and its attention does not use it
     let activation = ("hidden_activation", "gelu_pytorch_tanh");
-    let form = Form {
+    let form = Defaults {
         family: Family::Gemma3,
         max_context: 131_072,
         n_kv_heads: Some(4),
@@ -208,7 +208,7 @@ pub(super) fn gemma3(fields: &Fields) -> Result<ModelConfig, ModelError> {
 }
 
 pub(super) fn olmo2(fields: &Fields) -> Result<ModelConfig, ModelError> {
-    let base = Form { family: Family::Olmo2, eps: 1e-5, ..Form::LLAMA }.read(fields)?;
+    let base = Defaults { family: Family::Olmo2, eps: 1e-5, ..Defaults::LLAMA }.read(fields)?;
     Ok(ModelConfig {
         attention: AttentionConfig { qk_norm: Some(QkNorm::WholeProjection), ..base.attention },
         norm: NormConfig { scale_in_f32: true, ..base.norm },
@@ -221,7 +221,7 @@ pub(super) fn olmo2(fields: &Fields) -> Result<ModelConfig, ModelError> {
 pub(super) fn phi3(fields: &Fields) -> Result<ModelConfig, ModelError> {
     fields.only("attention_bias", json!(false))?;
     fields.only("layer_types", Value::Null)?;
-    let form = Form { family: Family::Phi3, max_context: 4096, eps: 1e-5, angles: Angles::PHI3, ..Form::LLAMA };
+    let form = Defaults { family: Family::Phi3, max_context: 4096, eps: 1e-5, angles: Angles::PHI3, ..Defaults::LLAMA };
     let base = form.read(fields)?;
     let size = window_size(fields, None)?;
     Ok(ModelConfig { windows: windows(fields, base.n_layers, size, |_| true)?, ..base })

@@ -10,7 +10,7 @@ use crate::validate::MAX_CONTEXT;
 
 /// Where a family keeps its angles, and its class's defaults.
 #[derive(Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct Angles {
     /// Field of the base of frequencies beside the other fields.
     pub(super) theta_field: &'static str,
     /// Its default.
@@ -27,8 +27,8 @@ pub(super) struct Form {
     pub(super) long_names: &'static [&'static str],
 }
 
-impl Form {
-    pub(super) const LLAMA: Form = Form {
+impl Angles {
+    pub(super) const LLAMA: Angles = Angles {
         theta_field: "rope_theta",
         theta: 10_000.0,
         kind: None,
@@ -37,19 +37,19 @@ impl Form {
         original_context: None,
         long_names: &[],
     };
-    pub(super) const GEMMA3_GLOBAL: Form = Form { theta: 1e6, kind: Some("full_attention"), ..Form::LLAMA };
-    pub(super) const GEMMA3_LOCAL: Form =
-        Form { theta_field: "rope_local_base_freq", kind: Some("sliding_attention"), scaled: false, ..Form::LLAMA };
-    pub(super) const PHI3: Form = Form {
+    pub(super) const GEMMA3_GLOBAL: Angles = Angles { theta: 1e6, kind: Some("full_attention"), ..Angles::LLAMA };
+    pub(super) const GEMMA3_LOCAL: Angles =
+        Angles { theta_field: "rope_local_base_freq", kind: Some("sliding_attention"), scaled: false, ..Angles::LLAMA };
+    pub(super) const PHI3: Angles = Angles {
         share: Some(("partial_rotary_factor", 1.0)),
         original_context: Some(4096),
         long_names: &["su", "yarn"],
-        ..Form::LLAMA
+        ..Angles::LLAMA
     };
 }
 
 /// Reads the angles of a head of `d_head`.
-pub(super) fn rotary(fields: &Fields, form: &Form, d_head: usize, max_context: usize) -> Result<Rotary, ModelError> {
+pub(super) fn rotary(fields: &Fields, form: &Angles, d_head: usize, max_context: usize) -> Result<Rotary, ModelError> {
     let scaling = if form.scaled { fields.object("rope_scaling")? } else { None };
     let parameters = parameters(fields, form)?;
     let theta = fields.positive_or(form.theta_field, form.theta)?;
@@ -79,7 +79,7 @@ pub(super) fn rotary(fields: &Fields, form: &Form, d_head: usize, max_context: u
 }
 
 /// The object in `rope_parameters` that is meant for these angles.
-fn parameters(fields: &Fields, form: &Form) -> Result<Option<Fields>, ModelError> {
+fn parameters(fields: &Fields, form: &Angles) -> Result<Option<Fields>, ModelError> {
     let Some(parameters) = fields.object("rope_parameters")? else { return Ok(None) };
     const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
     let nested = KINDS.into_iter().any(|kind| parameters.has(kind));
@@ -93,7 +93,7 @@ fn parameters(fields: &Fields, form: &Form) -> Result<Option<Fields>, ModelError
 }
 
 /// Leading coordinates of a head that turn: the share of it, rounded down.
-fn turning(fields: &Fields, inside: Option<&Fields>, form: &Form, d_head: usize) -> Result<usize, ModelError> {
+fn turning(fields: &Fields, inside: Option<&Fields>, form: &Angles, d_head: usize) -> Result<usize, ModelError> {
     const FIELD: &str = "partial_rotary_factor";
     let (outside_field, default) = form.share.unwrap_or((FIELD, 1.0));
     let outside = fields.positive_or(outside_field, default)?;
@@ -115,7 +115,7 @@ fn turning(fields: &Fields, inside: Option<&Fields>, form: &Form, d_head: usize)
 fn long(
     fields: &Fields,
     inside: &Fields,
-    form: &Form,
+    form: &Angles,
     n_pairs: usize,
     max_context: usize,
 ) -> Result<RotaryScaling, ModelError> {

@@ -11,7 +11,7 @@
 
 use super::bounds::Bounds;
 use super::buffer::{Buffer, Element, matmul_nt};
-use super::decide::Near;
+use super::decide::FirstPass;
 use super::encode::{EncoderWeights, INT8_LATENTS, TILE_LATENTS, TILE_ROWS};
 use super::int8::{self, GROUP, Int8Rows, Int8Weights, PANEL};
 use super::margin::{Margin, of_rounding};
@@ -81,7 +81,7 @@ struct Tile {
     /// What the proposals of a row may be wrong by.
     margins: Vec<Margin>,
     proposed: Vec<Vec<Proposal>>,
-    near: Near,
+    first: FirstPass,
     made_for: (usize, Precision),
 }
 
@@ -98,7 +98,7 @@ impl Tile {
             pre_bf16: Buffer::zeros(tile_of(bf16, TILE_LATENTS)),
             margins: vec![Margin::default(); TILE_ROWS],
             proposed: vec![Vec::new(); TILE_ROWS],
-            near: Near::default(),
+            first: FirstPass::default(),
             made_for: (d_in, precision),
         }
     }
@@ -139,7 +139,7 @@ impl EncoderWeights<'_> {
         scratch: &AboveScratch,
         found: &mut Found,
     ) -> Result<(), SaeError> {
-        self.with_proposals(centred, bounds, scratch, |proposed, near| self.decide(centred, &proposed, near, found))
+        self.with_proposals(centred, bounds, scratch, |proposed, first| self.decide(centred, &proposed, first, found))
     }
 
     /// Runs the product of a tile of rows and hands over what may be above its bound.
@@ -148,7 +148,7 @@ impl EncoderWeights<'_> {
         centred: &[f32],
         bounds: &Bounds,
         scratch: &AboveScratch,
-        take: impl FnOnce(Proposals<'_>, &mut Near),
+        take: impl FnOnce(Proposals<'_>, &mut FirstPass),
     ) -> Result<(), SaeError> {
         let lock = || scratch.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let precision = self.narrow.map_or(Precision::F32, NarrowWeights::precision);
@@ -158,7 +158,7 @@ impl EncoderWeights<'_> {
         let result = self.propose_above(centred, bounds, &mut tile);
         let result = result.map(|()| {
             let (rows, margins) = (&tile.proposed[..n], &tile.margins[..n]);
-            take(Proposals { rows, margins, bounds }, &mut tile.near);
+            take(Proposals { rows, margins, bounds }, &mut tile.first);
         });
         lock().push(tile);
         result

@@ -55,21 +55,21 @@ impl EncoderWeights<'_> {
     }
 
     /// Recomputes what was proposed and keeps what is above its bound.
-    pub(super) fn decide(&self, centred: &[f32], proposals: &Proposals<'_>, near: &mut Near, found: &mut Found) {
+    pub(super) fn decide(&self, centred: &[f32], proposals: &Proposals<'_>, first: &mut FirstPass, found: &mut Found) {
         found.restart();
         dispatch(
             #[inline(always)]
             || {
-                near.set(proposals);
-                self.recompute(centred, &mut near.wanted);
+                first.set(proposals);
+                self.recompute(centred, &mut first.wanted);
                 // Growing by doubling would take up to twice as much, for every tile.
-                found.latents.reserve_exact(near.wanted.latents.len());
-                found.pre_acts.reserve_exact(near.wanted.latents.len());
+                found.latents.reserve_exact(first.wanted.latents.len());
+                found.pre_acts.reserve_exact(first.wanted.latents.len());
                 for (row, x) in centred.chunks_exact(self.d_in).enumerate() {
-                    if near.leaves_doubt(row, proposals) {
+                    if first.leaves_doubt(row, proposals) {
                         self.look_further(x, row, proposals, found);
                     } else {
-                        near.keep_above(row, &proposals.bounds.bound, found);
+                        first.keep_above(row, &proposals.bounds.bound, found);
                     }
                     found.starts.push(found.latents.len() as u32);
                 }
@@ -108,7 +108,7 @@ impl EncoderWeights<'_> {
 
 /// What is looked at first; the memory is reused.
 #[derive(Debug, Default)]
-pub(super) struct Near {
+pub(super) struct FirstPass {
     wanted: Wanted,
     /// How far above its bound the product has each.
     over: Vec<f32>,
@@ -116,10 +116,10 @@ pub(super) struct Near {
     first: Vec<f32>,
 }
 
-impl Near {
+impl FirstPass {
     #[inline(always)]
     fn set(&mut self, proposals: &Proposals<'_>) {
-        let Near { wanted, over: overs, first: firsts } = self;
+        let FirstPass { wanted, over: overs, first: firsts } = self;
         let n = proposals.rows.iter().map(Vec::len).sum();
         wanted.restart();
         wanted.latents.resize(n, 0);

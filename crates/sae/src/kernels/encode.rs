@@ -92,7 +92,7 @@ impl Proposals<'_> {
 
 /// How far the proposals had to be trusted less: what recomputation took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Looks {
+pub struct Recomputation {
     /// Rows.
     pub rows: usize,
     /// Pre-activations recomputed in f32, over all rows.
@@ -103,7 +103,7 @@ pub struct Looks {
     pub exhausted: usize,
 }
 
-impl std::ops::AddAssign for Looks {
+impl std::ops::AddAssign for Recomputation {
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;
         self.recomputed += other.recomputed;
@@ -195,7 +195,7 @@ impl EncoderWeights<'_> {
         k: usize,
         scratch: &Scratch,
         mut chosen: Chosen<'_>,
-    ) -> Result<Looks, SaeError> {
+    ) -> Result<Recomputation, SaeError> {
         let keep = (k + spare(k)).min(self.d_sae());
         let precision = self.narrow.map_or(Precision::F32, NarrowWeights::precision);
         scratch.with((self.d_in, keep, precision), |tile| {
@@ -277,15 +277,15 @@ fn settle_rows(
     running: &mut [Running],
     exact: &mut Vec<Candidate>,
     chosen: Chosen<'_>,
-) -> Looks {
+) -> Recomputation {
     let d = weights.d_in;
-    let mut looks = Looks::default();
+    let mut recomputation = Recomputation::default();
     let rows = centred.chunks_exact(d).zip(running);
     let outputs = chosen.indices.chunks_exact_mut(k).zip(chosen.pre_acts.chunks_exact_mut(k));
     for ((x, running), (indices, pre_acts)) in rows.zip(outputs) {
         let proposed = running.finish();
         let recomputed = settle(weights, x, k, proposed, exact);
-        looks += Looks {
+        recomputation += Recomputation {
             rows: 1,
             recomputed,
             widened: usize::from(recomputed > (k + extra(k)).min(proposed.len())),
@@ -296,7 +296,7 @@ fn settle_rows(
             (*index, *pre_act) = (c.index(), c.value());
         }
     }
-    looks
+    recomputation
 }
 
 /// Leaves in `exact` the k latents with the largest f32 pre-activations, given proposals in order of rank; returns how many

@@ -7,7 +7,7 @@
 //! So two searches for the k largest find them, exactly as [`super::encode`] finds those of one: rows and biases are turned, and
 //! the weights with their narrow copy stay as they are.
 
-use super::encode::{Chosen, EncoderWeights, Looks, Scratch};
+use super::encode::{Chosen, EncoderWeights, Recomputation, Scratch};
 use crate::error::SaeError;
 
 impl EncoderWeights<'_> {
@@ -26,12 +26,12 @@ impl EncoderWeights<'_> {
         scratch: &Scratch,
         indices: &mut [u32],
         pre_acts: &mut [f32],
-    ) -> Result<Looks, SaeError> {
+    ) -> Result<Recomputation, SaeError> {
         let turned = |values: &[f32]| values.iter().map(|v| -v).collect::<Vec<f32>>();
         let (mut below, mut sizes) = (vec![0; indices.len()], vec![0f32; indices.len()]);
-        let mut looks = self.choose(centred, k, scratch, Chosen::of(indices, pre_acts))?;
+        let mut recomputation = self.choose(centred, k, scratch, Chosen::of(indices, pre_acts))?;
         let of_turned = EncoderWeights { b_enc: &turned(self.b_enc), ..*self };
-        looks += of_turned.choose(&turned(centred), k, scratch, Chosen::of(&mut below, &mut sizes))?;
+        recomputation += of_turned.choose(&turned(centred), k, scratch, Chosen::of(&mut below, &mut sizes))?;
         let rows = indices.chunks_exact_mut(k).zip(pre_acts.chunks_exact_mut(k));
         for ((indices, pre_acts), (below, sizes)) in rows.zip(below.chunks_exact(k).zip(sizes.chunks_exact(k))) {
             let above = indices.iter().copied().zip(pre_acts.iter().copied());
@@ -45,7 +45,7 @@ impl EncoderWeights<'_> {
                 (*index, *pre_act) = (latent, p);
             }
         }
-        Ok(looks)
+        Ok(recomputation)
     }
 }
 

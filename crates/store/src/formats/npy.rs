@@ -18,7 +18,7 @@ use untangle_schema::numpy::{ArrayHeader, Float};
 const MOST_ARRAYS: usize = 1 << 16;
 
 /// Where an array lies.
-struct Part<'a> {
+struct ArrayAt<'a> {
     file: File,
     path: &'a Path,
     /// Its name in an archive.
@@ -32,7 +32,7 @@ pub(super) fn open(path: &Path) -> Result<Matrix, StoreError> {
     let file = File::open(path).map_err(StoreError::io(path))?;
     let end = file.metadata().map_err(StoreError::io(path))?.len();
     let name = path.file_stem().map_or("array".into(), |stem| stem.to_string_lossy().into_owned());
-    Part { file, path, key: None, start: 0, end }.matrix(name)
+    ArrayAt { file, path, key: None, start: 0, end }.matrix(name)
 }
 
 /// Opens the array `key` of an archive, or its only array where no key is given.
@@ -59,10 +59,10 @@ pub(super) fn open_archive(path: &Path, key: Option<&str>) -> Result<Matrix, Sto
         return Err(crate::layout::stored(path, name, problem, &remedy));
     }
     let start = entry.start(&mut file).ok_or_else(|| bad("it is cut short or contradicts itself; copy it again"))?;
-    Part { file, path, key: Some(&entry.name), start, end: start + entry.size }.matrix(entry.name.clone())
+    ArrayAt { file, path, key: Some(&entry.name), start, end: start + entry.size }.matrix(entry.name.clone())
 }
 
-impl Part<'_> {
+impl ArrayAt<'_> {
     fn bad(&self, problem: impl Into<String>) -> StoreError {
         StoreError::Header { path: self.path.to_owned(), format: "npy", problem: problem.into() }
     }

@@ -18,7 +18,7 @@ use crate::state::TrainState;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tch::TchError;
-use untangle_sae::kernels::encode::{Looks, TILE_ROWS};
+use untangle_sae::kernels::encode::{Recomputation, TILE_ROWS};
 use untangle_sae::{Activation, SaeError};
 
 /// Its settings.
@@ -83,10 +83,10 @@ impl Method for AbsTopK {
             found.starts.extend((0..=rows).map(|row| (row * k) as u32));
             weights.choose_by_magnitude(centred, k, &scratch.per_row, &mut found.latents, &mut found.pre_acts)
         };
-        let Activity { centred, tiles, looks, .. } = activity;
+        let Activity { centred, tiles, recomputation, .. } = activity;
         let tiles = centred.par_chunks(TILE_ROWS * state.d_in).zip(tiles);
-        let all: Vec<Looks> = tiles.map(tile).collect::<Result<_, _>>()?;
-        all.into_iter().for_each(|of_tile| *looks += of_tile);
+        let all: Vec<Recomputation> = tiles.map(tile).collect::<Result<_, _>>()?;
+        all.into_iter().for_each(|of_tile| *recomputation += of_tile);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::state::TrainState;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tch::TchError;
-use untangle_sae::kernels::encode::{Chosen, Looks, Proposals, TILE_ROWS};
+use untangle_sae::kernels::encode::{Chosen, Proposals, Recomputation, TILE_ROWS};
 use untangle_sae::kernels::narrow::NarrowWeights;
 use untangle_sae::{Activation, SaeError};
 
@@ -90,8 +90,8 @@ pub(crate) fn choose(
         weights.choose(centred, k, &scratch.per_row, chosen)
     };
     let tiles = centred.par_chunks(TILE_ROWS * state.d_in).zip(tiles);
-    let looks: Vec<Looks> = tiles.map(tile).collect::<Result<_, _>>()?;
-    looks.into_iter().for_each(|looks| activity.looks += looks);
+    let all: Vec<Recomputation> = tiles.map(tile).collect::<Result<_, _>>()?;
+    all.into_iter().for_each(|of_tile| activity.recomputation += of_tile);
     Ok(())
 }
 

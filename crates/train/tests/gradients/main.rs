@@ -24,7 +24,7 @@ use untangle_train::constraint::Held;
 use untangle_train::dense::dense_gradients;
 use untangle_train::forward::forward;
 use untangle_train::gather::Firings;
-use untangle_train::gradients::{Gradients, OfLatent, Others};
+use untangle_train::gradients::{Gradients, OfLatent, OtherGradients};
 use untangle_train::init::initial;
 use untangle_train::state::{Parameter, TrainState};
 use untangle_train::step::{StepSettings, Workspace, step};
@@ -164,7 +164,7 @@ fn by_hand(state: &TrainState, architecture: &Architecture, rows: &Rows, coeffic
     let (backward, norms) = (activity.backward(&firings, dense.as_ref()), architecture.norm_penalty(&state, ROWS));
     let held = Held::default();
     let gradients = Gradients { backward, aux: aux.as_ref(), norms, held: &held };
-    let mut others = Others::default();
+    let mut others = OtherGradients::default();
     gradients.others(&state, architecture, &mut others).expect("others");
     let (mut w_enc, mut w_dec) = (Vec::new(), Vec::new());
     let (mut d_w, mut d_d) = (vec![0.0; D_IN], vec![0.0; state.d_out]);

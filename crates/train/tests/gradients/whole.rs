@@ -6,7 +6,7 @@ use untangle_train::adam::Adam;
 use untangle_train::aux_k::aux_gradients;
 use untangle_train::forward::forward;
 use untangle_train::gather::Firings;
-use untangle_train::gradients::{Gradients, Others, WholeGradients, norm};
+use untangle_train::gradients::{Gradients, OtherGradients, WholeGradients, norm};
 use untangle_train::state::Parameter;
 use untangle_train::update::{Movement, update};
 
@@ -28,7 +28,7 @@ fn gradients_that_were_written_down_first_move_the_weights_to_the_same_bits() {
             let (backward, norms) =
                 (activity.backward(&firings, dense.as_ref()), architecture.norm_penalty(&state, ROWS));
             let gradients = Gradients { backward, aux: aux.as_ref(), norms, held: &HELD };
-            let mut others = Others::default();
+            let mut others = OtherGradients::default();
             gradients.others(&state, &architecture, &mut others).expect("others");
             let (scale, adam) = (1.0 / norm(&state, &gradients, &others) as f32, Adam::at(1, 0.01));
             if whole {

@@ -49,7 +49,7 @@ pub(super) fn bring_up_to_date(config: &mut Map<String, Value>) -> Result<(), St
         }
     }
     let lacks_keys = ["architecture", "metadata"].iter().any(|key| !config.contains_key(*key));
-    let form = Form { lacks_keys, is_before_6: move_metadata(config)? };
+    let form = OlderForm { lacks_keys, is_before_6: move_metadata(config)? };
     default_settings(config);
     activation_function(config, form)?;
     config.remove("finetuning_scaling_factor");
@@ -58,7 +58,7 @@ pub(super) fn bring_up_to_date(config: &mut Map<String, Value>) -> Result<(), St
 
 /// By what an older form is known.
 #[derive(Clone, Copy)]
-struct Form {
+struct OlderForm {
     /// It lacks keys that every file of today has.
     lacks_keys: bool,
     /// It names an older version, or none.
@@ -124,7 +124,7 @@ fn default_settings(config: &mut Map<String, Value>) {
 }
 
 /// `topk` was an activation function of the architecture `standard`.
-fn activation_function(config: &mut Map<String, Value>, form: Form) -> Result<(), String> {
+fn activation_function(config: &mut Map<String, Value>, form: OlderForm) -> Result<(), String> {
     let function = config.remove("activation_fn").unwrap_or(Value::Null);
     let settings = match config.remove("activation_fn_kwargs") {
         None | Some(Value::Null) => Value::Null,
