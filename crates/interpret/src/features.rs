@@ -7,6 +7,7 @@
 use crate::corpus::Corpus;
 use crate::database::{DatabaseWriter, Run, sae_sha256};
 use crate::error::InterpretError;
+use crate::label::passage::Passages;
 use crate::label::propose::propose;
 use crate::label::{Proposal, RuleLabeller, add_label};
 use crate::logits::{Effects, LogitLens};
@@ -83,9 +84,10 @@ pub fn features(
     let lens = model.map(|model| LogitLens::new(sae, model, written_point_of(sae)?)).transpose()?;
     // Claimed before the work, so that a taken name costs no time.
     let writer = DatabaseWriter::create(path, force)?;
-    let gathered = gather(sae, corpus, &vocabulary, plan, observer)?;
+    let mut gathered = gather(sae, corpus, &vocabulary, plan, observer)?;
+    let passages = Passages::new(gathered.sample.take());
     let proposals: Vec<Option<Proposal>> =
-        (0..sae.d_sae()).map(|feature| propose(&gathered.counts, feature, &vocabulary)).collect();
+        (0..sae.d_sae()).map(|feature| propose(&gathered.counts, &passages, feature, &vocabulary)).collect();
     let mut scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
     let shown = show(sae, corpus, &gathered, plan, observer)?;
     let effects = match lens {

@@ -9,6 +9,7 @@ use crate::hash::mix;
 use crate::label::Proposal;
 use crate::label::RuleScorer;
 use crate::label::counts::Counts;
+use crate::label::sample::{self, RowSample};
 use crate::moments::Moments;
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
@@ -27,6 +28,7 @@ pub(crate) struct Gathered {
     strongest: Vec<Strongest>,
     samples: Vec<Sample>,
     pub(crate) counts: Counts,
+    pub(crate) sample: RowSample,
 }
 
 /// One pass over the training part.
@@ -43,8 +45,10 @@ pub(crate) fn gather(
     let mut samples: Vec<Sample> =
         (0..n).map(|feature| Sample::new(plan.sampled * SAMPLE_PER_EXAMPLE, plan.seed, feature)).collect();
     let mut counts = Counts::new(n);
+    let mut sample = RowSample::new(sample::ROWS, plan.seed);
     let visit = |row: &Row<'_>| {
         counts.add(row.facts, row.reader, mix(plan.seed ^ row.row), row.features);
+        sample.offer(row.row, row.facts, row.features);
         for (&feature, &activation) in row.features.iter().zip(row.activations) {
             let firing = Firing { activation, row: row.row, document: row.document, position: row.position };
             moments[feature as usize].add(activation);
@@ -56,7 +60,7 @@ pub(crate) fn gather(
     if rows == 0 {
         return Err(InterpretError::NoRows { store: corpus.store().name(), part: "the training part" });
     }
-    Ok(Gathered { rows, moments, strongest, samples, counts })
+    Ok(Gathered { rows, moments, strongest, samples, counts, sample })
 }
 
 /// One pass over the held-out part.

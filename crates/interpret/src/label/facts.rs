@@ -99,6 +99,12 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Of a row of which no more is known than the words before it.
+    #[cfg(test)]
+    pub(crate) fn of_context(context: Vec<u64>) -> Self {
+        Self { context, ..Self::default() }
+    }
+
     /// The key of `kind`; for [`Kind::ContextWord`] the word that `draw` picks.
     pub(crate) fn key(&self, kind: Kind, draw: u64) -> Option<u64> {
         match kind {

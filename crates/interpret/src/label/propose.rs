@@ -3,7 +3,9 @@
 use super::counts::{Counts, FeatureCounts};
 use super::facts::{Class, Kind};
 use super::labeller::{Labeller, SOURCE};
-use super::rule::Rule;
+use super::name;
+use super::passage::Passages;
+use super::rule::{PASSAGES, Rule};
 use super::score::Confusion;
 use crate::error::InterpretError;
 use crate::vocabulary::Vocabulary;
@@ -46,18 +48,41 @@ impl Labeller for RuleLabeller<'_> {
     }
 
     fn label(&mut self, card: &FeatureCard) -> Result<Option<String>, InterpretError> {
-        Ok(self.0[card.feature].as_ref().map(|proposal| proposal.text.clone()))
+        let Some(proposal) = &self.0[card.feature] else { return Ok(None) };
+        let name = match &proposal.rule {
+            Rule::Passage(passage) => name::of_passages(passage, &card.examples),
+            _ => None,
+        };
+        Ok(Some(name.map_or_else(|| proposal.text.clone(), |name| about(&name, &proposal.text))))
+    }
+}
+
+/// The wording of a passage with what it is about, of whose words the others are left.
+fn about(name: &str, text: &str) -> String {
+    let words = text.strip_prefix(PASSAGES).and_then(|words| words.strip_prefix("with ")).unwrap_or_default();
+    let in_name = |word: &&str| name.split(' ').any(|of_name| of_name.eq_ignore_ascii_case(word));
+    let others: Vec<&str> = words.split(", ").filter(|word| !in_name(word)).collect();
+    match others[..] {
+        [] => format!("{PASSAGES}about {name}"),
+        _ => format!("{PASSAGES}about {name}: {}", others.join(", ")),
     }
 }
 
 /// The best rule for `feature`, or none where no rule says more than its density does.
-pub fn propose(counts: &Counts, feature: usize, vocabulary: &Vocabulary) -> Option<Proposal> {
+pub(crate) fn propose(
+    counts: &Counts,
+    passages: &Passages,
+    feature: usize,
+    vocabulary: &Vocabulary,
+) -> Option<Proposal> {
     let of_feature = &counts.features[feature];
     if of_feature.firings < MIN_FIRINGS {
         return None;
     }
     let floor = Confusion { named: counts.rows, fires: of_feature.firings, both: of_feature.firings }.f1();
-    let (rule, seen_f1) = candidates(counts, of_feature).into_iter().reduce(simpler_unless_better)?;
+    let passage = passages.best(feature).map(|(passage, f1)| (Rule::Passage(passage), f1));
+    let all = candidates(counts, of_feature).into_iter().chain(passage);
+    let (rule, seen_f1) = all.reduce(simpler_unless_better)?;
     (seen_f1 >= floor + MIN_GAIN).then(|| Proposal { text: rule.wording(vocabulary, &counts.totals), rule, seen_f1 })
 }
 

@@ -2,6 +2,7 @@
 
 use super::counts::Totals;
 use super::facts::{Class, Facts, Kind};
+use super::passage::Passage;
 use crate::vocabulary::Vocabulary;
 
 /// Names rows by one fact or by any of a few facts of a kind.
@@ -16,7 +17,14 @@ pub enum Rule {
     },
     /// The row is in the class.
     Class(Class),
+    /// The words before the row are of a passage of a kind.
+    Passage(Passage),
 }
+
+/// Words that the wording of a passage lists.
+const SHOWN_WORDS: usize = 6;
+/// How labels of passages begin.
+pub const PASSAGES: &str = "in passages ";
 
 impl Rule {
     /// Whether the rule names the row.
@@ -24,6 +32,7 @@ impl Rule {
         match self {
             Rule::Keys { kind, keys } => keys.iter().any(|key| facts.has(*kind, *key)),
             Rule::Class(class) => facts.is(*class),
+            Rule::Passage(passage) => passage.names(facts),
         }
     }
 
@@ -31,6 +40,11 @@ impl Rule {
     pub(crate) fn wording(&self, vocabulary: &Vocabulary, totals: &[Totals; Kind::ALL.len()]) -> String {
         match self {
             Rule::Class(class) => class_wording(*class).to_owned(),
+            Rule::Passage(passage) => {
+                let letters = |(word, _): &(u64, u32)| totals[Kind::ContextWord as usize].letters(*word);
+                let words: Vec<&str> = passage.words.iter().filter_map(letters).take(SHOWN_WORDS).collect();
+                format!("{PASSAGES}with {}", words.join(", "))
+            }
             Rule::Keys { kind, keys } => {
                 let word = |key: &u64| quoted_word(totals[*kind as usize].letters(*key));
                 let parts: Vec<String> = match kind {

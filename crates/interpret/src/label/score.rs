@@ -181,17 +181,31 @@ fn draw_controls(proposals: &[Option<Proposal>], seed: u64) -> Vec<[Option<usize
 struct Index {
     keys: [HashMap<u64, Vec<usize>>; Kind::ALL.len()],
     classes: [Vec<usize>; Class::ALL.len()],
+    /// Of each word, the features whose passages it is of, with its value.
+    words: HashMap<u64, Vec<(usize, u32)>>,
+    /// Of each feature, the sum that names a row; none for rules of other kinds.
+    thresholds: Vec<Option<u32>>,
+    /// Memory of a visit: the sums so far, and the features that have one.
+    sums: Vec<u32>,
+    touched: Vec<usize>,
 }
 
 impl Index {
     fn new(proposals: &[Option<Proposal>]) -> Self {
-        let mut index = Self::default();
+        let n = proposals.len();
+        let mut index = Self { thresholds: vec![None; n], sums: vec![0; n], ..Self::default() };
         for (feature, proposal) in proposals.iter().enumerate() {
             match proposal.as_ref().map(|p| &p.rule) {
                 Some(Rule::Class(class)) => index.classes[*class as usize].push(feature),
                 Some(Rule::Keys { kind, keys }) => {
                     for key in keys {
                         index.keys[*kind as usize].entry(*key).or_default().push(feature);
+                    }
+                }
+                Some(Rule::Passage(passage)) => {
+                    index.thresholds[feature] = Some(passage.threshold);
+                    for (word, value) in &passage.words {
+                        index.words.entry(*word).or_default().push((feature, *value));
                     }
                 }
                 None => {}
@@ -202,7 +216,7 @@ impl Index {
 
     /// Calls `found` once per feature whose rule names the row: keys of a kind exclude one another, and rules with
     /// context words have one key.
-    fn visit(&self, facts: &Facts, mut found: impl FnMut(usize)) {
+    fn visit(&mut self, facts: &Facts, mut found: impl FnMut(usize)) {
         for (kind, by_key) in Kind::ALL.into_iter().zip(&self.keys) {
             let single = if kind == Kind::ContextWord { None } else { facts.key(kind, 0) };
             let several = if kind == Kind::ContextWord { facts.context() } else { &[] };
@@ -213,6 +227,22 @@ impl Index {
         for (class, features) in Class::ALL.into_iter().zip(&self.classes) {
             if facts.is(class) {
                 features.iter().for_each(|feature| found(*feature));
+            }
+        }
+        self.visit_passages(facts, found);
+    }
+
+    fn visit_passages(&mut self, facts: &Facts, mut found: impl FnMut(usize)) {
+        for (feature, value) in facts.context().iter().filter_map(|word| self.words.get(word)).flatten() {
+            if self.sums[*feature] == 0 {
+                self.touched.push(*feature);
+            }
+            self.sums[*feature] += value;
+        }
+        for feature in self.touched.drain(..) {
+            let sum = std::mem::take(&mut self.sums[feature]);
+            if self.thresholds[feature].is_some_and(|threshold| sum >= threshold) {
+                found(feature);
             }
         }
     }
