@@ -9,6 +9,7 @@ from pathlib import Path
 import make_chat_fixtures
 import make_model_fixtures
 import make_sae_fixtures
+import make_sampling_fixtures
 import numpy
 import torch
 from safetensors.torch import load_file
@@ -63,7 +64,7 @@ def file_problems(made, committed):
 
 def main():
     agree = True
-    for generator in (make_chat_fixtures, make_sae_fixtures, make_model_fixtures):
+    for generator in (make_chat_fixtures, make_sae_fixtures, make_sampling_fixtures, make_model_fixtures):
         committed = generator.OUT
         with tempfile.TemporaryDirectory() as scratch:
             made = generator.OUT = Path(scratch) / committed.name

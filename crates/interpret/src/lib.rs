@@ -55,6 +55,9 @@ pub use features::{FeaturesPlan, FeaturesReport, features};
 pub use intervene::Scope;
 pub use point::{check_model, column_of, point_of};
 pub use sharing::{Sharing, sharing};
-pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep, swept};
+pub use steer::{
+    Dictionary, Edit, Effect, Operator, Spec, SteerOptions, SteerProblem, SteerResult, Steering, Step, resolve, steer,
+    sweep, swept,
+};
 pub use truth::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
 pub use vocabulary::Vocabulary;

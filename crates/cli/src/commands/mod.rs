@@ -2,6 +2,7 @@
 
 mod crosscoder;
 mod figures;
+mod interventions;
 mod options;
 mod outputs;
 mod text_store;
