@@ -2,6 +2,7 @@
 
 use crate::steer::problem::SteerProblem;
 use crate::truth::problem::AnnotationProblem;
+use crate::vectors::problem::VectorProblem;
 use std::path::PathBuf;
 use untangle_model::ModelError;
 use untangle_sae::SaeError;
@@ -24,6 +25,9 @@ pub enum InterpretError {
     /// A model that cannot be steered so.
     #[error(transparent)]
     Steer(#[from] SteerProblem),
+    /// Texts without a vector between them, or a file without one.
+    #[error(transparent)]
+    Vector(#[from] VectorProblem),
     /// The dictionary reads rows of another width.
     #[error(
         "the dictionary reads activations of width {d_in}, {what} has width {found}; take the ones it was trained on"
@@ -348,6 +352,10 @@ impl Classify for InterpretError {
             E::Model(error) => error.fault(),
             E::Sae(error) => error.fault(),
             E::Steer(SteerProblem::OtherBatch { .. }) => Fault::Internal,
+            E::Vector(
+                VectorProblem::NoPairs | VectorProblem::WritesElsewhere { .. } | VectorProblem::NoSuchLayer { .. },
+            ) => Fault::Usage,
+            E::Vector(_) => Fault::BadInput,
             E::Steer(_)
             | E::NoSuchFeature { .. }
             | E::Spec { .. }

@@ -25,7 +25,7 @@ pub(crate) struct InterventionArgs {
     /// Feature and what to do: 12:add=8, 12:add=2x (twice its largest activation), 12:add=0.3n (0.3 times the activation's
     /// norm), 12:set=3, 12:mul=0.5, 12:min=1x (at least that), 12:max=3 (at most), 12:ablate; along what it writes
     /// 12:add-direction=0.3n, 12:project-out, 12:cap=1x, 12:swap=13; a label instead of a number needs --features; instead
-    /// of a feature, token ' cat' in blocks.1.hook_resid_post has a direction, too; `at TOKENS` and `when CONDITION` may
+    /// of a feature, token ' cat' in blocks.1.hook_resid_post and vector 'calm.gguf' have a direction, too; `at TOKENS` and `when CONDITION` may
     /// follow, as for --at and --when
     #[arg(long = "feature", value_name = "ID-or-label[:OP=VALUE]", required = true)]
     feature: Vec<String>,
@@ -189,7 +189,7 @@ impl Interventions {
     }
 }
 
-/// A step as people read it: `feature 12 add 8.00 (2x its largest activation, 0.31n)`.
+/// A step as people read it: `feature 12 add 8.00 (2.00x, 0.31n)`, see [`UNITS`].
 pub(crate) fn describe(strength: &Strength) -> String {
     let what = match (&strength.feature, &strength.dictionary) {
         (Some(feature), Some(dictionary)) => format!("feature {dictionary}#{feature} {}", strength.operator),
@@ -202,13 +202,17 @@ pub(crate) fn describe(strength: &Strength) -> String {
     format!("{what}{value}{}{clauses}", in_brackets(&units(strength)))
 }
 
+/// What the units of a strength are.
+pub(crate) const UNITS: &str = "x: multiples of the feature's largest activation, or of a vector's own length; n: a step's length in \
+                                multiples of the mean norm of the prompt's activations there";
+
 /// A strength in its other units.
 fn units(strength: &Strength) -> Vec<String> {
-    let of_maximum = strength.of_maximum.map(|times| format!("{times:.2}x its largest activation"));
-    let of_norm = strength.of_norm.map(|times| format!("{times:.2}n, the activations' norm"));
+    let of_maximum = strength.of_maximum.map(|times| format!("{times:.2}x"));
+    let of_norm = strength.of_norm.map(|times| format!("{times:.2}n"));
     of_maximum.into_iter().chain(of_norm).collect()
 }
 
 fn in_brackets(parts: &[String]) -> String {
-    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }

@@ -25,3 +25,4 @@ pub(crate) mod steer;
 pub(crate) mod study;
 pub(crate) mod train;
 mod truth;
+pub(crate) mod vector;

@@ -1,6 +1,6 @@
 //! `untangle steer`: what does the model write when features are turned up, set or taken out?
 
-use super::interventions::{InterventionArgs, describe};
+use super::interventions::{InterventionArgs, UNITS, describe};
 use super::options::{Bos, ComputeArgs, load_model};
 use crate::cards::one_line;
 use crate::context::Context;
@@ -149,12 +149,11 @@ fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize) -> io::Resu
         let Effect { positions, steered_positions, .. } = of_prompt[0].result.effect;
         writeln!(
             out,
-            "\neffect: means over the prompt's {positions} positions, {steered_positions} of them steered, whichever tokens \
-             are steered while the text is written; special tokens never are; nats are KL(baseline || steered) of the next \
-             token's distribution"
+            "\neffect: means over the prompt's {positions} positions, {steered_positions} of them steered whatever --at says, \
+             but no special tokens; nats are KL(baseline || steered) of the next token's distribution"
         )?;
     }
-    Ok(())
+    writeln!(out, "{UNITS}")
 }
 
 /// The effect on the prompt beside that of random directions of the same norm.

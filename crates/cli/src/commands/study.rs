@@ -1,6 +1,6 @@
 //! `untangle study`: how often does a steered feature have the model write about its concept, beside its controls?
 
-use super::interventions::{InterventionArgs, describe};
+use super::interventions::{InterventionArgs, UNITS, describe};
 use super::options::{ComputeArgs, load_model};
 use crate::cards::one_line;
 use crate::context::Context;
@@ -170,7 +170,8 @@ fn write_text(out: &mut dyn Write, topic: &Topic, studied: &[Studied]) -> io::Re
     writeln!(
         out,
         "\nabout it: continuations with {}, with 95 % intervals; controls make steps as long as the feature's\n\
-         perplexity: of continuations behind a sentence that names it, to the model that nobody steers\n",
+         perplexity: of continuations behind a sentence that names it, to the model that nobody steers\n\
+         {UNITS}\n",
         topic.text()
     )?;
     writeln!(out, "the model itself: {}", one_line(&baseline.sample))?;

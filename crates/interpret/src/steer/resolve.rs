@@ -10,9 +10,12 @@ use super::tokens::{Tokens, token_of};
 use crate::error::InterpretError;
 use crate::intervene::flat;
 use crate::logits::writes_to_stream;
+use crate::vectors::ControlVector;
+use std::path::Path;
 use std::sync::Arc;
 use tch::Kind;
 use untangle_model::LanguageModel;
+use untangle_schema::HookPoint;
 
 /// The steps that interventions mean, in this model and with features of these dictionaries; labels and multiples of the
 /// largest activation are looked up in their databases.
@@ -143,28 +146,42 @@ impl Resolving<'_> {
 
     /// The directions of what is named; of a feature, what it writes.
     fn directions(&self, what: &What) -> Result<Directions, InterpretError> {
-        let What::Token { text, point } = what else {
-            let (dictionary, feature) = find(what, self.dictionaries)?;
-            let of = &self.dictionaries[dictionary];
-            let row = of.sae().decoder_row(feature);
-            let parts = of.writes(self.model)?;
-            let vectors: Vec<_> =
-                parts.iter().map(|part| (part.point, &row[part.first..part.first + part.width])).collect();
-            let longest = vectors.iter().map(|(_, vector)| norm(vector) as f32).fold(0.0, f32::max);
-            let units =
-                vectors.into_iter().map(|(point, vector)| self.unit(point, vector)).collect::<Result<_, _>>()?;
-            return Ok(Directions { units, maximum: self.maximum(dictionary, feature)?.map(|most| most * longest) });
-        };
-        if !writes_to_stream(*point) || !self.model.has_unembedding() {
+        match what {
+            What::Feature { .. } => self.of_feature(what),
+            What::Token { text, point } => self.of_token(text, *point),
+            What::Vector { path, point } => {
+                let path = Path::new(path);
+                let file = ControlVector::read(path)?;
+                let (point, vector) = file.at(*point, path)?;
+                Ok(Directions { units: vec![self.unit(point, vector)?], maximum: Some(norm(vector) as f32) })
+            }
+        }
+    }
+
+    fn of_feature(&self, what: &What) -> Result<Directions, InterpretError> {
+        let (dictionary, feature) = find(what, self.dictionaries)?;
+        let of = &self.dictionaries[dictionary];
+        let row = of.sae().decoder_row(feature);
+        let parts = of.writes(self.model)?;
+        let vectors: Vec<_> =
+            parts.iter().map(|part| (part.point, &row[part.first..part.first + part.width])).collect();
+        let longest = vectors.iter().map(|(_, vector)| norm(vector) as f32).fold(0.0, f32::max);
+        let units = vectors.into_iter().map(|(point, vector)| self.unit(point, vector)).collect::<Result<_, _>>()?;
+        Ok(Directions { units, maximum: self.maximum(dictionary, feature)?.map(|most| most * longest) })
+    }
+
+    /// What raises a token's logit.
+    fn of_token(&self, text: &str, point: HookPoint) -> Result<Directions, InterpretError> {
+        if !writes_to_stream(point) || !self.model.has_unembedding() {
             let problem = format!("a token has a direction in the residual stream alone, and {point} is not of it");
             return Err(self.impossible(problem));
         }
         let id = token_of(text, self.model)?;
         let column = tch::no_grad(|| self.model.unembedding_folded().select(1, id).to_kind(Kind::Float));
-        Ok(Directions { units: vec![self.unit(*point, &flat::<f32>(&column)?)?], maximum: None })
+        Ok(Directions { units: vec![self.unit(point, &flat::<f32>(&column)?)?], maximum: None })
     }
 
-    fn unit(&self, point: untangle_schema::HookPoint, vector: &[f32]) -> Result<Direction, InterpretError> {
+    fn unit(&self, point: HookPoint, vector: &[f32]) -> Result<Direction, InterpretError> {
         let length = norm(vector);
         if !(length > 0.0 && length.is_finite()) {
             return Err(self.impossible(format!("it writes nothing at {point}, so it has no direction there")));

@@ -3,10 +3,11 @@
 //! ```text
 //! intervention = WHAT [ ":" OPERATION ] [ " at " POSITIONS ] [ " when " CONDITION ]
 //! WHAT         = [ DICTIONARY "#" ] ( NUMBER | LABEL ) | "token " 'TEXT' " in " HOOK
+//!              | "vector " 'FILE' [ " in " HOOK ]
 //! OPERATION    = "add=" AMOUNT | "set=" AMOUNT | "mul=" FACTOR | "min=" AMOUNT | "max=" AMOUNT | "ablate"
 //!              | "add-direction=" AMOUNT | "project-out" | "cap=" AMOUNT | "swap=" WHAT
 //! AMOUNT       = NUMBER            units of activation, or of length along a direction
-//!              | NUMBER "x"        multiples of the feature's largest activation
+//!              | NUMBER "x"        multiples of the feature's largest activation, of the vector's own length
 //!              | NUMBER "n"        multiples of the norm of the activation that is changed
 //! POSITIONS    = [ "not " ] SPAN { "," [ "not " ] SPAN }
 //! SPAN         = ( "all" | "prompt" | "generated" ) [ "[" ( PLACE | [ PLACE ] ".." [ PLACE ] | 'TEXT' ) "]" ]

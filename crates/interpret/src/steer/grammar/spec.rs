@@ -142,7 +142,7 @@ impl FromStr for Spec {
     type Err = InterpretError;
 
     /// Parses `WHAT[:OPERATION][ at POSITIONS][ when CONDITION]`. Without an operation the feature's largest activation is
-    /// added (`add=1x`). A colon that no operation follows belongs to the label.
+    /// added (`add=1x`), or the vector as it is. A colon that no operation follows belongs to the label.
     fn from_str(text: &str) -> Result<Self, InterpretError> {
         parse(text).map_err(|problem| InterpretError::Spec { spec: text.to_owned(), problem })
     }
@@ -158,10 +158,10 @@ fn parse(text: &str) -> Result<Spec, String> {
             _ => condition = Some(Condition::parse(clause)?),
         }
     }
-    if matches!(what, What::Token { .. }) && !operation.is_of_direction() {
-        let (name, is) = (operation.name(), "is for features");
+    if !matches!(what, What::Feature { .. }) && !operation.is_of_direction() {
+        let name = operation.name();
         return Err(format!(
-            "{name} {is}; along a token's direction there are add-direction, project-out, cap and swap"
+            "{name} is for features; along a direction there are add-direction, project-out, cap and swap"
         ));
     }
     Ok(Spec { what, operation, positions, condition })
@@ -200,7 +200,8 @@ fn turned(text: &str) -> Result<(What, Operation), String> {
     }
     match What::parse(text)? {
         What::Token { .. } => Err("a token's direction has no strength of its own; say add-direction=0.3n".to_owned()),
-        what => Ok((what, Operation::Add(Amount::MAXIMUM))),
+        what @ What::Vector { .. } => Ok((what, Operation::AddDirection(Amount::MAXIMUM))),
+        what @ What::Feature { .. } => Ok((what, Operation::Add(Amount::MAXIMUM))),
     }
 }
 

@@ -44,6 +44,9 @@ fn interventions_are_read_as_written() {
     let cat = What::Token { text: " cat".to_owned(), point };
     assert_eq!(parsed("token ' cat' in blocks.1.hook_resid_post:project-out"), (cat, Operation::ProjectOut));
     assert_eq!(parsed("token ring:ablate").0, label("token ring"));
+    let vector = |point| What::Vector { path: "a b.gguf".to_owned(), point };
+    assert_eq!(parsed("vector 'a b.gguf'"), (vector(None), Operation::AddDirection(Amount::MAXIMUM)));
+    assert_eq!(parsed("vector 'a b.gguf' in blocks.1.hook_resid_post:cap=0").0, vector(Some(point)));
 }
 
 #[test]
@@ -88,6 +91,8 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
         ("token ' cat' in blocks.1.hook_resid_post:add=3", "is for features"),
         ("token ' cat' in the end:project-out", "hook"),
         ("token ' cat':project-out", "is not read"),
+        ("vector 'v.gguf':ablate", "is for features"),
+        ("vector 'v.gguf' in the middle", "hook"),
     ] {
         let message = text.parse::<Spec>().expect_err(text).to_string();
         assert!(message.contains(reason), "{text}: {message}");
@@ -114,7 +119,11 @@ fn whats() -> impl Strategy<Value = What> {
         .prop_map(|(dictionary, selector)| What::Feature { dictionary, selector });
     let token = (texts(), 0usize..40)
         .prop_map(|(text, layer)| What::Token { text, point: HookPoint::block(layer, Site::ResidPost) });
-    prop_oneof![3 => feature, 1 => token]
+    let vector = (texts(), proptest::option::of(0usize..40)).prop_map(|(path, layer)| What::Vector {
+        path,
+        point: layer.map(|layer| HookPoint::block(layer, Site::ResidPost)),
+    });
+    prop_oneof![3 => feature, 1 => token, 1 => vector]
 }
 
 fn amounts() -> impl Strategy<Value = Amount> {
@@ -166,7 +175,7 @@ fn positions() -> impl Strategy<Value = Positions> {
 fn comparisons() -> impl Strategy<Value = Comparison> {
     let signs = prop_oneof![Just(Sign::Above), Just(Sign::AtLeast), Just(Sign::Below), Just(Sign::AtMost)];
     (whats(), any::<bool>(), signs, amounts()).prop_map(|(what, along, sign, amount)| {
-        let along = along || amount.unit == Unit::OfNorm || matches!(what, What::Token { .. });
+        let along = along || amount.unit == Unit::OfNorm || !matches!(what, What::Feature { .. });
         Comparison { what, along, sign, amount }
     })
 }
@@ -174,7 +183,9 @@ fn comparisons() -> impl Strategy<Value = Comparison> {
 fn specs() -> impl Strategy<Value = Spec> {
     let condition = proptest::collection::vec(comparisons(), 1..3).prop_map(Condition);
     let turned = whats().prop_flat_map(|what| match what {
-        What::Token { .. } => directions().prop_map(move |operation| (what.clone(), operation)).boxed(),
+        What::Token { .. } | What::Vector { .. } => {
+            directions().prop_map(move |operation| (what.clone(), operation)).boxed()
+        }
         What::Feature { .. } => operations().prop_map(move |operation| (what.clone(), operation)).boxed(),
     });
     (turned, proptest::option::of(positions()), proptest::option::of(condition))

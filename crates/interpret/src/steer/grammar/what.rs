@@ -1,4 +1,4 @@
-//! What is turned: `12`, `bridge`, `layer2#12`, `token ' cat' in blocks.1.hook_resid_post`.
+//! What is turned: `12`, `bridge`, `layer2#12`, `token ' cat' in blocks.1.hook_resid_post`, `vector 'calm.gguf'`.
 
 use super::scan::{Scan, quoted, unquoted};
 use std::fmt;
@@ -21,6 +21,13 @@ pub enum What {
         /// Where in the residual stream.
         point: HookPoint,
     },
+    /// A direction of a file of control vectors.
+    Vector {
+        /// The file.
+        path: String,
+        /// Which of its directions; none where it has one.
+        point: Option<HookPoint>,
+    },
 }
 
 /// Which feature is meant.
@@ -41,8 +48,12 @@ impl What {
     /// Reads one.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        if let Some(rest) = text.strip_prefix("token ").filter(|rest| rest.trim_start().starts_with('\'')) {
-            return token(rest.trim());
+        let quoted_behind = |word| text.strip_prefix(word).map(str::trim_start).filter(|rest| rest.starts_with('\''));
+        if let Some(rest) = quoted_behind("token ") {
+            return token(rest);
+        }
+        if let Some(rest) = quoted_behind("vector ") {
+            return vector(rest);
         }
         let (dictionary, name) = match Scan::new(text).split_once("#") {
             Some((dictionary, name)) => (Some(dictionary.trim()), name.trim()),
@@ -70,10 +81,24 @@ fn token(text: &str) -> Result<What, String> {
     Ok(What::Token { text: token, point })
 }
 
+/// Reads `'calm.gguf' in blocks.3.hook_resid_post`.
+fn vector(text: &str) -> Result<What, String> {
+    let (path, point) = match Scan::new(text).split_once(" in ") {
+        Some((path, point)) => (path, Some(point.trim().parse::<HookPoint>().map_err(|error| format!("{error}"))?)),
+        None => (text, None),
+    };
+    match unquoted(path.trim()).filter(|path| !path.is_empty()) {
+        Some(path) => Ok(What::Vector { path, point }),
+        None => Err(format!("`vector {text}` is not read; write vector 'calm.gguf' in blocks.3.hook_resid_post")),
+    }
+}
+
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             What::Token { text, point } => write!(f, "token {} in {point}", quoted(text)),
+            What::Vector { path, point: Some(point) } => write!(f, "vector {} in {point}", quoted(path)),
+            What::Vector { path, point: None } => write!(f, "vector {}", quoted(path)),
             What::Feature { dictionary, selector } => {
                 if let Some(dictionary) = dictionary {
                     write!(f, "{}#", quoted(dictionary))?;
