@@ -1,7 +1,7 @@
 //! How strong is a step, in every unit: of activation, of the feature's largest activation, of the activations' norm?
 
 use super::dictionary::Dictionary;
-use super::grammar::What;
+use super::grammar::{Operation, What};
 use super::run::mean_norms;
 use super::step::{Change, Step, norm};
 use crate::error::InterpretError;
@@ -20,7 +20,7 @@ pub struct Strength {
     pub dictionary: Option<String>,
     /// What is done.
     pub operator: &'static str,
-    /// Its strength in units of activation, along a direction of length; `mul` has a factor.
+    /// Its strength in units of activation, along a direction of length; `mul` has a factor, `ablate` nothing.
     pub value: Option<f32>,
     /// The same in multiples of the feature's largest activation, where that is known.
     pub of_maximum: Option<f32>,
@@ -73,6 +73,9 @@ fn strength(step: &Step, dictionaries: &[Dictionary<'_>], length: Option<f64>, n
         }
         Change::Along { operator, .. } => (operator.name(), operator.value(), None),
     };
+    // Nothing is as strong as another ablation.
+    let ablates = step.spec.as_ref().is_some_and(|spec| spec.operation == Operation::Ablate);
+    let (operator, amount) = if ablates { ("ablate", None) } else { (operator, amount) };
     let has_length = operator != "mul";
     let value = match (amount, step.of_norm, length) {
         (Some(share), true, Some(length)) if length > 0.0 => Some((f64::from(share) * norm / length) as f32),

@@ -137,10 +137,11 @@ pub fn generate_batch(
             let sampling = row.options.sampling;
             let token = sampling.choose(&logits[index], text, &mut row.rng);
             let token = token.ok_or(ModelError::NotFinite { n_tokens })? as u32;
-            chosen[index] = Some(token);
             if row.accept(token, model, n_tokens) && on_token(index, token).is_break() {
                 row.stop.get_or_insert(StopReason::Cancelled);
             }
+            // What ended a text is not read any more; its context may be full.
+            chosen[index] = row.stop.is_none().then_some(token);
         }
         texts.push(&chosen);
     }

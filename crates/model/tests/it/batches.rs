@@ -47,7 +47,7 @@ fn together(model: &LanguageModel, requests: &[Request]) -> Vec<Continuation> {
 fn a_batch_is_as_many_batches_of_one() {
     for name in FIXTURES {
         let model = fixture(name);
-        for prompts in [RAGGED, EVEN] {
+        for prompts in [RAGGED, EVEN].into_iter().skip(usize::from(model.long_text_border().is_some())) {
             let requests = requests(prompts);
             let found = together(&model, &requests);
             for (request, found) in requests.iter().zip(&found) {
@@ -62,6 +62,9 @@ fn a_batch_is_as_many_batches_of_one() {
 fn greedy_rows_of_a_ragged_batch_are_the_largest_logits_of_uncached_passes() {
     for name in FIXTURES {
         let model = fixture(name);
+        if model.long_text_border().is_some() {
+            continue;
+        }
         let options = GenerateOptions { max_new_tokens: 6, sampling: Sampling::GREEDY, seed: 0, stop_at_eos: false };
         let requests: Vec<Request> = RAGGED.map(|prompt| Request { prompt: prompt.to_vec(), options }).into();
         for (request, found) in requests.iter().zip(together(&model, &requests)) {
@@ -90,6 +93,28 @@ fn rows_fill_their_own_context() {
         let alone = generate(&model, &request.prompt, &options, &mut NoHook, &mut |_| {}).expect("generated");
         assert_eq!(alone, found);
     }
+}
+
+#[test]
+fn texts_that_would_outgrow_short_angles_pass_in_batches_of_one_length() {
+    let model = fixture("phi3");
+    let border = model.long_text_border().expect("LongRoPE");
+    let of = |lengths: [usize; 2], max_new_tokens: usize| {
+        let options = GenerateOptions { max_new_tokens, sampling: Sampling::GREEDY, seed: 0, stop_at_eos: false };
+        let requests: Vec<Request> = lengths.map(|n| Request { prompt: vec![1; n], options }).into();
+        let found = generate_batch(&model, &requests, &mut NoHook, &mut |_, _| ControlFlow::Continue(()))?;
+        for (request, found) in requests.iter().zip(found) {
+            let alone = generate(&model, &request.prompt, &options, &mut NoHook, &mut |_| {})?;
+            assert_eq!(alone, found, "{lengths:?}");
+        }
+        Ok::<(), ModelError>(())
+    };
+    assert!(of([border - 1, border - 1], 4).is_ok() && of([1, border - 2], 2).is_ok());
+    let message = of([1, border - 2], 3).expect_err("one may grow beyond").to_string();
+    assert!(
+        message.contains("of different lengths") && message.contains(&format!("beyond {border} tokens")),
+        "{message}"
+    );
 }
 
 #[test]

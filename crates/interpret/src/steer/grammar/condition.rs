@@ -1,9 +1,8 @@
 //! Where a change applies: `rude>0.5x and along 12 < 3`. What is compared are a feature's activation, or the length of an
 //! activation along a direction, at the very token.
 
-use super::OF_A_LABEL;
 use super::amount::{Amount, Unit};
-use super::scan::Scan;
+use super::scan::{OF_A_LABEL, Scan};
 use super::what::What;
 use std::fmt;
 

@@ -27,9 +27,6 @@ mod spec;
 mod tests;
 mod what;
 
-/// What to say where a word of a label was taken for one of the grammar.
-const OF_A_LABEL: &str = "a label in which `at`, `when` or `and` is a word stands in quotation marks: 'a cat at home'";
-
 pub use amount::{Amount, Unit};
 pub use condition::{Comparison, Condition, Sign};
 pub use positions::{Positions, Span, Which};

@@ -5,8 +5,7 @@
 //! the beginning of the text, those of `generated` from the first new token. Negative ones, of `prompt` alone, count from the
 //! end of the prompt. Ranges are half-open. Special tokens are never changed, whatever is written.
 
-use super::OF_A_LABEL;
-use super::scan::{Scan, quoted, unquoted};
+use super::scan::{OF_A_LABEL, Scan, quoted, unquoted};
 use crate::intervene::Scope;
 use std::fmt;
 

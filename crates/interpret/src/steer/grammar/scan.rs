@@ -3,6 +3,10 @@
 //! A mark opens where no letter or digit stands before it and the same mark comes again; that closes it. A doubled `'` within
 //! `'…'` stands for one. Marks that do not open are characters like others, so that `don't` needs no care.
 
+/// What to say where a word of a label was taken for one of the grammar.
+pub(super) const OF_A_LABEL: &str =
+    "a label in which `at`, `when` or `and` is a word stands in quotation marks: 'a cat at home'";
+
 /// A text and which of its bytes stand outside quotation marks.
 pub(super) struct Scan<'a> {
     text: &'a str,
