@@ -40,8 +40,11 @@ pub struct Steering<'a> {
     /// Rows at which a step was taken in the pass at hand.
     steered: Vec<i64>,
     /// By what moves rows alike, by how much; none where by nothing.
-    moves: HashMap<(HookPoint, Vec<(usize, usize)>), Option<Vec<f32>>>,
+    moves: HashMap<AtOnce, Option<Vec<f32>>>,
 }
+
+/// Steps, by set and number, that are taken together at a hook point.
+type AtOnce = (HookPoint, Vec<(usize, usize)>);
 
 /// Steps as long as those that are asked for, in other directions.
 #[derive(Clone, Debug)]

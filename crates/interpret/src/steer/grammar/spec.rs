@@ -49,9 +49,15 @@ pub enum Operation {
     Swap(What),
 }
 
+/// An operation's name and how it is made of an amount.
+type WithAmount = (&'static str, fn(Amount) -> Operation);
+
+/// A word of the grammar and what stands behind it.
+type Clause<'a> = (&'static str, &'a str);
+
 impl Operation {
-    /// Names of those with an amount.
-    const WITH_AMOUNT: [(&'static str, fn(Amount) -> Operation); 6] = [
+    /// Those with an amount.
+    const WITH_AMOUNT: [WithAmount; 6] = [
         ("add", Operation::Add),
         ("set", Operation::Set),
         ("min", Operation::Min),
@@ -171,7 +177,7 @@ const AT: &str = " at ";
 const WHEN: &str = " when ";
 
 /// What stands before the first ` at ` or ` when ` outside quotation marks, and what stands behind each.
-fn clauses(text: &str) -> Result<(&str, Vec<(&'static str, &str)>), String> {
+fn clauses(text: &str) -> Result<(&str, Vec<Clause<'_>>), String> {
     let scan = Scan::new(text);
     let mut found: Vec<(usize, &'static str)> =
         [AT, WHEN].into_iter().flat_map(|word| scan.find(word).map(move |at| (at, word)).collect::<Vec<_>>()).collect();
