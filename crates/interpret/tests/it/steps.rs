@@ -126,13 +126,16 @@ fn an_inactive_feature_is_ablated_without_a_trace() {
     assert!(fired > 0 && fired < before.len(), "{fired}");
 }
 
+/// What is found of a row before and behind a step, and what is expected.
+type Law<'a> = dyn Fn(&[f32], &[f32]) -> (f32, f32) + 'a;
+
 #[test]
 fn steps_along_directions_do_what_they_say() {
     let (model, sae) = (model(), random_dictionary(D, 40));
     let before = rows_behind(&model, &mut NoHook, POINT);
     let (d, t) = (sae.decoder_row(4), sae.decoder_row(17));
     let ordinary = |row: &usize| tokens()[*row] != 0;
-    let each = |text: &str, law: &dyn Fn(&[f32], &[f32]) -> (f32, f32)| {
+    let each = |text: &str, law: &Law<'_>| {
         let after = moved_rows(&[text], &model, &sae);
         for row in (0..before.len()).filter(ordinary) {
             let (found, expected) = law(&before[row], &after[row]);
