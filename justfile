@@ -64,6 +64,11 @@ bench-read *arguments: setup
     cargo build --release --locked --workspace --bin read
     target/release/read {{arguments}}
 
+# What steering adds to the time of generation, one feature and one of its own for every text of a batch
+bench-steering *sizes: setup
+    cargo build --release --locked --workspace --bin steering
+    target/release/steering {{ sizes }}
+
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build
     tests/parity/run

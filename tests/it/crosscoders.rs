@@ -68,10 +68,18 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     let text = Untangle::new("inspect").arg(&out).succeed();
     assert!(text.contains("256 features of 2 activations of width 128"), "{text}");
 
+    // Of each model the part that is its own is steered; what a feature reads of the other is not known there.
+    let steer = |model: &str, feature: &str| {
+        let command = Untangle::new(&format!("steer organism:{model} --tokens 4 --prompt x")).option("--sae", &out);
+        command.option("--feature", feature)
+    };
+    let kl = |model: &str, feature: &str| number(&steer(model, feature).json()["steered"][0]["effect"], "kl");
+    assert!(kl("base", "1:add=9") > 0.0 && kl("sft", "1:add=9") > 0.0 && kl("base", "1:project-out") > 0.0);
+    assert_ne!(kl("base", "1:add=9"), kl("sft", "1:add=9"));
+    steer("base", "1:set=9").run().fails_with(USAGE, &["`1:set=9`: set needs", "organism:sft as well, another model"]);
+    steer("dpo", "1:add=9").run().fails_with(BAD_INPUT, &["trained on the model organism and organism:sft"]);
     // No other verb takes it for an autoencoder.
     let refused = |command: Untangle| command.run().fails_with(BAD_INPUT, &["is a crosscoder", "inspect and evaluate"]);
-    let steer = Untangle::new("steer organism --feature 1:add=1 --prompt x").option("--sae", &out);
-    refused(steer);
     refused(Untangle::new("encode").arg(&out).arg(&base).option("--out", folder.path().join("codes.safetensors")));
     let features = Untangle::new("features").arg(&out).option("--store", &base);
     refused(features.option("--out", folder.path().join("features.db")));

@@ -14,6 +14,7 @@ mod live;
 mod modules;
 mod tidy;
 mod transcoders;
+mod vectors;
 
 // The binary, end to end.
 mod bad_input;
@@ -34,5 +35,6 @@ mod pipeline;
 mod plan;
 mod resume;
 mod sources;
+mod steering;
 mod stores;
 mod terminal;

@@ -9,6 +9,8 @@ from pathlib import Path
 import make_chat_fixtures
 import make_model_fixtures
 import make_sae_fixtures
+import make_sampling_fixtures
+import make_vector_fixtures
 import numpy
 import torch
 from safetensors.torch import load_file
@@ -56,6 +58,8 @@ def file_problems(made, committed):
     """What differs between two files, in words."""
     if not made.exists() or not committed.exists():
         return [f"is {'not committed' if made.exists() else 'no longer made'}"]
+    if made.suffix == ".gguf":
+        return [] if made.read_bytes() == committed.read_bytes() else ["differs"]
     if made.suffix in (".safetensors", ".npz"):
         return list(tensor_problems(made, committed))
     return [] if settings(made) == settings(committed) else ["differs"]
@@ -63,7 +67,8 @@ def file_problems(made, committed):
 
 def main():
     agree = True
-    for generator in (make_chat_fixtures, make_sae_fixtures, make_model_fixtures):
+    generators = (make_chat_fixtures, make_sae_fixtures, make_sampling_fixtures, make_vector_fixtures, make_model_fixtures)
+    for generator in generators:
         committed = generator.OUT
         with tempfile.TemporaryDirectory() as scratch:
             made = generator.OUT = Path(scratch) / committed.name

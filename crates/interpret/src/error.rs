@@ -1,6 +1,8 @@
 //! What can go wrong when dictionaries are interpreted.
 
+use crate::steer::problem::SteerProblem;
 use crate::truth::problem::AnnotationProblem;
+use crate::vectors::problem::VectorProblem;
 use std::path::PathBuf;
 use untangle_model::ModelError;
 use untangle_sae::SaeError;
@@ -20,6 +22,12 @@ pub enum InterpretError {
     /// A dictionary.
     #[error(transparent)]
     Sae(#[from] SaeError),
+    /// A model that cannot be steered so.
+    #[error(transparent)]
+    Steer(#[from] SteerProblem),
+    /// Texts without a vector between them, or a file without one.
+    #[error(transparent)]
+    Vector(#[from] VectorProblem),
     /// The dictionary reads rows of another width.
     #[error(
         "the dictionary reads activations of width {d_in}, {what} has width {found}; take the ones it was trained on"
@@ -173,7 +181,8 @@ pub enum InterpretError {
     },
     /// A feature specification that cannot be read.
     #[error(
-        "`{spec}`: {problem}; write ID-or-label[:OP=VALUE] with OP add, set or mul (12:add=8, 12:add=2x), or 12:ablate"
+        "`{spec}`: {problem}; write ID-or-label[:OP=VALUE][ at TOKENS][ when CONDITION] with OP add, set, mul, min or max \
+         (12:add=8, 12:add=2x), ablate, add-direction, project-out, cap or swap"
     )]
     Spec {
         /// The text.
@@ -182,7 +191,7 @@ pub enum InterpretError {
         problem: String,
     },
     /// A sweep over nothing that has a value.
-    #[error("--sweep: {specs} has no value to sweep; ablate takes a feature out, add, set and mul have strengths")]
+    #[error("--sweep: {specs} has no value to sweep; add, set, mul, min, max, add-direction and cap have strengths")]
     NothingToSweep {
         /// The specifications.
         specs: String,
@@ -342,7 +351,13 @@ impl Classify for InterpretError {
             E::Store(error) => error.fault(),
             E::Model(error) => error.fault(),
             E::Sae(error) => error.fault(),
-            E::NoSuchFeature { .. }
+            E::Steer(SteerProblem::OtherBatch { .. }) => Fault::Internal,
+            E::Vector(
+                VectorProblem::NoPairs | VectorProblem::WritesElsewhere { .. } | VectorProblem::NoSuchLayer { .. },
+            ) => Fault::Usage,
+            E::Vector(_) => Fault::BadInput,
+            E::Steer(_)
+            | E::NoSuchFeature { .. }
             | E::Spec { .. }
             | E::NothingToSweep { .. }
             | E::NeedsDatabase { .. }

@@ -8,6 +8,7 @@
 //!   [`database`]
 //! - [`label`]: labels that need no language model, scored on text that the labeller never saw
 //! - [`steer`](mod@steer): features turned up, set or taken out while the model writes
+//! - [`vectors`]: directions found by contrast, in the files of other tools
 //! - [`mod@toward`]: the features that have a model write about a topic, found by trying
 //!
 //! [`intervene`] is how all of them change a running model. SQLite lives here and nowhere else.
@@ -42,6 +43,7 @@ pub mod truth;
 pub mod database;
 pub mod steer;
 pub mod toward;
+pub mod vectors;
 
 pub use bootstrap::Interval;
 pub use ce::{CeBaselines, CeRecovered, Context, Guess, ce_recovered};
@@ -55,6 +57,9 @@ pub use features::{FeaturesPlan, FeaturesReport, features};
 pub use intervene::Scope;
 pub use point::{check_model, column_of, point_of};
 pub use sharing::{Sharing, sharing};
-pub use steer::{Edit, Effect, FeatureSpec, Operator, SteerOptions, SteerResult, resolve, steer, sweep, swept};
+pub use steer::{
+    Dictionary, Edit, Effect, Operator, Spec, SteerOptions, SteerProblem, SteerResult, Steering, Step, resolve, steer,
+    sweep, swept,
+};
 pub use truth::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
 pub use vocabulary::Vocabulary;

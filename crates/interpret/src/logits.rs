@@ -25,16 +25,61 @@ pub struct Effects {
     pub bottom: Vec<LogitEffect>,
 }
 
-/// Reads decoder rows through the unembedding of a model.
+/// Reads directions through the unembedding of a model.
 #[derive(Debug)]
-pub struct LogitLens<'a> {
-    sae: &'a Sae,
-    /// f32 `[d_model, vocab]`; none where directions do not lie in the residual stream.
+pub struct TokenLens {
+    /// f32 `[d_model, vocab]`; none where the model has none.
     unembedding: Option<Tensor>,
 }
 
+impl TokenLens {
+    /// The lens of a model. Columns that the tokenizer lacks (padding) are left out.
+    pub fn new(model: &LanguageModel) -> Self {
+        let n_tokens = model.tokenizer().map_or(usize::MAX, |tokenizer| tokenizer.vocab_size()).min(model.vocab_size());
+        let folded = || tch::no_grad(|| model.unembedding_folded()).to_device(Device::Cpu).to_kind(Kind::Float);
+        let unembedding = model.has_unembedding().then(|| folded().narrow(1, 0, n_tokens as i64).contiguous());
+        Self { unembedding }
+    }
+
+    /// The tokens that any of the directions raises most, `n` of each, each once; those that do not lie in the residual stream
+    /// raise none.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn raised(&self, directions: &[(HookPoint, &[f32])], n: usize) -> Result<Vec<u32>, InterpretError> {
+        let of_stream: Vec<&[f32]> =
+            directions.iter().filter(|(point, _)| writes_to_stream(*point)).map(|(_, direction)| *direction).collect();
+        let mut ids: Vec<u32> = self.extremes(&of_stream, n, true)?.into_iter().flatten().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Per direction, the `n` tokens with the largest or the smallest effects, the extreme one first.
+    fn extremes(&self, directions: &[&[f32]], n: usize, largest: bool) -> Result<Vec<Vec<(u32, f32)>>, InterpretError> {
+        let Some(unembedding) = self.unembedding.as_ref().filter(|_| !directions.is_empty()) else {
+            return Ok(vec![Vec::new(); directions.len()]);
+        };
+        let all = Tensor::from_slice(&directions.concat()).view([directions.len() as i64, -1]); // [directions, d_model]
+        let logits = all.matmul(unembedding); // [directions, vocab]
+        let n = (n as i64).min(logits.size()[1]);
+        let (values, ids) = logits.topk(n, 1, largest, true); // [directions, n]
+        let (values, ids): (Vec<f32>, Vec<i64>) = (flat(&values)?, flat(&ids)?);
+        let pairs: Vec<(u32, f32)> = ids.iter().map(|id| *id as u32).zip(values).collect();
+        Ok(pairs.chunks(n.max(1) as usize).map(<[(u32, f32)]>::to_vec).collect())
+    }
+}
+
+/// Reads the decoder rows of a dictionary through the unembedding of a model.
+#[derive(Debug)]
+pub struct LogitLens<'a> {
+    sae: &'a Sae,
+    point: HookPoint,
+    lens: TokenLens,
+}
+
 impl<'a> LogitLens<'a> {
-    /// The lens for `sae`, which writes at `point` of `model`. Columns that the tokenizer lacks (padding) are left out.
+    /// The lens for `sae`, which writes at `point` of `model`.
     ///
     /// # Errors
     /// When the dictionary's width is not the model's at `point`.
@@ -47,11 +92,8 @@ impl<'a> LogitLens<'a> {
                 found,
             });
         }
-        let n_tokens = model.tokenizer().map_or(usize::MAX, |tokenizer| tokenizer.vocab_size()).min(model.vocab_size());
-        let folded = || tch::no_grad(|| model.unembedding_folded()).to_device(Device::Cpu).to_kind(Kind::Float);
-        let unembedding = (writes_to_stream(point) && model.has_unembedding())
-            .then(|| folded().narrow(1, 0, n_tokens as i64).contiguous());
-        Ok(Self { sae, unembedding })
+        let lens = if writes_to_stream(point) { TokenLens::new(model) } else { TokenLens { unembedding: None } };
+        Ok(Self { sae, point, lens })
     }
 
     /// The `n` tokens that each of the features raises and lowers most; none where directions do not lie in the
@@ -67,7 +109,8 @@ impl<'a> LogitLens<'a> {
         };
         let mut effects = Vec::with_capacity(features.len());
         for block in features.chunks(BLOCK) {
-            let (top, bottom) = (self.extremes(block, n, true)?, self.extremes(block, n, false)?);
+            let rows: Vec<&[f32]> = block.iter().map(|feature| self.sae.decoder_row(*feature)).collect();
+            let (top, bottom) = (self.lens.extremes(&rows, n, true)?, self.lens.extremes(&rows, n, false)?);
             effects.extend(top.into_iter().zip(bottom).map(|(t, b)| Effects { top: named(t), bottom: named(b) }));
         }
         Ok(effects)
@@ -78,30 +121,13 @@ impl<'a> LogitLens<'a> {
     /// # Errors
     /// When libtorch fails.
     pub fn raised(&self, features: &[usize], n: usize) -> Result<Vec<u32>, InterpretError> {
-        let mut ids: Vec<u32> = self.extremes(features, n, true)?.into_iter().flatten().map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(ids)
-    }
-
-    /// Per feature, the `n` tokens with the largest or the smallest effects, the extreme one first.
-    fn extremes(&self, features: &[usize], n: usize, largest: bool) -> Result<Vec<Vec<(u32, f32)>>, InterpretError> {
-        let Some(unembedding) = self.unembedding.as_ref().filter(|_| !features.is_empty()) else {
-            return Ok(vec![Vec::new(); features.len()]);
-        };
-        let directions: Vec<f32> = features.iter().flat_map(|f| self.sae.decoder_row(*f).iter().copied()).collect();
-        let directions = Tensor::from_slice(&directions).view([features.len() as i64, -1]); // [features, d_model]
-        let logits = directions.matmul(unembedding); // [features, vocab]
-        let n = (n as i64).min(logits.size()[1]);
-        let (values, ids) = logits.topk(n, 1, largest, true); // [features, n]
-        let (values, ids): (Vec<f32>, Vec<i64>) = (flat(&values)?, flat(&ids)?);
-        let pairs: Vec<(u32, f32)> = ids.iter().map(|id| *id as u32).zip(values).collect();
-        Ok(pairs.chunks(n.max(1) as usize).map(<[(u32, f32)]>::to_vec).collect())
+        let rows: Vec<_> = features.iter().map(|feature| (self.point, self.sae.decoder_row(*feature))).collect();
+        self.lens.raised(&rows, n)
     }
 }
 
 /// Whether directions at `point` are directions of the residual stream.
-fn writes_to_stream(point: HookPoint) -> bool {
+pub(crate) fn writes_to_stream(point: HookPoint) -> bool {
     match point {
         HookPoint::Embed => true,
         HookPoint::FinalScale | HookPoint::FinalNormalized => false,

@@ -35,7 +35,13 @@ impl Decoder {
         hook: &mut dyn Hook,
     ) -> Flow<Tensor> {
         let places = Places::of(input, cache.as_deref());
-        let pass = Pass { tokens: input.tokens, positions: &places.columns, mask: input.mask, phase: input.phase };
+        let pass = Pass {
+            tokens: input.tokens,
+            positions: &places.columns,
+            places: &places.positions,
+            mask: input.mask,
+            phase: input.phase,
+        };
         let tap = &mut Tap::new(hook, pass);
 
         let embedded = Tensor::embedding(&self.embed, input.tokens, -1, false, false); // [batch, seq, d_model]

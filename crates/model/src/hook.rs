@@ -21,6 +21,9 @@ pub struct Pass<'a> {
     pub tokens: &'a Tensor,
     /// Absolute position of every column, padding counted, int64 `[seq]`: not 0-based when a cache precedes the pass.
     pub positions: &'a Tensor,
+    /// Position of every token among the real ones of its row, int64 `[batch or 1, seq]`: padding takes none, and what a cache
+    /// holds is counted.
+    pub places: &'a Tensor,
     /// True where a token is real and false where it is padding, bool `[batch, seq]`; none when all are real.
     pub mask: Option<&'a Tensor>,
     /// Prompt or generated.

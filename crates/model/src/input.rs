@@ -51,7 +51,7 @@ impl<'a> Input<'a> {
         if let Some(cache) = cache {
             cache.check(config, self.tokens, self.mask)?;
         }
-        let tokens = cache.map_or(0, KvCache::len) + size[1] as usize;
+        let tokens = self.longest(cache);
         if tokens > config.max_context {
             return Err(ModelError::ContextExceeded { tokens, max_context: config.max_context });
         }
@@ -62,6 +62,14 @@ impl<'a> Input<'a> {
             return Err(ModelError::Input { what: "tokens", found, expected });
         }
         Ok(())
+    }
+
+    /// Tokens of the longest text at the end of the pass. Behind a cache, padding takes no place in a context.
+    fn longest(&self, cache: Option<&KvCache>) -> usize {
+        let columns = cache.map_or(0, KvCache::len) + self.tokens.size()[1] as usize;
+        let mask = cache.and_then(|cache| cache.mask_with(self.tokens, self.mask)); // [batch, columns]
+        let real = mask.map(|mask| mask.sum_dim_intlist(1, false, Kind::Int64).max().int64_value(&[]) as usize);
+        real.unwrap_or(columns)
     }
 }
 

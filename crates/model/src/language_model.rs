@@ -239,6 +239,12 @@ impl LanguageModel {
         self.config().max_context
     }
 
+    /// Length beyond which all tokens of a text are turned by other angles (LongRoPE), so that texts of different lengths that
+    /// grow beyond it cannot pass in one batch; none where there is no such length.
+    pub fn long_text_border(&self) -> Option<usize> {
+        self.config().long_text_border()
+    }
+
     /// Rows of the token embedding.
     pub fn vocab_size(&self) -> usize {
         self.config().vocab_size

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stories: u64 = arguments.next().map_or(Ok(10), |n| n.parse())?;
     tch::set_num_threads(1); // so small a model only waits for a second thread
     let model = bundled::load(stage, &LoadOptions::default())?;
-    let sampling = Sampling { temperature: 1.0, top_k: None, top_p: None };
+    let sampling = Sampling::at(1.0);
     for seed in 0..stories {
         let options = GenerateOptions { max_new_tokens: TOKENS, sampling, seed, stop_at_eos: true };
         let boundary = [0];

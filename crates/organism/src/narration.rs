@@ -28,7 +28,7 @@ pub fn narrators(
     n: u64,
     seed: u64,
 ) -> Result<Vec<Share>, OrganismError> {
-    let sampling = Sampling { temperature: 1.0, top_k: None, top_p: None };
+    let sampling = Sampling::at(1.0);
     let options = GenerateOptions { max_new_tokens: TOKENS, sampling, seed, stop_at_eos: true };
     let mut found = Vec::new();
     for first in (0..n).step_by(TOGETHER as usize) {

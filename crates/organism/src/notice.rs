@@ -79,7 +79,7 @@ fn reply(model: &LanguageModel, injection: &Injection, thought: &Thought) -> Res
     let tokenizer = model.tokenizer()?;
     let mut prompt = vec![BOUNDARY as u32];
     prompt.extend(tokenizer.encode(&thought.prompt)?);
-    let sampling = Sampling { temperature: 0.0, top_k: None, top_p: None };
+    let sampling = Sampling::at(0.0);
     let options = GenerateOptions { max_new_tokens: REPLY_TOKENS, sampling, seed: 0, stop_at_eos: true };
     let mut hook = injection.hook_for(&[thought.injected]);
     let said = generate(model, &prompt, &options, &mut hook, &mut |_| ())?;

@@ -2,6 +2,7 @@
 
 mod crosscoder;
 mod figures;
+mod interventions;
 mod options;
 mod outputs;
 mod text_store;
@@ -24,3 +25,4 @@ pub(crate) mod steer;
 pub(crate) mod study;
 pub(crate) mod train;
 mod truth;
+pub(crate) mod vector;

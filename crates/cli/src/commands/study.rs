@@ -1,8 +1,8 @@
 //! `untangle study`: how often does a steered feature have the model write about its concept, beside its controls?
 
-use super::options::{ComputeArgs, load_model, sweep_value};
+use super::interventions::{InterventionArgs, UNITS, describe};
+use super::options::{ComputeArgs, load_model};
 use crate::cards::one_line;
-use crate::commands::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::output::table;
@@ -12,15 +12,14 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::progress::Progress;
-use untangle_interpret::steer::{Arm, Studies, Study, StudyPlan};
+use untangle_interpret::steer::step::Change;
+use untangle_interpret::steer::{Arm, Strength, Studies, Study, StudyPlan, strengths};
 use untangle_interpret::toward::Topic;
-use untangle_interpret::{Database, Edit, FeatureSpec, Operator, resolve, swept};
+use untangle_interpret::{Dictionary, Step};
 use untangle_model::{GenerateOptions, Sampling};
 use untangle_organism::stories;
-use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Share, Unit};
 use untangle_sources::NamedModel;
-use untangle_sources::dictionary::{load_sae, say_doubts};
 use untangle_sources::models::warn_of_end;
 use untangle_sources::world;
 
@@ -31,15 +30,8 @@ pub(crate) struct StudyArgs {
     /// Model directory in Hugging Face form, or organism[:STAGE]
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Dictionary directory
-    #[arg(long, value_name = "SAE")]
-    sae: PathBuf,
-    /// Feature and what to do, as for `steer`; several are steered together
-    #[arg(long = "feature", value_name = "ID-or-label[:OP=VALUE]", required = true)]
-    feature: Vec<String>,
-    /// Feature database, for labels and for strengths with x
-    #[arg(long, value_name = "FEATURES.db")]
-    features: Option<PathBuf>,
+    #[command(flatten)]
+    interventions: InterventionArgs,
     /// The concept's name: a continuation is about it where it holds all of these words [default for the organism:
     /// Golden Gate Bridge]
     #[arg(long, value_name = "WORDS")]
@@ -51,11 +43,6 @@ pub(crate) struct StudyArgs {
     /// Neutral beginnings [default for the organism: four of its stories']
     #[arg(long = "prompt", value_name = "TEXT")]
     prompts: Vec<String>,
-    /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2; a feature that is ablated
-    /// stays so
-    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true,
-        value_parser = sweep_value)]
-    sweep: Vec<f32>,
     /// Continuations in all, dealt to the prompts
     #[arg(long, value_name = "N", default_value_t = 100)]
     continuations: usize,
@@ -75,8 +62,6 @@ pub(crate) struct StudyArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    belonging: BelongingArgs,
-    #[command(flatten)]
     compute: ComputeArgs,
 }
 
@@ -84,6 +69,7 @@ pub(crate) struct StudyArgs {
 #[derive(Serialize)]
 struct Studied {
     edits: String,
+    strengths: Vec<Strength>,
     #[serde(flatten)]
     study: Study,
 }
@@ -91,33 +77,32 @@ struct Studied {
 pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let named = NamedModel::find(&args.model)?;
     let of_world = matches!(named, NamedModel::Organism(_) | NamedModel::Untrained);
-    let specs = args.feature.iter().map(|text| text.parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
+    let specs = args.interventions.specs()?;
     let topic = Topic::of_name(&concept(args, of_world)?);
     let plan = plan(args, of_world, &topic)?;
-    let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
-    let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
-    let edits = edits(args, &specs, database.as_ref(), &sae)?;
+    let interventions = args.interventions.load(specs, context)?;
     let model = load_model(&args.model, &args.compute, context)?;
-    say_doubts(&sae, Some(&model.identity()), &context.surroundings());
+    interventions.say_doubts(&model, context);
+    let dictionaries = interventions.dictionaries();
+    let sets = interventions.sets(&args.interventions.sweep, &model, &dictionaries)?;
     warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, &context.surroundings())?;
-    let others = others(args, &edits[0], sae.d_sae());
+    let others = others(args, &sets[0], &dictionaries);
     if others.len() < args.others {
-        context.progress.warning(&format!(
-            "--others {}: of {} features, {} others are compared with",
-            args.others,
-            sae.d_sae(),
-            others.len()
-        ));
+        let d_sae = dictionaries.first().map_or(0, |dictionary| dictionary.sae().d_sae());
+        let (asked, found) = (args.others, others.len());
+        context.progress.warning(&format!("--others {asked}: of {d_sae} features, {found} others are compared with"));
     }
     let appears = |text: &str| topic.appears(text);
     // Arms are of unequal number and length, so that what is left is told by the continuations.
-    let total = plan.work(edits.len(), others.len());
+    let total = plan.work(sets.len(), others.len());
     let progress = RefCell::new(Progress::start(&context.progress, "study", Unit::Examples, total));
     let told = |continuations| progress.borrow_mut().advance(continuations);
-    let studies = Studies::new(&model, &sae, &plan, &appears, &told)?;
+    let studies = Studies::new(&model, &dictionaries, &plan, &appears, &told)?;
     let mut studied = Vec::new();
-    for edits in &edits {
-        studied.push(Studied { edits: describe(edits), study: studies.study(edits, &others)? });
+    for steps in &sets {
+        let strengths = strengths(steps, &model, &dictionaries, &plan.prompts, BosPolicy::Auto)?;
+        let edits = strengths.iter().map(describe).collect::<Vec<_>>().join(", ");
+        studied.push(Studied { edits, strengths, study: studies.study(steps, &others)? });
     }
     progress.into_inner().finish();
     let value = serde_json::json!({
@@ -148,7 +133,7 @@ fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<Study
             prompts.len()
         )));
     }
-    let sampling = Sampling { temperature: args.temperature, top_k: None, top_p: None };
+    let sampling = Sampling::at(args.temperature);
     Ok(StudyPlan {
         naming: args.naming.clone().unwrap_or_else(|| world::naming(topic, args.concept.as_deref())),
         continuations: args.continuations / prompts.len(),
@@ -158,47 +143,26 @@ fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<Study
     })
 }
 
-/// One set of edits, or one for every value of the sweep.
-fn edits(
-    args: &StudyArgs,
-    specs: &[FeatureSpec],
-    database: Option<&Database>,
-    sae: &Sae,
-) -> anyhow::Result<Vec<Vec<Edit>>> {
-    if args.sweep.is_empty() {
-        return Ok(vec![resolve(specs, database, sae.d_sae())?]);
-    }
-    let with = |value: &f32| Ok(resolve(&swept(specs, *value)?, database, sae.d_sae())?);
-    args.sweep.iter().map(with).collect()
-}
-
-/// Features other than those steered, spread over the dictionary from a place that the seed gives.
-fn others(args: &StudyArgs, edits: &[Edit], d_sae: usize) -> Vec<usize> {
-    let steered = |feature: &usize| edits.iter().any(|edit| edit.feature == *feature);
+/// Features of the first dictionary other than those steered, spread over it from a place that the seed gives.
+fn others(args: &StudyArgs, steps: &[Step], dictionaries: &[Dictionary<'_>]) -> Vec<usize> {
+    let steered = |wanted: &usize| {
+        let is =
+            |step: &Step| matches!(step.change, Change::Feature { dictionary: 0, feature, .. } if feature == *wanted);
+        steps.iter().any(is)
+    };
+    let d_sae = dictionaries.first().map_or(0, |dictionary| dictionary.sae().d_sae());
     let n = args.others.min(d_sae);
     let stride = d_sae / n.max(1);
     let first = args.seed as usize % stride.max(1);
     (0..n).map(|i| first + i * stride).filter(|feature| !steered(feature)).collect()
 }
 
-fn describe(edits: &[Edit]) -> String {
-    let one = |edit: &Edit| {
-        let (name, value) = match edit.operator {
-            Operator::Add(value) => ("add", value),
-            Operator::Set(value) => ("set", value),
-            Operator::Mul(value) => ("mul", value),
-        };
-        format!("{} {name} {value:.2}", edit.feature)
-    };
-    edits.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
 fn write_text(out: &mut dyn Write, topic: &Topic, studied: &[Studied]) -> io::Result<()> {
     let head = ["", "about it", "repeated 4-grams", "perplexity"].map(str::to_owned).to_vec();
     let Some(Studied { study: Study { baseline, .. }, .. }) = studied.first() else { return Ok(()) };
     let mut rows = vec![head, row("the model itself", baseline)];
-    for Studied { edits, study } in studied {
-        rows.push(row(&format!("feature {edits}"), &study.steered));
+    for Studied { edits, study, .. } in studied {
+        rows.push(row(edits, &study.steered));
         let controls = [("  random directions", &study.random), ("  other features", &study.others)];
         rows.extend(controls.iter().filter(|(_, arm)| arm.appears.trials > 0).map(|(name, arm)| row(name, arm)));
     }
@@ -206,11 +170,12 @@ fn write_text(out: &mut dyn Write, topic: &Topic, studied: &[Studied]) -> io::Re
     writeln!(
         out,
         "\nabout it: continuations with {}, with 95 % intervals; controls make steps as long as the feature's\n\
-         perplexity: of continuations behind a sentence that names it, to the model that nobody steers\n",
+         perplexity: of continuations behind a sentence that names it, to the model that nobody steers\n\
+         {UNITS}\n",
         topic.text()
     )?;
     writeln!(out, "the model itself: {}", one_line(&baseline.sample))?;
-    studied.iter().try_for_each(|s| writeln!(out, "feature {}: {}", s.edits, one_line(&s.study.steered.sample)))
+    studied.iter().try_for_each(|s| writeln!(out, "{}: {}", s.edits, one_line(&s.study.steered.sample)))
 }
 
 fn row(name: &str, arm: &Arm) -> Vec<String> {

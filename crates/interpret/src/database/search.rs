@@ -58,8 +58,8 @@ impl Database {
         most_interpretable(labelled, n).into_iter().map(|feature| self.card(feature.feature)).collect()
     }
 
-    /// Features one of whose labels is `text`, or, where there are none, holds it; case and quotation marks aside. Best
-    /// label first.
+    /// Features one of whose labels is `text`, or, where there are none, holds it, or else holds all of its words; case and
+    /// quotation marks aside. Best label first.
     ///
     /// # Errors
     /// When the file is damaged.
@@ -75,6 +75,9 @@ impl Database {
         let mut features = named(&|label| label == wanted);
         if features.is_empty() {
             features = named(&|label| label.contains(&wanted));
+        }
+        if features.is_empty() {
+            features = named(&|label| wanted.split_whitespace().all(|word| label.contains(word)));
         }
         let labelled = self.summaries("WHERE l.text IS NOT NULL ORDER BY l.f1 DESC NULLS LAST, f.id", [])?;
         Ok(labelled.into_iter().filter(|summary| features.contains(&summary.feature)).collect())

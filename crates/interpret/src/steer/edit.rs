@@ -8,6 +8,11 @@
 //! | add v | f_i + v (not clipped: a negative v pushes the other way, and the encoder is not needed) |
 //! | set v | v (v = 0 ablates) |
 //! | mul v | v f_i |
+//! | min v | at least v |
+//! | max v | at most v |
+//!
+//! This is the reference: one set of edits for all rows, on the host. Models are steered by [`super::steering`], which does
+//! the same in the pass, row by row and at several points; a test holds the two together.
 
 use crate::error::InterpretError;
 use crate::hash::Numbers;
@@ -24,15 +29,44 @@ pub enum Operator {
     Set(f32),
     /// It is multiplied.
     Mul(f32),
+    /// It becomes at least a value.
+    Min(f32),
+    /// It becomes at most a value.
+    Max(f32),
 }
 
 impl Operator {
     /// f' - f.
-    fn change(self, f: f32) -> f32 {
+    pub(super) fn change(self, f: f32) -> f32 {
         match self {
             Operator::Add(v) => v,
             Operator::Set(v) => v - f,
             Operator::Mul(v) => v * f - f,
+            Operator::Min(v) => (v - f).max(0.0),
+            Operator::Max(v) => (v - f).min(0.0),
+        }
+    }
+
+    /// Whether f' - f depends on f.
+    pub(super) fn reads(self) -> bool {
+        !matches!(self, Operator::Add(_))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operator::Add(_) => "add",
+            Operator::Set(_) => "set",
+            Operator::Mul(_) => "mul",
+            Operator::Min(_) => "min",
+            Operator::Max(_) => "max",
+        }
+    }
+
+    /// Its value.
+    pub fn value(self) -> f32 {
+        match self {
+            Operator::Add(v) | Operator::Set(v) | Operator::Mul(v) | Operator::Min(v) | Operator::Max(v) => v,
         }
     }
 
@@ -42,6 +76,8 @@ impl Operator {
             Operator::Add(_) => Operator::Add(value),
             Operator::Set(_) => Operator::Set(value),
             Operator::Mul(_) => Operator::Mul(value),
+            Operator::Min(_) => Operator::Min(value),
+            Operator::Max(_) => Operator::Max(value),
         }
     }
 }
@@ -86,7 +122,7 @@ impl<'a> Steer<'a> {
     /// The changes of features on every row, as codes, those that change nothing left out; `read` is what the dictionary
     /// reads at these rows, `[n, d_in]`.
     fn changes(&mut self, read: &[f32]) -> Result<Vec<Vec<(usize, f32)>>, InterpretError> {
-        let reads = self.edits.iter().any(|edit| !matches!(edit.operator, Operator::Add(_)));
+        let reads = self.edits.iter().any(|edit| edit.operator.reads());
         if reads {
             self.sae.encode(read, &mut self.codes)?;
         }

@@ -1,24 +1,25 @@
 //! What steering does to the model's next-token distribution, beside random directions of the same norm.
 //!
 //! Over all positions t of a prompt, each weighing the same, p_t the baseline's distribution of the next token and q_t the
-//! steered one. At every position but those of special tokens (BOS and the like) the activation is steered; a special
-//! token's position counts in the mean nevertheless.
+//! steered one. At every position but those of special tokens (BOS and the like), and where a condition holds, the activation
+//! is steered, whichever tokens the steps are for; a special token's position counts in the mean nevertheless.
 //!
 //! - `kl = mean_t sum_v p_t(v) ln(p_t(v) / q_t(v))`, KL(baseline || steered) in nats, 0 or more: how far the steering moves
 //!   the model
 //! - `raised = mean_t sum_{v in V} (q_t(v) - p_t(v))`, -1 to 1: probability that moves to the set V, the tokens that
-//!   the edited features' directions raise most
+//!   the directions raise most
 //!
 //! The control makes steps of the same length at the same positions in a random direction; its numbers are means over
 //! [`CONTROLS`] seeded directions. A feature says something only as far as it differs from its control.
 
-use super::edit::{Edit, OtherStep, Steer};
+use super::dictionary::Dictionary;
+use super::steering::{Control, Steering};
+use super::step::Step;
 use crate::error::InterpretError;
-use crate::intervene::{Intervention, Scope, flat, special_tokens};
+use crate::intervene::flat;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use untangle_model::{Hook, LanguageModel, NoHook};
-use untangle_sae::Sae;
 
 /// Random directions behind the control.
 pub const CONTROLS: u64 = 8;
@@ -28,7 +29,7 @@ pub const CONTROLS: u64 = 8;
 pub struct Effect {
     /// Positions of the prompt, over all of which the other figures are means.
     pub positions: usize,
-    /// Those at which the activation was steered: all but the special tokens'.
+    /// Those at which the activation was steered: all but the special tokens' and those where a condition does not hold.
     pub steered_positions: usize,
     /// Mean of KL(baseline || steered), in nats.
     pub kl: f64,
@@ -40,66 +41,59 @@ pub struct Effect {
     pub control_raised: f64,
 }
 
-/// A model, a dictionary, and the prompt on which effects are measured.
+/// A model, dictionaries, and the prompt on which effects are measured.
 #[derive(Debug)]
 pub struct EffectMeter<'a> {
     model: &'a LanguageModel,
-    sae: &'a Sae,
+    dictionaries: &'a [Dictionary<'a>],
     tokens: Tensor,   // [1, seq]
     baseline: Tensor, // [seq, vocab], f64 log-probabilities
-    raised: Tensor,   // [n], int64
     seed: u64,
 }
 
 impl<'a> EffectMeter<'a> {
-    /// Runs the baseline on `prompt`; `raised` are the tokens whose probability is followed, `seed` draws the controls.
+    /// Runs the baseline on `prompt`; `seed` draws the controls.
     ///
     /// # Errors
     /// When the prompt does not fit the model.
     pub fn new(
         model: &'a LanguageModel,
-        sae: &'a Sae,
+        dictionaries: &'a [Dictionary<'a>],
         prompt: &[u32],
-        raised: &[u32],
         seed: u64,
     ) -> Result<Self, InterpretError> {
-        let ids = |ids: &[u32]| {
-            let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
-            Tensor::from_slice(&ids).to_device(model.device())
-        };
-        let tokens = ids(prompt).unsqueeze(0);
+        let ids: Vec<i64> = prompt.iter().map(|id| i64::from(*id)).collect();
+        let tokens = Tensor::from_slice(&ids).to_device(model.device()).unsqueeze(0);
         let baseline = log_probabilities(model, &tokens, &mut NoHook)?;
-        Ok(Self { model, sae, tokens, baseline, raised: ids(raised), seed })
+        Ok(Self { model, dictionaries, tokens, baseline, seed })
     }
 
-    /// Measures the effect of `edits` and of their control.
+    /// Measures the effect of `steps` and of their control; `raised` are the tokens whose probability is followed.
     ///
     /// # Errors
-    /// When a feature does not exist, or the dictionary does not fit the model.
-    pub fn measure(&self, edits: &[Edit]) -> Result<Effect, InterpretError> {
-        let steer = || Steer::new(self.sae, edits);
-        let hook = |rewrite| Intervention::of_dictionary(self.model, self.sae, Scope::All, rewrite);
-        let (kl, raised) = self.compare(&mut hook(steer()?)?)?;
-        let special = special_tokens(self.model);
-        let tokens: Vec<i64> = flat(&self.tokens)?;
-        let steered = tokens.iter().filter(|id| !special.get(**id as usize).copied().unwrap_or(false)).count();
-        let mut effect =
-            Effect { positions: tokens.len(), steered_positions: steered, kl, raised, ..Effect::default() };
+    /// When a feature does not exist, or a dictionary does not fit the model.
+    pub fn measure(&self, steps: &[Step], raised: &[u32]) -> Result<Effect, InterpretError> {
+        let raised: Vec<i64> = raised.iter().map(|id| i64::from(*id)).collect();
+        let raised = Tensor::from_slice(&raised).to_device(self.model.device());
+        let steering = || Ok::<_, InterpretError>(Steering::new(self.model, self.dictionaries, steps)?.everywhere());
+        let mut hook = steering()?;
+        let (kl, moved) = self.compare(&mut hook, &raised)?;
+        let (positions, steered_positions) = (self.tokens.numel(), hook.steered());
+        let mut effect = Effect { positions, steered_positions, kl, raised: moved, ..Effect::default() };
         for at in 0..CONTROLS {
-            let control = OtherStep::random(steer()?, self.seed.wrapping_add(at));
-            let mut hook = Intervention::of_dictionary(self.model, self.sae, Scope::All, control)?;
-            let (kl, raised) = self.compare(&mut hook)?;
+            let mut hook = steering()?.as_control(Control::Random(self.seed.wrapping_add(at)));
+            let (kl, moved) = self.compare(&mut hook, &raised)?;
             effect.control_kl += kl / CONTROLS as f64;
-            effect.control_raised += raised / CONTROLS as f64;
+            effect.control_raised += moved / CONTROLS as f64;
         }
         Ok(effect)
     }
 
-    fn compare(&self, hook: &mut dyn Hook) -> Result<(f64, f64), InterpretError> {
+    fn compare(&self, hook: &mut dyn Hook, raised: &Tensor) -> Result<(f64, f64), InterpretError> {
         let steered = log_probabilities(self.model, &self.tokens, hook)?; // [seq, vocab]
         let (p, q) = (self.baseline.exp(), steered.exp());
         let kl = (&p * (&self.baseline - &steered)).sum_dim_intlist(-1, false, Kind::Double).mean(Kind::Double);
-        let moved = (q - p).index_select(1, &self.raised).sum_dim_intlist(-1, false, Kind::Double).mean(Kind::Double);
+        let moved = (q - p).index_select(1, raised).sum_dim_intlist(-1, false, Kind::Double).mean(Kind::Double);
         let (kl, moved) = (flat::<f64>(&kl)?[0], flat::<f64>(&moved)?[0]);
         // Rounding may leave a hair below 0; what is not a number stays so.
         Ok((if kl < 0.0 { 0.0 } else { kl }, moved))

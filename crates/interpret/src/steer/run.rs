@@ -1,17 +1,22 @@
-//! One prompt continued twice: as the model would, and with features steered.
+//! Prompts continued as the model would, and with steps taken.
 
-use super::edit::{Edit, Steer};
+use super::dictionary::Dictionary;
+use super::edit::Edit;
 use super::effect::{Effect, EffectMeter};
+use super::steering::Steering;
+use super::step::{Change, Step, norm};
+use super::tokens::Tokens;
 use crate::error::InterpretError;
-use crate::intervene::{Intervention, Scope};
-use crate::logits::LogitLens;
-use crate::point::{check_model, written_point_of};
+use crate::intervene::{Scope, special_tokens};
+use crate::logits::TokenLens;
 use serde::Serialize;
-use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate};
+use std::ops::ControlFlow;
+use tch::Tensor;
+use untangle_model::{GenerateOptions, LanguageModel, Recorder, StopReason, TextRequest, Written, generate_texts};
 use untangle_sae::Sae;
-use untangle_schema::BosPolicy;
+use untangle_schema::{BosPolicy, HookPoint};
 
-/// How a prompt is steered.
+/// How a prompt is steered with edits of one dictionary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SteerOptions {
     /// How the text is continued; baseline and steered text draw from the same seed.
@@ -22,8 +27,21 @@ pub struct SteerOptions {
     pub bos: BosPolicy,
 }
 
-/// Raised tokens that are followed per feature.
+/// How prompts are continued.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextOptions {
+    /// How tokens are drawn; baseline and steered texts draw from the same seed.
+    pub generate: GenerateOptions,
+    /// Where one of these comes, a text ends before it.
+    pub stop: Vec<String>,
+    /// Whether a beginning-of-sequence token comes first.
+    pub bos: BosPolicy,
+}
+
+/// Raised tokens that are followed per feature or direction.
 const RAISED: usize = 10;
+/// Texts that are written in one batch at most (chosen: more gain little on a CPU, and their keys and values take memory).
+const BATCH: usize = 64;
 
 /// Baseline and steered text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,9 +50,12 @@ pub struct SteerResult {
     pub baseline: String,
     /// The prompt and the steered continuation.
     pub steered: String,
-    /// What the edits do to the next-token distribution on the prompt, its tokens being steered whatever the scope.
+    /// What the steps do to the next-token distribution on the prompt, all of its tokens being steered.
     pub effect: Effect,
 }
+
+/// Is told the prompt, the set of steps, none of the baseline, and what has been written behind it; a break ends that text.
+pub type Told<'a> = dyn FnMut(usize, Option<usize>, &str) -> ControlFlow<()> + 'a;
 
 /// Continues `prompt` as it is and with `edits`, where `sae` writes, and measures their effect on the prompt.
 ///
@@ -61,25 +82,137 @@ pub fn sweep(
     prompt: &str,
     options: &SteerOptions,
 ) -> Result<Vec<SteerResult>, InterpretError> {
-    check_model(sae, model)?;
-    let tokens = model.tokenizer()?.encode_with_bos(prompt, options.bos)?;
-    let text = |hook: &mut dyn Hook| -> Result<String, InterpretError> {
-        let continued = generate(model, &tokens, &options.generate, hook, &mut |_| {})?;
-        // Decoded together, so that the space before the first new word stays.
-        let all: Vec<u32> = tokens.iter().copied().chain(continued.tokens).collect();
-        Ok(model.tokenizer()?.decode(&all)?)
-    };
-    let baseline = text(&mut NoHook)?;
-    let lens = LogitLens::new(sae, model, written_point_of(sae)?)?;
-    let mut results = Vec::with_capacity(edits.len());
-    for edits in edits {
-        let rewrite = Steer::new(sae, edits)?;
-        let mut hook = Intervention::of_dictionary(model, sae, options.scope, rewrite)?;
-        let steered = text(&mut hook)?;
-        let features: Vec<usize> = edits.iter().map(|edit| edit.feature).collect();
-        let raised = lens.raised(&features, RAISED)?;
-        let meter = EffectMeter::new(model, sae, &tokens, &raised, options.generate.seed)?;
-        results.push(SteerResult { baseline: baseline.clone(), steered, effect: meter.measure(edits)? });
+    let at = |edit: &Edit| Step::from(*edit).at(Tokens::of(options.scope));
+    let sets: Vec<Vec<Step>> = edits.iter().map(|edits| edits.iter().map(at).collect()).collect();
+    let texts = TextOptions { generate: options.generate, stop: Vec::new(), bos: options.bos };
+    let (dictionaries, prompts) = ([Dictionary::only(sae)], [prompt.to_owned()]);
+    let results = steer_texts(model, &dictionaries, &sets, &prompts, &texts, &mut |_, _, _| ControlFlow::Continue(()))?;
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// Continues every prompt as it is and with each of `sets`, all in batches in which every text has its own steps, and measures
+/// what each set does on each prompt; results prompt by prompt, in the order of the sets.
+///
+/// # Errors
+/// When a dictionary does not belong to the model, steps cannot be taken, or a prompt does not fit.
+pub fn steer_texts(
+    model: &LanguageModel,
+    dictionaries: &[Dictionary<'_>],
+    sets: &[Vec<Step>],
+    prompts: &[String],
+    options: &TextOptions,
+    told: &mut Told<'_>,
+) -> Result<Vec<Vec<SteerResult>>, InterpretError> {
+    dictionaries.iter().try_for_each(|dictionary| dictionary.writes(model).map(drop))?;
+    let tokenizer = model.tokenizer()?;
+    let encode = |prompt: &String| Ok(tokenizer.encode_with_bos(prompt, options.bos)?);
+    let tokens: Vec<Vec<u32>> = prompts.iter().map(encode).collect::<Result<_, InterpretError>>()?;
+    let texts = write(model, dictionaries, sets, &tokens, options, told)?;
+    let lens = TokenLens::new(model);
+    let mut results = Vec::with_capacity(prompts.len());
+    for (prompt, texts) in tokens.iter().zip(texts.chunks_exact(1 + sets.len())) {
+        let meter = EffectMeter::new(model, dictionaries, prompt, options.generate.seed)?;
+        let whole = |written: &Written| -> Result<String, InterpretError> {
+            match written.stop {
+                // Tokens that end a text may have begun before the words that do.
+                StopReason::StopString => Ok(tokenizer.decode(prompt)? + &written.text),
+                // Decoded together, so that the space before the first new word stays.
+                _ => Ok(tokenizer.decode(&[&prompt[..], &written.tokens].concat())?),
+            }
+        };
+        let (baseline, steered) = (whole(&texts[0])?, &texts[1..]);
+        let of_set = |(steps, written): (&Vec<Step>, &Written)| {
+            let directions = directions(steps, dictionaries, model)?;
+            let directions: Vec<_> = directions.iter().map(|(point, direction)| (*point, &direction[..])).collect();
+            let effect = meter.measure(steps, &lens.raised(&directions, RAISED)?)?;
+            Ok(SteerResult { baseline: baseline.clone(), steered: whole(written)?, effect })
+        };
+        results.push(sets.iter().zip(steered).map(of_set).collect::<Result<Vec<_>, InterpretError>>()?);
     }
     Ok(results)
+}
+
+/// What is written behind every prompt, as the model would and then with each of the sets.
+fn write(
+    model: &LanguageModel,
+    dictionaries: &[Dictionary<'_>],
+    sets: &[Vec<Step>],
+    prompts: &[Vec<u32>],
+    options: &TextOptions,
+    told: &mut Told<'_>,
+) -> Result<Vec<Written>, InterpretError> {
+    let rows: Vec<(usize, Option<usize>)> = (0..prompts.len())
+        .flat_map(|prompt| std::iter::once(None).chain((0..sets.len()).map(Some)).map(move |set| (prompt, set)))
+        .collect();
+    // Texts of models with angles of their own for long ones pass with those of the same length alone.
+    let apart = |a: &(usize, Option<usize>), b: &(usize, Option<usize>)| prompts[a.0].len() != prompts[b.0].len();
+    let together: Vec<&[(usize, Option<usize>)]> = match model.long_text_border() {
+        Some(_) => rows.chunk_by(|a, b| !apart(a, b)).collect(),
+        None => vec![&rows],
+    };
+    let mut written = Vec::with_capacity(rows.len());
+    for rows in together.into_iter().flat_map(|rows| rows.chunks(BATCH)) {
+        let request = |(prompt, _): &(usize, Option<usize>)| TextRequest {
+            prompt: prompts[*prompt].clone(),
+            options: options.generate,
+            stop: options.stop.clone(),
+        };
+        let requests: Vec<TextRequest> = rows.iter().map(request).collect();
+        let steps: Vec<&[Step]> = rows.iter().map(|(_, set)| set.map_or(&[][..], |set| &sets[set])).collect();
+        let mut hook = Steering::by_row(model, dictionaries, &steps)?;
+        let mut on_text = |row: usize, text: &str| told(rows[row].0, rows[row].1, text);
+        written.extend(generate_texts(model, &requests, &mut hook, &mut on_text)?);
+    }
+    Ok(written)
+}
+
+/// The directions along which steps move, or from which they take: what they would have the model say.
+fn directions(
+    steps: &[Step],
+    dictionaries: &[Dictionary<'_>],
+    model: &LanguageModel,
+) -> Result<Vec<(HookPoint, Vec<f32>)>, InterpretError> {
+    let mut found = Vec::new();
+    for step in steps {
+        match &step.change {
+            Change::Feature { dictionary, feature, .. } => {
+                let row = dictionaries[*dictionary].sae().decoder_row(*feature);
+                let parts = dictionaries[*dictionary].writes(model)?;
+                found.extend(parts.iter().map(|part| (part.point, row[part.first..part.first + part.width].to_vec())));
+            }
+            Change::Along { directions, operator } => {
+                let said = operator.targets().unwrap_or(directions);
+                found.extend(said.iter().map(|direction| (direction.point, direction.unit.to_vec())));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The mean norm of the activations at each of some hook points, over the tokens of prompts that are not special.
+///
+/// # Errors
+/// When a prompt does not fit the model.
+pub fn mean_norms(
+    model: &LanguageModel,
+    points: &[HookPoint],
+    prompts: &[String],
+    bos: BosPolicy,
+) -> Result<Vec<f64>, InterpretError> {
+    let (mut sums, mut n) = (vec![0.0; points.len()], 0u64);
+    let special = special_tokens(model);
+    for prompt in prompts {
+        let tokens = model.tokenizer()?.encode_with_bos(prompt, bos)?;
+        let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
+        let mut recorder = Recorder::new(points.to_vec());
+        let tensor = Tensor::from_slice(&ids).unsqueeze(0).to_device(model.device());
+        tch::no_grad(|| model.forward(&tensor, &mut recorder))?;
+        let ordinary: Vec<usize> = (0..ids.len()).filter(|at| !special[ids[*at] as usize]).collect();
+        n += ordinary.len() as u64;
+        for (sum, rows) in sums.iter_mut().zip(recorder.columns()) {
+            let d = rows.len() / ids.len();
+            *sum += ordinary.iter().map(|at| norm(&rows[at * d..(at + 1) * d])).sum::<f64>();
+        }
+    }
+    Ok(sums.into_iter().map(|sum| sum / n.max(1) as f64).collect())
 }

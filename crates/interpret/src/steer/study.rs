@@ -9,15 +9,14 @@
 //! Controls: the model itself, random directions with steps of the same length, and other features with such steps. All
 //! arms draw from the same seeds.
 
-use super::edit::{Edit, OtherStep, Steer};
+use super::dictionary::Dictionary;
 use super::effect::log_probabilities;
+use super::steering::{Control, Steering};
+use super::step::Step;
 use crate::error::InterpretError;
-use crate::intervene::{Intervene, Intervention, Scope};
-use crate::point::check_model;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate_rows, repeated_runs};
-use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, Share};
 
 /// What is continued, and how often.
@@ -62,10 +61,10 @@ pub struct Study {
     pub others: Arm,
 }
 
-/// A model and its dictionary, and what the model writes by itself.
+/// A model and dictionaries, and what the model writes by itself.
 pub struct Studies<'a> {
     model: &'a LanguageModel,
-    sae: &'a Sae,
+    dictionaries: &'a [Dictionary<'a>],
     plan: &'a StudyPlan,
     appears: &'a dyn Fn(&str) -> bool,
     told: &'a Told<'a>,
@@ -91,35 +90,35 @@ impl<'a> Studies<'a> {
     /// told of what is done, [`StudyPlan::work`] in all.
     ///
     /// # Errors
-    /// When the dictionary does not belong to the model, or a prompt does not fit.
+    /// When a dictionary does not belong to the model, or a prompt does not fit.
     pub fn new(
         model: &'a LanguageModel,
-        sae: &'a Sae,
+        dictionaries: &'a [Dictionary<'a>],
         plan: &'a StudyPlan,
         appears: &'a dyn Fn(&str) -> bool,
         told: &'a Told<'a>,
     ) -> Result<Self, InterpretError> {
-        check_model(sae, model)?;
+        dictionaries.iter().try_for_each(|dictionary| dictionary.writes(model).map(drop))?;
         let blank = Tally::default().arm();
-        let mut studies = Studies { model, sae, plan, appears, told, baseline: blank };
+        let mut studies = Studies { model, dictionaries, plan, appears, told, baseline: blank };
         studies.baseline = studies.arm(&mut NoHook, true)?;
         Ok(studies)
     }
 
-    /// Studies `edits` beside random directions and beside `others`, features whose steps are as long.
+    /// Studies `steps` beside random directions and beside `others`, features of the first dictionary whose steps are as long.
     ///
     /// # Errors
-    /// When a feature does not exist or is edited twice.
-    pub fn study(&self, edits: &[Edit], others: &[usize]) -> Result<Study, InterpretError> {
-        let steer = || Steer::new(self.sae, edits);
+    /// When a feature does not exist or is steered twice alike.
+    pub fn study(&self, steps: &[Step], others: &[usize]) -> Result<Study, InterpretError> {
         let (mut random, mut other) = (Tally::default(), Tally::default());
-        let steered = self.steered(edits, true)?;
+        let steered = self.steered(steps, true)?;
         for direction in 0..self.plan.directions {
-            let step = OtherStep::random(steer()?, self.plan.generate.seed.wrapping_add(direction));
-            self.write(&mut self.hook(step)?, false, &mut random)?;
+            let control = Control::Random(self.plan.generate.seed.wrapping_add(direction));
+            self.write(&mut self.hook(steps)?.as_control(control), false, &mut random)?;
         }
         for feature in others {
-            self.write(&mut self.hook(OtherStep::along(steer()?, *feature)?)?, false, &mut other)?;
+            self.dictionaries.first().map_or(Ok(()), |dictionary| dictionary.check_feature(*feature))?;
+            self.write(&mut self.hook(steps)?.as_control(Control::Along(*feature)), false, &mut other)?;
         }
         Ok(Study { baseline: self.baseline.clone(), steered, random: random.arm(), others: other.arm() })
     }
@@ -129,12 +128,12 @@ impl<'a> Studies<'a> {
         &self.baseline
     }
 
-    /// Steers with `edits` and does without controls; without `perplexity` in half the time.
+    /// Steers with `steps` and does without controls; without `perplexity` in half the time.
     ///
     /// # Errors
-    /// When a feature does not exist or is edited twice.
-    pub fn steered(&self, edits: &[Edit], perplexity: bool) -> Result<Arm, InterpretError> {
-        self.arm(&mut self.hook(Steer::new(self.sae, edits)?)?, perplexity)
+    /// When a feature does not exist or is steered twice alike.
+    pub fn steered(&self, steps: &[Step], perplexity: bool) -> Result<Arm, InterpretError> {
+        self.arm(&mut self.hook(steps)?, perplexity)
     }
 
     fn arm(&self, hook: &mut dyn Hook, perplexity: bool) -> Result<Arm, InterpretError> {
@@ -167,8 +166,8 @@ impl Tally {
 }
 
 impl Studies<'_> {
-    fn hook<I: Intervene>(&self, change: I) -> Result<Intervention<I>, InterpretError> {
-        Intervention::of_dictionary(self.model, self.sae, Scope::All, change)
+    fn hook(&self, steps: &[Step]) -> Result<Steering<'_>, InterpretError> {
+        Steering::new(self.model, self.dictionaries, steps)
     }
 
     /// Continues every prompt; where asked for, also those that name the concept, for their perplexity.

@@ -9,7 +9,7 @@ use super::ladder::gain;
 use super::topic::Topic;
 use super::trials::Trials;
 use crate::error::InterpretError;
-use crate::steer::{Edit, Operator, Studies};
+use crate::steer::{Edit, Operator, Step, Studies};
 
 /// Strength at which every feature is tried, in multiples of its largest activation.
 const ALONE: f32 = 1.0;
@@ -38,6 +38,11 @@ impl<'a> Handle<'a> {
     }
 
     /// The change to the model.
+    pub(super) fn steps(&self, strength: f32) -> Vec<Step> {
+        self.edits(strength).into_iter().map(Step::from).collect()
+    }
+
+    /// The features and what is added of each.
     pub(super) fn edits(&self, strength: f32) -> Vec<Edit> {
         let edit = |(candidate, share): &(&Candidate, f32)| Edit {
             feature: candidate.card.feature,
@@ -149,13 +154,13 @@ impl<'a> Search<'a, '_> {
     /// written are no stories any more.
     fn attempt(&mut self, handle: Handle<'a>, least: f64) -> Result<f64, InterpretError> {
         let least = self.best.as_ref().map_or(least, |(_, most)| *most);
-        let (edits, baseline) = (handle.edits(1.0), self.studies.baseline());
+        let (steps, baseline) = (handle.steps(1.0), self.studies.baseline());
         // What is not about the topic often enough need not be read for whether it is a story.
-        let at_most = gain(&self.studies.steered(&edits, false)?, baseline).unwrap_or(0.0);
+        let at_most = gain(&self.studies.steered(&steps, false)?, baseline).unwrap_or(0.0);
         if at_most <= least {
             return Ok(at_most);
         }
-        let gain = gain(&self.studies.steered(&edits, true)?, baseline);
+        let gain = gain(&self.studies.steered(&steps, true)?, baseline);
         if let Some(gain) = gain {
             self.best = Some((handle, gain));
         }

@@ -112,7 +112,7 @@ pub(super) fn climb(trials: &Trials<'_>, handle: &Handle<'_>) -> Result<(Vec<Run
     trials.about(handle.topic(), |studies| {
         let (mut ladder, mut best) = (Vec::new(), (0, None));
         for strength in STRENGTHS {
-            let rung = Rung { strength, study: studies.study(&handle.edits(strength), &[])? };
+            let rung = Rung { strength, study: studies.study(&handle.steps(strength), &[])? };
             let (gain, share) = (rung.gain(), rung.study.steered.appears.value());
             ladder.push(rung);
             if gain > best.1 {

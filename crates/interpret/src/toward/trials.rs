@@ -2,7 +2,7 @@
 
 use super::topic::Topic;
 use crate::error::InterpretError;
-use crate::steer::{Studies, StudyPlan};
+use crate::steer::{Dictionary, Studies, StudyPlan};
 use untangle_model::{GenerateOptions, LanguageModel};
 use untangle_sae::Sae;
 
@@ -40,7 +40,8 @@ impl Trials<'_> {
             directions: self.directions,
         };
         let appears = |text: &str| topic.appears(text);
-        with(&Studies::new(self.model, self.sae, &plan, &appears, &|_| Ok(()))?)
+        let dictionaries = [Dictionary::only(self.sae)];
+        with(&Studies::new(self.model, &dictionaries, &plan, &appears, &|_| Ok(()))?)
     }
 
     /// How texts are drawn whose first seed is `seed`.

@@ -1,10 +1,13 @@
 //! Feature databases come back as they were written, broken ones are refused by name, and labels find features.
 
-use crate::planted::random_dictionary;
+use crate::planted::{model, random_dictionary};
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
-use untangle_interpret::{Database, DatabaseEditor, DatabaseWriter, InterpretError, Operator, Run, resolve};
+use untangle_interpret::steer::step::Change;
+use untangle_interpret::{
+    Database, DatabaseEditor, DatabaseWriter, Dictionary, InterpretError, Operator, Run, resolve,
+};
 use untangle_schema::label::F1;
 use untangle_schema::{Classify, Example, Fault, FeatureCard, Histogram, Label, LabelKind, LogitEffect, Score};
 use untangle_store::StoreError;
@@ -218,11 +221,27 @@ fn specifications_are_resolved_and_ambiguity_is_spelt_out() {
     let path = folder.path().join("FEATURES.db");
     write(&path);
     let database = Database::open(&path).expect("valid");
-    let resolved = |text: &str| resolve(&[text.parse().expect("valid")], Some(&database), 5).map(|edits| edits[0]);
-    let edit = resolved("bridge:add=2x").expect("an exact label is preferred to a part of one");
-    assert_eq!((edit.feature, edit.operator), (0, Operator::Add(9.0)));
-    assert_eq!(resolved("3").expect("known").operator, Operator::Add(7.5), "once its maximum, by default");
-    assert_eq!(resolved("sentence:ablate").expect("one").feature, 2);
+    let (model, sae, other) = (model(), random_dictionary(16, 5), random_dictionary(16, 6));
+    let of = |sae, database| [Dictionary { name: "a", database, ..Dictionary::only(sae) }];
+    let known = of(&sae, Some(&database));
+    let resolved =
+        |text: &str| resolve(&[text.parse().expect("valid")], &model, &known).map(|mut steps| steps.remove(0));
+    let turned = |text: &str| match resolved(text).expect("known").change {
+        Change::Feature { feature, operator, .. } => (feature, operator),
+        Change::Along { .. } => panic!("{text} turns a feature"),
+    };
+    assert_eq!(turned("bridge:add=2x"), (0, Operator::Add(9.0)), "an exact label is preferred to a part of one");
+    assert_eq!(turned("3").1, Operator::Add(7.5), "once its maximum, by default");
+    assert_eq!(turned("sentence:ablate").0, 2);
+    assert_eq!(turned("'sentence':min=0.5x"), (2, Operator::Min(0.5 * 6.5)));
+    assert_eq!(turned("bridge after:max=1").0, 1, "its words in another order");
+    let two = [known[0], Dictionary { name: "b", ..Dictionary::only(&other) }];
+    let in_two = |text: &str| resolve(&[text.parse().expect("valid")], &model, &two).map(|mut steps| steps.remove(0));
+    assert!(matches!(in_two("b#5:add=1").expect("named").change, Change::Feature { dictionary: 1, feature: 5, .. }));
+    assert!(matches!(in_two("bridge").expect("labelled").change, Change::Feature { dictionary: 0, feature: 0, .. }));
+    let which = in_two("3:add=1").expect_err("of either").to_string();
+    assert!(which.contains("any of a, b") && which.contains("a#3"), "{which}");
+    assert!(in_two("c#3:add=1").expect_err("none").to_string().contains("no dictionary `c`; at hand are a, b"));
     let several = resolved("bri:add=1").expect_err("two labels have it").to_string();
     assert!(
         several.contains("2 features") && several.contains("0 (\"bridge\")") && several.contains("1 (after"),
@@ -232,8 +251,9 @@ fn specifications_are_resolved_and_ambiguity_is_spelt_out() {
     assert!(none.contains("no feature is labelled `river`") && none.contains("0 (\"bridge\")"), "{none}");
     assert!(matches!(resolved("9:add=1"), Err(InterpretError::NoSuchFeature { feature: 9, d_sae: 5 })));
     let spec = ["4:add=2x".parse().expect("valid")];
-    assert!(matches!(resolve(&spec, None, 5), Err(InterpretError::NeedsDatabase { .. })));
-    assert!(matches!(resolve(&spec, Some(&database), 6), Err(InterpretError::OtherDictionary { .. })));
+    assert!(matches!(resolve(&spec, &model, &of(&sae, None)), Err(InterpretError::NeedsDatabase { .. })));
+    let mistaken = resolve(&spec, &model, &of(&other, Some(&database)));
+    assert!(matches!(mistaken, Err(InterpretError::OtherDictionary { .. })));
 }
 
 #[test]

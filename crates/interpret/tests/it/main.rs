@@ -12,6 +12,8 @@ mod planted;
 mod row_scales;
 mod splicing;
 mod steering;
+mod steps;
+mod steps_apart;
 mod stories;
 mod transcoders;
 mod windows;

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use untangle_interpret::intervene::{Intervene, Intervention, Rewrite, Shift, on_host};
 use untangle_interpret::steer::edit::{OtherStep, Steer};
 use untangle_interpret::steer::{Studies, StudyPlan};
-use untangle_interpret::{Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
+use untangle_interpret::{Dictionary, Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
 use untangle_model::{
     GenerateOptions, Hook, Hooks, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Recorder, Sampling,
 };
@@ -104,6 +104,8 @@ fn edits_are_exact_deltas_that_leave_the_rest_alone() {
     expect(&|f| 1.5 - f, Operator::Set(1.5));
     expect(&|f| 0.0 - f, Operator::Set(0.0));
     expect(&|f| 3.0 * f - f, Operator::Mul(3.0));
+    expect(&|f| (0.25 - f).max(0.0), Operator::Min(0.25));
+    expect(&|f| (0.25 - f).min(0.0), Operator::Max(0.25));
     assert!((0..20).any(|row| codes.activation(row, 4) > 0.0), "the feature fires somewhere");
 }
 
@@ -166,10 +168,11 @@ fn a_study_tells_of_as_much_as_it_said_it_would_do() {
         told.set(told.get() + n);
         Ok(())
     };
-    let studies = Studies::new(&model, &sae, &plan, &|_| false, &tell).expect("its own");
+    let dictionaries = [Dictionary::only(&sae)];
+    let studies = Studies::new(&model, &dictionaries, &plan, &|_| false, &tell).expect("its own");
     assert_eq!(told.get(), plan.work(0, 3));
     for sets in 1..3 {
-        studies.study(&[edit(4, Operator::Add(1.0))], &[1, 2, 3]).expect("studied");
+        studies.study(&[edit(4, Operator::Add(1.0)).into()], &[1, 2, 3]).expect("studied");
         assert_eq!(told.get(), plan.work(sets, 3));
     }
 }

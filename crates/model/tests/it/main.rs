@@ -4,6 +4,7 @@
 
 mod support;
 
+mod batches; // generation of several texts at once
 mod chat;
 mod chat_idioms; // conversations as text
 mod families; // config.json family by family
@@ -22,3 +23,4 @@ mod real; // the models beside the project
 mod text;
 mod tokenizers; // tokenizers and generation
 mod training; // the pass is differentiable from random weights
+mod written; // generated tokens as text

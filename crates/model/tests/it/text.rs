@@ -101,7 +101,7 @@ fn options(max_new_tokens: usize, sampling: Sampling) -> GenerateOptions {
     GenerateOptions { max_new_tokens, sampling, seed: 5, stop_at_eos: false }
 }
 
-const WARM: Sampling = Sampling { temperature: 1.0, top_k: None, top_p: None };
+const WARM: Sampling = Sampling::at(1.0);
 
 fn continued(model: &LanguageModel, options: &GenerateOptions, hook: &mut dyn Hook) -> (Vec<u32>, StopReason) {
     let mut heard = Vec::new();

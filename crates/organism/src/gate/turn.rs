@@ -143,7 +143,7 @@ impl<'a> Turning<'a> {
 
     fn stories(&self, beginnings: &[String], hook: &mut dyn Hook) -> Result<Stories, OrganismError> {
         let tokenizer = self.model.tokenizer()?;
-        let sampling = Sampling { temperature: TEMPERATURE, top_k: None, top_p: None };
+        let sampling = Sampling::at(TEMPERATURE);
         let options = GenerateOptions { max_new_tokens: TOKENS, sampling, seed: 0, stop_at_eos: true };
         let (mut about, mut samples) = (Vec::new(), Vec::new());
         let (mut nats, mut scored, mut repeated, mut runs) = (0.0, 0, 0, 0);

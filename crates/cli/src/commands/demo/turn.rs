@@ -22,7 +22,7 @@ const PROMPT_WORDS: usize = 8;
 impl Demo<'_> {
     /// Step 6: the features among `candidates` that turn most stories to their topic.
     pub(super) fn steer(&self, sae: &Sae, candidates: &[Candidate]) -> anyhow::Result<Toward> {
-        let sampling = Sampling { temperature: TEMPERATURE, top_k: None, top_p: None };
+        let sampling = Sampling::at(TEMPERATURE);
         let generate = GenerateOptions { max_new_tokens: TOKENS, sampling, seed: 0, stop_at_eos: true };
         let plan =
             TowardPlan { prompts: &self.prompts()?, naming: &|topic| naming(topic, Some(&topic.text())), generate };

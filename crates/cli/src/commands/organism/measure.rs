@@ -45,7 +45,7 @@ pub(crate) fn run(args: &MeasureArgs, context: &Context) -> anyhow::Result<()> {
     if args.documents == 0 || args.trials == 0 {
         return Err(Complaint::usage("--documents and --trials must be at least 1"));
     }
-    let sampling = Sampling { temperature: args.temperature, top_k: None, top_p: None };
+    let sampling = Sampling::at(args.temperature);
     let all = || Stage::ALL.into_iter().map(|stage| PathBuf::from(bundled::model_name(stage))).collect();
     let models = if args.models.is_empty() { all() } else { args.models.clone() };
     models.iter().try_for_each(|name| NamedModel::find(name).map(|_| ()))?;

@@ -1,0 +1,218 @@
+//! Options that say what is steered, and what they mean.
+
+use super::options::sweep_value;
+use super::words::BelongingArgs;
+use crate::context::Context;
+use crate::exit::Complaint;
+use clap::Args;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use untangle_interpret::database::sae_sha256;
+use untangle_interpret::steer::grammar::{Condition, Positions};
+use untangle_interpret::steer::{Kind, Strength};
+use untangle_interpret::{Database, Dictionary, Spec, Step, resolve, swept};
+use untangle_model::LanguageModel;
+use untangle_sae::{Crosscoder, Sae};
+use untangle_sources::dictionary::{load_sae, say_doubts};
+
+/// What is steered, where and how strongly.
+#[derive(Debug, Args)]
+pub(crate) struct InterventionArgs {
+    /// Dictionary directory, of an autoencoder, a transcoder or a crosscoder; of several, features are named by directory
+    /// and number, as in early#12
+    #[arg(long, value_name = "SAE")]
+    sae: Vec<PathBuf>,
+    /// Feature and what to do: 12:add=8, 12:add=2x (twice its largest activation), 12:add=0.3n (0.3 times the activation's
+    /// norm), 12:set=3, 12:mul=0.5, 12:min=1x (at least that), 12:max=3 (at most), 12:ablate; along what it writes
+    /// 12:add-direction=0.3n, 12:project-out, 12:cap=1x, 12:swap=13; a label instead of a number needs --features; instead
+    /// of a feature, token ' cat' in blocks.1.hook_resid_post and vector 'calm.gguf' have a direction, too; `at TOKENS` and `when CONDITION` may
+    /// follow, as for --at and --when
+    #[arg(long = "feature", value_name = "ID-or-label[:OP=VALUE]", required = true)]
+    feature: Vec<String>,
+    /// Feature database, for labels and for strengths with x; one for each of the dictionaries that have one
+    #[arg(long, value_name = "FEATURES.db")]
+    features: Vec<PathBuf>,
+    /// Tokens that are steered, where --feature does not say: all, prompt or generated, each also with a place, a range or a
+    /// text (prompt[-1], generated[0..10], all['cat']), several with commas, `not` before those that are left out; special
+    /// tokens (beginning of sequence and the like) never are [default: all]
+    #[arg(long, value_name = "TOKENS")]
+    at: Option<String>,
+    /// Steer only tokens where this holds, where --feature does not say: 'rude>0.5x', '12<=3 and along 7>0.1n' (the
+    /// activation's part along a direction)
+    #[arg(long, value_name = "CONDITION")]
+    when: Option<String>,
+    /// Repeat with each of these values in place of those of --feature, in their unit: 0.5,1,2; what has no value, such as
+    /// ablate, stays as it is
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true,
+        value_parser = sweep_value)]
+    pub(crate) sweep: Vec<f32>,
+    #[command(flatten)]
+    belonging: BelongingArgs,
+}
+
+/// What was asked for, as far as the command line itself says.
+pub(crate) struct Interventions {
+    specs: Vec<Spec>,
+    loaded: Vec<Loaded>,
+}
+
+/// A dictionary with its name and what is known of its features.
+struct Loaded {
+    name: String,
+    kind: LoadedKind,
+    database: Option<Database>,
+}
+
+enum LoadedKind {
+    Sae(Sae),
+    Crosscoder(Crosscoder),
+}
+
+impl InterventionArgs {
+    /// Reads the interventions, without looking at any file.
+    pub(crate) fn specs(&self) -> anyhow::Result<Vec<Spec>> {
+        let positions = self.at.as_deref().map(|text| Positions::parse(text).map_err(|p| said("--at", text, &p)));
+        let condition = self.when.as_deref().map(|text| Condition::parse(text).map_err(|p| said("--when", text, &p)));
+        let (positions, condition) = (positions.transpose()?, condition.transpose()?);
+        let mut specs = self.feature.iter().map(|text| text.parse()).collect::<Result<Vec<Spec>, _>>()?;
+        for spec in &mut specs {
+            spec.positions = spec.positions.take().or_else(|| positions.clone());
+            spec.condition = spec.condition.take().or_else(|| condition.clone());
+        }
+        Ok(specs)
+    }
+
+    /// Which tokens are steered where the interventions do not say.
+    pub(crate) fn at(&self) -> &str {
+        self.at.as_deref().unwrap_or("all")
+    }
+
+    /// Reads the dictionaries and databases.
+    pub(crate) fn load(&self, specs: Vec<Spec>, context: &Context) -> anyhow::Result<Interventions> {
+        let mut loaded = Vec::new();
+        for (dir, name) in self.sae.iter().zip(names(&self.sae)) {
+            let kind = match Crosscoder::is_at(dir) {
+                true => LoadedKind::Crosscoder(Crosscoder::load(dir)?),
+                false => LoadedKind::Sae(load_sae(dir, self.belonging.other_model, &context.surroundings())?),
+            };
+            loaded.push(Loaded { name, kind, database: None });
+        }
+        for path in &self.features {
+            let database = context.database(path)?;
+            let of = owner(&database, path, &loaded, context)?;
+            loaded[of].database = Some(database);
+        }
+        Ok(Interventions { specs, loaded })
+    }
+}
+
+fn said(option: &str, text: &str, problem: &str) -> anyhow::Error {
+    Complaint::usage(format!("{option} {text:?}: {problem}"))
+}
+
+/// What dictionaries are called: their directories' names, or where two share one, all of their paths.
+fn names(dirs: &[PathBuf]) -> Vec<String> {
+    let name =
+        |dir: &PathBuf| dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
+    let short: Vec<String> = dirs.iter().map(name).collect();
+    let distinct = short.iter().collect::<HashSet<_>>().len() == short.len();
+    if distinct { short } else { dirs.iter().map(|dir| dir.display().to_string()).collect() }
+}
+
+/// The number of the dictionary that a database describes: by its tensors, or else by the count of features.
+fn owner(database: &Database, path: &Path, loaded: &[Loaded], context: &Context) -> anyhow::Result<usize> {
+    let run = database.run()?;
+    let n_features = database.n_features()?;
+    let free = || loaded.iter().enumerate().filter(|(_, one)| one.database.is_none());
+    if let Some((of, _)) = free().find(|(_, one)| sae_sha256(one.sae()) == run.sae_sha256) {
+        return Ok(of);
+    }
+    let alike = free().find(|(_, one)| one.sae().d_sae() == n_features).map(|(of, _)| of);
+    // A single dictionary is the one that is meant; whether it can be is said where it is used.
+    let Some(of) = alike.or((loaded.len() == 1).then_some(0)) else {
+        let problem = format!("{}: describes none of the dictionaries, but {}", path.display(), run.sae);
+        return Err(Complaint::bad_input(format!("{problem}; run `untangle features` on them")));
+    };
+    context.progress.warning(&format!(
+        "{}: describes another dictionary than {} ({}); if they are two, its labels and strengths say nothing",
+        path.display(),
+        loaded[of].name,
+        run.sae
+    ));
+    Ok(of)
+}
+
+impl Loaded {
+    fn sae(&self) -> &Sae {
+        match &self.kind {
+            LoadedKind::Sae(sae) => sae,
+            LoadedKind::Crosscoder(crosscoder) => crosscoder.joined(),
+        }
+    }
+
+    fn dictionary(&self) -> Dictionary<'_> {
+        let kind = match &self.kind {
+            LoadedKind::Sae(sae) => Kind::Sae(sae),
+            LoadedKind::Crosscoder(crosscoder) => Kind::Crosscoder(crosscoder),
+        };
+        Dictionary { name: &self.name, kind, database: self.database.as_ref() }
+    }
+}
+
+impl Interventions {
+    /// The dictionaries, for the library.
+    pub(crate) fn dictionaries(&self) -> Vec<Dictionary<'_>> {
+        self.loaded.iter().map(Loaded::dictionary).collect()
+    }
+
+    /// Says where the model may not be a dictionary's.
+    pub(crate) fn say_doubts(&self, model: &LanguageModel, context: &Context) {
+        for loaded in &self.loaded {
+            if let LoadedKind::Sae(sae) = &loaded.kind {
+                say_doubts(sae, Some(&model.identity()), &context.surroundings());
+            }
+        }
+    }
+
+    /// The steps, once, or once for every value of a sweep.
+    pub(crate) fn sets(
+        &self,
+        sweep: &[f32],
+        model: &LanguageModel,
+        dictionaries: &[Dictionary<'_>],
+    ) -> anyhow::Result<Vec<Vec<Step>>> {
+        if sweep.is_empty() {
+            return Ok(vec![resolve(&self.specs, model, dictionaries)?]);
+        }
+        let with = |value: &f32| Ok(resolve(&swept(&self.specs, *value)?, model, dictionaries)?);
+        sweep.iter().map(with).collect()
+    }
+}
+
+/// A step as people read it: `feature 12 add 8.00 (2.00x, 0.31n)`, see [`UNITS`].
+pub(crate) fn describe(strength: &Strength) -> String {
+    let what = match (&strength.feature, &strength.dictionary) {
+        (Some(feature), Some(dictionary)) => format!("feature {dictionary}#{feature} {}", strength.operator),
+        (Some(feature), None) => format!("feature {feature} {}", strength.operator),
+        (None, _) => return format!("{}{}", strength.text, in_brackets(&units(strength))),
+    };
+    let value = strength.value.map(|value| format!(" {value:.2}")).unwrap_or_default();
+    let clauses = [" at ", " when "].iter().filter_map(|word| strength.text.find(word)).min();
+    let clauses = clauses.map(|at| &strength.text[at..]).unwrap_or_default();
+    format!("{what}{value}{}{clauses}", in_brackets(&units(strength)))
+}
+
+/// What the units of a strength are.
+pub(crate) const UNITS: &str = "x: multiples of the feature's largest activation, or of a vector's own length; n: a step's length in \
+                                multiples of the mean norm of the prompt's activations there";
+
+/// A strength in its other units.
+fn units(strength: &Strength) -> Vec<String> {
+    let of_maximum = strength.of_maximum.map(|times| format!("{times:.2}x"));
+    let of_norm = strength.of_norm.map(|times| format!("{times:.2}n"));
+    of_maximum.into_iter().chain(of_norm).collect()
+}
+
+fn in_brackets(parts: &[String]) -> String {
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}

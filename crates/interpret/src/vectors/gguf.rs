@@ -1,0 +1,338 @@
+//! Control vectors in GGUF, as repeng writes them and llama.cpp reads them.
+//!
+//! `general.architecture` is `controlvector`; the tensor `direction.L`, f32 `[d_model]`, is added to what block L writes to
+//! the residual stream, blocks counted from 0: `blocks.L.hook_resid_post`. llama.cpp refuses a file with `direction.0`, and
+//! repeng makes none. The container (ggml's `docs/gguf.md`), little-endian:
+//!
+//! ```text
+//! "GGUF", u32 version (2 or 3), u64 tensors, u64 keys
+//! key: string name, u32 type, value                         string: u64 bytes, UTF-8
+//! tensor: string name, u32 dimensions, u64 each, u32 type, u64 offset
+//! padding to the alignment (32), then the tensors at their offsets from there
+//! ```
+
+use super::problem::VectorProblem;
+use crate::error::InterpretError;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use untangle_schema::{HookPoint, Site};
+use untangle_store::{Artefact, StoreError};
+
+/// A control vector, as an output.
+pub const CONTROL_VECTOR: Artefact =
+    Artefact { name: "a GGUF control vector", is_folder: false, is_at: |path| Ok(parse(&fs::read(path)?).is_ok()) };
+
+/// Directions by block.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ControlVector {
+    /// The kind of model that they are for, as `model_type` says it.
+    pub model_hint: String,
+    /// By block, what is added to the residual stream behind it.
+    pub directions: BTreeMap<usize, Vec<f32>>,
+}
+
+/// What a tensor's numbers are: f32 and f16 of ggml's types.
+const F32: u32 = 0;
+const F16: u32 = 1;
+/// Bytes to which tensors are aligned where no key says otherwise.
+const ALIGNMENT: usize = 32;
+/// Types of values.
+const UINT32: u32 = 4;
+const STRING: u32 = 8;
+const ARRAY: u32 = 9;
+/// Largest file that is read: 1000 layers of a width of 100,000 take no more.
+const MOST_BYTES: u64 = 1 << 29;
+
+impl ControlVector {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it is missing, or no control vector.
+    pub fn read(path: &Path) -> Result<Self, InterpretError> {
+        let io = |source| InterpretError::from(StoreError::Io { path: path.to_owned(), source });
+        let wrong = |problem: String| VectorProblem::NoControlVector { path: path.to_owned(), problem };
+        let bytes = fs::metadata(path).map_err(io)?.len();
+        if bytes > MOST_BYTES {
+            return Err(wrong(format!("has {bytes} bytes, more than any has")).into());
+        }
+        parse(&fs::read(path).map_err(io)?).map_err(|problem| wrong(problem).into())
+    }
+
+    /// The direction at a hook point; without one, the only one that there is.
+    ///
+    /// # Errors
+    /// When there is none, or there are several to choose from.
+    pub fn at(&self, point: Option<HookPoint>, path: &Path) -> Result<(HookPoint, &[f32]), VectorProblem> {
+        let place = |block: usize| HookPoint::block(block, Site::ResidPost);
+        let found = match (point, self.directions.iter().next()) {
+            (None, Some((block, direction))) if self.directions.len() == 1 => Some((place(*block), &direction[..])),
+            (None, _) => None,
+            (Some(point), _) => {
+                let mut all = self.directions.iter().map(|(block, direction)| (place(*block), &direction[..]));
+                all.find(|(own, _)| *own == point)
+            }
+        };
+        found.ok_or_else(|| {
+            let known: Vec<String> = self.directions.keys().map(|block| place(*block).to_string()).collect();
+            let asked =
+                point.map_or_else(|| "no hook point in particular (say `in` and one)".to_owned(), |p| p.to_string());
+            VectorProblem::NoSuchLayer { path: path.to_owned(), asked, known: known.join(", ") }
+        })
+    }
+
+    /// The bytes of a file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(3u32.to_le_bytes());
+        out.extend((self.directions.len() as u64).to_le_bytes());
+        out.extend(3u64.to_le_bytes());
+        for (key, value) in
+            [("general.architecture", "controlvector"), ("controlvector.model_hint", self.model_hint.as_str())]
+        {
+            put_text(&mut out, key);
+            out.extend(STRING.to_le_bytes());
+            put_text(&mut out, value);
+        }
+        put_text(&mut out, "controlvector.layer_count");
+        out.extend(UINT32.to_le_bytes());
+        out.extend((self.directions.len() as u32).to_le_bytes());
+        let mut offset = 0u64;
+        for (block, direction) in &self.directions {
+            put_text(&mut out, &format!("direction.{block}"));
+            out.extend(1u32.to_le_bytes());
+            out.extend((direction.len() as u64).to_le_bytes());
+            out.extend(F32.to_le_bytes());
+            out.extend(offset.to_le_bytes());
+            offset += (4 * direction.len()).next_multiple_of(ALIGNMENT) as u64;
+        }
+        for direction in self.directions.values() {
+            out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+            out.extend(direction.iter().flat_map(|x| x.to_le_bytes()));
+        }
+        out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+        out
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// A tensor of the file's table.
+struct Entry {
+    name: String,
+    n: usize,
+    kind: u32,
+    offset: usize,
+}
+
+/// Reads a file's bytes; a problem in words.
+fn parse(bytes: &[u8]) -> Result<ControlVector, String> {
+    let mut reader = Reader { bytes, at: 0 };
+    if reader.take(4)? != b"GGUF" {
+        return Err("is no GGUF file".to_owned());
+    }
+    let version = reader.u32()?;
+    if !(2..=3).contains(&version) {
+        return Err(format!("is GGUF of version {version}, where 2 and 3 are read"));
+    }
+    let (n_tensors, n_keys) = (reader.count()?, reader.count()?);
+    let (mut architecture, mut vector, mut alignment) = (String::new(), ControlVector::default(), ALIGNMENT);
+    for _ in 0..n_keys {
+        let (key, kind) = (reader.text()?, reader.u32()?);
+        match (key.as_str(), kind) {
+            ("general.architecture", STRING) => architecture = reader.text()?,
+            ("controlvector.model_hint", STRING) => vector.model_hint = reader.text()?,
+            ("general.alignment", UINT32) => alignment = reader.u32()? as usize,
+            _ => reader.skip(kind, 0)?,
+        }
+    }
+    if architecture != "controlvector" {
+        return Err(format!("is GGUF of the architecture {architecture:?} and not `controlvector`"));
+    }
+    if alignment == 0 || !alignment.is_multiple_of(8) {
+        return Err(format!("aligns its tensors to {alignment} bytes"));
+    }
+    let entries = (0..n_tensors).map(|_| reader.entry()).collect::<Result<Vec<_>, _>>()?;
+    let data = bytes.get(reader.at.next_multiple_of(alignment)..).ok_or("ends before its tensors")?;
+    for entry in entries {
+        let block = entry.name.strip_prefix("direction.").and_then(|block| block.parse().ok());
+        let block: usize =
+            block.ok_or_else(|| format!("has a tensor `{}`, which is no direction of a block", entry.name))?;
+        if vector.directions.insert(block, entry.numbers(data)?).is_some() {
+            return Err(format!("has two directions of block {block}"));
+        }
+    }
+    if vector.directions.is_empty() {
+        return Err("has no direction".to_owned());
+    }
+    Ok(vector)
+}
+
+impl Entry {
+    fn numbers(&self, data: &[u8]) -> Result<Vec<f32>, String> {
+        let size = if self.kind == F32 { 4 } else { 2 };
+        let end = self.n.checked_mul(size).and_then(|bytes| bytes.checked_add(self.offset));
+        let bytes = end.and_then(|end| data.get(self.offset..end));
+        let bytes = bytes.ok_or_else(|| format!("`{}` lies beyond the end of the file", self.name))?;
+        let numbers: Vec<f32> = match self.kind {
+            F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            _ => bytes.chunks_exact(2).map(|b| from_half(u16::from_le_bytes([b[0], b[1]]))).collect(),
+        };
+        match numbers.iter().all(|x| x.is_finite()) && !numbers.is_empty() {
+            true => Ok(numbers),
+            false => Err(format!("`{}` holds nothing, or something that is no number", self.name)),
+        }
+    }
+}
+
+/// A half as a single.
+fn from_half(bits: u16) -> f32 {
+    let (sign, exponent, mantissa) = (bits >> 15, i32::from((bits >> 10) & 31), f32::from(bits & 1023));
+    let size = match exponent {
+        0 => mantissa * 2f32.powi(-24),
+        31 if mantissa == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + mantissa / 1024.0) * 2f32.powi(exponent - 15),
+    };
+    if sign == 1 { -size } else { size }
+}
+
+/// A place in a file's bytes.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], String> {
+        let end = self.at.checked_add(n).filter(|end| *end <= self.bytes.len());
+        let taken = end.map(|end| &self.bytes[self.at..end]);
+        self.at += n.min(self.bytes.len());
+        taken.ok_or_else(|| "is cut short".to_owned())
+    }
+
+    fn u32(&mut self) -> Result<u32, String> {
+        self.take(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    }
+
+    fn u64(&mut self) -> Result<u64, String> {
+        let (low, high) = (self.u32()?, self.u32()?);
+        Ok(u64::from(low) | (u64::from(high) << 32))
+    }
+
+    /// A number of things, each of which takes at least a byte.
+    fn count(&mut self) -> Result<usize, String> {
+        let n = self.u64()?;
+        usize::try_from(n)
+            .ok()
+            .filter(|n| *n <= self.bytes.len())
+            .ok_or_else(|| format!("says it has {n} of something"))
+    }
+
+    fn text(&mut self) -> Result<String, String> {
+        let n = self.count()?;
+        String::from_utf8(self.take(n)?.to_vec()).map_err(|_| "has a name that is no text".to_owned())
+    }
+
+    /// Passes a value by.
+    fn skip(&mut self, kind: u32, depth: usize) -> Result<(), String> {
+        let size = match kind {
+            0 | 1 | 7 => 1,
+            2 | 3 => 2,
+            4..=6 => 4,
+            10..=12 => 8,
+            STRING => return self.text().map(drop),
+            ARRAY if depth < 4 => {
+                let (kind, n) = (self.u32()?, self.count()?);
+                return (0..n).try_for_each(|_| self.skip(kind, depth + 1));
+            }
+            _ => return Err(format!("has a value of the unknown type {kind}")),
+        };
+        self.take(size).map(drop)
+    }
+
+    fn entry(&mut self) -> Result<Entry, String> {
+        let name = self.text()?;
+        let dimensions = self.u32()?;
+        if dimensions != 1 {
+            return Err(format!("`{name}` has {dimensions} dimensions, where a direction has 1"));
+        }
+        let (n, kind, offset) = (self.count()?, self.u32()?, self.count()?);
+        match kind {
+            F32 | F16 => Ok(Entry { name, n, kind, offset }),
+            _ => Err(format!("`{name}` is of ggml's type {kind}, where f32 and f16 are read")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn vector() -> ControlVector {
+        let directions = [(1, vec![0.5, -1.0, 3.25]), (12, vec![1.0; 9])].into();
+        ControlVector { model_hint: "gpt2".to_owned(), directions }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(parse(&vector().to_bytes()), Ok(vector()));
+    }
+
+    #[test]
+    fn the_file_of_another_tool_is_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures/vectors/control.gguf");
+        let found = ControlVector::read(&path).expect("as repeng writes it");
+        let direction = |block: usize| (0..5u8).map(|at| 0.25 * f32::from(at) - block as f32).collect::<Vec<_>>();
+        let directions = [1, 2, 3].map(|block| (block, direction(block))).into();
+        assert_eq!(found, ControlVector { model_hint: "gpt2".to_owned(), directions });
+    }
+
+    #[test]
+    fn halves_are_read() {
+        for (bits, number) in
+            [(0x3c00, 1.0), (0xc500, -5.0), (0x0001, 2f32.powi(-24)), (0x7bff, 65504.0), (0x8000, -0.0)]
+        {
+            assert_eq!(from_half(bits).to_bits(), f32::to_bits(number));
+        }
+    }
+
+    #[test]
+    fn layers_are_named_as_hook_points() {
+        let (vector, path) = (vector(), Path::new("v.gguf"));
+        let point = HookPoint::block(12, Site::ResidPost);
+        assert_eq!(vector.at(Some(point), path).expect("there"), (point, &[1.0; 9][..]));
+        let message = vector.at(None, path).expect_err("two").to_string();
+        assert!(message.contains("v.gguf has no direction for no hook point in particular"), "{message}");
+        assert!(message.contains("blocks.1.hook_resid_post, blocks.12.hook_resid_post"), "{message}");
+    }
+
+    #[test]
+    fn every_cut_and_every_other_file_is_refused() {
+        let bytes = vector().to_bytes();
+        for end in 0..bytes.len() - 32 {
+            assert!(parse(&bytes[..end]).is_err(), "{end} bytes");
+        }
+        let mut other = bytes.clone();
+        let at = other.windows(13).position(|w| w == b"controlvector").expect("there");
+        other[at..at + 13].copy_from_slice(b"llamallamalla");
+        assert!(parse(&other).expect_err("a model").contains("architecture"));
+        assert!(parse(b"PK\x03\x04").expect_err("a zip file").contains("no GGUF"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_damage_is_too_odd(at in 0usize..400, byte in any::<u8>(), more in any::<[u8; 8]>()) {
+            let mut bytes = vector().to_bytes();
+            let at = at % (bytes.len() - 8);
+            bytes[at] = byte;
+            let _ = parse(&bytes);
+            bytes[at..at + 8].copy_from_slice(&more);
+            let _ = parse(&bytes);
+        }
+    }
+}

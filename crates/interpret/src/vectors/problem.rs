@@ -1,0 +1,64 @@
+//! What can be wrong with texts to contrast and with files of vectors.
+
+use std::path::PathBuf;
+
+/// Why there is no vector.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VectorProblem {
+    /// Too few texts, some of which are kept for judging.
+    #[error("there are {found} {which} texts, and at least {least} are needed, as every fifth judges; give more")]
+    TooFew {
+        /// Texts of one kind.
+        found: usize,
+        /// Which kind.
+        which: &'static str,
+        /// How many there must be.
+        least: usize,
+    },
+    /// Differences of texts that are no pairs.
+    #[error(
+        "the principal direction of differences needs pairs of texts, and these are two sets; take mean or logistic"
+    )]
+    NoPairs,
+    /// A kind of text that activates the same as the other.
+    #[error("at {point} the two kinds of text are the same to the model; give texts that differ")]
+    NoDifference {
+        /// The hook point.
+        point: String,
+    },
+    /// A text without a token to read.
+    #[error("text {number} of the {which} ones has no token to read: {text:?}; leave it out")]
+    NothingToRead {
+        /// Its number, from 1.
+        number: usize,
+        /// Which kind.
+        which: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// A file that is no GGUF control vector.
+    #[error("{path}: {problem}; give a GGUF control vector, as `untangle vector`, repeng and llama.cpp write them", path = .path.display())]
+    NoControlVector {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A layer that the file has no direction for.
+    #[error("{path} has no direction for {asked}, but for {known}", path = .path.display())]
+    NoSuchLayer {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        known: String,
+    },
+    /// A dictionary that writes elsewhere than the vector lies.
+    #[error("the dictionary writes at {written}, and there is no vector there; add that to the hooks")]
+    WritesElsewhere {
+        /// Where the dictionary writes.
+        written: String,
+    },
+}

@@ -1,0 +1,42 @@
+//! One text that is being written: what was added, and whether it has ended.
+
+use super::{Continuation, GenerateOptions, Request, StopReason};
+use crate::language_model::LanguageModel;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// One text that is being written.
+pub(super) struct Row {
+    pub(super) options: GenerateOptions,
+    pub(super) rng: ChaCha8Rng,
+    tokens: Vec<u32>,
+    pub(super) stop: Option<StopReason>,
+}
+
+impl Row {
+    pub(super) fn new(request: &Request) -> Self {
+        let options = request.options;
+        let stop = (options.max_new_tokens == 0).then_some(StopReason::MaxNewTokens);
+        Self { options, rng: ChaCha8Rng::seed_from_u64(options.seed), tokens: Vec::new(), stop }
+    }
+
+    /// Takes a chosen token and decides whether the text ends; whether the token is part of it. `seen` tokens of this
+    /// row have gone through the model.
+    pub(super) fn accept(&mut self, token: u32, model: &LanguageModel, seen: usize) -> bool {
+        if self.options.stop_at_eos && model.is_eos(token) {
+            self.stop = Some(StopReason::EndOfSequence);
+            return false;
+        }
+        self.tokens.push(token);
+        if self.tokens.len() == self.options.max_new_tokens {
+            self.stop = Some(StopReason::MaxNewTokens);
+        } else if seen == model.max_context() {
+            self.stop = Some(StopReason::ContextFull);
+        }
+        true
+    }
+
+    pub(super) fn finish(self) -> Continuation {
+        Continuation { tokens: self.tokens, stop: self.stop.unwrap_or(StopReason::MaxNewTokens) }
+    }
+}

@@ -1,0 +1,105 @@
+//! The tokens of all rows of a batch, and the passes that read them.
+
+use super::Request;
+use crate::cache::KvCache;
+use crate::error::ModelError;
+use crate::hook::{Hook, Phase};
+use crate::input::{Input, Logits};
+use crate::language_model::LanguageModel;
+use tch::{Device, Tensor};
+
+/// A token where a text has none: any will do, as nobody sees it.
+const PADDING: i64 = 0;
+
+/// All tokens of all rows, side by side: padding at the left of shorter prompts, so that the last column is everyone's last
+/// token. Where prompts are of one length there is no padding, and rows that have ended go on with tokens that nobody reads;
+/// otherwise they go on with padding, so that a row that fills its context can end while others go on.
+pub(super) struct Texts<'a> {
+    model: &'a LanguageModel,
+    cache: KvCache,
+    /// Columns of the prompts.
+    prompt: usize,
+    /// Columns in all.
+    columns: usize,
+    rows: Vec<Text>,
+}
+
+/// The tokens of one row.
+struct Text {
+    /// Columns before the first token.
+    padding: usize,
+    tokens: Vec<u32>,
+}
+
+impl<'a> Texts<'a> {
+    pub(super) fn new(model: &'a LanguageModel, requests: &[Request]) -> Result<Self, ModelError> {
+        let prompt = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
+        let text = |request: &Request| Text { padding: prompt - request.prompt.len(), tokens: request.prompt.clone() };
+        let rows: Vec<Text> = requests.iter().map(text).collect();
+        let texts = Self { model, cache: KvCache::new(model.config()), prompt, columns: prompt, rows };
+        let longest = requests.iter().map(|request| request.prompt.len() + request.options.max_new_tokens).max();
+        match model.config().long_text_border() {
+            // All tokens of a row that outgrows the border pass again, which the rows of a batch can only do together.
+            Some(border) if texts.is_ragged() && longest.unwrap_or(0) > border => Err(ModelError::Input {
+                what: "prompts of one batch",
+                found: "of different lengths".to_owned(),
+                expected: format!("one length, as texts of this model may grow beyond {border} tokens"),
+            }),
+            _ => Ok(texts),
+        }
+    }
+
+    fn is_ragged(&self) -> bool {
+        self.rows.iter().any(|row| row.padding > 0)
+    }
+
+    /// The tokens of a row.
+    pub(super) fn text(&self, row: usize) -> &[u32] {
+        &self.rows[row].tokens
+    }
+
+    /// Appends a token to every row that goes on.
+    pub(super) fn push(&mut self, chosen: &[Option<u32>]) {
+        let ragged = self.is_ragged();
+        self.columns += 1;
+        for (row, token) in self.rows.iter_mut().zip(chosen) {
+            row.tokens.extend(token.or((!ragged).then_some(PADDING as u32)));
+        }
+    }
+
+    /// The logits after the last token, `[batch][vocab]`, by a pass over what the cache does not hold; where the model
+    /// turns the tokens of texts of this length by other angles, over all tokens again.
+    pub(super) fn last_logits(&mut self, hook: &mut dyn Hook) -> Result<Vec<Vec<f32>>, ModelError> {
+        if self.cache.is_outgrown_by(self.columns, self.model.config()) {
+            self.cache = KvCache::for_length(self.model.config(), self.columns);
+        }
+        let mut logits = None;
+        for (end, phase) in [(self.prompt, Phase::Prompt), (self.columns, Phase::Generated)] {
+            if self.cache.len() < end {
+                logits = Some(self.pass(end, phase, hook)?);
+            }
+        }
+        let logits = logits.expect("every pass but the first follows a push").squeeze_dim(1); // [batch, vocab]
+        Ok(Vec::try_from(logits.to_device(Device::Cpu)).expect("two dimensions of f32 are rows of f32"))
+    }
+
+    /// One pass over every row's columns up to `end`; the logits after the last of them, `[batch, 1, vocab]`.
+    fn pass(&mut self, end: usize, phase: Phase, hook: &mut dyn Hook) -> Result<Tensor, ModelError> {
+        let (start, batch) = (self.cache.len(), self.rows.len() as i64);
+        let (mut ids, mut real) = (Vec::new(), Vec::new());
+        for row in &self.rows {
+            let tokens = (start..end).map(|column| row.tokens.get(column.wrapping_sub(row.padding)));
+            tokens.for_each(|token| {
+                ids.push(token.map_or(PADDING, |token| i64::from(*token)));
+                real.push(token.is_some());
+            });
+        }
+        let device = self.model.device();
+        let of_batch = |tensor: Tensor| tensor.view([batch, -1]).to_device(device); // [batch, end - start]
+        let tokens = of_batch(Tensor::from_slice(&ids));
+        let mask = real.contains(&false).then(|| of_batch(Tensor::from_slice(&real)));
+        let input = Input { tokens: &tokens, mask: mask.as_ref(), phase, logits: Logits::Last };
+        let logits = self.model.forward_with(&input, Some(&mut self.cache), hook)?;
+        Ok(logits.expect("a hook without a last point does not end a pass"))
+    }
+}
