@@ -80,7 +80,7 @@ pub fn dashboard(
             progress.advance(((feature % FEATURE_SHARD) + 1) as u64)?;
         }
     }
-    let written = shards.finish()?;
+    let written = shards.written();
     let about = overview.describe(&database.run()?, &database.most_interpretable(BEST)?);
     place.write("data/run.js", &format!("untangle.load('run', 0, {about});\n"))?;
     let style = [LOOK, PARTS_STYLE, STYLE].concat();

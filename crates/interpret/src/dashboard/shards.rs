@@ -3,6 +3,7 @@
 use super::place::{FEATURE_SHARD, INDEX_SHARD, Place};
 use crate::error::InterpretError;
 use crate::page::compact::{Tokens, feature, short};
+use serde::Serialize;
 use serde_json::{Value, json};
 use untangle_schema::{FeatureCard, LabelKind};
 
@@ -24,8 +25,9 @@ pub(super) struct Written {
 pub(super) struct Shards<'a> {
     place: &'a Place,
     n: usize,
-    lines: Vec<Value>,
-    features: Vec<Value>,
+    /// As JSON, those of the file that comes next.
+    lines: Vec<String>,
+    features: Vec<String>,
     tokens: Tokens,
     added: usize,
     written: Written,
@@ -40,35 +42,34 @@ impl<'a> Shards<'a> {
 
     /// Adds the next feature.
     pub(super) fn add(&mut self, card: &FeatureCard) -> Result<(), InterpretError> {
-        self.lines.push(line(card));
-        self.features.push(feature(card, &mut self.tokens));
+        self.lines.push(text(&line(card)));
+        self.features.push(text(&feature(card, &mut self.tokens)));
         self.added += 1;
         let last = self.added == self.n;
         if self.features.len() == FEATURE_SHARD || last {
             let shard = (self.added - 1) / FEATURE_SHARD;
-            let features = std::mem::take(&mut self.features);
-            let tokens = std::mem::take(&mut self.tokens);
-            let value = json!({ "tokens": tokens.texts(), "features": features });
+            let (features, tokens) = (std::mem::take(&mut self.features), std::mem::take(&mut self.tokens));
+            let value = format!("{{\"tokens\":{},\"features\":[{}]}}", text(&tokens.texts()), features.join(","));
             self.written.feature_bytes +=
                 self.write(&format!("data/features-{shard:05}.js"), "features", shard, &value)?;
         }
         if self.lines.len() == INDEX_SHARD || last {
             let shard = (self.added - 1) / INDEX_SHARD;
-            let lines = Value::Array(std::mem::take(&mut self.lines));
+            let lines = format!("[{}]", std::mem::take(&mut self.lines).join(","));
             self.written.index_bytes += self.write(&format!("data/index-{shard:04}.js"), "index", shard, &lines)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, name: &str, kind: &str, shard: usize, value: &Value) -> Result<u64, InterpretError> {
+    fn write(&mut self, name: &str, kind: &str, shard: usize, value: &str) -> Result<u64, InterpretError> {
         let text = format!("untangle.load('{kind}', {shard}, {value});\n");
         self.place.write(name, &text)?;
         self.written.files += 1;
         Ok(text.len() as u64)
     }
 
-    pub(super) fn finish(self) -> Result<Written, InterpretError> {
-        Ok(self.written)
+    pub(super) fn written(&self) -> Written {
+        self.written
     }
 }
 
@@ -89,7 +90,23 @@ fn line(card: &FeatureCard) -> Value {
     ])
 }
 
+/// JSON of what has no keys but text and no numbers but finite ones, and so always has one.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// At most so many bytes of a text.
 fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
+    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!([cut("abc", 5), cut("abc", 2), cut("aéb", 2), cut("é", 1), cut("", 3)], ["abc", "ab", "a", "", ""]);
+    }
 }

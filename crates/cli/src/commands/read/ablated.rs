@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use untangle_interpret::read::{AblatedToken, Ablation, Change, Reading};
 
 /// Columns before the next tokens.
-const BEFORE: usize = TOKEN + 31;
+const BEFORE: usize = TOKEN + 30;
 /// Changes of probability that are smaller are not told.
 const TOLD: f64 = 0.005;
 /// Columns of a token that may come next.
@@ -58,30 +58,33 @@ fn draw_token(canvas: &mut Canvas<'_>, token: &AblatedToken, named: &Named) -> i
     let part = strongest.map_or(0.0, |active| named.part(active.feature, active.activation));
     let taken: f32 = token.taken.iter().map(|active| active.activation).sum();
     let text = if token.taken.is_empty() { String::new() } else { format!("{taken:.2}") };
+    let next = next_text(&token.next, canvas.width().saturating_sub(BEFORE));
+    if text.is_empty() && token.loss.is_none() && next.is_empty() {
+        return writeln!(canvas);
+    }
     write!(canvas, "{:1$}", "", 8_usize.saturating_sub(text.chars().count()))?;
     canvas.paint(Ink::of(part), &text)?;
-    match token.loss.zip(token.ablated_loss) {
-        None => write!(canvas, "{:22}", "")?,
-        Some((before, after)) => {
-            write!(canvas, "  {:<13}", format!("{before:.2} → {after:.2}"))?;
-            let change = after - before;
-            let ink = if change.abs() >= 0.1 { Ink::Bold } else { Ink::Plain };
-            canvas.paint(
-                ink,
-                &format!("{:>7}", if change.abs() < 0.005 { "·".to_owned() } else { format!("{change:+.2}") }),
-            )?;
-        }
-    }
-    let room = canvas.width().saturating_sub(BEFORE);
-    let told = token.next.iter().filter(|change| (change.after - change.before).abs() >= TOLD);
+    let Some((before, after)) = token.loss.zip(token.ablated_loss) else {
+        return writeln!(canvas, "{:22}{next}", "");
+    };
+    write!(canvas, "  {:<13}", format!("{before:.2} → {after:.2}"))?;
+    let change = after - before;
+    let told = if change.abs() < 0.005 { "·".to_owned() } else { format!("{change:+.2}") };
+    canvas.paint(if change.abs() >= 0.1 { Ink::Bold } else { Ink::Plain }, &format!("{told:>7}"))?;
+    writeln!(canvas, "{next}")
+}
+
+/// What changed of the prediction, as much as fits into `room` columns, two blanks before it.
+fn next_text(next: &[Change], room: usize) -> String {
+    let told = next.iter().filter(|change| (change.after - change.before).abs() >= TOLD);
     let mut line = String::new();
     for text in told.map(change_text) {
-        match line.chars().count() + text.chars().count() + 2 <= room {
-            true => line = if line.is_empty() { text } else { format!("{line}  {text}") },
-            false => break,
+        if line.chars().count() + 2 + text.chars().count() > room {
+            break;
         }
+        line += &format!("  {text}");
     }
-    writeln!(canvas, "{}", if line.is_empty() { String::new() } else { format!("  {line}") })
+    line
 }
 
 fn change_text(change: &Change) -> String {
