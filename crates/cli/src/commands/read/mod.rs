@@ -89,11 +89,13 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> anyhow::Result<()> {
         [a, b] => Some(contrast(&a.reading, &b.reading, unit)),
         _ => None,
     };
-    let (hook, folder) = (point_of(&sae)?, args.sae.display());
+    let hook = point_of(&sae)?;
     let value = json!({
         "model": model.identity(), "sae": args.sae, "hook": hook, "by": args.by, "readings": read, "contrast": contrast,
         "features": named.summaries(),
     });
+    // The folder's own name: a whole path would be longer than a line.
+    let folder = args.sae.file_name().map_or_else(|| args.sae.to_string_lossy(), |name| name.to_string_lossy());
     let head = format!("{} at {hook}, read with {folder} ({} features)", model.identity().name, sae.d_sae());
     let told = Told { top: args.top, by: args.by, head, read, contrast, named };
     context.output.drawing(&value, |canvas| draw(canvas, &told))
