@@ -43,7 +43,11 @@ pub fn nearest(sae: &Sae, n: usize, observer: &dyn Observer) -> Result<Vec<Vec<N
             };
             let all = values.iter().zip(others).map(near);
             let others = all.filter(|other| other.feature != own && writes[own] && writes[other.feature]);
-            nearest.push(others.take(n).collect());
+            let mut others: Vec<Neighbour> = others.collect();
+            // Which of equals comes first is not left to chance.
+            others.sort_by(|a, b| b.value.total_cmp(&a.value).then(a.feature.cmp(&b.feature)));
+            others.truncate(n);
+            nearest.push(others);
         }
         progress.advance(rows as u64)?;
     }

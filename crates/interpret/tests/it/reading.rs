@@ -29,9 +29,10 @@ fn losses_are_those_that_evaluation_finds() {
     let reading = Reader::new(&model, &sae).expect("fits").read(&tokens).expect("read");
     let context = Context { counts: vec![true; tokens.len()], tokens: tokens.clone() };
     let found = ce_recovered(&model, &sae, &[context], &Silent).expect("measured");
-    assert!((reading.mean_loss.expect("predicted") - found.ce_clean).abs() < 1e-9);
-    assert!((reading.mean_spliced_loss.expect("predicted") - found.ce_sae).abs() < 1e-9);
-    assert!((found.ce_clean - found.ce_sae).abs() > 1e-6, "the dictionary costs something");
+    // Evaluation rounds log-probabilities to f32 before it adds them up.
+    assert!((reading.mean_loss.expect("predicted") - found.ce_clean).abs() < 1e-6);
+    assert!((reading.mean_spliced_loss.expect("predicted") - found.ce_sae).abs() < 1e-6);
+    assert!((found.ce_clean - found.ce_sae).abs() > 1e-4, "the dictionary costs something");
     let predicted = reading.tokens.iter().filter(|token| token.loss.is_some()).count();
     assert_eq!(predicted as u64, found.tokens);
 }
