@@ -27,7 +27,8 @@ pub struct PartialFolder {
     force: bool,
     artefact: Artefact,
     is_part: IsPart,
-    finished: bool,
+    /// Whether what lies at the place of work is ours, to be removed when this is dropped.
+    is_ours: bool,
     _lock: Lock,
 }
 
@@ -49,12 +50,13 @@ impl PartialFolder {
             fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
         }
         let lock = Lock::take(&durable::with_suffix(&partial, ".lock"), &output)?;
-        let claimed = PartialFolder { output, partial, force, artefact, is_part, finished: false, _lock: lock };
+        let mut claimed = PartialFolder { output, partial, force, artefact, is_part, is_ours: false, _lock: lock };
         claimed.refuse_strangers()?;
         let replaced = claimed.partial.join(REPLACED);
         if replaced.is_dir() && !claimed.output.exists() {
             durable::place(&replaced, &claimed.output, false)?;
         }
+        claimed.is_ours = true;
         output::check(&claimed.output, &artefact, force)?;
         claimed.remove_work()?;
         fs::create_dir_all(claimed.data()).map_err(StoreError::io(&claimed.partial))?;
@@ -111,11 +113,12 @@ impl PartialFolder {
         output::check(&self.output, &self.artefact, self.force)?;
         // An empty folder is free, but no rename that replaces nothing goes onto it.
         let _ = fs::remove_dir(&self.output);
+        // From here on a finished folder may lie at the place of work for a moment, and whatever fails must not take it away.
+        self.is_ours = false;
         match self.output.exists() {
             true => durable::exchange(&data, &self.output, &self.partial.join(REPLACED))?,
             false => durable::place(&data, &self.output, false)?,
         }
-        self.finished = true;
         // What was replaced lies here now, and somebody may have put something into it since it was looked at.
         self.refuse_strangers()?;
         self.remove_work()?;
@@ -125,7 +128,7 @@ impl PartialFolder {
 
 impl Drop for PartialFolder {
     fn drop(&mut self) {
-        if !self.finished {
+        if self.is_ours {
             // What cannot be removed is removed by the next run.
             let _ = self.remove_work();
         }
