@@ -26,6 +26,10 @@ demo: build
 test: setup
     cargo test --release --workspace --locked
 
+# The dashboard in a real browser: Chromium, with playwright-core in .deps/browser; needs Node and npm
+test-browser: build
+    tests/browser/run
+
 # Format, clippy and documentation, warnings denied
 lint: setup
     cargo fmt --all --check

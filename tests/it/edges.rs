@@ -19,7 +19,7 @@ const INTERNAL: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries that only the named crates may use: native code, and what only a terminal program needs.
-const QUARANTINED: [(&str, &[&str]); 13] = [
+const QUARANTINED: [(&str, &[&str]); 14] = [
     ("hdf5-metno", &["store"]),
     ("rusqlite", &["interpret"]),
     ("parquet", &["capture"]),
@@ -30,6 +30,7 @@ const QUARANTINED: [(&str, &[&str]); 13] = [
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
+    ("console", &["cli"]),
     ("indicatif", &["cli"]),
     ("signal-hook", &["cli"]),
     ("rayon", &["sae", "train", "cli", "bench"]),

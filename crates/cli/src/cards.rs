@@ -1,9 +1,11 @@
-//! Feature cards as text: label, where the feature fires, what it writes.
+//! Feature cards as text: label, where the feature fires, what it writes, what is near.
 
+use crate::canvas::{Canvas, Ink, cut};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use untangle_interpret::database::Summary;
 use untangle_schema::label::F1;
-use untangle_schema::{Example, FeatureCard, Label, LogitEffect, Score};
+use untangle_schema::{Example, FeatureCard, Label, LogitEffect, Nearness, Score};
 
 /// How much of a card is shown.
 #[derive(Clone, Copy, Debug)]
@@ -14,27 +16,57 @@ pub(crate) struct Detail {
     pub(crate) around: usize,
     /// Raised and lowered tokens.
     pub(crate) logits: usize,
+    /// Neighbours of each kind.
+    pub(crate) neighbours: usize,
 }
 
-/// Writes one card.
-pub(crate) fn write_card(out: &mut dyn Write, card: &FeatureCard, detail: Detail) -> io::Result<()> {
+/// A card, and what the features are called that it speaks of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) card: &'a FeatureCard,
+    pub(crate) labels: &'a BTreeMap<usize, String>,
+}
+
+/// Draws one card.
+pub(crate) fn draw_card(canvas: &mut Canvas<'_>, shown: &Shown<'_>, detail: Detail) -> io::Result<()> {
+    let card = shown.card;
+    let name = format!("feature {}: ", card.feature);
+    canvas.paint(Ink::Bold, &name)?;
     match card.labels.split_first() {
-        None => writeln!(out, "feature {}: no label", card.feature)?,
+        None => writeln!(canvas, "no label")?,
         Some((first, others)) => {
-            writeln!(out, "feature {}: {}{}", card.feature, first.text, measured(first))?;
+            writeln!(canvas, "{}{}", first.text, measured(first))?;
             for label in others {
                 let (kind, source, text) = (label.kind.name(), &label.source, &label.text);
-                writeln!(out, "  {kind} label ({source}): {text}{}", measured(label))?;
+                writeln!(canvas, "  {kind} label ({source}): {text}{}", measured(label))?;
             }
         }
     }
     let density = 100.0 * card.density;
-    writeln!(out, "  fires on {density:.2} % of tokens, at most {:.2}", card.max_activation)?;
+    writeln!(canvas, "  fires on {density:.2} % of tokens, at most {:.2}", card.max_activation)?;
     for example in card.examples.iter().take(detail.examples) {
-        writeln!(out, "  {:>7.2}  {}", example.activation, example_text(example, detail.around))?;
+        write!(canvas, "  {:>7.2}  ", example.activation)?;
+        draw_example(canvas, example, detail.around, card.max_activation)?;
     }
-    write_logits(out, "raises", &card.top_logits, detail.logits)?;
-    write_logits(out, "lowers", &card.bottom_logits, detail.logits)
+    write_logits(canvas, "raises", &card.top_logits, detail.logits)?;
+    write_logits(canvas, "lowers", &card.bottom_logits, detail.logits)?;
+    Nearness::ALL.into_iter().try_for_each(|kind| draw_neighbours(canvas, shown, kind, detail.neighbours))
+}
+
+/// The nearest of a kind, each on a line.
+fn draw_neighbours(canvas: &mut Canvas<'_>, shown: &Shown<'_>, kind: Nearness, n: usize) -> io::Result<()> {
+    let verb = match kind {
+        Nearness::Decoder => "writes like",
+        Nearness::Coactivation => "fires with",
+    };
+    for (rank, near) in shown.card.neighbours.iter().filter(|near| near.kind == kind).take(n).enumerate() {
+        let verb = if rank == 0 { verb } else { "" };
+        let room = canvas.width().saturating_sub(29);
+        let label = cut(shown.labels.get(&near.feature).map_or("", String::as_str), room);
+        let line = format!("  {verb:<11}{:>7}  {:>5.2}  {label}", near.feature, near.value);
+        writeln!(canvas, "{}", line.trim_end())?;
+    }
+    Ok(())
 }
 
 /// How well a label holds, behind it.
@@ -70,19 +102,45 @@ fn write_logits(out: &mut dyn Write, verb: &str, effects: &[LogitEffect], n: usi
     writeln!(out, "  {verb}: {}", shown.join("  "))
 }
 
-/// The window around the peak on one line, each token on which the feature fires in brackets.
-pub(crate) fn example_text(example: &Example, around: usize) -> String {
+/// The tokens around the peak, each with how strongly the feature fires on it, and whether there is more text before and
+/// behind them.
+fn around_peak(example: &Example, around: usize) -> (Vec<(String, f32)>, bool, bool) {
     let first = example.peak.saturating_sub(around);
     let last = (example.peak + around + 1).min(example.tokens.len());
-    let mut text = String::new();
-    for index in first..last {
-        let token = one_line(&example.tokens[index]);
-        let fires = example.activations.get(index).is_some_and(|&activation| activation > 0.0);
-        text.push_str(&if fires { bracketed(&token) } else { token });
+    let activation = |index: usize| example.activations.get(index).copied().unwrap_or(0.0);
+    let mut pieces: Vec<_> = (first..last).map(|at| (one_line(&example.tokens[at]), activation(at))).collect();
+    // No blanks at the ends, as far as the tokens there are anything else.
+    if let Some((text, _)) = pieces.first_mut() {
+        *text = text.trim_start().to_owned();
     }
-    let before = if first > 0 { "…" } else { "" };
-    let after = if last < example.tokens.len() { "…" } else { "" };
-    format!("{before}{}{after}", text.trim())
+    if let Some((text, _)) = pieces.last_mut() {
+        *text = text.trim_end().to_owned();
+    }
+    (pieces, first > 0, last < example.tokens.len())
+}
+
+/// The window around the peak on one line, each token on which the feature fires in brackets.
+pub(crate) fn example_text(example: &Example, around: usize) -> String {
+    let (pieces, before, after) = around_peak(example, around);
+    let piece = |(token, activation): &(String, f32)| if *activation > 0.0 { bracketed(token) } else { token.clone() };
+    let text: String = pieces.iter().map(piece).collect();
+    format!("{}{text}{}", if before { "…" } else { "" }, if after { "…" } else { "" })
+}
+
+/// The same with colours for brackets, the deeper the stronger, where there are colours. `most` is the largest activation.
+fn draw_example(canvas: &mut Canvas<'_>, example: &Example, around: usize, most: f32) -> io::Result<()> {
+    if !canvas.has_colour() {
+        return writeln!(canvas, "{}", example_text(example, around));
+    }
+    let (pieces, before, after) = around_peak(example, around);
+    write!(canvas, "{}", if before { "…" } else { "" })?;
+    for (token, activation) in pieces {
+        // The blank before a word is not the word's.
+        let word = if token.trim().is_empty() { &token[..] } else { token.trim_start() };
+        write!(canvas, "{}", &token[..token.len() - word.len()])?;
+        canvas.paint(Ink::of(activation / most), word)?;
+    }
+    writeln!(canvas, "{}", if after { "…" } else { "" })
 }
 
 /// ` cat` as ` [cat]`: the bracket stands at the word, not at the blank before it.

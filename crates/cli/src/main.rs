@@ -4,6 +4,7 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod args;
+mod canvas;
 mod cards;
 mod codes_file;
 mod commands;

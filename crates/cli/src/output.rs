@@ -1,5 +1,6 @@
 //! Results on stdout: text for people, or one JSON object.
 
+use crate::canvas::Canvas;
 use crate::terminal::{Visible, visible_line};
 use anyhow::Context;
 use serde::Serialize;
@@ -32,6 +33,19 @@ impl Output {
             return self.write(|out| writeln!(out, "{line}"));
         }
         self.write(text)
+    }
+
+    /// Prints a result: `value` as one line of JSON, or what `draw` draws, in colour where stdout is a terminal.
+    pub(crate) fn drawing(
+        self,
+        value: &impl Serialize,
+        draw: impl FnOnce(&mut Canvas<'_>) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            return self.result(value, |_| Ok(()));
+        }
+        let mut canvas = Canvas::stdout();
+        draw(&mut canvas).and_then(|()| canvas.flush()).context("stdout")
     }
 
     /// Prints text whatever the form; for what has no JSON form.

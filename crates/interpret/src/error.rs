@@ -171,6 +171,9 @@ pub enum InterpretError {
         /// Contexts given.
         contexts: usize,
     },
+    /// A text without a single token.
+    #[error("the prompt has no tokens, so there is nothing to read; give text")]
+    NothingToRead,
     /// A feature index beyond the dictionary.
     #[error("there is no feature {feature}: the dictionary has {d_sae}, from 0")]
     NoSuchFeature {
@@ -235,6 +238,17 @@ pub enum InterpretError {
         found: usize,
         /// Features of the dictionary.
         d_sae: usize,
+    },
+    /// The feature database belongs to another dictionary of the same size.
+    #[error(
+        "{path} describes the dictionary {described}, whose weights are others than these; run `untangle features` on this one",
+        path = .path.display()
+    )]
+    OtherWeights {
+        /// The database.
+        path: PathBuf,
+        /// Name of the dictionary that it describes.
+        described: String,
     },
     /// A file that is not a feature database.
     #[error("{path} is not a feature database; make one with `untangle features`", path = .path.display())]
@@ -383,7 +397,9 @@ impl Classify for InterpretError {
             | E::NoTokens { .. }
             | E::NothingPredicted { .. }
             | E::TokenOutside { .. }
+            | E::NothingToRead
             | E::OtherDictionary { .. }
+            | E::OtherWeights { .. }
             | E::NotAFeatureDatabase { .. }
             | E::DamagedDatabase { .. }
             | E::ForeignDatabase { .. }

@@ -11,6 +11,7 @@ use crate::label::passage::Passages;
 use crate::label::propose::propose;
 use crate::label::{Proposal, RuleLabeller, add_label};
 use crate::logits::{Effects, LogitLens};
+use crate::neighbours::nearest;
 use crate::passes::{Gathered, Shown, gather, score, show};
 use crate::point::{check_model, written_point_of};
 use crate::vocabulary::Vocabulary;
@@ -32,13 +33,15 @@ pub struct FeaturesPlan {
     pub reach: Reach,
     /// Tokens raised and lowered most.
     pub logits: usize,
+    /// Features whose decoder rows are nearest.
+    pub neighbours: usize,
     /// Seed of the sample and of the shuffled label control.
     pub seed: u64,
 }
 
 impl Default for FeaturesPlan {
     fn default() -> Self {
-        Self { top: 20, sampled: 10, reach: Reach::default(), logits: 10, seed: 0 }
+        Self { top: 20, sampled: 10, reach: Reach::default(), logits: 10, neighbours: 10, seed: 0 }
     }
 }
 
@@ -94,6 +97,7 @@ pub fn features(
         Some(lens) => lens.effects(plan.logits, &vocabulary)?,
         None => vec![Effects::default(); sae.d_sae()],
     };
+    let near = nearest(sae, plan.neighbours, observer)?;
     let run = Run {
         tool_version: TOOL_VERSION.to_owned(),
         sae: sae_name.to_owned(),
@@ -109,8 +113,9 @@ pub fn features(
     let known =
         Known { gathered, firings: (0..sae.d_sae()).map(|f| scorer.firings(f)).collect(), vocabulary: &vocabulary };
     let mut labeller = RuleLabeller(&proposals);
-    let cards = effects.into_iter().zip(shown).enumerate().map(|(feature, (effects, shown))| {
-        let mut card = known.card(feature, effects, &shown);
+    let all = effects.into_iter().zip(shown).zip(near);
+    let cards = all.enumerate().map(|(feature, ((effects, shown), near))| {
+        let mut card = FeatureCard { neighbours: near, ..known.card(feature, effects, &shown) };
         add_label(&mut card, &mut labeller, &mut [&mut scorer])?;
         Ok(card)
     });
@@ -126,7 +131,7 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// All but the labels.
+    /// All but labels and neighbours.
     fn card(&self, feature: usize, effects: Effects, shown: &Shown) -> FeatureCard {
         let moments = &self.gathered.moments[feature];
         let examples = |windows: &[Window]| windows.iter().map(|window| example(window, self.vocabulary)).collect();
@@ -142,6 +147,7 @@ impl Known<'_> {
             sampled: examples(&shown.sampled),
             top_logits: effects.top,
             bottom_logits: effects.bottom,
+            neighbours: Vec::new(),
         }
     }
 }

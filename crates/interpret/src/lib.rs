@@ -6,7 +6,9 @@
 //! - [`ce`]: the model's loss with the reconstruction spliced in, beside zero and mean ablation
 //! - [`features`](mod@features): examples, statistics, logit effects and labels of every feature, in one pass, into a
 //!   [`database`]
+//! - [`mod@dashboard`]: a database as a folder of pages; [`page`]: the parts that pages are drawn of
 //! - [`label`]: labels that need no language model, scored on text that the labeller never saw
+//! - [`read`]: a prompt, token by token: what fires, what it costs, and what hangs on a feature
 //! - [`steer`](mod@steer): features turned up, set or taken out while the model writes
 //! - [`vectors`]: directions found by contrast, in the files of other tools
 //! - [`mod@toward`]: the features that have a model write about a topic, found by trying
@@ -35,12 +37,16 @@ pub mod extremes;
 pub mod features;
 pub mod label;
 pub mod moments;
+pub mod neighbours;
 mod passes;
 pub mod windows;
 
 pub mod truth;
 
+pub mod dashboard;
 pub mod database;
+pub mod page;
+pub mod read;
 pub mod steer;
 pub mod toward;
 pub mod vectors;
@@ -50,12 +56,14 @@ pub use ce::{CeBaselines, CeRecovered, Context, Guess, ce_recovered};
 pub use contexts::contexts_of;
 pub use corpus::Corpus;
 pub use crosscoder::{CrosscoderEvaluation, evaluate_crosscoder};
+pub use dashboard::{DASHBOARD, dashboard};
 pub use database::{DATABASE, Database, DatabaseEditor, DatabaseWriter, Run, Summary};
 pub use error::InterpretError;
 pub use evaluate::{Evaluation, evaluate};
 pub use features::{FeaturesPlan, FeaturesReport, features};
 pub use intervene::Scope;
 pub use point::{check_model, column_of, point_of};
+pub use read::{Ablation, Contrast, Reader, Reading, contrast};
 pub use sharing::{Sharing, sharing};
 pub use steer::{
     Dictionary, Edit, Effect, Operator, Spec, SteerOptions, SteerProblem, SteerResult, Steering, Step, resolve, steer,

@@ -42,6 +42,45 @@ pub struct Histogram {
     pub counts: Vec<u64>,
 }
 
+/// In what sense two features are near each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Nearness {
+    /// They write alike: the cosine of their decoder rows.
+    Decoder,
+    /// They fire on the same tokens: of those on which either fires, the part on which both do.
+    Coactivation,
+}
+
+impl Nearness {
+    /// Every kind, in the order in which they are shown.
+    pub const ALL: [Nearness; 2] = [Nearness::Decoder, Nearness::Coactivation];
+
+    /// The kind as it stands in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Nearness::Decoder => "decoder",
+            Nearness::Coactivation => "coactivation",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Nearness::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Another feature that is near to one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// In what sense.
+    pub kind: Nearness,
+    /// The other feature.
+    pub feature: usize,
+    /// How near: see [`Nearness`].
+    pub value: f32,
+}
+
 /// One feature: where it fires, what it writes, and its labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureCard {
@@ -69,6 +108,9 @@ pub struct FeatureCard {
     pub top_logits: Vec<LogitEffect>,
     /// Tokens whose logits it lowers most.
     pub bottom_logits: Vec<LogitEffect>,
+    /// Features that are near to it, by kind, nearest first.
+    #[serde(default)]
+    pub neighbours: Vec<Neighbour>,
 }
 
 impl FeatureCard {
@@ -87,5 +129,18 @@ impl FeatureCard {
         self.labels.retain(|other| (other.kind, &other.source) != (label.kind, &label.source));
         self.labels.push(label);
         self.labels.sort_by(Label::rank);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_nearness_are_named_alike_everywhere() {
+        for kind in Nearness::ALL {
+            assert_eq!(Nearness::named(kind.name()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).expect("a name"), kind.name());
+        }
     }
 }

@@ -1,4 +1,8 @@
-//! How does text stand for itself in HTML?
+//! What do all pages have in common: how text stands for itself in HTML, and which colours there are?
+
+/// The colours of every page, light and dark, as variables of a style sheet: ink, soft ink, paper, cards, lines, and eight
+/// colours of data that people tell apart who see colours differently.
+pub const LOOK: &str = include_str!("look.css");
 
 /// Text between tags and in quoted attributes, with reserved characters as Python's `markupsafe` writes them.
 pub fn escaped(text: &str) -> String {

@@ -14,7 +14,7 @@ use untangle_store::{ActivationSet, Artefact};
 /// `PRAGMA application_id`: "Untg".
 pub(super) const APPLICATION_ID: i32 = 0x556e_7467;
 /// `PRAGMA user_version`: raised whenever a table changes.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -35,6 +35,9 @@ CREATE TABLE examples (
 CREATE TABLE logits (
     feature INTEGER NOT NULL REFERENCES features (id), side TEXT NOT NULL, rank INTEGER NOT NULL, id INTEGER NOT NULL,
     token TEXT NOT NULL, effect REAL NOT NULL, PRIMARY KEY (feature, side, rank)) WITHOUT ROWID;
+CREATE TABLE neighbours (
+    feature INTEGER NOT NULL REFERENCES features (id), kind TEXT NOT NULL, rank INTEGER NOT NULL, other INTEGER NOT NULL,
+    value REAL NOT NULL, PRIMARY KEY (feature, kind, rank)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (label, examples, logits, tokenize = 'unicode61 remove_diacritics 2');
 ";
 

@@ -8,12 +8,14 @@
 //! | `scores` | label and scorer | how well it holds |
 //! | `examples` | feature, kind and rank | a window of tokens with the activation at each |
 //! | `logits` | feature, side and rank | a token that the feature raises or lowers |
+//! | `neighbours` | feature, kind and rank | a feature that is near |
 //! | `words` | feature | label, example and logit text, indexed by FTS5 |
 
 mod edit;
 mod foreign;
 mod format;
 mod labels;
+mod query;
 mod rank;
 mod read;
 mod search;
@@ -21,6 +23,7 @@ mod write;
 
 pub use edit::DatabaseEditor;
 pub use format::{DATABASE, Run, sae_sha256};
+pub use query::{Only, Query, Sort};
 pub use rank::most_interpretable;
 pub use read::{Database, Summary};
 pub use write::DatabaseWriter;

@@ -1,14 +1,15 @@
 //! Reads a feature database.
 
 use super::foreign::{self, Budget, Stop, count, finite, finite_or_none, unfit};
-use super::format::{APPLICATION_ID, Run, VERSION, failure, from_json, is_database, kind, side};
+use super::format::{APPLICATION_ID, Run, VERSION, failure, from_json, is_database, kind, sae_sha256, side};
 use super::labels;
 use crate::error::InterpretError;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use untangle_sae::Sae;
 use untangle_schema::whole::with_suffix;
-use untangle_schema::{Example, FeatureCard, LogitEffect};
+use untangle_schema::{Example, FeatureCard, LogitEffect, Nearness, Neighbour};
 
 /// A finished feature database, opened for reading.
 #[derive(Debug)]
@@ -145,6 +146,22 @@ impl Database {
         Ok(features.map_err(self.fail())? as usize)
     }
 
+    /// Refuses a database that does not describe `sae` as it is.
+    ///
+    /// # Errors
+    /// When it describes another dictionary, or the file is damaged.
+    pub fn check_dictionary(&self, sae: &Sae) -> Result<(), InterpretError> {
+        let (path, found, d_sae) = (self.path.clone(), self.n_features()?, sae.d_sae());
+        if found != d_sae {
+            return Err(InterpretError::OtherDictionary { path, found, d_sae });
+        }
+        let run = self.run()?;
+        match run.sae_sha256 == sae_sha256(sae) {
+            true => Ok(()),
+            false => Err(InterpretError::OtherWeights { path, described: run.sae }),
+        }
+    }
+
     /// Everything about one feature.
     ///
     /// # Errors
@@ -175,6 +192,7 @@ impl Database {
                 sampled: Vec::new(),
                 top_logits: Vec::new(),
                 bottom_logits: Vec::new(),
+                neighbours: Vec::new(),
             })
         };
         select.query_row([feature as i64], read).optional()
@@ -186,6 +204,7 @@ impl Database {
         card.sampled = self.examples(card.feature, kind::SAMPLED)?;
         card.top_logits = self.logits(card.feature, side::TOP)?;
         card.bottom_logits = self.logits(card.feature, side::BOTTOM)?;
+        card.neighbours = self.neighbours(card.feature)?;
         Ok(())
     }
 
@@ -225,6 +244,18 @@ impl Database {
         let read =
             |row: &Row<'_>| Ok(LogitEffect { token: row.get(0)?, id: row.get(1)?, effect: finite(row, 2)? as f32 });
         select.query_map(params![feature as i64, side], read)?.collect()
+    }
+
+    fn neighbours(&self, feature: usize) -> rusqlite::Result<Vec<Neighbour>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT kind, other, value FROM neighbours WHERE feature = ?1 ORDER BY kind = 'coactivation', rank",
+        )?;
+        let read = |row: &Row<'_>| {
+            let kind: String = row.get(0)?;
+            let kind = Nearness::named(&kind).ok_or_else(|| unfit(0, format!("{kind:?} is no kind of nearness")))?;
+            Ok(Neighbour { kind, feature: count(row, 1)? as usize, value: finite(row, 2)? as f32 })
+        };
+        select.query_map([feature as i64], read)?.collect()
     }
 }
 

@@ -1,16 +1,14 @@
 //! Finds features in a database: by text, by label, by rank.
 
 use super::foreign::count;
+use super::query::Query;
 use super::rank::most_interpretable;
 use super::read::{Database, Summary};
 use super::read::{summary, summary_query};
 use crate::error::InterpretError;
-use rusqlite::{Params, params};
+use rusqlite::Params;
 use std::collections::HashSet;
 use untangle_schema::FeatureCard;
-
-/// Weights of label, examples and logits in the ranking of a search (chosen: a label says most).
-const WEIGHTS: &str = "10.0, 2.0, 1.0";
 
 impl Database {
     /// Features whose label, example text or raised tokens hold all words of `text` (as beginnings of words), best
@@ -20,25 +18,10 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn search(&self, text: &str, limit: usize) -> Result<Vec<Summary>, InterpretError> {
-        let query = fts_query(text);
-        if query.is_empty() {
-            return self.search_verbatim(text.trim(), limit);
+        match text.trim() {
+            "" => Ok(Vec::new()),
+            text => self.query(&Query { text: text.to_owned(), limit: Some(limit), ..Query::default() }),
         }
-        let sql = format!(
-            "JOIN words ON words.rowid = f.id WHERE words MATCH ?1
-             ORDER BY l.text IS NULL, bm25(words, {WEIGHTS}), f.id LIMIT ?2"
-        );
-        self.summaries(&sql, params![query, limit as i64])
-    }
-
-    fn search_verbatim(&self, text: &str, limit: usize) -> Result<Vec<Summary>, InterpretError> {
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        let found = "WHERE EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND instr(a.text, ?1) > 0)
-             OR EXISTS (SELECT 1 FROM logits g WHERE g.feature = f.id AND g.side = 'top' AND instr(g.token, ?1) > 0)
-             ORDER BY l.f1 DESC NULLS LAST, f.id LIMIT ?2";
-        self.summaries(found, params![text, limit as i64])
     }
 
     /// All features, best label first; those without a label at the end.
@@ -46,7 +29,16 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn list(&self, limit: usize) -> Result<Vec<Summary>, InterpretError> {
-        self.summaries("ORDER BY l.f1 DESC NULLS LAST, f.id LIMIT ?1", params![limit as i64])
+        self.query(&Query { limit: Some(limit), ..Query::default() })
+    }
+
+    /// These features, by number; those that there are not are left out.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn summaries_of(&self, features: &[usize]) -> Result<Vec<Summary>, InterpretError> {
+        let ids = serde_json::json!(features).to_string();
+        self.summaries("WHERE f.id IN (SELECT value FROM json_each(?1)) ORDER BY f.id", [ids])
     }
 
     /// The `n` features that are understood best, with everything about them; see [`most_interpretable`].
@@ -95,7 +87,7 @@ impl Database {
     }
 
     /// The features that the rest of a query finds, in its order: each once, however many labels it has.
-    fn summaries(&self, rest: &str, params: impl Params) -> Result<Vec<Summary>, InterpretError> {
+    pub(super) fn summaries(&self, rest: &str, params: impl Params) -> Result<Vec<Summary>, InterpretError> {
         self.budget.begin();
         let sql = format!("{} {rest}", summary_query());
         let mut select = self.connection.prepare(&sql).map_err(self.fail())?;
@@ -107,10 +99,4 @@ impl Database {
 /// Lower case, without quotation marks.
 fn plain(label: &str) -> String {
     label.chars().filter(|c| *c != '"').collect::<String>().trim().to_lowercase()
-}
-
-/// `two words` becomes `"two"* "words"*`, so that nothing in the text is read as an operator.
-fn fts_query(text: &str) -> String {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(|word| format!("\"{word}\"*")).collect::<Vec<_>>().join(" ")
 }

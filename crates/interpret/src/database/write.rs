@@ -6,7 +6,7 @@ use crate::error::InterpretError;
 use rusqlite::{Connection, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use untangle_schema::{Example, FeatureCard, LogitEffect};
+use untangle_schema::{Example, FeatureCard, LogitEffect, Neighbour};
 use untangle_store::durable::{create, remove};
 use untangle_store::{Partial, StoreError};
 
@@ -101,6 +101,7 @@ fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
     put_examples(connection, id, kind::SAMPLED, &card.sampled)?;
     put_logits(connection, id, side::TOP, &card.top_logits)?;
     put_logits(connection, id, side::BOTTOM, &card.bottom_logits)?;
+    put_neighbours(connection, id, &card.neighbours)?;
     let mut insert =
         connection.prepare_cached("INSERT INTO words (rowid, label, examples, logits) VALUES (?1, ?2, ?3, ?4)")?;
     let examples: Vec<String> = card.examples.iter().map(around_peak).collect();
@@ -135,6 +136,14 @@ fn put_logits(connection: &Connection, id: i64, side: &str, effects: &[LogitEffe
     let mut insert = connection.prepare_cached("INSERT INTO logits VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for (rank, effect) in effects.iter().enumerate() {
         insert.execute(params![id, side, rank as i64, effect.id, effect.token, effect.effect])?;
+    }
+    Ok(())
+}
+
+fn put_neighbours(connection: &Connection, id: i64, neighbours: &[Neighbour]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT INTO neighbours VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (rank, near) in neighbours.iter().enumerate() {
+        insert.execute(params![id, near.kind.name(), rank as i64, near.feature as i64, near.value])?;
     }
     Ok(())
 }

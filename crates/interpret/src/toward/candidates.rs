@@ -142,6 +142,7 @@ mod tests {
             histogram: Default::default(),
             top_logits: Vec::new(),
             bottom_logits: Vec::new(),
+            neighbours: Vec::new(),
         }
     }
 

@@ -9,7 +9,9 @@ use untangle_interpret::{
     Database, DatabaseEditor, DatabaseWriter, Dictionary, InterpretError, Operator, Run, resolve,
 };
 use untangle_schema::label::F1;
-use untangle_schema::{Classify, Example, Fault, FeatureCard, Histogram, Label, LabelKind, LogitEffect, Score};
+use untangle_schema::{
+    Classify, Example, Fault, FeatureCard, Histogram, Label, LabelKind, LogitEffect, Nearness, Neighbour, Score,
+};
 use untangle_store::StoreError;
 
 fn score(scorer: &str, value: f64) -> Score {
@@ -53,6 +55,11 @@ fn card(feature: usize, label: Option<&str>) -> FeatureCard {
         histogram: Histogram { edges: vec![1.0, 2.0, 4.0], counts: vec![3, 4] },
         top_logits: vec![effect(" river", 1.5), effect("?!", 1.25)],
         bottom_logits: vec![effect(" sky", -1.5)],
+        neighbours: vec![
+            Neighbour { kind: Nearness::Decoder, feature: (feature + 1) % 5, value: 0.75 },
+            Neighbour { kind: Nearness::Decoder, feature: (feature + 2) % 5, value: -0.5 },
+            Neighbour { kind: Nearness::Coactivation, feature: (feature + 3) % 5, value: 0.25 },
+        ],
     }
 }
 

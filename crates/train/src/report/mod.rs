@@ -19,6 +19,7 @@ use scale::number;
 use serde_json::Value;
 use text::{escaped, table};
 use untangle_sae::metrics::fraction_text;
+use untangle_schema::html::LOOK;
 
 /// A finished dictionary as a report shows it.
 pub(crate) struct Member {
@@ -154,7 +155,7 @@ fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+         <style>\n{LOOK}{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )
 }
 

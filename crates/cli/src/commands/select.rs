@@ -1,0 +1,157 @@
+//! Options that say which features of a database are listed, in which order.
+
+use crate::exit::Complaint;
+use clap::builder::TypedValueParser;
+use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
+use untangle_interpret::database::{Only, Query, Sort};
+use untangle_interpret::{Database, InterpretError, Summary};
+use untangle_schema::LabelKind;
+
+/// Order and filters.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct SelectArgs {
+    /// Order, the most first: score (F1 of the label), score:NAME (of that scorer), density, max (largest activation) or id
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::StringValueParser::new().try_map(|text| sort(&text)))]
+    sort: Option<Sort>,
+    /// The other way round
+    #[arg(long)]
+    reverse: bool,
+    /// Only features with a label of this kind
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Only features with a label of this source, such as tokens
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only features whose score is at least that: the one that --sort names, else F1
+    #[arg(long, value_name = "SCORE")]
+    min_score: Option<f64>,
+    /// Only features that fire on at least this part of the tokens, such as 0.001
+    #[arg(long, value_name = "PART")]
+    min_density: Option<f64>,
+    /// Only features that fire on at most this part of the tokens, such as 0.1
+    #[arg(long, value_name = "PART")]
+    max_density: Option<f64>,
+    /// Only features in this state
+    #[arg(long, value_enum)]
+    only: Option<State>,
+}
+
+/// What a label speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// What makes the feature fire
+    Input,
+    /// What it makes the model say
+    Output,
+}
+
+/// A state of features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum State {
+    /// With a label
+    Labelled,
+    /// Without a label, though they fire
+    Unlabelled,
+    /// That never fired
+    Dead,
+    /// That fired
+    Alive,
+}
+
+fn sort(text: &str) -> Result<Sort, String> {
+    match text {
+        "match" => Ok(Sort::Match),
+        "score" => Ok(Sort::Score(None)),
+        "density" => Ok(Sort::Density),
+        "max" => Ok(Sort::Activation),
+        "id" => Ok(Sort::Number),
+        _ => match text.strip_prefix("score:").filter(|name| !name.is_empty()) {
+            Some(name) => Ok(Sort::Score(Some(name.to_owned()))),
+            None => Err("expected match, score, score:NAME, density, max or id".to_owned()),
+        },
+    }
+}
+
+impl SelectArgs {
+    /// Whether nothing is asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.query("", None) == Query::default()
+    }
+
+    /// The query, for features that have to do with `text`, if there is any.
+    pub(crate) fn query(&self, text: &str, limit: Option<usize>) -> Query {
+        Query {
+            text: text.to_owned(),
+            sort: self.sort.clone().unwrap_or_default(),
+            reversed: self.reverse,
+            kind: self.kind.map(|kind| match kind {
+                Kind::Input => LabelKind::Input,
+                Kind::Output => LabelKind::Output,
+            }),
+            source: self.source.clone(),
+            min_score: self.min_score,
+            min_density: self.min_density,
+            max_density: self.max_density,
+            only: self.only.map(|state| match state {
+                State::Labelled => Only::Labelled,
+                State::Unlabelled => Only::Unlabelled,
+                State::Dead => Only::Dead,
+                State::Alive => Only::Alive,
+            }),
+            limit,
+        }
+    }
+
+    /// What the query finds, with the scores that it asks for by name.
+    pub(crate) fn find(&self, database: &Database, query: &Query) -> anyhow::Result<Found> {
+        self.check(database)?;
+        let features = database.query(query)?;
+        let named = match &query.sort {
+            Sort::Score(Some(scorer)) => Some((scorer.clone(), scores_of(database, &features, scorer)?)),
+            _ => None,
+        };
+        Ok(Found { features, named })
+    }
+
+    /// Names that no label has are mistakes, and not a reason to find nothing.
+    fn check(&self, database: &Database) -> anyhow::Result<()> {
+        let check = |what: &str, name: &str, known: Vec<String>| match known.iter().any(|other| other == name) {
+            true => Ok(()),
+            false => {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                Err(Complaint::usage(format!("no label has the {what} `{name}`; there are {known}")))
+            }
+        };
+        if let Some(Sort::Score(Some(scorer))) = &self.sort {
+            check("score", scorer, database.scorers()?)?;
+        }
+        self.source.as_ref().map_or(Ok(()), |source| check("source", source, database.sources()?))
+    }
+}
+
+/// Features that were found.
+pub(crate) struct Found {
+    /// In order.
+    pub(crate) features: Vec<Summary>,
+    /// The scorer that they were ordered by, with its scores.
+    pub(crate) named: Option<(String, BTreeMap<usize, f64>)>,
+}
+
+fn scores_of(database: &Database, features: &[Summary], scorer: &str) -> Result<BTreeMap<usize, f64>, InterpretError> {
+    let ids: Vec<usize> = features.iter().map(|summary| summary.feature).collect();
+    database.scores_of(&ids, scorer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_named_and_nothing_else_is_one() {
+        assert_eq!(sort("score:detection"), Ok(Sort::Score(Some("detection".to_owned()))));
+        assert_eq!((sort("score"), sort("id")), (Ok(Sort::Score(None)), Ok(Sort::Number)));
+        assert!(sort("score:").is_err() && sort("f1").is_err() && sort("").is_err());
+    }
+}

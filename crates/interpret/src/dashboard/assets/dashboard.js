@@ -1,0 +1,291 @@
+'use strict';
+// The page: which feature is shown, what the address says, and what keys and pointers do.
+(function () {
+  const parts = untangle.parts;
+  const { el, line, number, percent } = parts;
+  const byId = (id) => document.getElementById(id);
+  const [main, tip, keys] = [byId('main'), byId('tip'), byId('keys')];
+  const run = untangle.data.run();
+  if (!run) {
+    main.replaceChildren(el('p', {}, 'data/run.js is not there; keep the folder together, or make the dashboard again.'));
+    return;
+  }
+  const SORTS = ['score', 'density', 'max', 'id'];
+  const list = new untangle.List(byId('rows'), byId('lines'), byId('count'), href);
+  let shown = null; // what is drawn: number of the feature, its histogram and its examples
+
+  // Addresses: #/38?q=golden&sort=density&turned=1&only=labelled; of the dictionary: #/about
+  function href(id) {
+    const { text, sort, turned, only } = list.query;
+    const asked = new URLSearchParams();
+    if (text) asked.set('q', text);
+    if (sort !== 'score') asked.set('sort', sort);
+    if (turned) asked.set('turned', '1');
+    if (only) asked.set('only', only);
+    const query = asked.toString();
+    return `#/${id === null ? '' : id}${query ? '?' + query : ''}`;
+  }
+
+  function address() {
+    const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
+    const asked = new URLSearchParams(query || '');
+    const id = /^\d+$/.test(path) && Number(path) < run.features ? Number(path) : null;
+    const about = path === 'about';
+    const sort = SORTS.includes(asked.get('sort')) ? asked.get('sort') : 'score';
+    return { id, about, query: { text: asked.get('q') || '', sort, turned: asked.has('turned'), only: asked.get('only') || '' } };
+  }
+
+  function go(id) {
+    const next = href(id);
+    if (next !== location.hash) history.replaceState(null, '', next);
+    show(id);
+  }
+
+  function follow() {
+    const { id, about, query } = address();
+    byId('find').value = query.text;
+    byId('sort').value = query.sort;
+    byId('only').value = query.only;
+    byId('turn').setAttribute('aria-pressed', String(query.turned));
+    byId('turn').textContent = query.turned ? '↑' : '↓';
+    if (JSON.stringify(query) !== JSON.stringify(list.query)) list.ask(query);
+    byId('home').href = href('about');
+    show(id, about);
+  }
+
+  async function show(id, about) {
+    document.body.className = id !== null ? 'at-feature' : about ? 'at-about' : 'at-home';
+    list.select(id, true);
+    hush();
+    if (shown !== null && shown.id === id) return;
+    shown = { id };
+    if (id === null) {
+      document.title = `${line(run.sae)}: features`;
+      main.replaceChildren(...home());
+      return;
+    }
+    try {
+      const { feature, tokens } = await untangle.data.feature(id);
+      if (shown.id !== id) return;
+      main.replaceChildren(...page(feature, tokens));
+      main.scrollTop = 0;
+      window.scrollTo(0, 0);
+    } catch (error) {
+      if (shown.id === id) main.replaceChildren(el('p', { role: 'alert' }, error.message));
+    }
+  }
+
+  function section(title, name, ...children) {
+    return el('section', { class: name, 'aria-label': title }, el('h2', {}, title), ...children);
+  }
+
+  function fact(name, value, more) {
+    return el('div', {}, el('dt', {}, name), el('dd', {}, value, more ? el('small', {}, more) : null));
+  }
+
+  // The page of a feature.
+  function page(feature, tokens) {
+    const first = feature.labels[0];
+    document.title = `${feature.id} ${first ? line(first.text) : ''}`.trim();
+    const chart = parts.histogram(feature.edges, feature.counts, pointed);
+    shown.chart = chart;
+    const examples = (all) => el('ol', { class: 'examples' }, ...all.map((one) => parts.example(one, tokens, feature.max)));
+    const near = (kind) => feature.near.filter(([own]) => own === kind);
+    const fires = feature.density === 0 ? 'never' : percent(feature.density);
+    const neighbours = [['decoder', 'Writes like', 'cosine of what they write'], ['coactivation', 'Fires with', 'of the tokens on which either fires, both do']];
+    const none = (text) => el('p', { class: 'soft' }, text);
+    const wide = [
+      feature.labels.length < 2 ? null : section('Further labels', 'of-labels', parts.labels(feature.labels.slice(1))),
+      section('Strongest examples', 'of-top', feature.top.length === 0 ? none('It never fired.') : examples(feature.top)),
+      feature.sampled.length === 0 ? null : section('Over all strengths', 'of-sampled',
+        none('Drawn evenly from everything on which it fires: what it is usually like.'), examples(feature.sampled)),
+    ];
+    const thin = [
+      section('Activations', 'of-chart', chart.node),
+      feature.up.length === 0 ? null : section('Makes likelier', 'of-up', parts.effects(feature.up, 'up')),
+      feature.down.length === 0 ? null : section('Makes less likely', 'of-down', parts.effects(feature.down, 'down')),
+      ...neighbours.filter(([kind]) => near(kind).length > 0).map(([kind, title, meaning]) =>
+        section(title, 'of-' + kind, none(meaning), parts.near(near(kind), (id) => list.label(id), href))),
+      section('Go on with it', 'of-commands',
+        el('pre', { tabindex: '0' }, el('code', {}, `untangle show FEATURES.db ${feature.id}`)),
+        el('pre', { tabindex: '0' }, el('code', {}, `untangle steer MODEL --sae SAE --features FEATURES.db \\\n    --feature ${feature.id}:add=0.5x --prompt 'TEXT'`))),
+    ];
+    return [
+      el('header', { class: 'title' }, back(),
+        el('p', { class: 'soft' }, `feature ${feature.id}`),
+        el('h1', { dir: 'auto', class: first ? '' : 'none' }, first ? line(first.text) : 'no label'),
+        ...(first ? parts.standing(first) : [el('p', { class: 'from' }, 'Nothing simple holds of it; its examples say what there is to say.')]),
+        el('dl', { class: 'facts' },
+          fact('Fires on', fires, 'of tokens'),
+          fact('Strongest', number(feature.max), 'activation'),
+          fact('Mean', number(feature.mean), 'where it fires'),
+          fact('Held out', feature.held.toLocaleString('en'), 'firings behind scores'))),
+      columns(wide, thin),
+    ];
+  }
+
+  function back() {
+    return el('p', { class: 'back' }, el('a', { href: href(null) }, '‹ all features'));
+  }
+
+  function columns(wide, thin) {
+    const there = (sections) => sections.filter((section) => section !== null);
+    return el('div', { class: 'columns' }, el('div', { class: 'wide' }, ...there(wide)), el('div', { class: 'thin' }, ...there(thin)));
+  }
+
+  // The page of the dictionary.
+  function home() {
+    const n = (value) => value.toLocaleString('en');
+    const decade = (i) => (i - run.densities.length) / run.bins_per_decade;
+    const density = (i) => `${percent(10 ** decade(i))} to ${percent(10 ** decade(i + 1))} of tokens`;
+    const score = (i) => `F1 ${(i / run.scores.length).toFixed(2)} to ${((i + 1) / run.scores.length).toFixed(2)}`;
+    const from = el('p', { class: 'soft' }, `${run.model ? `of ${line(run.model)}, ` : ''}described from ${n(run.rows)} tokens of ${line(run.store)}`);
+    const f1 = run.mean_f1 === null ? '–' : number(run.mean_f1);
+    const beside = run.mean_f1 === null ? 'no label was scored' : `other features’ labels ${number(run.mean_control)}, always firing ${number(run.mean_floor)}`;
+    const sources = Object.entries(run.sources).map(([name, count]) => `${n(count)} by ${line(name)}`).join(', ');
+    return [
+      el('header', { class: 'title' }, back(), el('h1', {}, line(run.sae)), from,
+        el('dl', { class: 'facts' },
+          fact('Features', n(run.features)),
+          fact('Labelled', n(run.labelled), sources || 'none'),
+          fact('Mean F1', f1, beside),
+          fact('Dead', n(run.dead), `never fired in ${n(run.rows)} tokens`),
+          fact('Dense', n(run.dense), 'fire on more than 10 %'))),
+      columns([
+        run.best.length === 0 ? null : section('To begin with', 'of-best', el('ol', { class: 'best' }, ...run.best.map(([id, label]) =>
+          el('li', {}, el('a', { href: href(id), dir: 'auto' }, el('b', {}, String(id)), ' ' + line(label)))))),
+        section('Words', 'of-words', words()),
+      ], [
+        section('How often features fire', 'of-densities', parts.bars(run.densities, density, [percent(10 ** decade(0)), 'part of tokens', 'always'])),
+        section('How well labels hold', 'of-scores', parts.bars(run.scores, score, ['F1 0', 'on held-out text', '1'])),
+      ]),
+    ];
+  }
+
+  function words() {
+    const all = [
+      ['F1', 'How well “it fires exactly where the label says” holds on text that the labeller never saw: 1 is always, 0 never. Beside it stand what the label of another feature reaches, and what “it always fires” does.'],
+      ['density', 'The part of all tokens on which a feature fires. Features that fire on more than a tenth are rarely about one thing.'],
+      ['shading', 'How strongly the feature fires on a token, as a part of the strongest activation that was seen. The underlined token is the one that the example was chosen for.'],
+      ['makes likelier', 'What the feature writes, read as predictions of the next token, by itself; what later layers do with it is left out.'],
+      ['writes like', 'Features whose directions have the largest cosine: 1 is the same.'],
+    ];
+    return el('dl', { class: 'words' }, ...all.flatMap(([word, meaning]) => [el('dt', {}, word), el('dd', {}, meaning)]));
+  }
+
+  // A token that is pointed at, and its place in the histogram.
+  let at = null;
+  function point(token) {
+    if (at !== null) at.classList.remove('at');
+    at = token;
+    if (token === null) { hush(); return; }
+    const { text, value } = token.untangle;
+    token.classList.add('at');
+    if (shown.chart) shown.chart.mark(value);
+    tip.replaceChildren(el('code', {}, `"${line(text)}"`), value === 0 ? ' it does not fire' : ` ${number(value)}`);
+    tip.hidden = false;
+    const box = token.getBoundingClientRect();
+    const below = box.bottom + tip.offsetHeight + 10 < window.innerHeight;
+    tip.style.left = Math.max(6, Math.min(box.left, window.innerWidth - tip.offsetWidth - 6)) + 'px';
+    tip.style.top = (below ? box.bottom + 6 : box.top - tip.offsetHeight - 6) + 'px';
+  }
+
+  function hush() {
+    if (at !== null) at.classList.remove('at');
+    at = null;
+    tip.hidden = true;
+    if (shown && shown.chart) shown.chart.mark(null);
+  }
+
+  // A bin that is pointed at, and the tokens whose activations lie in it.
+  function pointed(edges) {
+    main.classList.toggle('filtered', edges !== null);
+    for (const token of main.querySelectorAll('.t')) {
+      const value = token.untangle.value;
+      token.classList.toggle('in', edges !== null && value >= edges[0] && value < edges[1]);
+    }
+  }
+
+  // A finger leaves when it is lifted; what it touched stays until it touches something else.
+  function over(event) {
+    const token = event.target.closest && event.target.closest('.t');
+    if (token) point(token); else if (at !== null) point(null);
+  }
+  main.addEventListener('pointerover', (event) => { if (event.pointerType !== 'touch') over(event); });
+  main.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch') point(null); });
+  main.addEventListener('click', over);
+  main.addEventListener('focusout', (event) => { if (event.target.classList.contains('text')) point(null); });
+  document.addEventListener('scroll', hush, { passive: true });
+
+  // Within an example, arrow keys go from token to token.
+  main.addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step || !event.target.classList.contains('text')) return;
+    event.preventDefault();
+    const tokens = [...event.target.children];
+    const from = tokens.indexOf(at);
+    const to = from < 0 ? tokens.findIndex((token) => token.classList.contains('peak')) : from + step;
+    if (tokens[to]) point(tokens[to]);
+  });
+
+  document.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
+    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+    const find = byId('find');
+    if (event.key === 'Escape') {
+      if (typing) event.target.blur(); else if (shown && shown.id !== null) go(null);
+      return;
+    }
+    if (typing) {
+      if (event.key === 'Enter' && event.target === find && list.found.length > 0) { event.preventDefault(); go(list.found[0]); find.blur(); }
+      if (event.key === 'ArrowDown' && event.target === find && list.found.length > 0) { event.preventDefault(); find.blur(); go(list.found[0]); }
+      return;
+    }
+    const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
+    // Arrows scroll what is read; in the list, or where nothing is, they go through it.
+    const reads = main.contains(document.activeElement) && event.key.startsWith('Arrow');
+    if (step && !reads && list.found.length > 0) { event.preventDefault(); go(list.beside(shown ? shown.id : null, step)); }
+    else if (event.key === '/') { event.preventDefault(); find.focus(); find.select(); }
+    else if (event.key === '?') { event.preventDefault(); keys.showModal(); }
+    else if (event.key === 'r') { go(list.found[Math.floor(Math.random() * list.found.length)]); }
+  });
+
+  function ask(query) {
+    list.ask(query);
+    history.replaceState(null, '', href(shown ? shown.id : null));
+    byId('home').href = href('about');
+    list.drawn = '';
+    list.draw();
+  }
+
+  byId('find').addEventListener('input', (event) => ask({ text: event.target.value }));
+  byId('sort').addEventListener('change', (event) => ask({ sort: event.target.value }));
+  byId('only').addEventListener('change', (event) => ask({ only: event.target.value }));
+  byId('turn').addEventListener('click', (event) => {
+    const turned = !list.query.turned;
+    event.currentTarget.setAttribute('aria-pressed', String(turned));
+    event.currentTarget.textContent = turned ? '↑' : '↓';
+    ask({ turned });
+  });
+  document.querySelector('form.tools').addEventListener('submit', (event) => event.preventDefault());
+  byId('help').addEventListener('click', () => keys.showModal());
+
+  const KEYS = [['j  ↓', 'the next feature'], ['k  ↑', 'the one before'], ['/', 'find'], ['r', 'any feature'],
+    ['←  →', 'through tokens of an example, or bins of the histogram'], ['Esc', 'back'], ['?', 'this']];
+  keys.append(el('h2', {}, 'Keys'), el('dl', { class: 'keys' }, ...KEYS.flatMap(([key, does]) => [el('dt', {}, el('kbd', {}, key)), el('dd', {}, does)])),
+    el('h2', {}, 'Words'), words(), el('form', { method: 'dialog' }, el('button', {}, 'close')));
+  keys.addEventListener('click', (event) => { if (event.target === keys) keys.close(); });
+
+  window.addEventListener('hashchange', follow);
+  byId('home').textContent = line(run.sae);
+  list.load().then(() => { list.select(shown ? shown.id : null, true); rename(); }, (error) => { byId('count').textContent = error.message; });
+  follow();
+
+  // Neighbours that were drawn before their labels were there.
+  function rename() {
+    for (const link of main.querySelectorAll('.near a')) {
+      const label = list.label(Number(link.firstChild.textContent));
+      if (label !== null) link.replaceChildren(link.firstChild, ' ' + line(label));
+    }
+  }
+})();

@@ -1,0 +1,229 @@
+//! Which features are asked for, and in which order?
+
+use super::foreign::{count, finite};
+use super::read::{Database, Summary};
+use crate::error::InterpretError;
+use rusqlite::types::Value;
+use std::collections::BTreeMap;
+use untangle_schema::LabelKind;
+
+/// Weights of label, examples and logits in the ranking of a search (chosen: a label says most).
+const WEIGHTS: &str = "10.0, 2.0, 1.0";
+
+/// What features are ordered by; the largest comes first, but of numbers of features.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// How well the text that is looked for fits; by the label's score, where none is.
+    #[default]
+    Match,
+    /// The score of a scorer, its best over the feature's labels; none means the F1 of the label that is shown.
+    Score(Option<String>),
+    /// Part of the rows on which it fires.
+    Density,
+    /// Largest activation that was seen.
+    Activation,
+    /// Its number.
+    Number,
+}
+
+/// What features may be narrowed down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// Those with a label.
+    Labelled,
+    /// Those without, though they fire.
+    Unlabelled,
+    /// Those that never fired.
+    Dead,
+    /// Those that did.
+    Alive,
+}
+
+/// Features that are asked for; without anything else, all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// Words in labels, examples and raised tokens, all of which are there as beginnings of words; text without a letter or
+    /// digit stands in a label or a raised token as it is.
+    pub text: String,
+    /// In which order.
+    pub sort: Sort,
+    /// The other way round.
+    pub reversed: bool,
+    /// Those that have a label of this kind.
+    pub kind: Option<LabelKind>,
+    /// Those that have a label of this source.
+    pub source: Option<String>,
+    /// Those whose score, the one that [`Sort::Score`] names or else the label's F1, is at least that.
+    pub min_score: Option<f64>,
+    /// Those that fire on at least this part of the rows.
+    pub min_density: Option<f64>,
+    /// Those that fire on at most this part of the rows.
+    pub max_density: Option<f64>,
+    /// Further narrowing.
+    pub only: Option<Only>,
+    /// At most so many; none for all.
+    pub limit: Option<usize>,
+}
+
+/// A statement in the making: conditions, and the values that they name by `?`, in order.
+#[derive(Default)]
+struct Statement {
+    join: &'static str,
+    conditions: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    fn require(&mut self, condition: impl Into<String>, values: impl IntoIterator<Item = Value>) {
+        self.conditions.push(condition.into());
+        self.values.extend(values);
+    }
+}
+
+impl Database {
+    /// The features that a query asks for, in its order.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn query(&self, query: &Query) -> Result<Vec<Summary>, InterpretError> {
+        let text = query.text.trim();
+        let words = fts_query(text);
+        let mut statement = Statement::default();
+        if !words.is_empty() {
+            statement.join = "JOIN words ON words.rowid = f.id";
+            statement.require("words MATCH ?", [Value::Text(words.clone())]);
+        } else if !text.is_empty() {
+            let verbatim = "(EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND instr(a.text, ?) > 0)
+                 OR EXISTS (SELECT 1 FROM logits g WHERE g.feature = f.id AND g.side = 'top' AND instr(g.token, ?) > 0))";
+            statement.require(verbatim, [Value::Text(text.to_owned()), Value::Text(text.to_owned())]);
+        }
+        narrow(&mut statement, query);
+        let (order, values) = order(query, !words.is_empty());
+        statement.values.extend(values);
+        statement.values.push(Value::Integer(query.limit.map_or(-1, |limit| limit as i64)));
+        let Statement { join, conditions, values } = statement;
+        let wanted = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
+        let sql = format!("{join} WHERE {wanted} ORDER BY {order} LIMIT ?");
+        self.summaries(&sql, rusqlite::params_from_iter(values))
+    }
+
+    /// How many features there are of which nothing is asked but what `only` says.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn count(&self, only: Only) -> Result<u64, InterpretError> {
+        self.budget.begin();
+        let sql = format!("SELECT count(*) FROM features f WHERE {}", condition(only));
+        self.connection.query_row(&sql, [], |row| count(row, 0)).map_err(self.fail())
+    }
+}
+
+impl Database {
+    /// Every scorer that has scored a label.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn scorers(&self) -> Result<Vec<String>, InterpretError> {
+        self.names("SELECT DISTINCT scorer FROM scores ORDER BY scorer")
+    }
+
+    /// Every source of labels.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn sources(&self) -> Result<Vec<String>, InterpretError> {
+        self.names("SELECT DISTINCT source FROM labels ORDER BY source")
+    }
+
+    fn names(&self, sql: &str) -> Result<Vec<String>, InterpretError> {
+        self.budget.begin();
+        let read = || self.connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>();
+        read().map_err(self.fail())
+    }
+
+    /// The best score of a scorer for each of these features that has one.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn scores_of(&self, features: &[usize], scorer: &str) -> Result<BTreeMap<usize, f64>, InterpretError> {
+        self.budget.begin();
+        let read = || {
+            let mut select = self.connection.prepare(
+                "SELECT feature, max(value) FROM scores
+                 WHERE scorer = ?1 AND feature IN (SELECT value FROM json_each(?2)) GROUP BY feature",
+            )?;
+            let ids = serde_json::json!(features).to_string();
+            let rows = select.query_map([scorer, &ids], |row| Ok((count(row, 0)? as usize, finite(row, 1)?)))?;
+            rows.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(self.fail())
+    }
+}
+
+fn condition(only: Only) -> &'static str {
+    match only {
+        Only::Labelled => "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id)",
+        Only::Unlabelled => "f.density > 0 AND NOT EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id)",
+        Only::Dead => "f.density = 0",
+        Only::Alive => "f.density > 0",
+    }
+}
+
+/// The score that a query speaks of, with what it names.
+fn score(query: &Query) -> (&'static str, Option<Value>) {
+    match &query.sort {
+        Sort::Score(Some(scorer)) => (
+            "(SELECT max(s.value) FROM scores s WHERE s.feature = f.id AND s.scorer = ?)",
+            Some(Value::Text(scorer.clone())),
+        ),
+        _ => ("l.f1", None),
+    }
+}
+
+fn narrow(statement: &mut Statement, query: &Query) {
+    if let Some(kind) = query.kind {
+        let has = "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND a.kind = ?)";
+        statement.require(has, [Value::Text(kind.name().to_owned())]);
+    }
+    if let Some(source) = &query.source {
+        let has = "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND a.source = ?)";
+        statement.require(has, [Value::Text(source.clone())]);
+    }
+    if let Some(least) = query.min_score {
+        let (score, named) = score(query);
+        statement.require(format!("{score} >= ?"), named.into_iter().chain([Value::Real(least)]));
+    }
+    if let Some(least) = query.min_density {
+        statement.require("f.density >= ?", [Value::Real(least)]);
+    }
+    if let Some(most) = query.max_density {
+        statement.require("f.density <= ?", [Value::Real(most)]);
+    }
+    if let Some(only) = query.only {
+        statement.require(condition(only), []);
+    }
+}
+
+/// The order, with the values that it names. What has no number comes last either way.
+fn order(query: &Query, has_words: bool) -> (String, Option<Value>) {
+    let (down, up) = if query.reversed { ("ASC", "DESC") } else { ("DESC", "ASC") };
+    match &query.sort {
+        Sort::Match if has_words => {
+            // bm25 is smaller where the match is better.
+            (format!("l.text IS NULL, bm25(words, {WEIGHTS}) {up}, f.id"), None)
+        }
+        Sort::Match | Sort::Score(_) => {
+            let (score, named) = score(query);
+            (format!("{score} {down} NULLS LAST, f.id"), named)
+        }
+        Sort::Density => (format!("f.density {down}, f.id"), None),
+        Sort::Activation => (format!("f.max_activation {down}, f.id"), None),
+        Sort::Number => (format!("f.id {up}"), None),
+    }
+}
+
+/// `two words` becomes `"two"* "words"*`, so that nothing in the text is read as an operator.
+fn fts_query(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(|word| format!("\"{word}\"*")).collect::<Vec<_>>().join(" ")
+}
