@@ -66,8 +66,8 @@ pub use point::{check_model, column_of, point_of};
 pub use read::{Ablation, Contrast, Reader, Reading, contrast};
 pub use sharing::{Sharing, sharing};
 pub use steer::{
-    Dictionary, Edit, Effect, Operator, Spec, SteerOptions, SteerProblem, SteerResult, Steering, Step, resolve, steer,
-    sweep, swept,
+    Dictionary, Edit, Effect, Operator, Spec, SteerOptions, SteerProblem, SteerResult, Steering, Step, feature_of,
+    resolve, steer, sweep, swept,
 };
 pub use truth::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
 pub use vocabulary::Vocabulary;

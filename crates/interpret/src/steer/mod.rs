@@ -36,7 +36,7 @@ pub use edit::{Edit, Operator, Steer};
 pub use effect::Effect;
 pub use grammar::{Spec, swept};
 pub use problem::SteerProblem;
-pub use resolve::{check_databases, resolve};
+pub use resolve::{check_databases, feature_of, resolve};
 pub use run::{SteerOptions, SteerResult, TextOptions, steer, steer_texts, sweep};
 pub use steering::{Control, Steering};
 pub use step::Step;

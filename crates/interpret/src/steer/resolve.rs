@@ -32,6 +32,15 @@ pub fn resolve(
     specs.iter().map(|spec| Resolving { spec, model, dictionaries }.step()).collect()
 }
 
+/// The feature of the only dictionary that an intervention names.
+///
+/// # Errors
+/// When the name fits none or several, or names a direction, or the database describes another dictionary.
+pub fn feature_of(spec: &Spec, dictionary: Dictionary<'_>) -> Result<usize, InterpretError> {
+    check_databases(&[dictionary])?;
+    find(&spec.what, &[dictionary]).map(|(_, feature)| feature)
+}
+
 /// Whether every database describes a dictionary of so many features.
 ///
 /// # Errors

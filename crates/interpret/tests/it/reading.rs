@@ -110,7 +110,7 @@ fn an_ablation_moves_predictions_as_steering_says() {
     let strongest = reading.strongest();
     let (first, second) = (strongest[0].feature, strongest[1].feature);
     let ablation = reader.ablate(&tokens, &[first, second]).expect("taken out");
-    let sampling = Sampling { temperature: 0.0, top_k: None, top_p: None };
+    let sampling = Sampling::GREEDY;
     let generate = GenerateOptions { max_new_tokens: 1, sampling, seed: 0, stop_at_eos: true };
     let edits = [first, second].map(|feature| Edit { feature, operator: Operator::Set(0.0) });
     let options = SteerOptions { generate, scope: Scope::All, bos: BosPolicy::Auto };

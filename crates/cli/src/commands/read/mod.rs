@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use told::{By, Read, Told};
 use untangle_interpret::read::{Reader, contrast};
-use untangle_interpret::{FeatureSpec, point_of, resolve};
+use untangle_interpret::{Dictionary, Spec, feature_of, point_of};
 use untangle_model::{Conversation, LanguageModel};
 use untangle_sources::NamedModel;
 use untangle_sources::dictionary::{load_sae, say_doubts};
@@ -69,9 +69,9 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> anyhow::Result<()> {
     let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     database.as_ref().map_or(Ok(()), |database| database.check_dictionary(&sae))?;
-    let out =
-        args.ablate.iter().map(|name| format!("{name}:ablate").parse()).collect::<Result<Vec<FeatureSpec>, _>>()?;
-    let out: Vec<usize> = resolve(&out, database.as_ref(), sae.d_sae())?.iter().map(|edit| edit.feature).collect();
+    let out = args.ablate.iter().map(|name| format!("{name}:ablate").parse()).collect::<Result<Vec<Spec>, _>>()?;
+    let dictionary = Dictionary { database: database.as_ref(), ..Dictionary::only(&sae) };
+    let out = out.iter().map(|spec| feature_of(spec, dictionary)).collect::<Result<Vec<usize>, _>>()?;
     let model = load_model(&args.model, &args.compute, context)?;
     say_doubts(&sae, Some(&model.identity()), &context.surroundings());
     let reader = Reader::new(&model, &sae)?;
