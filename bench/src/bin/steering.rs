@@ -1,7 +1,7 @@
 //! What does steering cost? Generation by a model of GPT-2 small's shape with random weights, as it is and with features of a
 //! dictionary of 16,384 steered, timed in turn.
 //!
-//! steering [ROUNDS [TOKENS]]
+//! `steering [ROUNDS [TOKENS]]`
 
 #![allow(clippy::print_stdout, reason = "a measurement is for its reader")]
 

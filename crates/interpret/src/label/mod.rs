@@ -9,8 +9,9 @@
 //! - [`sample`], [`passage`]: rows with the words before them, and what these tell of a feature; `name`: what its passages are about
 //! - [`rule`]: a fact or a set of facts that names rows, and its wording
 //! - [`propose`]: the best rule on the rows that the labeller may see
-//! - [`score`]: precision, recall and F1 of the rules on rows that it never saw, beside a floor and a shuffled control
+//! - [`confusion`], [`score`]: precision, recall and F1 of the rules on rows that it never saw, beside a floor and a shuffled control
 
+pub mod confusion;
 pub mod counts;
 pub mod facts;
 pub mod labeller;
@@ -21,8 +22,9 @@ pub mod rule;
 pub mod sample;
 pub mod score;
 
+pub use confusion::Confusion;
 pub use facts::Reader;
 pub use labeller::{Labeller, SOURCE, Scorer, add_label};
 pub use propose::{Proposal, RuleLabeller};
 pub use rule::Rule;
-pub use score::{Confusion, RuleScorer};
+pub use score::RuleScorer;

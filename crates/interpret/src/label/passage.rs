@@ -16,9 +16,9 @@
 //! The words are those with the largest n_f(w) v(w): what they tell, over all rows on which the feature fires. Values are
 //! kept in thousandths, so that sums are the same on every machine.
 
+use super::confusion::Confusion;
 use super::facts::Facts;
 use super::sample::Sampled;
-use super::score::Confusion;
 use std::collections::HashMap;
 
 /// Words of a rule at most.

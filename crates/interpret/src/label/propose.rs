@@ -1,12 +1,12 @@
 //! The best rule for a feature on the rows that the labeller may see.
 
+use super::confusion::Confusion;
 use super::counts::{Counts, FeatureCounts};
 use super::facts::{Class, Kind};
 use super::labeller::{Labeller, SOURCE};
 use super::name;
 use super::passage::Passages;
 use super::rule::{PASSAGES, Rule};
-use super::score::Confusion;
 use crate::error::InterpretError;
 use crate::vocabulary::Vocabulary;
 use std::cmp::Ordering;

@@ -48,7 +48,7 @@ pub struct RowSample {
 impl RowSample {
     /// A sample of at most `limit` rows.
     pub fn new(limit: usize, seed: u64) -> Self {
-        Self { limit, salt: mix(seed ^ 0x0072_6f77_73), kept: BinaryHeap::new() }
+        Self { limit, salt: mix(seed ^ 0x0000_726f_7773), kept: BinaryHeap::new() }
     }
 
     /// Considers the row with this number.

@@ -1,8 +1,8 @@
 //! What a dictionary has to be better than, and what it cannot be better than: neurons, principal directions, probes.
 
+use super::best::{best_of, fill};
 use super::corpus::Splits;
 use super::detectors::{Dense, Detectors};
-use super::evaluate::{best_of, fill};
 use super::labels::Labels;
 use super::matching::{Side, Trial};
 use super::principal::Principal;

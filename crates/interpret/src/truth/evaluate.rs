@@ -1,10 +1,11 @@
 //! From annotated text, a model and its dictionary to a report.
 
 use super::baselines::baselines;
+use super::best::{best_of, fill};
 use super::corpus::{AnnotatedCorpus, Splits};
 use super::detectors::{Detectors, Features};
 use super::identity::identities;
-use super::matching::{Detection, Matching, Side, Trial, match_concepts};
+use super::matching::{Detection, Matching, Side, Trial};
 use super::record::{Rows, record};
 use super::report::{ConceptReport, Criteria, FeatureCount, FeatureMeaning, TextCount, TruthReport};
 use super::summary::{Compared, summarise};
@@ -131,15 +132,6 @@ fn blank_reports(corpus: &AnnotatedCorpus, tokens: &Splits<Tokens>, criteria: &C
     corpus.concepts().iter().enumerate().map(blank).collect()
 }
 
-/// Puts what was found where it belongs.
-pub(crate) fn fill(
-    concepts: &mut [ConceptReport],
-    found: Vec<Option<Detection>>,
-    field: fn(&mut ConceptReport) -> &mut Option<Detection>,
-) {
-    concepts.iter_mut().zip(found).for_each(|(concept, found)| *field(concept) = found);
-}
-
 /// The features over validation and test tokens; the dictionary's point is recorded first.
 fn features_of<'a>(
     sae: &Sae,
@@ -150,21 +142,6 @@ fn features_of<'a>(
         validation: Side::new(&tokens.validation.labels, Features::encode(sae, &recorded.validation[0])?)?,
         test: Side::new(&tokens.test.labels, Features::encode(sae, &recorded.test[0])?)?,
     })
-}
-
-/// Who matches whom, and for every concept how well the best single detector does.
-pub(crate) fn best_of<D: Detectors>(
-    trial: &Trial<'_, D>,
-    judged: &[bool],
-    task: &str,
-    observer: &dyn Observer,
-) -> Result<(Matching, Vec<Option<Detection>>), InterpretError> {
-    let mut progress = Progress::start(observer, task, Unit::Steps, trial.validation.detectors.count() as u64);
-    let matching = match_concepts(trial, judged, &mut progress)?;
-    progress.finish();
-    let choices = matching.choices.iter().enumerate();
-    let best = choices.map(|(concept, choice)| choice.map(|choice| trial.test.detection(&[choice], concept))).collect();
-    Ok((matching, best))
 }
 
 fn unions_of(

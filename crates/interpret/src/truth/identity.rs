@@ -10,9 +10,9 @@
 //! of the share b that holds on average, so that rare tokens claim little. No model has to know anything for what such a
 //! set reaches.
 
+use super::best::{best_of, fill};
 use super::corpus::Splits;
 use super::detectors::{Dense, Detectors, Features};
-use super::evaluate::{best_of, fill};
 use super::labels::{Labels, Mark};
 use super::matching::{Choice, Detection, Side, Trial};
 use super::report::ConceptReport;

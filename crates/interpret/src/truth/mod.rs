@@ -13,7 +13,7 @@
 //! - [`matching`], [`union`]: for every concept the best column, and the best few together
 //! - [`principal`], `lbfgs`, `fits`, [`probe`]: principal directions, and the linear probe that is the ceiling
 //! - `identity`: what tokens tell without any model
-//! - [`evaluate`](mod@evaluate), `baselines`, [`report`], [`summary`]: all of it together
+//! - [`evaluate`](mod@evaluate), `best`, `baselines`, [`report`], [`summary`]: all of it together
 
 pub mod corpus;
 pub mod problem;
@@ -35,6 +35,7 @@ pub mod principal;
 pub mod probe;
 
 mod baselines;
+mod best;
 pub mod evaluate;
 mod identity;
 pub mod report;

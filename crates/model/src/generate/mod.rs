@@ -1,8 +1,10 @@
 //! Continuing prompts, token by token, with a hook looking on or interfering.
 //!
+//! - [`request`]: what is asked for and what comes of it
 //! - [`generate`]: one prompt; [`generate_rows`]: one prompt, several seeds; [`generate_batch`]: any prompts and settings
 //! - [`written`]: the same as text, which may end at given words and is told of piece by piece
 
+pub mod request;
 mod row;
 mod texts;
 pub mod written;
@@ -10,62 +12,10 @@ pub mod written;
 use crate::error::ModelError;
 use crate::hook::Hook;
 use crate::language_model::LanguageModel;
-use crate::sampling::Sampling;
+pub use request::{Continuation, GenerateOptions, Request, StopReason};
 use row::Row;
 use std::ops::ControlFlow;
 use texts::Texts;
-
-/// How a prompt is continued.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GenerateOptions {
-    /// Most tokens that are added.
-    pub max_new_tokens: usize,
-    /// How each is chosen.
-    pub sampling: Sampling,
-    /// Seed of the choice.
-    pub seed: u64,
-    /// Whether an end-of-sequence token ends the text; it is not part of the result.
-    pub stop_at_eos: bool,
-}
-
-impl Default for GenerateOptions {
-    fn default() -> Self {
-        Self { max_new_tokens: 64, sampling: Sampling::default(), seed: 0, stop_at_eos: true }
-    }
-}
-
-/// A prompt and how it is continued.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// The prompt.
-    pub prompt: Vec<u32>,
-    /// How it is continued.
-    pub options: GenerateOptions,
-}
-
-/// Why a text ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopReason {
-    /// It has as many new tokens as were asked for.
-    MaxNewTokens,
-    /// The model chose an end-of-sequence token.
-    EndOfSequence,
-    /// The model's context is full.
-    ContextFull,
-    /// Words came that end it, see [`written`].
-    StopString,
-    /// Whoever listened wanted no more.
-    Cancelled,
-}
-
-/// What was added to a prompt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Continuation {
-    /// The new tokens, without the prompt and without an end-of-sequence token that ended them.
-    pub tokens: Vec<u32>,
-    /// Why there are no more.
-    pub stop: StopReason,
-}
 
 /// Continues `prompt`. `on_token` receives every new token as it is chosen.
 ///

@@ -1,6 +1,6 @@
 //! One text that is being written: what was added, and whether it has ended.
 
-use super::{Continuation, GenerateOptions, Request, StopReason};
+use super::request::{Continuation, GenerateOptions, Request, StopReason};
 use crate::language_model::LanguageModel;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

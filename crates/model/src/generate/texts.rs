@@ -1,6 +1,6 @@
 //! The tokens of all rows of a batch, and the passes that read them.
 
-use super::Request;
+use super::request::Request;
 use crate::cache::KvCache;
 use crate::error::ModelError;
 use crate::hook::{Hook, Phase};

@@ -1,6 +1,7 @@
 //! What is generated, as text: told of piece by piece, and ended where given words come.
 
-use super::{GenerateOptions, Request, StopReason, generate_batch};
+use super::generate_batch;
+use super::request::{GenerateOptions, Request, StopReason};
 use crate::error::ModelError;
 use crate::hook::Hook;
 use crate::language_model::LanguageModel;
