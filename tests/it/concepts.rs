@@ -51,8 +51,9 @@ fn known_concepts_are_told_beside_a_probe_directions_and_a_model_that_learned_no
         groups.iter().find(|group| group["name"] == name).expect("the group").clone()
     };
     let hits = |name: &str, detector: &str| group(name)[detector]["fraction"]["hits"].as_u64().expect("a count");
-    // A token is a set of tokens, and most mentions are words.
-    assert!(hits("mention", "tokens") >= hits("mention", "token") && hits("mention", "token") > 3);
+    // A token is a set of tokens, and many concepts are words.
+    let [token, tokens] = ["token", "tokens"].map(mean);
+    assert!(tokens >= token && token > principal, "mean F1: {tokens:.3} {token:.3} {principal:.3}");
     assert!(hits("all", "beyond_tokens") <= hits("all", "feature"));
     for part in [
         "no set of tokens tells and a feature does",

@@ -135,8 +135,8 @@ fn what_cannot_be_steered_is_said() {
     refused("late#3:swap=early#4", "", USAGE, &["one lies at blocks.2.hook_resid_post, the other at blocks.1"]);
     refused("token ' cat' in blocks.1.hook_mlp_pre:project-out", "", USAGE, &["hook"]);
     refused("token ' cat' in blocks.1.hook_resid_post:add-direction=1x", "", USAGE, &["no largest activation"]);
-    refused("late#3:add=1", "--min-p 2", BAD_INPUT, &["min_p"]);
-    refused("late#3:add=1", "--repetition-penalty 0", BAD_INPUT, &["repetition_penalty"]);
+    refused("late#3:add=1", "--min-p 2", USAGE, &["min_p"]);
+    refused("late#3:add=1", "--repetition-penalty 0", USAGE, &["repetition_penalty"]);
     let long = "very ".repeat(3000);
     bench.steer(&["late#3:add=1"]).option("--prompt", &long).run().fails_with(BAD_INPUT, &["context"]);
     let without = Untangle::new("steer organism --feature 3:add=1 --prompt x").run();

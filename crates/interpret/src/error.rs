@@ -6,7 +6,7 @@ use crate::vectors::problem::VectorProblem;
 use std::path::PathBuf;
 use untangle_model::ModelError;
 use untangle_sae::SaeError;
-use untangle_schema::{AnnotatedSplit, Classify, Fault, HookPoint};
+use untangle_schema::{AnnotatedSplit, HookPoint};
 use untangle_store::StoreError;
 
 /// An error of this crate.
@@ -356,58 +356,4 @@ fn listing(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let more = if names.len() > SHOWN { ", …" } else { "" };
     if names.is_empty() { "none".to_owned() } else { format!("{}{more}", names[..names.len().min(SHOWN)].join(", ")) }
-}
-
-impl Classify for InterpretError {
-    fn fault(&self) -> Fault {
-        use InterpretError as E;
-        match self {
-            E::Store(error) => error.fault(),
-            E::Model(error) => error.fault(),
-            E::Sae(error) => error.fault(),
-            E::Steer(SteerProblem::OtherBatch { .. }) => Fault::Internal,
-            E::Vector(
-                VectorProblem::NoPairs | VectorProblem::WritesElsewhere { .. } | VectorProblem::NoSuchLayer { .. },
-            ) => Fault::Usage,
-            E::Vector(_) => Fault::BadInput,
-            E::Steer(_)
-            | E::NoSuchFeature { .. }
-            | E::Spec { .. }
-            | E::NothingToSweep { .. }
-            | E::NeedsDatabase { .. }
-            | E::NoSuchLabel { .. }
-            | E::AmbiguousLabel { .. }
-            | E::TwiceSteered { .. } => Fault::Usage,
-            E::Database { .. } | E::DatabaseTaken { .. } | E::ReadText { .. } => Fault::Io,
-            E::Torch { .. } | E::TokensDiffer { .. } => Fault::Internal,
-            E::Interrupted => Fault::Interrupted,
-            E::WidthDiffers { .. }
-            | E::OtherModel { .. }
-            | E::OtherModelThanDictionary { .. }
-            | E::CentredWithoutMean { .. }
-            | E::OtherHook { .. }
-            | E::NoHookPoint { .. }
-            | E::OutputWidthDiffers { .. }
-            | E::OutputMissing { .. }
-            | E::PartMissing { .. }
-            | E::NoOutputPoint { .. }
-            | E::Backwards { .. }
-            | E::NotRows { .. }
-            | E::NoRows { .. }
-            | E::NoTokens { .. }
-            | E::NothingPredicted { .. }
-            | E::TokenOutside { .. }
-            | E::NothingToRead
-            | E::OtherDictionary { .. }
-            | E::OtherWeights { .. }
-            | E::NotAFeatureDatabase { .. }
-            | E::DamagedDatabase { .. }
-            | E::ForeignDatabase { .. }
-            | E::DatabaseVersion { .. }
-            | E::AnnotatedText { .. }
-            | E::NoTokensIn { .. }
-            | E::NothingToTry
-            | E::NotFinite { .. } => Fault::BadInput,
-        }
-    }
 }

@@ -16,6 +16,7 @@
 //! [`intervene`] is how all of them change a running model. SQLite lives here and nowhere else.
 
 pub mod error;
+mod fault;
 mod hash;
 pub mod point;
 pub mod progress;

@@ -36,7 +36,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, read: &Read, told: &Told) -> io::Res
     next(canvas, reading)?;
     strongest(canvas, reading, told)?;
     let legend = [
-        "loss: nats that the model loses on the token; +sae: what it loses more with the reconstruction in",
+        "loss: nats that the model loses on the token; +sae: what it loses more when reconstructed in",
         "the activation's place; missing: part of the activation's squared length not reconstructed",
     ];
     writeln!(canvas)?;
