@@ -138,7 +138,7 @@ fn what_cannot_be_steered_is_said() {
     refused("late#3:add=1", "--min-p 2", USAGE, &["min_p"]);
     refused("late#3:add=1", "--repetition-penalty 0", USAGE, &["repetition_penalty"]);
     let long = "very ".repeat(3000);
-    bench.steer(&["late#3:add=1"]).option("--prompt", &long).run().fails_with(BAD_INPUT, &["context"]);
+    bench.steer(&["late#3:add=1"]).option("--prompt", &long).run().fails_with(USAGE, &["context"]);
     let without = Untangle::new("steer organism --feature 3:add=1 --prompt x").run();
     without.fails_with(USAGE, &["none (give one with --sae)"]);
     // A direction of the model's own needs no dictionary.

@@ -36,7 +36,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, read: &Read, told: &Told) -> io::Res
     next(canvas, reading)?;
     strongest(canvas, reading, told)?;
     let legend = [
-        "loss: nats that the model loses on the token; +sae: what it loses more when reconstructed in",
+        "loss: nats that the model loses on the token; +sae: what it loses more with the reconstruction in",
         "the activation's place; missing: part of the activation's squared length not reconstructed",
     ];
     writeln!(canvas)?;
@@ -68,7 +68,7 @@ pub(super) fn means(canvas: &mut Canvas<'_>, reading: &Reading) -> io::Result<()
     let n = reading.tokens.len();
     let loss = match reading.mean_loss.zip(reading.mean_spliced_loss) {
         None => "nothing to predict".to_owned(),
-        Some((loss, spliced)) => format!("{loss:.3} nats a token, {:+.3} with the reconstruction", spliced - loss),
+        Some((loss, spliced)) => format!("{loss:.3} nats a token, {:+.3} when reconstructed", spliced - loss),
     };
     let missing = reading.missing.map_or(String::new(), |missing| format!("; {:.2} % missing", 100.0 * missing));
     writeln!(canvas, "{n} tokens: {loss}{missing}")
