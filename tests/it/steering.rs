@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 const USAGE: i32 = 2;
-const BAD_INPUT: i32 = 3;
 const PROMPT: &str = "One day, Anna met her friend Ben. They";
 const OTHER: &str = "Once upon a time there was a";
 
