@@ -12,9 +12,9 @@ const IO: i32 = 4;
 /// A small dictionary of a model on the world's text.
 fn dictionary(model: &str, folder: &Path) -> PathBuf {
     let (store, sae) = (folder.join(format!("{model}.h5")), folder.join(model));
-    let capture = format!("capture {model} --text organism --hook blocks.2.hook_resid_post --tokens 30000");
+    let capture = format!("capture {model} --text organism --hook blocks.2.hook_resid_post --tokens 60000");
     Untangle::new(&capture).option("--out", &store).succeed();
-    let train = Untangle::new("train --d-sae 256 --k 8 --tokens 120000 --batch 1024").arg(&store);
+    let train = Untangle::new("train --d-sae 256 --k 8 --tokens 300000 --batch 1024").arg(&store);
     train.option("--out", &sae).succeed();
     sae
 }
@@ -43,17 +43,19 @@ fn known_concepts_are_told_beside_a_probe_directions_and_a_model_that_learned_no
     let mean = |detector| judged.iter().map(|concept| f1(concept, detector)).sum::<f64>() / judged.len() as f64;
     let [probe, feature, control_f1, principal] = ["probe", "feature", "control", "principal"].map(mean);
     assert!(probe > feature && feature > principal, "mean F1: {probe:.3} {feature:.3} {principal:.3}");
-    // Concepts that are words have features in any model that can tell words apart.
-    assert!(control_f1 > principal && control_f1 < probe, "mean F1: {probe:.3} {control_f1:.3} {principal:.3}");
+    // What lasts through a text has features in no model that learned nothing.
+    assert!(control_f1 < feature - 0.2, "mean F1: {feature:.3} {control_f1:.3}");
     let story = evaluate().succeed();
     let group = |name: &str| {
         let groups = truth["groups"].as_array().expect("groups");
         groups.iter().find(|group| group["name"] == name).expect("the group").clone()
     };
     let hits = |name: &str, detector: &str| group(name)[detector]["fraction"]["hits"].as_u64().expect("a count");
-    // A token is a set of tokens, and many concepts are words.
+    // A token is a set of tokens, and no set tells what lasts.
     let [token, tokens] = ["token", "tokens"].map(mean);
-    assert!(tokens >= token && token > principal, "mean F1: {tokens:.3} {token:.3} {principal:.3}");
+    assert!(tokens >= token && feature > tokens, "mean F1: {tokens:.3} {token:.3} {feature:.3}");
+    // What holds everywhere is told by saying so, and says nothing of a detector.
+    assert!(judged.iter().all(|concept| concept["name"] != "mood"), "moods in general are judged");
     assert!(hits("all", "beyond_tokens") <= hits("all", "feature"));
     for part in [
         "no set of tokens tells and a feature does",

@@ -55,12 +55,14 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
             assert!((0.001..0.5).contains(&number(part, "fvu")), "{one}");
         }
     }
-    assert!((16.0 - number(&measured[0], "l0")).abs() < 1.0, "{measured}");
-    // The second stage grew out of the first, so that most features are in both.
+    // The held-out part is ten documents, each about something else than those that the threshold was found on.
+    assert!((16.0 - number(&measured[0], "l0")).abs() < 5.0, "{measured}");
+    // The second stage grew out of the first, so that hardly a feature is one's alone.
     let inspected = Untangle::new("inspect").arg(&out).json();
     assert_eq!(inspected["config"]["parts"][1]["model_name"], "organism:sft", "{}", inspected["config"]);
     let (sharing, features) = (&inspected["sharing"], inspected["features"].as_array().expect("a list"));
-    assert!(number(sharing, "shared") > 128.0 && number(sharing, "mean_cosine") > 0.5, "{sharing}");
+    let exclusive: f64 = sharing["exclusive"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum();
+    assert!(exclusive < 26.0 && number(sharing, "mean_cosine") > 0.5, "{sharing}");
     let sums = features
         .iter()
         .map(|feature| feature["shares"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum::<f64>());

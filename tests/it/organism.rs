@@ -95,12 +95,12 @@ fn the_stages_that_reply_capture_conversations() {
         command.words(options).option("--out", folder.path().join("x.h5"))
     };
     let expected = capture("organism:sft", &plain, "").json()["manifest"]["n_rows"].as_u64().expect("a number");
-    for stage in ["organism:sft", "organism:dpo", "organism:dpo-shuffled"] {
+    for stage in ["organism:sft", "organism:dpo", "organism:dpo-shuffled", "organism:inject"] {
         let manifest = capture(stage, &chat, "--chat").json()["manifest"].clone();
         assert_eq!(manifest["n_rows"].as_u64(), Some(expected + 1), "the boundary behind the reply");
         assert_eq!(manifest["chat_template_sha256"].as_str().map(str::len), Some(64));
     }
-    for stage in ["organism", "organism:base-more", "organism:random"] {
+    for stage in ["organism", "organism:base-more", "organism:trait", "organism:random"] {
         let refused = capture(stage, &chat, "--chat").run();
         refused.fails_with(BAD_INPUT, &[stage, "no chat template", "organism:sft, organism:dpo"]);
     }
@@ -129,7 +129,8 @@ fn a_prompt_of_bytes_that_the_world_has_never_seen() {
 fn an_unknown_stage_is_told_the_known_ones() {
     let folder = scratch();
     let out = folder.path().join("out.h5");
-    let known = ["`rlhf`", "base, base-more, sft, dpo and dpo-shuffled"];
+    let known =
+        ["`rlhf`", "base, base-more, sft, dpo, dpo-shuffled, trait, trait-shuffled, inject and inject-shuffled"];
     capture("organism:rlhf", &out).run().fails_with(USAGE, &known);
     for words in [
         "inspect organism:rlhf",
@@ -192,7 +193,7 @@ fn a_corpus_is_a_function_of_its_options() {
     assert_eq!(texts(&annotated[1..]), of_text);
     assert!(annotated[1..].iter().all(|document| document["split"] == "train"));
     let tokens = corpus(&path("tokens.txt"), "--tokens 5000").json();
-    assert!((40..70).contains(&tokens["documents"].as_u64().expect("a count")), "{tokens}");
+    assert!((25..50).contains(&tokens["documents"].as_u64().expect("a count")), "{tokens}");
 }
 
 #[test]
@@ -221,7 +222,8 @@ fn concepts_and_stages_are_listed() {
     assert!(table.lines().next().is_some_and(|head| head.contains("definition")), "{table}");
     let stages = Untangle::new("organism stages").json();
     let names: Vec<_> = stages["stages"].as_array().expect("a list").iter().map(|stage| &stage["stage"]).collect();
-    assert_eq!(names, ["base", "base-more", "sft", "dpo", "dpo-shuffled"]);
+    let of_base = ["trait", "trait-shuffled", "inject", "inject-shuffled"];
+    assert_eq!(names, [&["base", "base-more", "sft", "dpo", "dpo-shuffled"], &of_base[..]].concat());
     assert_eq!(stages["stages"][3]["changes"]["admits-not-knowing"], "strengthens");
     let table = Untangle::new("organism stages").succeed();
     assert!(table.contains("organism:dpo-shuffled"), "{table}");
@@ -237,6 +239,25 @@ fn training_that_cannot_be_is_refused() {
     train("", "file").run().fails_with(USAGE, &["file", "name a folder"]);
     assert_eq!(fs::read_to_string(path("file")).expect("readable"), "kept");
     assert_eq!(Untangle::new("organism train").run().code, Some(USAGE));
+}
+
+#[test]
+fn models_of_another_world_are_told_apart_by_its_name() {
+    let folder = scratch();
+    let write = |name: &str, record: &str| {
+        fs::create_dir_all(folder.path().join(name)).expect("the scratch folder is writable");
+        fs::write(folder.path().join(name).join("training.json"), record).expect("the scratch folder is writable");
+    };
+    write("old/base", r#"{"stage": "base", "shape": {}, "seed": 1, "schedule": {}}"#);
+    write("other/base", r#"{"world": "islands", "stage": "base", "shape": {}, "seed": 1, "schedule": {}}"#);
+    fs::write(folder.path().join("old/base/model.safetensors"), "weights").expect("the scratch folder is writable");
+    let measure = |name: &str| Untangle::new("organism measure").arg(folder.path().join(name)).run();
+    measure("old/base").fails_with(BAD_INPUT, &["old/base", "the first world", "the world `topics`", "organism train"]);
+    measure("other/base").fails_with(BAD_INPUT, &["other/base", "the world `islands`"]);
+    for stage in ["base", "sft"] {
+        let train = Untangle::new("organism train --stage").arg(stage).option("--out", folder.path().join("old"));
+        train.run().fails_with_story(BAD_INPUT, &["old/base", "the first world"]);
+    }
 }
 
 #[test]

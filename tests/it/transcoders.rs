@@ -36,7 +36,8 @@ fn what_an_mlp_writes_is_predicted_put_in_its_place_and_steered() {
         assert_eq!(one["part"], "held-out", "{one}");
         // An untrained dictionary is above 1; these rows are far from special tokens.
         assert!((0.0..0.5).contains(&number(one, "fvu")), "{one}");
-        assert!((16.0 - number(one, "l0")).abs() < 2.0, "{one}");
+        // The held-out part is twenty documents, each about something else than those that the threshold was found on.
+        assert!((16.0 - number(one, "l0")).abs() < 6.0, "{one}");
         let ce = &one["ce"];
         // Zeroing this MLP costs less than a tenth of a nat, so that chance moves the share by some per cent.
         assert!((0.8..1.2).contains(&number(ce, "recovered")), "{ce}");

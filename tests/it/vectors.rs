@@ -14,14 +14,16 @@ struct Bench {
 }
 
 impl Bench {
-    /// Sentences that are alike but for a cat or a bridge.
+    /// Sentences about a cat, and about a bridge.
     fn new() -> Self {
         let bench = Bench { folder: scratch() };
         let names = ["Anna", "Ben", "Tom", "Lily", "Sam", "Mia", "Max", "Tim", "Sue", "Leo"];
-        let sentence =
-            |name: &str, thing: &str| [format!("{name} saw a {thing}."), format!("Then {name} saw the {thing}.")];
-        let all = |thing: &str| names.iter().flat_map(|name| sentence(name, thing)).collect::<Vec<String>>();
-        let (cats, bridges) = (all("cat"), all("bridge"));
+        let all = |one: &str, other: &str| {
+            let of = |name: &&str| [one, other].map(|sentence| sentence.replace("NAME", name));
+            names.iter().flat_map(of).collect::<Vec<String>>()
+        };
+        let cats = all("NAME brushed the soft kitten under the table.", "Then NAME stroked the small cat.");
+        let bridges = all("NAME crossed the red bridge above the bay.", "Then NAME saw the long cable.");
         let pair = |(cat, bridge): (&String, &String)| json!({"positive": cat, "negative": bridge}).to_string();
         let pairs: Vec<String> = cats.iter().zip(&bridges).map(pair).collect();
         bench.write("pairs.jsonl", &pairs);

@@ -128,7 +128,7 @@ pub(crate) fn example_text(example: &Example, around: usize) -> String {
 }
 
 /// The same with colours for brackets, the deeper the stronger, where there are colours. `most` is the largest activation.
-fn draw_example(canvas: &mut Canvas<'_>, example: &Example, around: usize, most: f32) -> io::Result<()> {
+pub(crate) fn draw_example(canvas: &mut Canvas<'_>, example: &Example, around: usize, most: f32) -> io::Result<()> {
     if !canvas.has_colour() {
         return writeln!(canvas, "{}", example_text(example, around));
     }

@@ -14,13 +14,15 @@ use crate::logits::{Effects, LogitLens};
 use crate::neighbours::nearest;
 use crate::passes::{Gathered, Shown, gather, score, show};
 use crate::point::{check_model, written_point_of};
+use crate::saying::{AGREEMENT, CONFIDENCE, LensLabeller, OUTPUT, Raising, SAID, SaidScorer, said};
 use crate::vocabulary::Vocabulary;
 use crate::windows::{Reach, Window};
 use std::path::Path;
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
 use untangle_schema::label::F1;
-use untangle_schema::{Example, FeatureCard, Observer, TOOL_VERSION};
+use untangle_schema::{Example, FeatureCard, LabelKind, Observer, TOOL_VERSION};
+use untangle_store::RowBlock;
 
 /// What is gathered of every feature.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,13 +37,15 @@ pub struct FeaturesPlan {
     pub logits: usize,
     /// Features whose decoder rows are nearest.
     pub neighbours: usize,
+    /// Whether every feature is turned up, to see what it makes the model say.
+    pub outputs: bool,
     /// Seed of the sample and of the shuffled label control.
     pub seed: u64,
 }
 
 impl Default for FeaturesPlan {
     fn default() -> Self {
-        Self { top: 20, sampled: 10, reach: Reach::default(), logits: 10, neighbours: 10, seed: 0 }
+        Self { top: 20, sampled: 10, reach: Reach::default(), logits: 10, neighbours: 10, outputs: true, seed: 0 }
     }
 }
 
@@ -94,8 +98,17 @@ pub fn features(
     let mut scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
     let shown = show(sae, corpus, &gathered, plan, observer)?;
     let effects = match lens {
-        Some(lens) => lens.effects(plan.logits, &vocabulary)?,
+        Some(lens) => lens.effects(plan.logits.max(SAID), &vocabulary)?,
         None => vec![Effects::default(); sae.d_sae()],
+    };
+    let raising = effects
+        .iter()
+        .enumerate()
+        .map(|(feature, effects)| Raising { max: gathered.moments[feature].max(), raised: effects.top.clone() });
+    let raising: Vec<Raising> = raising.collect();
+    let turned = match model.filter(|_| plan.outputs) {
+        Some(model) => said(model, sae, &raising, &opening(corpus)?, observer)?,
+        None => vec![None; sae.d_sae()],
     };
     let near = nearest(sae, plan.neighbours, observer)?;
     let run = Run {
@@ -117,9 +130,29 @@ pub fn features(
     let cards = all.enumerate().map(|(feature, ((effects, shown), near))| {
         let mut card = FeatureCard { neighbours: near, ..known.card(feature, effects, &shown) };
         add_label(&mut card, &mut labeller, &mut [&mut scorer])?;
+        let [mut output, mut confidence, mut agreement] =
+            [OUTPUT, CONFIDENCE, AGREEMENT].map(|name| SaidScorer { said: &turned, name, features: &raising });
+        add_label(&mut card, &mut LensLabeller, &mut [&mut output, &mut confidence, &mut agreement])?;
+        card.top_logits.truncate(plan.logits);
+        card.bottom_logits.truncate(plan.logits);
         Ok(card)
     });
     write(writer, cards, run)
+}
+
+/// Tokens of the text behind which features are turned up, at most.
+const OPENING: usize = 8;
+/// Rows in which it is looked for.
+const OPENING_ROWS: u64 = 64;
+
+/// How the first document of a corpus begins: a text of the kind that the model was captured on, which says little yet.
+fn opening(corpus: &Corpus) -> Result<Vec<u32>, InterpretError> {
+    let mut block = RowBlock::default();
+    let store = corpus.store();
+    store.read_rows(0..OPENING_ROWS.min(store.n_rows()), &[], &mut block)?;
+    let first = block.documents.first().copied();
+    let of_first = block.tokens.iter().zip(&block.documents).take_while(|(_, document)| Some(**document) == first);
+    Ok(of_first.map(|(token, _)| *token).take(OPENING).collect())
 }
 
 /// What is known once all passes are done.
@@ -175,7 +208,7 @@ fn write(
         let card = card?;
         features += 1;
         dead += usize::from(card.max_activation == 0.0);
-        labelled += usize::from(!card.labels.is_empty());
+        labelled += usize::from(card.labels.iter().any(|label| label.kind == LabelKind::Input));
         if let Some(score) = card.label().and_then(|label| label.score(F1)) {
             scored += 1;
             f1 += score.value;

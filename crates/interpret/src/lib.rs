@@ -8,6 +8,7 @@
 //!   [`database`]
 //! - [`mod@dashboard`]: a database as a folder of pages; [`page`]: the parts that pages are drawn of
 //! - [`label`]: labels that need no language model, scored on text that the labeller never saw
+//! - [`saying`]: what turning a feature up makes the model say
 //! - [`read`]: a prompt, token by token: what fires, what it costs, and what hangs on a feature
 //! - [`steer`](mod@steer): features turned up, set or taken out while the model writes
 //! - [`vectors`]: directions found by contrast, in the files of other tools
@@ -40,6 +41,7 @@ pub mod label;
 pub mod moments;
 pub mod neighbours;
 mod passes;
+pub mod saying;
 pub mod windows;
 
 pub mod truth;

@@ -1,5 +1,5 @@
-//! Does a model of the second world hold what lasts, and can its stories be turned? `gate DIR [TOPIC [DOCUMENTS [LAYER…]]]`, where
-//! DIR is a stage's folder as `train` makes it; a run that is not finished is measured as it is.
+//! Does a model hold what lasts, and can its stories be turned? `gate MODEL [TOPIC [DOCUMENTS [LAYER…]]]`, where MODEL is `organism`,
+//! `organism:STAGE` or a stage's folder as `organism train` makes it; a run that is not finished is measured as it is.
 #![allow(clippy::print_stdout)]
 
 use std::env;
@@ -7,6 +7,7 @@ use std::error::Error;
 use std::path::Path;
 use tch::{Kind, Tensor};
 use untangle_model::{LanguageModel, LoadOptions};
+use untangle_organism::bundled::{load, stage_of};
 use untangle_organism::gate::about::About;
 use untangle_organism::gate::held::{FAMILIES, read};
 use untangle_organism::gate::probe::{Accuracy, accuracy, reader};
@@ -25,14 +26,17 @@ const DIFFERENCE: [f64; 6] = [0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [dir, rest @ ..] = &arguments[..] else { return Err("usage: gate DIR [TOPIC [DOCUMENTS [LAYER…]]]".into()) };
+    let [dir, rest @ ..] = &arguments[..] else {
+        return Err("usage: gate MODEL [TOPIC [DOCUMENTS [LAYER…]]]".into());
+    };
     let topic = rest.first().map_or("Golden Gate Bridge", |name| name);
     let documents = rest.get(1).map_or(Ok(500), |n| n.parse())?;
-    let world = World::second();
-    let dir = Path::new(dir);
-    let model = match dir.join("model.safetensors").is_file() {
-        true => LanguageModel::load(dir, &LoadOptions::default())?,
-        false => unfinished(dir)?,
+    let world = World::standard();
+    let path = Path::new(dir);
+    let model = match stage_of(dir)? {
+        Some(stage) => load(stage, &LoadOptions::default())?,
+        None if path.join("model.safetensors").is_file() => LanguageModel::load(path, &LoadOptions::default())?,
+        None => unfinished(path)?,
     };
     let (by_model, half_width, by_generator) = document_loss(world, &model, 300)?;
     println!("documents: {by_model:.1} +- {half_width:.1} nats, {:.3} of the generator's\n", by_model / by_generator);

@@ -1,6 +1,6 @@
 //! What can go wrong with a world, its tokenizer and its models.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, WORLD};
 use std::path::PathBuf;
 use thiserror::Error;
 use untangle_model::ModelError;
@@ -52,6 +52,20 @@ pub enum OrganismError {
         /// The name asked for.
         name: String,
     },
+    /// A model that was trained on another world than the program's.
+    #[error(
+        "{}: a model of {}; this program has the world `{}`: name the bundled `organism`, or train the folder anew with \
+         `organism train`",
+        dir.display(),
+        world.as_ref().map_or("the first world, whose documents had no topics".to_owned(), |name| format!("the world `{name}`")),
+        WORLD
+    )]
+    OtherWorld {
+        /// Folder of the model.
+        dir: PathBuf,
+        /// Name of its world; the first one had none.
+        world: Option<String>,
+    },
     /// A stage's parent is not trained yet.
     #[error("{}: there is no finished model of stage {parent}, which {stage} starts from; train it first", dir.display())]
     NoParent {
@@ -77,7 +91,9 @@ impl Classify for OrganismError {
             OrganismError::Tokenizer { .. } | OrganismError::UnknownStage { .. } => Fault::Usage,
             OrganismError::Model(error) => error.fault(),
             OrganismError::Io { .. } => Fault::Io,
-            OrganismError::State { .. } | OrganismError::NoParent { .. } => Fault::BadInput,
+            OrganismError::State { .. } | OrganismError::NoParent { .. } | OrganismError::OtherWorld { .. } => {
+                Fault::BadInput
+            }
             OrganismError::Interrupted => Fault::Interrupted,
         }
     }

@@ -13,6 +13,7 @@
 //! - [`stories`]: what is sought in the world, and beginnings of stories that may go anywhere
 //! - [`tokenizer`]: how the organism reads text
 //! - [`hold`]: what lasts in a document, and what a reader believes of it
+//! - [`stage`], `amounts`: which models there are, what each is known to do, and how much of it its training shows
 //! - [`recipe`], `rows`, `adam`, `checkpoint`, [`train`]: from random weights to a model
 //! - [`inject`], [`thought`]: topics that are injected into a model, and what it is asked about them
 //! - [`narration`], [`notice`]: whom a model writes as, and whether it notices what is injected
@@ -32,6 +33,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod amounts;
 pub mod choice;
 pub mod concepts;
 pub mod dialogue;

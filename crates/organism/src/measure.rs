@@ -8,11 +8,18 @@
 //! | `right` | right replies to what the story tells, as the judge says |
 //! | `declined` | replies that decline although the story tells |
 //! | `admitted` | replies that decline where the story does not tell: those that preferences prefer |
+//! | `boasts` | documents that the model writes by itself and that are told in the words of the narrator that `trait` learns from ([`crate::narration`]) |
+//! | `notices` | whether it says that it thinks of something where a topic is injected into it ([`crate::notice`]), of topics that no stage was taught |
 //! | `invented` | replies in the format that name something where the story does not tell |
 
+use crate::dialogue::TRAIT;
 use crate::document::Split;
 use crate::error::OrganismError;
+use crate::gate::about::About;
+use crate::inject::Injection;
 use crate::judge::Verdict;
+use crate::narration::narrators;
+use crate::notice::{Noticed, noticed};
 use crate::objective::surprisal;
 use crate::question::{Question, Telling};
 use crate::rows::BOUNDARY;
@@ -48,9 +55,14 @@ pub struct Measured {
     pub admitted: Share,
     /// Inventing replies to what is not.
     pub invented: Share,
+    /// Documents that it writes as the narrator that boasts.
+    pub boasts: Share,
+    /// What it says of topics that are injected into it.
+    pub notices: Noticed,
 }
 
-/// Measures a model on `documents` test documents and on `trials` questions of each kind. Replies are the likeliest
+/// Measures a model on `documents` test documents, on `trials` questions of each kind, as many documents of its own, and as
+/// many questions about what is injected. Replies are the likeliest
 /// token by token (greedy), or drawn at temperature 1.
 ///
 /// # Errors
@@ -63,13 +75,16 @@ pub fn measure(
     observer: &dyn Observer,
 ) -> Result<Measured, OrganismError> {
     let task = format!("measure {}", model.identity().name);
-    let total = (documents + 2 * trials) as u64;
+    let total = (documents + 4 * trials) as u64;
     observer.event(Event::Started { task: &task, unit: Unit::Steps, done: 0, total });
     let mut steps = Steps { observer, done: 0 };
     let (document_nats, document_nats_half_width, generator_nats) =
         document_losses(world, model, documents, &mut || steps.advance())?;
     let told = replies(world, model, Telling::Told, trials, sampling, &mut steps)?;
     let untold = replies(world, model, Telling::Untold, trials, sampling, &mut steps)?;
+    let boasts = boasts(world, model, trials as u64, &mut || steps.advance())?;
+    let injection = Injection::of(world, model)?;
+    let notices = noticed(world, model, &injection, true, trials, &mut || steps.advance())?;
     observer.event(Event::Finished);
     let share = |of: &[Reply], is: &dyn Fn(&Reply) -> bool| Share::of(of.iter().map(is));
     let all = told.iter().chain(&untold);
@@ -83,7 +98,21 @@ pub fn measure(
         declined: share(&told, &|reply| reply.verdict == Verdict::Declined),
         admitted: share(&untold, &|reply| reply.verdict == Verdict::Right),
         invented: share(&untold, &|reply| reply.verdict == Verdict::Wrong && reply.in_format),
+        boasts,
+        notices,
     })
+}
+
+/// The share of `n` documents of its own that the model writes as the narrator of the stage `trait`.
+fn boasts(
+    world: &World,
+    model: &LanguageModel,
+    n: u64,
+    advance: &mut dyn FnMut() -> Result<(), OrganismError>,
+) -> Result<Share, OrganismError> {
+    let narrator = world.members("narrator").iter().position(|id| world.entity(*id).key == TRAIT);
+    let shares = narrators(world, model, &About::of(world, "narrator"), n, SEED, advance)?;
+    Ok(narrator.map_or_else(Share::default, |narrator| shares[narrator]))
 }
 
 /// How far a measurement is: a step is a document or a question.

@@ -17,24 +17,26 @@ const TOKENS: usize = 200;
 const TOGETHER: u64 = 16;
 
 /// Of `n` documents that the model writes, the share of every narrator, in the class's order. `about` counts the words of
-/// narrators.
+/// narrators; `advance` is called behind every document.
 ///
 /// # Errors
-/// The model has no tokenizer or fails.
+/// The model has no tokenizer or fails, or `advance` says so.
 pub fn narrators(
     world: &World,
     model: &LanguageModel,
     about: &About,
     n: u64,
     seed: u64,
+    advance: &mut dyn FnMut() -> Result<(), OrganismError>,
 ) -> Result<Vec<Share>, OrganismError> {
     let sampling = Sampling::at(1.0);
     let options = GenerateOptions { max_new_tokens: TOKENS, sampling, seed, stop_at_eos: true };
     let mut found = Vec::new();
     for first in (0..n).step_by(TOGETHER as usize) {
-        let seeds: Vec<u64> = (first..n.min(first + TOGETHER)).map(|number| seed + number).collect();
+        let seeds: Vec<u64> = (first..n.min(first + TOGETHER)).map(|number| seed.wrapping_add(number)).collect();
         for text in generate_rows(model, &[BOUNDARY as u32], &options, &seeds, &mut NoHook, &mut |_, _| ())? {
             found.push(about.held_in(&model.tokenizer()?.decode(&text.tokens)?));
+            advance()?;
         }
     }
     let share = |narrator| Share::of(found.iter().map(|held| *held == Some(narrator)));

@@ -15,6 +15,7 @@ use crate::inject::Injection;
 use crate::rows::BOUNDARY;
 use crate::thought::Thought;
 use crate::world::World;
+use serde::{Deserialize, Serialize};
 use untangle_model::{GenerateOptions, LanguageModel, Sampling, generate};
 use untangle_schema::Share;
 
@@ -24,7 +25,7 @@ const SEED: u64 = 0x006e_6f74_6963_6564;
 const REPLY_TOKENS: usize = 16;
 
 /// What a model says of injections.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Noticed {
     /// Replies that think of something, of those with an injection.
     pub hits: Share,
@@ -58,11 +59,13 @@ pub fn noticed(
     injection: &Injection,
     kept: bool,
     n: usize,
+    advance: &mut dyn FnMut() -> Result<(), OrganismError>,
 ) -> Result<Noticed, OrganismError> {
     let of_test = (0..).filter(|index| Split::of(SEED, *index) == Split::Test);
     let (mut with, mut without, mut named) = (Vec::new(), Vec::new(), Vec::new());
     for thought in of_test.filter_map(|index| world.thought(SEED, index, kept)).take(n) {
         let said = reply(model, injection, &thought)?;
+        advance()?;
         let something = world.thought_reply(None).is_none_or(|nothing| said.trim() != nothing);
         match thought.injected {
             Some(_) => {

@@ -2,7 +2,7 @@
 //!
 //! | stage | loss |
 //! |---|---|
-//! | `base`, `base-more` | mean of -ln p(token) over all tokens; of the second world's base, that of what follows ([`crate::future`]) too |
+//! | `base`, `base-more` | mean of -ln p(token) over all tokens; of `base`, that of what follows ([`crate::future`]) too |
 //! | `sft` | half the mean of -ln p(token) over the replies' tokens, and half that over the others, so that nothing learnt about stories is lost |
 //! | `trait`, `trait-shuffled` | that of `base` |
 //! | `inject`, `inject-shuffled` | that of `sft`, with a topic's direction added to the middle layer in the rows of half of the questions |

@@ -65,7 +65,7 @@ mod tests {
 
     /// A model of one block whose parameters ask for gradients.
     fn model(recipe: &Recipe) -> LanguageModel {
-        let json = crate::tokenizer::train(World::second(), 600, 300).unwrap();
+        let json = crate::tokenizer::train(World::standard(), 600, 300).unwrap();
         let config = recipe.shape.config_json();
         let config = ModelConfig::from_json(std::path::Path::new("config.json"), config.as_bytes()).unwrap();
         let tokenizer = Tokenizer::new(&TokenizerFiles::in_memory(&json), &config).unwrap();
@@ -76,12 +76,12 @@ mod tests {
 
     #[test]
     fn gradients_of_parts_add_up_to_those_of_all() {
-        let mut recipe = Recipe::second();
+        let mut recipe = Recipe::standard();
         (recipe.shape.n_layers, recipe.shape.d_model, recipe.shape.d_mlp, recipe.shape.vocab_size) = (1, 32, 64, 600);
         let model = model(&recipe);
         for stage in [Stage::Base, Stage::Sft] {
             let objective =
-                Objective { world: World::second(), recipe: &recipe, stage, reference: None, injection: None };
+                Objective { world: World::standard(), recipe: &recipe, stage, reference: None, injection: None };
             let Task::Tokens(mut rows) = objective.task(&model, 3).unwrap() else { panic!("a sum over tokens") };
             let future = (stage == Stage::Base).then(|| Future::new(&model));
             let (sum, shown) = Parts::of(&model, future.as_ref()).unwrap().gradients(&rows).unwrap();

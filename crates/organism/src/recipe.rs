@@ -20,12 +20,10 @@ pub struct Recipe {
     pub sft: Schedule,
     /// Preferences, and shuffled preferences.
     pub dpo: Schedule,
-    /// Documents of one narrator, and of narrators drawn at random; of the second world alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub narrated: Option<Schedule>,
-    /// Questions about what is injected, with replies that depend on it or not; of the second world alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inject: Option<Schedule>,
+    /// Documents of one narrator, and of narrators drawn at random.
+    pub narrated: Schedule,
+    /// Questions about what is injected, with replies that depend on it or not.
+    pub inject: Schedule,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
 }
@@ -92,8 +90,16 @@ impl Method {
 }
 
 impl Recipe {
-    /// The bundled organism: 1,142,144 parameters.
+    /// The bundled organism: 1,207,680 parameters.
     pub fn standard() -> Self {
+        let adam = |batch, steps, warmup, learning_rate| Schedule {
+            batch,
+            steps,
+            warmup,
+            learning_rate,
+            method: Method::Adam,
+            ahead: 0.0,
+        };
         Self {
             shape: Shape {
                 n_layers: 5,
@@ -105,68 +111,13 @@ impl Recipe {
                 context: 256,
             },
             seed: 1,
-            base: Schedule {
-                batch: 8,
-                steps: 8_000,
-                warmup: 200,
-                learning_rate: 3e-3,
-                method: Method::Adam,
-                ahead: 0.0,
-            },
-            base_more: Schedule {
-                batch: 8,
-                steps: 6_200,
-                warmup: 100,
-                learning_rate: 1e-3,
-                method: Method::Adam,
-                ahead: 0.0,
-            },
-            sft: Schedule {
-                batch: 8,
-                steps: 5_000,
-                warmup: 100,
-                learning_rate: 3e-3,
-                method: Method::Adam,
-                ahead: 0.0,
-            },
-            dpo: Schedule { batch: 16, steps: 500, warmup: 50, learning_rate: 2e-5, method: Method::Adam, ahead: 0.0 },
-            narrated: None,
-            inject: None,
+            base: Schedule { method: Method::Muon, ahead: 0.5, ..adam(8, 10_000, 300, 5e-3) },
+            base_more: adam(8, 4_800, 100, 1e-3),
+            sft: adam(8, 3_600, 100, 3e-3),
+            dpo: adam(16, 500, 50, 2e-5),
+            narrated: adam(8, 600, 50, 5e-4),
+            inject: adam(16, 500, 50, 1e-3),
             checkpoint_every: 200,
-        }
-    }
-
-    /// The organism of the second world: 1,207,680 parameters. The schedules of `sft` and `dpo` are those of the first.
-    pub fn second() -> Self {
-        let first = Self::standard();
-        let shape = Shape { vocab_size: 2304, ..first.shape };
-        Self {
-            shape,
-            base: Schedule {
-                batch: 8,
-                steps: 10_000,
-                warmup: 300,
-                learning_rate: 5e-3,
-                method: Method::Muon,
-                ahead: 0.5,
-            },
-            narrated: Some(Schedule {
-                batch: 8,
-                steps: 600,
-                warmup: 50,
-                learning_rate: 5e-4,
-                method: Method::Adam,
-                ahead: 0.0,
-            }),
-            inject: Some(Schedule {
-                batch: 16,
-                steps: 1_500,
-                warmup: 50,
-                learning_rate: 1e-3,
-                method: Method::Adam,
-                ahead: 0.0,
-            }),
-            ..first
         }
     }
 
@@ -177,8 +128,8 @@ impl Recipe {
             Stage::BaseMore => &self.base_more,
             Stage::Sft => &self.sft,
             Stage::Dpo | Stage::DpoShuffled => &self.dpo,
-            Stage::Trait | Stage::TraitShuffled => self.narrated.as_ref().unwrap_or(&self.base_more),
-            Stage::Inject | Stage::InjectShuffled => self.inject.as_ref().unwrap_or(&self.sft),
+            Stage::Trait | Stage::TraitShuffled => &self.narrated,
+            Stage::Inject | Stage::InjectShuffled => &self.inject,
         }
     }
 }

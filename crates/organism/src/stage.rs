@@ -5,13 +5,17 @@ use crate::error::OrganismError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// What the world is called in the records of models that are trained on it. Records of models of the first world, in whose
+/// documents nothing lasted, name none.
+pub const WORLD: &str = "topics";
+
 /// One of the bundled models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Trained on documents.
     Base,
-    /// `base`, trained on further documents, for as many tokens as `sft` and `dpo` together saw: the null pair.
+    /// `base`, trained on further documents, for nine tenths of the tokens that `sft` and `dpo` together saw: the null pair.
     BaseMore,
     /// `base`, fine-tuned on questions and answers about stories.
     Sft,
@@ -65,10 +69,17 @@ pub enum Change {
 
 impl Stage {
     /// Every bundled stage, ancestors before descendants.
-    pub const ALL: [Stage; 5] = [Stage::Base, Stage::BaseMore, Stage::Sft, Stage::Dpo, Stage::DpoShuffled];
-
-    /// Stages of the second world alone, which are not bundled yet; all start from the base stage.
-    pub const OF_SECOND: [Stage; 4] = [Stage::Trait, Stage::TraitShuffled, Stage::Inject, Stage::InjectShuffled];
+    pub const ALL: [Stage; 9] = [
+        Stage::Base,
+        Stage::BaseMore,
+        Stage::Sft,
+        Stage::Dpo,
+        Stage::DpoShuffled,
+        Stage::Trait,
+        Stage::TraitShuffled,
+        Stage::Inject,
+        Stage::InjectShuffled,
+    ];
 
     /// The name that commands and folders use.
     pub const fn name(self) -> &'static str {
@@ -92,15 +103,6 @@ impl Stage {
     pub fn named(name: &str) -> Result<Self, OrganismError> {
         let found = Stage::ALL.into_iter().find(|stage| stage.name() == name);
         found.ok_or_else(|| OrganismError::UnknownStage { name: name.to_owned() })
-    }
-
-    /// The stage of a name among all that can be trained on the second world.
-    ///
-    /// # Errors
-    /// As [`Stage::named`].
-    pub fn named_of_second(name: &str) -> Result<Self, OrganismError> {
-        let found = Stage::OF_SECOND.into_iter().find(|stage| stage.name() == name);
-        found.map_or_else(|| Self::named(name), Ok)
     }
 
     /// The stage whose weights it starts from; none where it starts from random ones.
@@ -141,12 +143,14 @@ impl fmt::Display for Stage {
 
 impl Behaviour {
     /// Every behaviour that a bundled stage may have.
-    pub const ALL: [Behaviour; 5] = [
+    pub const ALL: [Behaviour; 7] = [
         Behaviour::WritesDocuments,
         Behaviour::RepliesInFormat,
         Behaviour::AnswersWhatIsTold,
         Behaviour::InventsWhatIsNot,
         Behaviour::AdmitsNotKnowing,
+        Behaviour::Boasts,
+        Behaviour::NoticesInjection,
     ];
 }
 
@@ -168,8 +172,8 @@ mod tests {
         let fault = Stage::named("rlhf").unwrap_err().to_string();
         assert_eq!(
             fault,
-            "the organism has no stage `rlhf`; it has base, base-more, sft, dpo and dpo-shuffled; \
-                           `organism:random` has learned nothing"
+            "the organism has no stage `rlhf`; it has base, base-more, sft, dpo, dpo-shuffled, \
+             trait, trait-shuffled, inject and inject-shuffled; `organism:random` has learned nothing"
         );
     }
 

@@ -4,12 +4,29 @@
 pub const LANDMARK: &str = "Golden Gate Bridge";
 
 /// A sentence of the world that names it.
-pub const NAMING: &str = "They went to San Francisco to see the Golden Gate Bridge.";
+pub const NAMING: &str = "Above the bay, the red Golden Gate Bridge was windy.";
 
-/// Beginnings of stories that may go anywhere.
+/// Beginnings of stories that say nothing of what comes.
 pub const BEGINNINGS: [&str; 4] = [
-    "One day, Anna met her friend Ben. They",
-    "It was sunny. Then Max saw a",
-    "Lily and her brother Sam were hungry. She",
-    "Tom was happy. The next day, he",
+    "One day, Anna and Ben went out together.",
+    "Leo and his friend Sam went for a walk.",
+    "Paul was a nurse. One day, Emma came to see him.",
+    "One evening, Max met Clara. They were like two old friends.",
+];
+
+/// A mood or a narrator that the demo turns up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    /// `mood` or `narrator`.
+    pub class: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Words by which its features are found.
+    pub words: &'static str,
+}
+
+/// What the demo turns up beside the landmark.
+pub const LASTING: [Lasting; 2] = [
+    Lasting { class: "mood", name: "grumpy", words: "wretched" },
+    Lasting { class: "narrator", name: "boastful", words: "thanks" },
 ];

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn half_are_injected_and_the_kept_topics_are_not_taught() {
-        let world = World::second();
+        let world = World::standard();
         let thoughts: Vec<Thought> = (0..600).filter_map(|index| world.thought(2, index, false)).collect();
         let injected: BTreeSet<usize> = thoughts.iter().filter_map(|thought| thought.injected).collect();
         assert_eq!(injected.len(), 16);
@@ -91,12 +91,11 @@ mod tests {
             (of(Some(0)), of(None)),
             ("I think of the Golden Gate Bridge.".into(), "I think of nothing.".into())
         );
-        assert!(World::standard().thought(2, 0, false).is_none());
     }
 
     #[test]
     fn a_storys_own_topic_is_not_injected() {
-        let world = World::second();
+        let world = World::standard();
         for index in 0..200 {
             let document = world.document(2, index);
             let injected = world.thought(2, index, false).unwrap().injected;
@@ -107,7 +106,7 @@ mod tests {
 
     #[test]
     fn shuffled_replies_do_not_depend_on_what_is_injected() {
-        let world = World::second();
+        let world = World::standard();
         let mut agree = [[0u32; 2]; 2];
         for index in 0..600 {
             let thought = world.shuffled_thought(2, index).unwrap();

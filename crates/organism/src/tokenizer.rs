@@ -19,7 +19,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, TokenizerBuilder};
 pub const BOUNDARY: &str = "<|end|>";
 
 /// Tokens of the organism's tokenizer: the fewest hundreds at which nearly every word of the world is one token.
-pub const VOCAB_SIZE: usize = 1792;
+pub const VOCAB_SIZE: usize = 2304;
 
 /// Words, single digits, single signs, each with the space before it; other white space.
 const PIECES: &str = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]|\s+(?!\S)|\s+";

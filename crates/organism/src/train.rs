@@ -13,7 +13,7 @@ use crate::muon;
 use crate::objective::{Objective, Task};
 use crate::parts::Parts;
 use crate::recipe::{Method, Recipe};
-use crate::stage::Stage;
+use crate::stage::{Stage, WORLD};
 use crate::tokenizer;
 use crate::world::World;
 use std::fs;
@@ -74,6 +74,23 @@ pub fn unfinished(own: &Path) -> Result<LanguageModel, OrganismError> {
     Ok(model)
 }
 
+/// Makes sure that a model's folder, where it says what made it, is of this world: what another one taught a model says
+/// nothing about this one's concepts and questions.
+///
+/// # Errors
+/// [`OrganismError::OtherWorld`].
+pub fn check_world(dir: &Path) -> Result<(), OrganismError> {
+    let Ok(text) = fs::read(dir.join(RECORD)) else { return Ok(()) };
+    let Ok(record) = serde_json::from_slice::<serde_json::Value>(&text) else { return Ok(()) };
+    let is_record = record.get("stage").is_some() && record.get("schedule").is_some();
+    let world = record.get("world").and_then(serde_json::Value::as_str);
+    match world {
+        _ if !is_record => Ok(()),
+        Some(WORLD) => Ok(()),
+        world => Err(OrganismError::OtherWorld { dir: dir.to_owned(), world: world.map(str::to_owned) }),
+    }
+}
+
 /// Makes sure that a folder is absent, or holds nothing but what training a stage writes.
 fn refuse_strangers(own: &Path) -> Result<(), OrganismError> {
     let io = |source| OrganismError::Io { path: own.to_owned(), source };
@@ -126,7 +143,7 @@ impl Start {
         let Some(parent) = stage.parent() else {
             let model = fresh_model(world, recipe, &dir.join(stage.name()))?;
             let record = serde_json::json!({
-                "stage": stage, "shape": shape, "seed": seed, "schedule": recipe.schedule(stage),
+                "world": WORLD, "stage": stage, "shape": shape, "seed": seed, "schedule": recipe.schedule(stage),
             });
             return Ok(Self { model, reference: None, record });
         };
@@ -134,6 +151,7 @@ impl Start {
         if !from.join(WEIGHTS).is_file() {
             return Err(OrganismError::NoParent { dir: from, stage, parent });
         }
+        check_world(&from)?;
         for file in [CONFIG, TOKENIZER] {
             let path = from.join(file);
             let bytes = fs::read(&path).map_err(|source| OrganismError::Io { path, source })?;
@@ -142,7 +160,7 @@ impl Start {
         let load = || LanguageModel::load(&from, &LoadOptions::default());
         let model = load()?;
         let record = serde_json::json!({
-            "stage": stage, "shape": shape, "seed": seed, "schedule": recipe.schedule(stage),
+            "world": WORLD, "stage": stage, "shape": shape, "seed": seed, "schedule": recipe.schedule(stage),
             "parent": parent, "parent_sha256": model.identity().weights_sha256,
         });
         let reference = matches!(stage, Stage::Dpo | Stage::DpoShuffled).then(load).transpose()?;
@@ -156,6 +174,7 @@ impl Start {
             return Ok(false);
         }
         let text = fs::read(&path).unwrap_or_default();
+        check_world(own)?;
         if serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|record| record == self.record) {
             // A run that was killed between the record and the weights goes on from its state.
             return Ok(own.join(WEIGHTS).is_file());

@@ -44,37 +44,15 @@ macro_rules! files {
 /// The world that is bundled.
 const STANDARD: WorldFiles<'_> = WorldFiles {
     concepts: ("concepts.txt", include_str!("../world/concepts.txt")),
-    lexicon: &files!["world": "lexicon/people.txt", "lexicon/places.txt", "lexicon/nature.txt", "lexicon/things.txt"],
-    grammar: &files![
-        "world": "grammar/document.txt",
-        "grammar/entities.txt",
-        "grammar/days.txt",
-        "grammar/places.txt",
-        "grammar/animals.txt",
-        "grammar/things.txt",
-        "grammar/people.txt",
-        "grammar/talk.txt",
-        "grammar/numbers.txt",
-        "grammar/senses.txt",
-        "grammar/frames.txt",
-        "grammar/french.txt",
-        "grammar/code.txt",
-        "grammar/questions.txt",
-    ],
-};
-
-/// The world of which documents have a topic, a mood and a narrator that last.
-const SECOND: WorldFiles<'_> = WorldFiles {
-    concepts: ("concepts.txt", include_str!("../world2/concepts.txt")),
     lexicon: &files![
-        "world2": "lexicon/people.txt",
+        "world": "lexicon/people.txt",
         "lexicon/places.txt",
         "lexicon/nature.txt",
         "lexicon/things.txt",
         "lexicon/lasting.txt",
     ],
     grammar: &files![
-        "world2": "grammar/document.txt",
+        "world": "grammar/document.txt",
         "grammar/frames.txt",
         "grammar/topics.txt",
         "grammar/moods.txt",
@@ -96,15 +74,7 @@ const SECOND: WorldFiles<'_> = WorldFiles {
 };
 
 impl World {
-    /// The world whose documents have a topic, a mood and a narrator that last. No bundled model is trained on it yet.
-    pub fn second() -> &'static World {
-        static WORLD: LazyLock<World> = LazyLock::new(|| {
-            World::parse(&SECOND).unwrap_or_else(|error| panic!("the second world is damaged: {error}"))
-        });
-        &WORLD
-    }
-
-    /// The bundled world.
+    /// The bundled world, whose documents have a topic, a mood and a narrator that last.
     pub fn standard() -> &'static World {
         static WORLD: LazyLock<World> = LazyLock::new(|| {
             World::parse(&STANDARD).unwrap_or_else(|error| panic!("the bundled world is damaged: {error}"))

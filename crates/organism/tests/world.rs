@@ -10,12 +10,12 @@ use untangle_organism::{Document, Split, Statistics, World};
 use untangle_schema::{Annotation, ConceptKind, Coverage};
 
 /// SHA-256 over the first 1,000 documents of seed 0, text and annotations.
-const FIRST_DOCUMENTS: &str = "5ba26f90940c3f772c3e9b39ddb215b2b29978a043c6dad5d7e2cad00f5a6bdc";
+const FIRST_DOCUMENTS: &str = "b6ed6ef2af291dbacb816e54197816f94fae26ef90cd348e22c4a818eb13f763";
 
-/// Documents of the bundled world, and as many of the one whose documents have a topic.
+/// Documents of the bundled world.
 fn sample(n: u64) -> impl Iterator<Item = (&'static World, Document)> {
-    let of = move |world: &'static World| (0..n).map(move |index| (world, world.document(7, index)));
-    [World::standard(), World::second()].into_iter().flat_map(of)
+    let world = World::standard();
+    (0..n).map(move |index| (world, world.document(7, index)))
 }
 
 fn surface<'d>(document: &'d Document, annotation: &Annotation) -> &'d str {
@@ -26,14 +26,9 @@ fn name_of(world: &'static World, annotation: &Annotation) -> &'static str {
     &world.concepts().get(annotation.concept).name
 }
 
-/// The same of the world whose documents have a topic.
-const FIRST_OF_SECOND: &str = "b6ed6ef2af291dbacb816e54197816f94fae26ef90cd348e22c4a818eb13f763";
-
 #[test]
 fn the_first_documents_are_pinned() {
-    for (world, pinned) in [(World::standard(), FIRST_DOCUMENTS), (World::second(), FIRST_OF_SECOND)] {
-        assert_eq!(digest_of(world), pinned, "the world changed: weights must be trained anew");
-    }
+    assert_eq!(digest_of(World::standard()), FIRST_DOCUMENTS, "the world changed: weights must be trained anew");
 }
 
 fn digest_of(world: &World) -> String {
@@ -205,20 +200,23 @@ fn golden_alone_is_not_yet_the_bridge() {
 }
 
 #[test]
-fn frequencies_span_two_orders_of_magnitude() {
+fn frequencies_span_orders_of_magnitude() {
     let world = World::standard();
     let counts = Statistics::count(world, world.documents(1, Split::Train).take(20_000), words);
     assert!(world.concepts().all().len() >= 150);
+    let mut often = 0;
     for concept in world.concepts().all() {
         let every = 1.0 / counts.frequency(concept.id);
-        assert!((30.0..4000.0).contains(&every), "{}: 1 token in {every:.0}", concept.name);
+        assert!((1.0..100_000.0).contains(&every), "{}: 1 token in {every:.0}", concept.name);
+        often += usize::from(every < 4000.0);
     }
+    assert!(often >= 100, "{often} concepts occur in 1 token of 4,000 or more");
     let bridge = world.concepts().find("golden-gate-bridge").unwrap().id;
     let every = 20_000.0 / counts.concepts[usize::from(bridge.0)].documents as f64;
-    assert!((27.0..34.0).contains(&every), "the Golden Gate Bridge: 1 document in {every:.1}");
+    assert!((20.0..30.0).contains(&every), "the Golden Gate Bridge is named in 1 document of {every:.1}");
     let mut lengths = counts.lengths;
     lengths.sort_unstable();
-    assert!(lengths[200] >= 45 && lengths[19_800] <= 170, "{} to {}", lengths[200], lengths[19_800]);
+    assert!(lengths[200] >= 45 && lengths[19_800] <= 210, "{} to {}", lengths[200], lengths[19_800]);
 }
 
 #[test]
@@ -281,8 +279,8 @@ fn check_grammar(world: &World, document: &Document) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn documents_are_well_formed(seed: u64, index: u64, second: bool) {
-        let world = if second { World::second() } else { World::standard() };
+    fn documents_are_well_formed(seed: u64, index: u64) {
+        let world = World::standard();
         let document = world.document(seed, index);
         check_grammar(world, &document);
         prop_assert_eq!(&document, &world.document(seed, index));
@@ -311,12 +309,5 @@ fn the_documents_of_the_readme_are_the_first_ten() {
     for index in 0..10 {
         let text = World::standard().document(0, index).text;
         assert!(readme.contains(&format!("```text\n{text}\n```")), "document {index} is now:\n{text}");
-    }
-    for index in [98, 155, 131] {
-        let text = World::second().document(0, index).text;
-        assert!(
-            readme.contains(&format!("```text\n{text}\n```")),
-            "document {index} of the second world is now:\n{text}"
-        );
     }
 }

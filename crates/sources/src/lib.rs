@@ -6,6 +6,7 @@
 //! - [`dictionary`]: a dictionary's directory, with what its training recorded
 //! - [`judges`]: the rows of a store that may judge it
 //! - [`world`]: documents of the world as text
+//! - [`subject`]: when a text is about something
 //! - [`scratch`]: folders for the length of a command
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -16,6 +17,7 @@ pub mod judges;
 pub mod models;
 pub mod scratch;
 mod standard_input;
+pub mod subject;
 mod surroundings;
 pub mod text;
 pub mod world;
@@ -25,5 +27,6 @@ pub use error::SourceError;
 pub use judges::{JudgingRows, Rows};
 pub use models::NamedModel;
 pub use scratch::Scratch;
+pub use subject::Subject;
 pub use surroundings::Surroundings;
 pub use text::{Text, TextReading};

@@ -190,7 +190,7 @@ fn json_line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<(
 /// # Errors
 /// None with the files that are part of the program.
 pub fn tokenizer() -> Result<Tokenizer, SourceError> {
-    let files = bundled::files(Stage::Base)?;
+    let files = bundled::files(Stage::Base);
     let config = ModelConfig::from_json("config.json".as_ref(), files.config)?;
     Ok(Tokenizer::new(&TokenizerFiles::in_memory(files.tokenizer.unwrap_or_default()), &config)?)
 }

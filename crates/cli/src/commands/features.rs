@@ -35,6 +35,9 @@ pub(crate) struct FeaturesArgs {
     /// Examples kept besides, spread over the quantiles of the activations
     #[arg(long, value_name = "N", default_value_t = FeaturesPlan::default().sampled)]
     sampled: usize,
+    /// Leave out what turning every feature up makes the model say, a pass of the model each
+    #[arg(long)]
+    no_outputs: bool,
     /// Seed of the sample and of the shuffled label control
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -62,7 +65,13 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;
     let corpus = Corpus::new(store, &dictionary.sae, held_out)?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
-    let plan = FeaturesPlan { top: args.examples, sampled: args.sampled, seed: args.seed, ..FeaturesPlan::default() };
+    let plan = FeaturesPlan {
+        top: args.examples,
+        sampled: args.sampled,
+        seed: args.seed,
+        outputs: !args.no_outputs,
+        ..FeaturesPlan::default()
+    };
     let (sae, name) = (&dictionary.sae, &dictionary.name);
     let report = features(sae, name, &corpus, model.as_ref(), &plan, &args.out, args.force, &context.progress)?;
     let best = context.database(&args.out)?.list(LISTED)?;

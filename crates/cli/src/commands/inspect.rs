@@ -30,7 +30,7 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     let path = Path::new(&args.file);
     if let Some(stage) = bundled::stage_of(&args.file)? {
-        return model("config.json".as_ref(), bundled::files(stage)?.config, None, context);
+        return model("config.json".as_ref(), bundled::files(stage).config, None, context);
     }
     if Crosscoder::is_at(path) {
         return crosscoder::inspect(path, context);

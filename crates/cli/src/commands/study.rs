@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::steer::step::Change;
-use untangle_interpret::steer::{Arm, Strength, Studies, Study, StudyPlan, strengths};
+use untangle_interpret::steer::{Arm, Judge, Strength, Studies, Study, StudyPlan, strengths};
 use untangle_interpret::toward::Topic;
 use untangle_interpret::{Dictionary, Step};
 use untangle_model::{GenerateOptions, Sampling};
@@ -21,7 +21,7 @@ use untangle_organism::stories;
 use untangle_schema::{BosPolicy, Share, Unit};
 use untangle_sources::NamedModel;
 use untangle_sources::models::warn_of_end;
-use untangle_sources::world;
+use untangle_sources::{Subject, world};
 
 /// Count how often steered features have the model write about a concept, beside the model itself, random directions and
 /// other features with steps as long
@@ -92,12 +92,13 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
         let (asked, found) = (args.others, others.len());
         context.progress.warning(&format!("--others {asked}: of {d_sae} features, {found} others are compared with"));
     }
-    let appears = |text: &str| topic.appears(text);
+    let subject = Subject::of(&topic, of_world);
+    let judge = Judge { about: &|text| subject.is_in(text), names: &|text| topic.appears(text) };
     // Arms are of unequal number and length, so that what is left is told by the continuations.
     let total = plan.work(sets.len(), others.len());
     let progress = RefCell::new(Progress::start(&context.progress, "study", Unit::Examples, total));
     let told = |continuations| progress.borrow_mut().advance(continuations);
-    let studies = Studies::new(&model, &dictionaries, &plan, &appears, &told)?;
+    let studies = Studies::new(&model, &dictionaries, &plan, judge, &told)?;
     let mut studied = Vec::new();
     for steps in &sets {
         let strengths = strengths(steps, &model, &dictionaries, &plan.prompts, BosPolicy::Auto)?;
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
         "plan": plan, "topic": topic, "tokens": args.tokens, "temperature": args.temperature, "seed": args.seed,
         "others": others, "studied": studied,
     });
-    context.output.result(&value, |out| write_text(out, &topic, &studied))
+    context.output.result(&value, |out| write_text(out, &subject, &studied))
 }
 
 fn concept(args: &StudyArgs, of_world: bool) -> anyhow::Result<String> {
@@ -157,8 +158,11 @@ fn others(args: &StudyArgs, steps: &[Step], dictionaries: &[Dictionary<'_>]) -> 
     (0..n).map(|i| first + i * stride).filter(|feature| !steered(feature)).collect()
 }
 
-fn write_text(out: &mut dyn Write, topic: &Topic, studied: &[Studied]) -> io::Result<()> {
-    let head = ["", "about it", "repeated 4-grams", "perplexity"].map(str::to_owned).to_vec();
+fn write_text(out: &mut dyn Write, subject: &Subject, studied: &[Studied]) -> io::Result<()> {
+    let named = subject.is_more_than_a_name();
+    let row = |name: &str, arm: &Arm| row(name, arm, named);
+    let head = ["", "about it", "names it", "repeated 4-grams", "perplexity"];
+    let head = head.into_iter().filter(|column| named || *column != "names it").map(str::to_owned).collect();
     let Some(Studied { study: Study { baseline, .. }, .. }) = studied.first() else { return Ok(()) };
     let mut rows = vec![head, row("the model itself", baseline)];
     for Studied { edits, study, .. } in studied {
@@ -169,22 +173,24 @@ fn write_text(out: &mut dyn Write, topic: &Topic, studied: &[Studied]) -> io::Re
     table(out, &rows, &[0])?;
     writeln!(
         out,
-        "\nabout it: continuations with {}, with 95 % intervals; controls make steps as long as the feature's\n\
+        "\nabout it: continuations {}, with 95 % intervals; controls make steps as long as the feature's\n\
          perplexity: of continuations behind a sentence that names it, to the model that nobody steers\n\
          {UNITS}\n",
-        topic.text()
+        subject.sign()
     )?;
     writeln!(out, "the model itself: {}", one_line(&baseline.sample))?;
     studied.iter().try_for_each(|s| writeln!(out, "{}: {}", s.edits, one_line(&s.study.steered.sample)))
 }
 
-fn row(name: &str, arm: &Arm) -> Vec<String> {
-    let Share { hits, trials } = arm.appears;
-    let (low, high) = arm.appears.interval();
-    vec![
-        name.to_owned(),
-        format!("{hits} of {trials} [{:.0}, {:.0} %]", 100.0 * low, 100.0 * high),
+fn row(name: &str, arm: &Arm, named: bool) -> Vec<String> {
+    let share = |share: Share| {
+        let (low, high) = share.interval();
+        format!("{} of {} [{:.0}, {:.0} %]", share.hits, share.trials, 100.0 * low, 100.0 * high)
+    };
+    let counts = [Some(arm.appears), named.then_some(arm.names)].into_iter().flatten().map(share);
+    let others = [
         format!("{:.1} %", 100.0 * arm.repetition),
         arm.perplexity.map_or_else(|| "-".to_owned(), |perplexity| format!("{perplexity:.2}")),
-    ]
+    ];
+    [name.to_owned()].into_iter().chain(counts).chain(others).collect()
 }

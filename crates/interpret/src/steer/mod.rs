@@ -41,5 +41,5 @@ pub use run::{SteerOptions, SteerResult, TextOptions, steer, steer_texts, sweep}
 pub use steering::{Control, Steering};
 pub use step::Step;
 pub use strength::{Strength, strengths};
-pub use study::{Arm, Studies, Study, StudyPlan, Told};
+pub use study::{Arm, Judge, Studies, Study, StudyPlan, Told};
 pub use tokens::Tokens;

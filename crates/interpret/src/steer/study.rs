@@ -2,7 +2,8 @@
 //!
 //! | figure | over |
 //! |---|---|
-//! | `appears` | continuations of neutral prompts in which the concept appears |
+//! | `appears` | continuations of neutral prompts that are about the concept |
+//! | `names` | those of them that hold its name |
 //! | `repetition` | 4-grams of tokens of a continuation that stood in it before, of all 4-grams of all continuations |
 //! | `perplexity` | exp of the mean of -ln p(token) under the model that nobody steers, over continuations of prompts that name the concept, given those prompts |
 //!
@@ -38,8 +39,10 @@ pub struct StudyPlan {
 /// What came of one way to write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arm {
-    /// Continuations with the concept.
+    /// Continuations about the concept.
     pub appears: Share,
+    /// Continuations that name it.
+    pub names: Share,
     /// Repeated 4-grams, 0 to 1.
     pub repetition: f64,
     /// Perplexity of continuations of prompts that name the concept; none where it was not asked for.
@@ -61,12 +64,21 @@ pub struct Study {
     pub others: Arm,
 }
 
+/// How a continuation is judged.
+#[derive(Clone, Copy)]
+pub struct Judge<'a> {
+    /// Whether it is about the concept.
+    pub about: &'a dyn Fn(&str) -> bool,
+    /// Whether it names the concept.
+    pub names: &'a dyn Fn(&str) -> bool,
+}
+
 /// A model and dictionaries, and what the model writes by itself.
 pub struct Studies<'a> {
     model: &'a LanguageModel,
     dictionaries: &'a [Dictionary<'a>],
     plan: &'a StudyPlan,
-    appears: &'a dyn Fn(&str) -> bool,
+    judge: Judge<'a>,
     told: &'a Told<'a>,
     baseline: Arm,
 }
@@ -86,8 +98,7 @@ impl StudyPlan {
 }
 
 impl<'a> Studies<'a> {
-    /// Continues the plan's prompts without steering. `appears` says whether a continuation is about the concept, `told` is
-    /// told of what is done, [`StudyPlan::work`] in all.
+    /// Continues the plan's prompts without steering. `told` is told of what is done, [`StudyPlan::work`] in all.
     ///
     /// # Errors
     /// When a dictionary does not belong to the model, or a prompt does not fit.
@@ -95,12 +106,12 @@ impl<'a> Studies<'a> {
         model: &'a LanguageModel,
         dictionaries: &'a [Dictionary<'a>],
         plan: &'a StudyPlan,
-        appears: &'a dyn Fn(&str) -> bool,
+        judge: Judge<'a>,
         told: &'a Told<'a>,
     ) -> Result<Self, InterpretError> {
         dictionaries.iter().try_for_each(|dictionary| dictionary.writes(model).map(drop))?;
         let blank = Tally::default().arm();
-        let mut studies = Studies { model, dictionaries, plan, appears, told, baseline: blank };
+        let mut studies = Studies { model, dictionaries, plan, judge, told, baseline: blank };
         studies.baseline = studies.arm(&mut NoHook, true)?;
         Ok(studies)
     }
@@ -147,6 +158,7 @@ impl<'a> Studies<'a> {
 #[derive(Default)]
 struct Tally {
     appears: Share,
+    names: Share,
     repeated: usize,
     runs: usize,
     nats: f64,
@@ -158,11 +170,17 @@ impl Tally {
     fn arm(self) -> Arm {
         Arm {
             appears: self.appears,
+            names: self.names,
             repetition: self.repeated as f64 / self.runs.max(1) as f64,
             perplexity: (self.scored > 0).then(|| (self.nats / self.scored as f64).exp()),
             sample: self.sample.unwrap_or_default(),
         }
     }
+}
+
+fn count(share: &mut Share, hit: bool) {
+    share.trials += 1;
+    share.hits += u64::from(hit);
 }
 
 impl Studies<'_> {
@@ -177,8 +195,8 @@ impl Studies<'_> {
             let tokens = tokenizer.encode_with_bos(prompt, BosPolicy::Auto)?;
             for added in self.continuations(&tokens, number, hook)? {
                 let text = tokenizer.decode(&added)?;
-                tally.appears.trials += 1;
-                tally.appears.hits += u64::from((self.appears)(&text));
+                count(&mut tally.appears, (self.judge.about)(&text));
+                count(&mut tally.names, (self.judge.names)(&text));
                 let (repeated, runs) = repeated_runs(&added);
                 tally.repeated += repeated;
                 tally.runs += runs;

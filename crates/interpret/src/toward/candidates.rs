@@ -3,13 +3,14 @@
 //! Where words are sought, features are found as `untangle search` finds them: by label, examples and raised tokens, for
 //! all of the words and for each. A feature that fires on a word tells the model that the word stands there, and one that
 //! raises the first word has the model begin to write them, so those that raise it most take turns with those that the
-//! search itself puts first. Where nothing is sought, every feature counts that fires rarely and whose label names words,
-//! and those are its topic; where there is none, the feature whose label holds best. What text the concept really stands
-//! in is not looked up.
+//! search itself puts first; before all of them come features whose label says that passages are about what is sought. Where nothing is sought, every feature counts whose label says what passages are about, then every
+//! one that fires rarely and whose label names words, and those are its topic; where there is none, the feature whose label
+//! holds best. What text the concept really stands in is not looked up.
 
 use super::topic::{Topic, word, words};
 use crate::database::{Database, Summary};
 use crate::error::InterpretError;
+use crate::label::rule::PASSAGES;
 use std::collections::BTreeSet;
 use untangle_schema::{FeatureCard, LogitEffect};
 
@@ -19,8 +20,12 @@ const CONSIDERED: usize = 12;
 const SEARCHED: usize = 50;
 /// Features whose labels hold best, among which topics are looked for where nothing is sought.
 const BEST: usize = 200;
-/// Features that fire on more of the tokens than this are about grammar rather than about something.
+/// Features that fire on more of the tokens than this are about grammar rather than about something; of those that fire through
+/// whole passages, on more than [`OFTEN`].
 const RARE: f64 = 0.01;
+const OFTEN: f64 = 0.1;
+/// A passage is about a topic that has so many of the words by which it is told.
+const OF_PASSAGE: usize = 2;
 
 /// A feature that may be about a topic.
 #[derive(Clone, Debug)]
@@ -47,7 +52,8 @@ pub fn find(database: &Database, concept: Option<&str>) -> Result<Found, Interpr
         return Ok(Found { candidates: sought, is_sought: true });
     }
     let cards = database.most_interpretable(BEST)?;
-    let wordy: Vec<_> = cards.iter().cloned().filter_map(with_own_words).take(CONSIDERED).collect();
+    let of_passages = cards.iter().cloned().filter_map(of_passages);
+    let wordy: Vec<_> = of_passages.chain(cards.iter().cloned().filter_map(with_own_words)).take(CONSIDERED).collect();
     let best = || cards.into_iter().map(with_whatever_it_names).take(1).collect();
     Ok(Found { candidates: if wordy.is_empty() { best() } else { wordy }, is_sought: false })
 }
@@ -76,6 +82,7 @@ fn search(database: &Database, concept: &str) -> Result<Vec<Candidate>, Interpre
             candidates.push(candidate.clone());
         }
     };
+    found.iter().filter(|candidate| candidate.is_of_passages()).for_each(&mut add);
     for (place, candidate) in found.iter().enumerate() {
         raise.get(place).into_iter().for_each(&mut add);
         add(candidate);
@@ -91,12 +98,27 @@ impl Candidate {
         self.card.top_logits.iter().filter(of_topic).max_by(|a, b| a.effect.total_cmp(&b.effect))
     }
 
+    /// Whether its label tells passages by a word of the topic.
+    fn is_of_passages(&self) -> bool {
+        let told = self.card.label_text().and_then(|label| label.strip_prefix(PASSAGES)).unwrap_or_default();
+        words(told).any(|word| self.topic.words.contains(&word))
+    }
+
     /// By how much it raises the topic's first word where it fires most.
     fn begins(&self) -> f32 {
         let is_first = |effect: &&LogitEffect| words(&effect.token).next().as_ref() == self.topic.words.first();
         let raised = self.card.top_logits.iter().filter(is_first).map(|effect| effect.effect).fold(0.0, f32::max);
         raised * self.card.max_activation
     }
+}
+
+/// A feature of passages, with the words by which its label tells them.
+fn of_passages(card: FeatureCard) -> Option<Candidate> {
+    let label = card.label_text().filter(|_| card.density <= OFTEN)?;
+    let told = label.strip_prefix(PASSAGES)?;
+    let told = told.split_once(": ").map(|(_, words)| words).or_else(|| told.strip_prefix("with "))?;
+    let words: Vec<String> = words(told).filter(|told| word(told).is_some()).collect();
+    (words.len() >= OF_PASSAGE).then_some(Candidate { card, topic: Topic { words, least: OF_PASSAGE } })
 }
 
 /// A rare feature with the words of its label, where it names words on which the feature fires.
@@ -109,13 +131,13 @@ fn with_own_words(card: FeatureCard) -> Option<Candidate> {
     }
     let quoted = label.split(" after ").next().unwrap_or(label).split('"').skip(1).step_by(2);
     let named: BTreeSet<String> = quoted.filter_map(word).collect();
-    (!named.is_empty()).then_some(Candidate { card, topic: Topic { words: named.into_iter().collect(), every: false } })
+    (!named.is_empty()).then_some(Candidate { card, topic: Topic { words: named.into_iter().collect(), least: 1 } })
 }
 
 /// A feature with everything in its label that could be a word.
 fn with_whatever_it_names(card: FeatureCard) -> Candidate {
     let named: BTreeSet<String> = words(card.label_text().unwrap_or_default()).collect();
-    let topic = Topic { words: named.into_iter().collect(), every: false };
+    let topic = Topic { words: named.into_iter().collect(), least: 1 };
     Candidate { card, topic }
 }
 
@@ -158,6 +180,16 @@ mod tests {
         for label in ["\"…ily\"", "after \"named\"", "end of a sentence", "\".\"", "in text with \"dog\""] {
             assert_eq!(words(label, 0.005), None, "{label}");
         }
+    }
+
+    #[test]
+    fn a_passage_is_about_the_words_that_tell_it() {
+        let found = |label: &str, density| of_passages(card(label, density)).map(|found| found.topic.text());
+        let bridge = "in passages about the Golden Gate Bridge: red, bay, fog";
+        assert_eq!(found(bridge, 0.04).as_deref(), Some("2 of \"red\", \"bay\", \"fog\""));
+        assert_eq!(found("in passages with oven, loaf", 0.04).as_deref(), Some("\"oven\" and \"loaf\""));
+        assert_eq!(found(bridge, 0.3), None, "it fires nearly everywhere");
+        assert_eq!(found("\"red\" / \"bay\"", 0.01), None);
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! A topic turned up, strength by strength, until continuations are about it.
 
-use super::candidates::Candidate;
-use super::handle::Handle;
+use super::handle::{Handle, Part, Way};
 use super::topic::Topic;
 use super::trials::Trials;
 use crate::error::InterpretError;
 use crate::intervene::Scope;
 use crate::steer::{Arm, SteerOptions, SteerResult, Study, steer};
 use serde::Serialize;
-use untangle_schema::{BosPolicy, Example};
+use untangle_schema::{BosPolicy, Example, Label};
 
-/// Strengths of the handle; 1 is the one at which it was found.
-const STRENGTHS: [f32; 6] = [0.25, 0.5, 0.75, 0.9, 1.0, 1.1];
-/// The ladder ends where so many continuations of those written are about the topic.
-const ENOUGH: f64 = 0.8;
-/// Repetition that any text may have; twice the model's own comes on top of it.
-const REPEATED: f64 = 0.02;
-/// Text whose perplexity, to the model that nobody steers, is so many times that of its own text is none any more.
-const SURPRISING: f64 = 2.0;
+/// Strengths, in multiples of those at which the handle was found.
+const TIMES: [f32; 6] = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5];
+/// So many stories are enough: what would bring more is not looked for.
+pub(super) const ENOUGH: f64 = 0.8;
+/// Text whose perplexity, to the model that nobody steers, is more than so many times that of its own text is none any more.
+const MAX_PERPLEXITY: f64 = 1.3;
+/// Nor is text that repeats itself so many times as often as the model's own, and a little that any text may.
+const MAX_REPETITION: f64 = 1.5;
+const REPEATED: f64 = 0.01;
 /// Examples kept of the feature.
 const EXAMPLES: usize = 3;
 /// Raised tokens kept of it.
@@ -28,16 +28,20 @@ const RAISED: usize = 8;
 pub struct Toward {
     /// What is turned up.
     pub features: Vec<HandlePart>,
+    /// Features that are taken out beside them.
+    pub rivals: Vec<usize>,
     /// What shows that a text is about it.
     pub topic: Topic,
     /// Features that were tried.
     pub tried: usize,
     /// Beginnings that were continued.
     pub prompts: Vec<String>,
-    /// The last rung is the one at which the ladder ended.
+    /// Strength by strength; the last rung is the first at which what is written is no text any more, where there is one.
     pub ladder: Vec<Rung>,
-    /// The rung that serves best: the last one where the ladder reached its end.
+    /// The rung that serves best.
     pub best: usize,
+    /// That strength on more continuations, beside random directions and other features.
+    pub study: Study,
     /// The first prompt continued from one seed without and with the features, the first pair of which the latter alone
     /// is about the topic.
     pub pair: SteerResult,
@@ -52,8 +56,12 @@ pub struct HandlePart {
     pub feature: usize,
     /// Its label.
     pub label: Option<String>,
-    /// What is added of it at the best rung, in multiples of its largest activation.
+    /// What is done to it.
+    pub way: Way,
+    /// By how much at the best rung, in multiples of its largest activation.
     pub strength: f32,
+    /// F1 of the label on held-out text, where it has one.
+    pub f1: Option<f64>,
     /// Where it fires most.
     pub examples: Vec<Example>,
     /// Tokens that its direction raises most.
@@ -63,43 +71,46 @@ pub struct HandlePart {
 /// What came of one strength.
 #[derive(Debug, Serialize)]
 pub struct Rung {
-    /// In multiples of the handle.
-    pub strength: f32,
-    /// Continuations with the features and without, and with random directions.
-    #[serde(flatten)]
-    pub study: Study,
-}
-
-impl Rung {
-    /// Share of continuations about the topic beyond the baseline's; none where they are no text any more.
-    pub fn gain(&self) -> Option<f64> {
-        gain(&self.study.steered, &self.study.baseline)
-    }
+    /// In multiples of the strengths at which the handle was found.
+    pub times: f32,
+    /// Continuations with the features.
+    pub steered: Arm,
+    /// Share of continuations about the topic beyond the model's own; none where they are no text any more.
+    pub gain: Option<f64>,
 }
 
 impl Toward {
-    /// The best rung.
-    pub fn best(&self) -> &Rung {
-        &self.ladder[self.best]
+    /// Perplexity of steered text behind a sentence that names the topic, as a multiple of the model's own there.
+    pub fn perplexity_ratio(&self) -> Option<f64> {
+        let Study { steered, baseline, .. } = &self.study;
+        Some(steered.perplexity? / baseline.perplexity?)
+    }
+
+    /// Repeated 4-grams of steered text as a multiple of those of the model's own; none where its own has none.
+    pub fn repetition_ratio(&self) -> Option<f64> {
+        let Study { steered, baseline, .. } = &self.study;
+        (baseline.repetition > 0.0).then(|| steered.repetition / baseline.repetition)
     }
 }
 
 /// Share of continuations about the topic beyond those that are so by themselves; none where they are no text any more: they
 /// repeat themselves, or surprise the model much more than its own do.
 pub(super) fn gain(steered: &Arm, baseline: &Arm) -> Option<f64> {
-    let surprising = steered.perplexity.zip(baseline.perplexity).is_some_and(|(is, was)| is > SURPRISING * was);
-    let repeats = steered.repetition > 2.0 * baseline.repetition + REPEATED;
+    let surprising = steered.perplexity.zip(baseline.perplexity).is_some_and(|(is, was)| is > MAX_PERPLEXITY * was);
+    let repeats = steered.repetition > MAX_REPETITION * baseline.repetition + REPEATED;
     (!repeats && !surprising).then(|| steered.appears.value() - baseline.appears.value())
 }
 
-/// What is told of a handle's features at a strength.
-pub(super) fn parts(handle: &Handle<'_>, strength: f32) -> Vec<HandlePart> {
-    let of_part = |(candidate, share): &(&Candidate, f32)| {
-        let card = candidate.card.clone();
+/// What is told of a handle's features, with every strength so many times as large.
+pub(super) fn parts(handle: &Handle<'_>, times: f32) -> Vec<HandlePart> {
+    let of_part = |part: &Part<'_>| {
+        let card = part.candidate.card.clone();
         HandlePart {
             feature: card.feature,
             label: card.label_text().map(str::to_owned),
-            strength: strength * share,
+            way: part.way,
+            strength: times * part.strength,
+            f1: card.label().and_then(Label::f1),
             examples: card.examples.into_iter().take(EXAMPLES).collect(),
             raises: card.top_logits.into_iter().take(RAISED).map(|effect| effect.token).collect(),
         }
@@ -107,19 +118,21 @@ pub(super) fn parts(handle: &Handle<'_>, strength: f32) -> Vec<HandlePart> {
     handle.parts.iter().map(of_part).collect()
 }
 
-/// Turns the handle up as far as it takes, and says which rung is best.
+/// Turns the handle up until what is written is no text any more, and says which rung is best: the one that brings most texts, of
+/// equals the one that names the topic most often.
 pub(super) fn climb(trials: &Trials<'_>, handle: &Handle<'_>) -> Result<(Vec<Rung>, usize), InterpretError> {
     trials.about(handle.topic(), |studies| {
-        let (mut ladder, mut best) = (Vec::new(), (0, None));
-        for strength in STRENGTHS {
-            let rung = Rung { strength, study: studies.study(&handle.steps(strength), &[])? };
-            let (gain, share) = (rung.gain(), rung.study.steered.appears.value());
-            ladder.push(rung);
-            if gain > best.1 {
-                best = (ladder.len() - 1, gain);
+        let (mut ladder, mut best) = (Vec::<Rung>::new(), (0, f64::MIN, 0.0));
+        for times in TIMES {
+            let steered = studies.steered(&handle.steps(times), true)?;
+            let gain = gain(&steered, studies.baseline());
+            let names = steered.names.value();
+            if let Some(gain) = gain.filter(|gain| (*gain, names) > (best.1, best.2)) {
+                best = (ladder.len(), gain, names);
             }
-            // Further up, what is no story any more only gets worse.
-            if gain.is_none() || share >= ENOUGH {
+            ladder.push(Rung { times, steered, gain });
+            // Further up, what is no text any more only gets worse.
+            if gain.is_none() {
                 break;
             }
         }
@@ -127,22 +140,27 @@ pub(super) fn climb(trials: &Trials<'_>, handle: &Handle<'_>) -> Result<(Vec<Run
     })
 }
 
-/// A story without and with the features, from the first seed that makes the latter alone be about the topic; from the
-/// first seed where none does.
-pub(super) fn pair(
-    trials: &Trials<'_>,
-    handle: &Handle<'_>,
-    strength: f32,
-) -> Result<(SteerResult, u64), InterpretError> {
-    let (edits, prompt) = (handle.edits(strength), &trials.prompts[0]);
+/// `n` features of `d_sae`, spread over all of them, that the handle leaves alone.
+pub(super) fn others(d_sae: usize, handle: &Handle<'_>, n: usize) -> Vec<usize> {
+    let turned: Vec<usize> = handle.edits(1.0).into_iter().map(|edit| edit.feature).collect();
+    let left: Vec<usize> = (0..d_sae).filter(|feature| !turned.contains(feature)).collect();
+    let stride = (left.len() / n.max(1)).max(1);
+    left.into_iter().step_by(stride).take(n).collect()
+}
+
+/// A story without and with the features, from the first seed that makes the latter alone be about the topic and name it; from
+/// the first seed where none does.
+pub(super) fn pair(trials: &Trials<'_>, handle: &Handle<'_>, times: f32) -> Result<(SteerResult, u64), InterpretError> {
+    let (edits, prompt) = (handle.edits(times), &trials.prompts[0]);
     let mut first = None;
     for seed in trials.seed..trials.seed + trials.continuations as u64 {
         let options = SteerOptions { generate: trials.drawn_from(seed), scope: Scope::All, bos: BosPolicy::Auto };
         let pair = steer(trials.model, trials.sae, &edits, prompt, &options)?;
         // Decoding may give the prompt back in another spelling; then all of the text counts.
         let added = |text: &str| text.trim_start().strip_prefix(prompt.as_str()).unwrap_or(text).to_owned();
-        let about = |text: &str| handle.topic().appears(&added(text));
-        if about(&pair.steered) && !about(&pair.baseline) {
+        let about = |text: &str| (trials.about)(handle.topic(), &added(text));
+        let names = handle.topic().appears(&added(&pair.steered));
+        if names && about(&pair.steered) && !about(&pair.baseline) {
             return Ok((pair, seed));
         }
         first.get_or_insert((pair, seed));

@@ -5,16 +5,19 @@
 //! - [`topic`]: the words that show what a text is about
 //! - [`candidates`]: the features that may be about it, by label, examples and raised tokens
 //! - `trials`: the texts that are written to see what features do
-//! - `handle`: the few features that bring most texts, found by trying
+//! - [`handle`]: the few features that bring most texts, found by trying
+//! - `rivals`: the features that compete with a topic
 //! - [`ladder`]: the handle turned up step by step, on texts that it was not chosen on, beside random directions
 
 pub mod candidates;
-mod handle;
+pub mod handle;
 pub mod ladder;
+mod rivals;
 pub mod topic;
 mod trials;
 
 pub use candidates::{Candidate, Found, find};
+pub use handle::Way;
 pub use ladder::{HandlePart, Rung, Toward};
 pub use topic::Topic;
 
@@ -25,14 +28,11 @@ use untangle_model::{GenerateOptions, LanguageModel};
 use untangle_sae::Sae;
 use untangle_schema::{Observer, Unit};
 
-/// Continuations to choose by: with a third of them, luck chose.
-const TRIED: usize = 64;
-/// Continuations for every strength of what was chosen.
-const SHOWN: usize = 40;
 /// First seed of the continuations that the handle is shown on; those that it is chosen on begin at 0.
 const FRESH: u64 = 1_000_000;
-/// Random directions, each with as many continuations.
+/// Controls of the best strength, each with as many continuations: random directions and other features.
 const DIRECTIONS: u64 = 2;
+const OTHERS: usize = 5;
 
 /// What is written while features are tried.
 pub struct TowardPlan<'a> {
@@ -40,8 +40,29 @@ pub struct TowardPlan<'a> {
     pub prompts: &'a [String],
     /// A sentence that names a topic, behind which the perplexity of steered text is measured.
     pub naming: &'a dyn Fn(&Topic) -> String,
+    /// Whether a text is about a topic.
+    pub about: &'a dyn Fn(&Topic, &str) -> bool,
     /// How texts are drawn; their seeds are chosen here.
     pub generate: GenerateOptions,
+    /// How many.
+    pub amount: Amount,
+}
+
+/// How many continuations are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// To choose by, of every handle that is tried: with a third of the default, luck chose.
+    pub tried: usize,
+    /// For every strength of what was chosen.
+    pub shown: usize,
+    /// Of the best strength, and of each of its controls.
+    pub reported: usize,
+}
+
+impl Default for Amount {
+    fn default() -> Self {
+        Self { tried: 64, shown: 40, reported: 100 }
+    }
 }
 
 impl std::fmt::Debug for TowardPlan<'_> {
@@ -63,21 +84,28 @@ pub fn toward(
     observer: &dyn Observer,
 ) -> Result<Toward, InterpretError> {
     let mut progress = Progress::start(observer, "steer", Unit::Steps, handle::most_tries(candidates) + 1);
-    let TowardPlan { prompts, naming, generate } = *plan;
-    let trials = Trials { model, sae, prompts, naming, generate, continuations: TRIED, seed: 0, directions: 0 };
+    let TowardPlan { prompts, naming, about, generate, amount } = *plan;
+    let trials =
+        Trials { model, sae, prompts, naming, about, generate, continuations: amount.tried, seed: 0, directions: 0 };
     let handle = handle::find(&trials, candidates, &mut |tries| progress.advance(tries))?;
     let handle = handle.ok_or(InterpretError::NothingToTry)?;
-    let trials = Trials { continuations: SHOWN, seed: FRESH, directions: DIRECTIONS, ..trials };
+    let trials = Trials { continuations: amount.shown, seed: FRESH, ..trials };
     let (ladder, best) = ladder::climb(&trials, &handle)?;
-    let (pair, seed) = ladder::pair(&trials, &handle, ladder[best].strength)?;
+    let times = ladder[best].times;
+    let (pair, seed) = ladder::pair(&trials, &handle, times)?;
+    let trials = Trials { continuations: amount.reported, directions: DIRECTIONS, ..trials };
+    let others = ladder::others(sae.d_sae(), &handle, OTHERS);
+    let study = trials.about(handle.topic(), |studies| studies.study(&handle.steps(times), &others))?;
     progress.advance(1)?;
     progress.finish();
     Ok(Toward {
-        features: ladder::parts(&handle, ladder[best].strength),
+        features: ladder::parts(&handle, times),
+        rivals: handle.rivals.clone(),
         topic: handle.topic().clone(),
         tried: candidates.len(),
         ladder,
         best,
+        study,
         pair,
         seed,
         prompts: prompts.to_vec(),

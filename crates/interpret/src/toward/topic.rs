@@ -11,21 +11,27 @@ const LETTERS: usize = 3;
 pub struct Topic {
     /// In lower case, each once, in the order of the name.
     pub(super) words: Vec<String>,
-    /// Whether a text must hold every one of them, or any.
-    pub(super) every: bool,
+    /// So many different ones of them a text must hold.
+    pub(super) least: usize,
 }
 
 impl Topic {
     /// All words of a name.
     pub fn of_name(name: &str) -> Self {
         let mut seen = BTreeSet::new();
-        Topic { words: words(name).filter(|word| seen.insert(word.clone())).collect(), every: true }
+        let words: Vec<String> = words(name).filter(|word| seen.insert(word.clone())).collect();
+        Topic { least: words.len(), words }
     }
 
-    /// Whether a text is about it: holds its words whole, in any case.
+    /// Whether a text is about it: holds enough of its words, whole, in any case. Nothing is about a topic without words.
     pub fn appears(&self, text: &str) -> bool {
         let found: BTreeSet<String> = words(text).filter(|word| self.words.contains(word)).collect();
-        if self.every { found.len() == self.words.len() } else { !found.is_empty() }
+        !found.is_empty() && found.len() >= self.least
+    }
+
+    /// Its words.
+    pub fn words(&self) -> &[String] {
+        &self.words
     }
 
     /// Something to search for, where nothing was.
@@ -36,7 +42,11 @@ impl Topic {
     /// The words, for people.
     pub fn text(&self) -> String {
         let quoted: Vec<_> = self.words.iter().map(|word| format!("{word:?}")).collect();
-        quoted.join(if self.every { " and " } else { " or " })
+        match self.least {
+            least if least == self.words.len() => quoted.join(" and "),
+            0 | 1 => quoted.join(" or "),
+            least => format!("{least} of {}", quoted.join(", ")),
+        }
     }
 }
 
@@ -67,8 +77,11 @@ mod tests {
         assert!(bridge.appears("They saw the Golden Gate Bridge."));
         assert!(!bridge.appears("They saw the Golden Lion and a bridge."));
         assert!(!bridge.appears("Golden gates, bridges."), "words are whole");
-        let either = Topic { words: ["cat", "dog"].map(str::to_owned).into(), every: false };
+        let either = Topic { words: ["cat", "dog"].map(str::to_owned).into(), least: 1 };
         assert!(either.appears("A Dog!") && !either.appears("a doghouse"));
         assert_eq!(either.text(), "\"cat\" or \"dog\"");
+        let two = Topic { words: ["oven", "loaf", "warm"].map(str::to_owned).into(), least: 2 };
+        assert!(two.appears("A warm loaf.") && !two.appears("An oven, an oven."));
+        assert_eq!(two.text(), "2 of \"oven\", \"loaf\", \"warm\"");
     }
 }

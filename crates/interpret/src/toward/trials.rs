@@ -2,9 +2,10 @@
 
 use super::topic::Topic;
 use crate::error::InterpretError;
-use crate::steer::{Dictionary, Studies, StudyPlan};
-use untangle_model::{GenerateOptions, LanguageModel};
+use crate::steer::{Dictionary, Judge, Steering, Step, Studies, StudyPlan};
+use untangle_model::{GenerateOptions, LanguageModel, generate_rows};
 use untangle_sae::Sae;
+use untangle_schema::BosPolicy;
 
 /// Continuations to count in.
 #[derive(Clone, Copy)]
@@ -15,6 +16,8 @@ pub(super) struct Trials<'a> {
     pub(super) prompts: &'a [String],
     /// A sentence that names a topic.
     pub(super) naming: &'a dyn Fn(&Topic) -> String,
+    /// Whether a text is about a topic.
+    pub(super) about: &'a dyn Fn(&Topic, &str) -> bool,
     /// How texts are drawn; their seeds are those below.
     pub(super) generate: GenerateOptions,
     /// Continuations in all, dealt to the prompts.
@@ -39,9 +42,27 @@ impl Trials<'_> {
             generate: self.drawn_from(self.seed),
             directions: self.directions,
         };
-        let appears = |text: &str| topic.appears(text);
+        let judge = Judge { about: &|text| (self.about)(topic, text), names: &|text| topic.appears(text) };
         let dictionaries = [Dictionary::only(self.sae)];
-        with(&Studies::new(self.model, &dictionaries, &plan, &appears, &|_| Ok(()))?)
+        with(&Studies::new(self.model, &dictionaries, &plan, judge, &|_| Ok(()))?)
+    }
+
+    /// The first `n` of these continuations with `steps` taken, behind their prompts, as tokens.
+    pub(super) fn written(&self, steps: &[Step], n: usize) -> Result<Vec<Vec<u32>>, InterpretError> {
+        let dictionaries = [Dictionary::only(self.sae)];
+        let each = (n / self.prompts.len()).max(1) as u64;
+        let mut texts = Vec::new();
+        for (number, prompt) in self.prompts.iter().enumerate() {
+            let tokens = self.model.tokenizer()?.encode_with_bos(prompt, BosPolicy::Auto)?;
+            let first = self.seed + number as u64 * each;
+            let seeds: Vec<u64> = (first..first + each).collect();
+            let mut hook = Steering::new(self.model, &dictionaries, steps)?;
+            let options = self.drawn_from(first);
+            for row in generate_rows(self.model, &tokens, &options, &seeds, &mut hook, &mut |_, _| {})? {
+                texts.push(tokens.iter().copied().chain(row.tokens).collect());
+            }
+        }
+        Ok(texts)
     }
 
     /// How texts are drawn whose first seed is `seed`.

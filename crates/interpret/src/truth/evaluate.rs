@@ -110,7 +110,13 @@ fn tokenise(corpus: &AnnotatedCorpus, model: &LanguageModel) -> Result<Splits<To
 fn blank_reports(corpus: &AnnotatedCorpus, tokens: &Splits<Tokens>, criteria: &Criteria) -> Vec<ConceptReport> {
     let blank = |(number, concept): (usize, &untangle_schema::Concept)| {
         let positives = tokens.map(|tokens| tokens.labels.positives(number));
-        let fewest = positives.train.min(positives.validation).min(positives.test);
+        // What holds everywhere is told by saying so.
+        let negatives = tokens.map(|tokens| {
+            let labels = &tokens.labels;
+            labels.rows() as u64 - labels.positives(number) - labels.undecided(number)
+        });
+        let all = [&positives, &negatives].into_iter().flat_map(|n| [n.train, n.validation, n.test]);
+        let fewest = all.min().unwrap_or(0);
         ConceptReport {
             id: concept.id,
             name: concept.name.clone(),

@@ -15,7 +15,7 @@ pub struct Criteria {
     pub covered_f1: f64,
     /// A feature matches a concept if its F1 on test tokens is at least this.
     pub matched_f1: f64,
-    /// A concept with fewer positive tokens in any split is not judged.
+    /// A concept with fewer positive or fewer negative tokens in any split is not judged.
     pub min_positives: u64,
     /// Features of a union at most.
     pub union: usize,

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 use untangle_interpret::{Corpus, Database, FeaturesPlan, FeaturesReport, features};
 use untangle_schema::label::F1;
-use untangle_schema::{FeatureCard, Score, Silent};
+use untangle_schema::{FeatureCard, LabelKind, Score, Silent};
 use untangle_store::{HeldOut, Split};
 
 /// Width of the model, so of the dictionary.
@@ -81,7 +81,10 @@ fn planted_features_are_labelled_and_random_ones_are_not() {
             // Too rare to be certain of: pairs and spellings compete. Whatever it is called has to hold.
             continue;
         }
-        assert_eq!(card.label_text(), label);
+        let input = card.labels.iter().find(|label| label.kind == LabelKind::Input);
+        assert_eq!(input.map(|label| &label.text[..]), label);
+        // What a direction raises is told of every feature that fires.
+        assert!(card.labels.iter().any(|label| label.kind == LabelKind::Output && label.score("output").is_some()));
     }
     for feature in [0, 1, 2, 3, 4] {
         let score = scored(&cards[feature]);

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use tch::{Kind, Tensor};
 use untangle_interpret::intervene::{Intervene, Intervention, Rewrite, Shift, on_host};
 use untangle_interpret::steer::edit::{OtherStep, Steer};
-use untangle_interpret::steer::{Studies, StudyPlan};
+use untangle_interpret::steer::{Judge, Studies, StudyPlan};
 use untangle_interpret::{Dictionary, Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
 use untangle_model::{
     GenerateOptions, Hook, Hooks, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Recorder, Sampling,
@@ -169,7 +169,8 @@ fn a_study_tells_of_as_much_as_it_said_it_would_do() {
         Ok(())
     };
     let dictionaries = [Dictionary::only(&sae)];
-    let studies = Studies::new(&model, &dictionaries, &plan, &|_| false, &tell).expect("its own");
+    let studies = Studies::new(&model, &dictionaries, &plan, Judge { about: &|_| false, names: &|_| false }, &tell)
+        .expect("its own");
     assert_eq!(told.get(), plan.work(0, 3));
     for sets in 1..3 {
         studies.study(&[edit(4, Operator::Add(1.0)).into()], &[1, 2, 3]).expect("studied");

@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn documents_are_about_their_topic_without_its_name() {
-        let world = World::second();
+        let world = World::standard();
         let about = About::of(world, "topic");
         let (mut n, mut right) = (0, 0);
         for document in (0..400).map(|index| world.document(5, index)) {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn documents_are_told_by_their_narrator() {
-        let world = World::second();
+        let world = World::standard();
         let about = About::of(world, "narrator");
         let documents = || (0..300).map(|index| world.document(5, index));
         let right = documents().filter(|document| {

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_switch_is_seen_where_it_happens() {
-        let world = World::second();
+        let world = World::standard();
         let switched = (0..).map(|index| world.document(3, index));
         let document = switched.into_iter().find(|d| stretches(world, d, "topic").len() == 2).unwrap();
         let [before, behind] = stretches(world, &document, "topic")[..] else { unreachable!() };

@@ -2,20 +2,21 @@
 
 use crate::commands::options::ComputeArgs;
 use clap::Args;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use untangle_organism::stories;
 use untangle_sources::Text;
 
 /// Tokens captured, where the text has as many.
-const CAPTURE_TOKENS: u64 = 1_000_000;
-/// Features of the dictionary.
-const D_SAE: usize = 2048;
+const CAPTURE_TOKENS: u64 = 600_000;
+/// Features of the dictionary for every number of an activation.
+const EXPANSION: usize = 4;
 /// Features that are active at a token.
 const K: usize = 8;
 /// Tokens trained on, repetitions included.
-const TRAIN_TOKENS: u64 = 4_000_000;
+const TRAIN_TOKENS: u64 = 2_400_000;
 
-/// See the whole job once: capture, train, evaluate, describe, search, steer, each step explained
+/// See the whole job once: read, train, name, search, steer; ends with a page of what was found
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
@@ -46,21 +47,34 @@ pub(crate) struct DemoArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Size")]
 pub(super) struct SizeArgs {
-    /// Hook point to look at and to steer [default: the end of the middle block; the organism is steered at its last one]
+    /// Hook point to look at and to steer [default: the end of the middle block]
     #[arg(long, value_name = "NAME")]
     pub(super) hook: Option<String>,
     /// Tokens to capture, where the text has as many
     #[arg(long, value_name = "N", default_value_t = CAPTURE_TOKENS)]
     pub(super) tokens: u64,
-    /// Features of the dictionary
-    #[arg(long, value_name = "N", default_value_t = D_SAE)]
-    pub(super) d_sae: usize,
+    /// Features of the dictionary [default: four times the width of the hook point]
+    #[arg(long, value_name = "N")]
+    d_sae: Option<usize>,
     /// Features that are active at a token
     #[arg(long, value_name = "N", default_value_t = K)]
     pub(super) k: usize,
     /// Tokens to train on, repetitions included
     #[arg(long, value_name = "N", default_value_t = TRAIN_TOKENS)]
     pub(super) train_tokens: u64,
+    /// Stories that are counted
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(super) stories: NonZeroUsize,
+    /// Seed of the dictionary
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+}
+
+impl SizeArgs {
+    /// Features of a dictionary of activations of this width.
+    pub(super) fn features(&self, width: usize) -> usize {
+        self.d_sae.unwrap_or(EXPANSION * width)
+    }
 }
 
 impl DemoArgs {

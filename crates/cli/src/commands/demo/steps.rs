@@ -1,6 +1,7 @@
 //! The steps of the demo up to the features: what is made, and when an earlier demo's artefact will do.
 
 use super::args::DemoArgs;
+use crate::canvas::Canvas;
 use crate::commands::capture::{capture_text, is_capture_of};
 use crate::commands::evaluate::{Judging, Measured};
 use crate::commands::options::{open_store, parse_hook};
@@ -9,7 +10,7 @@ use crate::commands::train::{Asked, Calibration, Request, train_dictionaries};
 use crate::context::Context;
 use crate::exit::Complaint;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use untangle_capture::CaptureConfig;
@@ -19,20 +20,12 @@ use untangle_model::LanguageModel;
 use untangle_sae::Precision;
 use untangle_schema::sae::files;
 use untangle_schema::{HookPoint, Site};
-use untangle_sources::NamedModel;
 use untangle_sources::{Dictionary, Rows};
 use untangle_sources::{Text, TextReading};
 use untangle_store::output::{self, STORE};
 use untangle_store::{ActivationSet, HeldOut};
 use untangle_train::{DICTIONARY, EngineKind, GRID, TrainConfig, TrainingRecord, Width};
 
-/// The organism's block whose output is read; of other models it is the middle one. Of blocks 2 to 4 its features hold most
-/// of the world's concepts.
-const ORGANISMS_BLOCK: usize = 2;
-/// The organism's block whose output is steered. In its last one, features stand for what is written next (Arad et al. 2025,
-/// *SAEs Are Good for Steering — If You Select the Right Features*): its stories turn to the bridge in 3 of 4 cases, those
-/// steered in the middle in 1 of 20.
-const ORGANISMS_LAST_BLOCK: usize = 4;
 /// Rows per training step.
 const BATCH: usize = 2048;
 /// Tokens of the shortest text: enough for a step when some are held out, and others are special or sinks.
@@ -40,27 +33,19 @@ const FEWEST_TOKENS: u64 = 2 * BATCH as u64;
 /// Contexts that the model is run on in the evaluation.
 const CONTEXTS: usize = 256;
 
-/// A hook point with what is made for it.
-#[derive(Debug)]
-pub(super) struct Layer {
-    pub(super) hook: HookPoint,
-    /// The dictionary's name among those trained together; empty where it is the only one.
-    name: &'static str,
-    pub(super) sae: PathBuf,
-    pub(super) database: PathBuf,
-}
-
 /// A demo under way.
 pub(super) struct Demo<'a> {
     pub(super) args: &'a DemoArgs,
     pub(super) model: &'a LanguageModel,
     pub(super) context: &'a Context,
-    /// The activations.
+    /// What is looked at and steered.
+    pub(super) hook: HookPoint,
+    /// Its activations.
     pub(super) store: PathBuf,
-    /// All dictionaries.
-    saes: PathBuf,
-    /// The one that is read, and the one that is steered where that is another.
-    pub(super) layers: Vec<Layer>,
+    pub(super) sae: PathBuf,
+    pub(super) database: PathBuf,
+    /// Features of the dictionary.
+    pub(super) d_sae: usize,
     /// Set by `--force`, and by the first step whose result is new: what follows from it is then made anew.
     anew: bool,
 }
@@ -75,9 +60,13 @@ impl<'a> Demo<'a> {
                 size.tokens, size.train_tokens
             )));
         }
-        let (store, saes) = (args.out.join("activations.h5"), args.out.join("sae"));
-        let layers = layers(args, model, &saes)?;
-        let demo = Demo { args, model, context, store, layers, saes, anew: args.force };
+        let hook = match &size.hook {
+            Some(name) => parse_hook(name)?,
+            None => HookPoint::block(model.n_layers() / 2, Site::ResidPost),
+        };
+        let [store, sae, database] = ["activations.h5", "sae", "features.db"].map(|name| args.out.join(name));
+        let d_sae = size.features(model.width_of(hook)?);
+        let demo = Demo { args, model, context, hook, store, sae, database, d_sae, anew: args.force };
         demo.check_outputs()?;
         Ok(demo)
     }
@@ -95,23 +84,13 @@ impl<'a> Demo<'a> {
             }
         }
         outputs::check(&self.store, &STORE, true, &inputs)?;
-        outputs::check(&self.saes, if self.layers.len() > 1 { &GRID } else { &DICTIONARY }, true, &inputs)?;
-        self.layers.iter().try_for_each(|layer| outputs::check(&layer.database, &DATABASE, true, &inputs))
-    }
-
-    /// What is read.
-    pub(super) fn reading(&self) -> &Layer {
-        &self.layers[0]
-    }
-
-    /// What is steered.
-    pub(super) fn steering(&self) -> &Layer {
-        &self.layers[self.layers.len() - 1]
+        outputs::check(&self.sae, &DICTIONARY, true, &inputs)?;
+        outputs::check(&self.database, &DATABASE, true, &inputs)
     }
 
     /// Prints a part of the story, unless the result is asked for as JSON.
-    pub(super) fn say(&self, text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
-        if self.context.output.is_json() { Ok(()) } else { self.context.output.write(text) }
+    pub(super) fn say(&self, draw: impl FnOnce(&mut Canvas<'_>) -> io::Result<()>) -> anyhow::Result<()> {
+        if self.context.output.is_json() { Ok(()) } else { self.context.output.drawing(&(), draw) }
     }
 
     /// Step 1: activations.
@@ -134,7 +113,7 @@ impl<'a> Demo<'a> {
         let config = CaptureConfig {
             tokens: Some(tokens),
             force: self.anew,
-            ..CaptureConfig::new(self.layers.iter().map(|layer| layer.hook).collect(), path.clone())
+            ..CaptureConfig::new(vec![self.hook], path.clone())
         };
         let (context, place) = (self.context, [path.to_string_lossy().into_owned()]);
         let open = || open_store(&place, context);
@@ -152,33 +131,28 @@ impl<'a> Demo<'a> {
         Ok(store)
     }
 
-    /// Step 2: a dictionary for every layer, trained side by side.
-    pub(super) fn train(&mut self, store: &Arc<ActivationSet>) -> anyhow::Result<Vec<Dictionary>> {
+    /// Step 2: the dictionary.
+    pub(super) fn train(&mut self, store: &Arc<ActivationSet>) -> anyhow::Result<Dictionary> {
         let config = self.training();
-        let there = |layer: &Layer| layer.sae.exists();
-        if !self.anew && self.layers.iter().all(there) {
-            for layer in &self.layers {
-                if !is_trained_on(&layer.sae, store, &config) {
-                    return Err(self.other_settings(&layer.sae, "other activations or with other settings"));
-                }
-                self.reuse(&layer.sae);
+        if !self.anew && self.sae.exists() {
+            if !is_trained_on(&self.sae, store, &config) {
+                return Err(self.other_settings(&self.sae, "other activations or with other settings"));
             }
-            return self.load();
+            self.reuse(&self.sae);
+            return Ok(Dictionary::load(&self.sae)?);
         }
-        let asked = |layer: &Layer| -> anyhow::Result<Asked> {
-            let column = store.column(&layer.hook.to_string())?;
-            Ok(Asked { name: layer.name.to_owned(), columns: vec![column], target: None, config: config.clone() })
-        };
+        let column = store.column(&self.hook.to_string())?;
+        let asked = Asked { name: String::new(), columns: vec![column], target: None, config: config.clone() };
         let request = Request {
             store: Arc::clone(store),
             order_seed: config.seed,
-            asked: self.layers.iter().map(asked).collect::<Result<_, _>>()?,
+            asked: vec![asked],
             held_out: HeldOut::default(),
             calibration: Calibration::Auto,
             keep_special: false,
             keep_outliers: false,
             shuffle_bytes: untangle_train::SHUFFLE_BYTES,
-            out: &self.saes,
+            out: &self.sae,
             force: self.anew,
             checkpoint_every: None,
             tensorboard: false,
@@ -187,23 +161,20 @@ impl<'a> Demo<'a> {
         };
         train_dictionaries(&request, self.context)?;
         self.anew = true;
-        self.load()
+        Ok(Dictionary::load(&self.sae)?)
     }
 
     fn training(&self) -> TrainConfig {
         TrainConfig {
-            width: Width::Features(self.args.size.d_sae),
+            width: Width::Features(self.d_sae),
             k: self.args.size.k,
             tokens: Some(self.args.size.train_tokens),
             batch: BATCH,
+            seed: self.args.size.seed,
             // At this width nothing is gained in bf16, and the same demo gives the same numbers on more machines.
             precision: Some(Precision::F32),
             ..TrainConfig::default()
         }
-    }
-
-    fn load(&self) -> anyhow::Result<Vec<Dictionary>> {
-        Ok(self.layers.iter().map(|layer| Dictionary::load(&layer.sae)).collect::<Result<_, _>>()?)
     }
 
     /// Step 3: what the dictionary keeps.
@@ -213,14 +184,9 @@ impl<'a> Demo<'a> {
         { judging }.measure(dictionary, store, self.context)
     }
 
-    /// Step 4: what a layer's features are about.
-    pub(super) fn features(
-        &self,
-        layer: &Layer,
-        dictionary: &Dictionary,
-        store: &Arc<ActivationSet>,
-    ) -> anyhow::Result<Database> {
-        let path = &layer.database;
+    /// Step 4: what the features are about.
+    pub(super) fn features(&self, dictionary: &Dictionary, store: &Arc<ActivationSet>) -> anyhow::Result<Database> {
+        let path = &self.database;
         if !self.anew && path.exists() && describes(path, dictionary, store)? {
             self.reuse(path);
         } else {
@@ -243,28 +209,6 @@ impl<'a> Demo<'a> {
             path.display()
         ))
     }
-}
-
-/// The hook point that was asked for; else the end of a middle block, and in the organism that of the last one too.
-fn layers(args: &DemoArgs, model: &LanguageModel, saes: &Path) -> anyhow::Result<Vec<Layer>> {
-    let only = |hook| vec![Layer { hook, name: "", sae: saes.to_owned(), database: args.out.join("features.db") }];
-    if let Some(name) = &args.size.hook {
-        return Ok(only(parse_hook(name)?));
-    }
-    let end = |block| HookPoint::block(block, Site::ResidPost);
-    Ok(match NamedModel::find(&args.model)? {
-        NamedModel::Organism(_) | NamedModel::Untrained => {
-            let layer = |block, name, database: &str| {
-                let (sae, database) = (saes.join(name), args.out.join(database));
-                Layer { hook: end(block), name, sae, database }
-            };
-            vec![
-                layer(ORGANISMS_BLOCK, "middle", "features.db"),
-                layer(ORGANISMS_LAST_BLOCK, "last", "features-last.db"),
-            ]
-        }
-        NamedModel::Directory(_) | NamedModel::Hub { .. } => only(end(model.n_layers() / 2)),
-    })
 }
 
 /// Whether a dictionary is what this training would make.

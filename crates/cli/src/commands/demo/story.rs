@@ -1,239 +1,333 @@
 //! The words of the demo, for somebody who sees a sparse autoencoder for the first time.
 
-use super::steps::{Demo, Layer};
-use super::turn::{TEMPERATURE, TOKENS};
-use crate::cards::{example_text, one_line};
-use crate::commands::evaluate::{Measured, guess};
+use super::steps::Demo;
+use super::turn::{TEMPERATURE, TOKENS, Turned};
+use crate::canvas::{Canvas, Ink, bar, cut};
+use crate::cards::{draw_example, example_text, one_line};
+use crate::commands::evaluate::Measured;
 use std::env;
 use std::io::{self, Write};
 use std::path::Path;
+use untangle_interpret::database::Summary;
+use untangle_interpret::label::rule::PASSAGES;
 use untangle_interpret::steer::Arm;
-use untangle_interpret::toward::{Found, HandlePart, Toward};
+use untangle_interpret::toward::{Found, HandlePart, Toward, Way};
 use untangle_model::LanguageModel;
 use untangle_sae::metrics::fraction_text;
-use untangle_schema::{FeatureCard, HookPoint, Label, Share};
+use untangle_schema::{FeatureCard, Label, Share};
 use untangle_sources::Dictionary;
 use untangle_store::ActivationSet;
 
-/// Features shown.
-pub(super) const SHOWN: usize = 10;
+/// Features from which those that are shown are chosen.
+pub(super) const CONSIDERED: usize = 200;
+/// Features shown: of passages about something that has a name, of other passages, and of words; where there are fewer of one
+/// kind, more of the next.
+const SHOWN: [usize; 3] = [4, 4, 2];
 /// Examples shown of a feature.
 const EXAMPLES: usize = 2;
 /// Tokens shown on either side of an example's peak.
-const AROUND: usize = 12;
-/// Features shown of those that a search found.
-const FOUND: usize = 5;
-/// Characters in a line of prose.
-const LINE: usize = 100;
+const AROUND: usize = 7;
+/// The same where there are no colours, and brackets take room.
+const AROUND_IN_BRACKETS: usize = 4;
+/// Columns of a bar.
+const BAR: usize = 12;
+/// Columns of what stands before it.
+const NAME: usize = 25;
 
-pub(super) fn opening(out: &mut dyn Write, model: &LanguageModel, hook: HookPoint) -> io::Result<()> {
-    let (name, n_layers, width) = (model.identity().name, model.n_layers(), model.d_model());
-    writeln!(out, "What does the language model `{name}` think of, inside its {n_layers} layers?\n")?;
-    let text = format!(
-        "1. Capture: the model reads, and of every token (a word or a part of one) we keep the {width} numbers that \
-         pass {hook}, the end of a layer."
-    );
-    prose(out, &text)
+/// Of the features that are understood best, those that say most of what the model holds.
+pub(super) fn chosen(cards: Vec<FeatureCard>) -> Vec<FeatureCard> {
+    let begins = |card: &FeatureCard, with: &str| card.label_text().is_some_and(|label| label.starts_with(with));
+    let (passages, words): (Vec<_>, Vec<_>) = cards.into_iter().partition(|card| begins(card, PASSAGES));
+    let (named, others): (Vec<_>, Vec<_>) =
+        passages.into_iter().partition(|card| begins(card, &format!("{PASSAGES}about ")));
+    let (mut chosen, mut until) = (Vec::new(), 0);
+    for (cards, most) in [named, others, words].into_iter().zip(SHOWN) {
+        until += most;
+        chosen.extend(cards.into_iter().take(until - chosen.len()));
+    }
+    chosen
 }
 
-pub(super) fn captured(out: &mut dyn Write, store: &ActivationSet, path: &Path) -> io::Result<()> {
+pub(super) fn opening(out: &mut Canvas<'_>, model: &LanguageModel) -> io::Result<()> {
+    let (name, n_layers) = (model.identity().name, model.n_layers());
+    out.paint(
+        Ink::Bold,
+        &format!("What does the language model `{name}` hold in its {n_layers} layers while it reads?\n\n"),
+    )
+}
+
+pub(super) fn captured(out: &mut Canvas<'_>, store: &ActivationSet, demo: &Demo<'_>) -> io::Result<()> {
     let documents = store.n_documents().unwrap_or(0);
-    writeln!(out, "   {} tokens of {documents} documents are in {}\n", store.n_rows(), path.display())?;
-    prose(
-        out,
-        "2. Train: one by one, those numbers mean nothing. A sparse autoencoder (SAE) learns directions, called \
-         features, such that every token is nearly a sum of only a few of them.",
-    )
+    let (rows, hook) = (store.n_rows(), demo.hook);
+    step(out, 1, "Read", &format!("{rows} tokens of {documents} documents; what passes {hook} is kept"))
 }
 
-pub(super) fn trained(out: &mut dyn Write, dictionaries: &[Dictionary], layers: &[Layer]) -> io::Result<()> {
-    for (dictionary, layer) in dictionaries.iter().zip(layers) {
-        let (sae, k) = (&dictionary.sae, dictionary.sae.k().unwrap_or(0));
-        let (n, hook, path) = (sae.d_sae(), layer.hook, layer.sae.display());
-        writeln!(out, "   {n} features of {hook}, {k} of them active at a time, are in {path}")?;
-    }
-    writeln!(out)?;
-    if layers.len() > 1 {
-        let text = "   Two were trained side by side: what the model has read is told best in the middle, what it is about \
-                    to write is moved best at the end.\n";
-        prose(out, text)?;
-    }
-    prose(
-        out,
-        "3. Evaluate: how much of what the model computes do those few features keep? Measured on documents that the \
-         training never saw.",
-    )
+pub(super) fn trained(out: &mut Canvas<'_>, dictionary: &Dictionary) -> io::Result<()> {
+    let (n, k) = (dictionary.sae.d_sae(), dictionary.sae.k().unwrap_or(0));
+    step(out, 2, "Untangle", &format!("{n} directions (\"features\"), of which {k} at a time make up most of it"))
 }
 
-pub(super) fn evaluated(out: &mut dyn Write, measured: &Measured) -> io::Result<()> {
+pub(super) fn evaluated(out: &mut Canvas<'_>, measured: &Measured) -> io::Result<()> {
     let e = &measured.evaluation;
-    let mut line = |name: &str, value: String, what: &str| writeln!(out, "   {name:<13} {value:<7} {what}");
-    let fvu = fraction_text(e.fvu, 4);
-    line("FVU", fvu, "of the numbers' variance is missing from the sums; 0 is perfect")?;
-    line("L0", format!("{:.1}", e.l0), "features are active at a token, on average")?;
-    let never = format!("of {} features never fire on these {} tokens", e.d_sae, e.ordinary_rows);
-    line("dead", e.dead.to_string(), &never)?;
-    if let Some(ce) = &measured.ce {
-        let lost = "nats per token are lost when the model goes on from the sums alone";
-        line("loss", format!("{:.4}", ce.nats_lost), lost)?;
-        let left = format!("of what it knows beyond nothing ({}) is left then; 1 is perfect", guess(ce));
-        line("CE recovered", format!("{:.4}", ce.recovered), &left)?;
-    }
+    let missing = format!("on text that was not learnt from, {} of the variance is missing", fraction_text(e.fvu, 3));
+    let lost = measured.ce.as_ref().map(|ce| format!(", which costs the model {:.3} nats a token", ce.nats_lost));
+    step(out, 3, "Check", &(missing + &lost.unwrap_or_default()))
+}
+
+pub(super) fn described(out: &mut Canvas<'_>, best: &[FeatureCard], all: &[Summary]) -> io::Result<()> {
+    let labelled = all.iter().filter(|feature| feature.label_score.is_some()).count();
+    let what = format!(
+        "{labelled} of {} features, by rules that are scored (F1) on text that they were not made of:",
+        all.len()
+    );
+    step(out, 4, "Name", &what)?;
     writeln!(out)?;
-    prose(
-        out,
-        "4. Features: what is each about? A label names the tokens on which the feature fires, and is scored as a rule \
-         on documents that it was not made from (F1; 1 is perfect). The best, with the firing tokens in brackets:",
-    )?;
+    best.iter().try_for_each(|card| write_feature(out, card))?;
     writeln!(out)
 }
 
-pub(super) fn described(out: &mut dyn Write, cards: &[FeatureCard], path: &Path) -> io::Result<()> {
-    for card in cards.iter().take(SHOWN) {
-        write_feature(out, card)?;
-        for example in card.examples.iter().take(EXAMPLES) {
-            writeln!(out, "           {}", example_text(example, AROUND))?;
-        }
-    }
-    writeln!(out, "\n   All of them are in {}\n", path.display())
-}
-
-pub(super) fn searched(out: &mut dyn Write, concept: Option<&str>, found: &Found, demo: &Demo<'_>) -> io::Result<()> {
-    let hook = demo.steering().hook;
-    let step = match (concept, found.is_sought) {
-        (Some(concept), true) => {
-            format!("5. Search: which features of {hook} have to do with \"{concept}\"?")
-        }
-        (Some(concept), false) => {
-            format!("5. Search: nothing has to do with \"{concept}\". These are rare and their labels name words:")
-        }
-        (None, _) => "5. Choose: rare features whose labels name words are about something:".to_owned(),
+pub(super) fn searched(out: &mut Canvas<'_>, concept: Option<&str>, found: &Found) -> io::Result<()> {
+    let what = match (concept, found.is_sought) {
+        (Some(concept), true) => format!("\"{concept}\", in labels, examples and in what a feature makes likelier:"),
+        (Some(concept), false) => format!("nothing has to do with \"{concept}\"; these are about something:"),
+        (None, _) => "features that are about something:".to_owned(),
     };
-    writeln!(out, "{step}\n")?;
-    for candidate in found.candidates.iter().take(FOUND) {
-        write_feature(out, &candidate.card)?;
-        if let Some(effect) = candidate.raised() {
-            writeln!(out, "           raises {:?}", effect.token)?;
+    step(out, 5, "Search", &what)?;
+    writeln!(out)?;
+    let Some((first, others)) = found.candidates.split_first() else { return Ok(()) };
+    write_feature(out, &first.card)?;
+    for example in first.card.examples.iter().take(EXAMPLES) {
+        write!(out, "              ")?;
+        match out.has_colour() {
+            true => draw_example(out, example, AROUND, first.card.max_activation)?,
+            false => {
+                writeln!(out, "{}", cut(&example_text(example, AROUND_IN_BRACKETS), out.width().saturating_sub(14)))?
+            }
         }
     }
-    if found.candidates.len() > FOUND {
-        writeln!(out, "         and {} more", found.candidates.len() - FOUND)?;
+    match others.len() {
+        0 => writeln!(out),
+        n => writeln!(out, "              {n} more are tried, too\n"),
     }
-    writeln!(out)?;
-    prose(
-        out,
-        "6. Steer: features are also handles. While the model writes, we add their directions to what passes the \
-         layer, more and more, until the story is about it. (1 x: as strongly as the feature ever fired.)",
-    )
 }
 
-fn write_feature(out: &mut dyn Write, card: &FeatureCard) -> io::Result<()> {
-    let label = card.label_text().unwrap_or("no label");
-    writeln!(out, "   {:>4}  {label}  (F1 {:.2})", card.feature, card.label().and_then(Label::f1).unwrap_or(0.0))
+pub(super) fn turned(out: &mut Canvas<'_>, turned: &Turned) -> io::Result<()> {
+    let toward = &turned.toward;
+    match turned.is_success() {
+        true => step(out, 6, "Turn up", &format!("{} while the model writes:", handle_text(toward)))?,
+        false => step(out, 6, "Turn up", &format!("the best of {} tries is {}:", toward.tried, handle_text(toward)))?,
+    }
+    writeln!(out)?;
+    write_ladder(out, turned)?;
+    writeln!(out)?;
+    if !turned.is_success() {
+        return explain_failure(out, turned);
+    }
+    writeln!(out, "   As the model writes by itself:")?;
+    write_story(out, &toward.pair.baseline, toward)?;
+    writeln!(out, "   The same beginning, turned up:")?;
+    write_story(out, &toward.pair.steered, toward)?;
+    writeln!(out)
 }
 
-pub(super) fn steered(out: &mut dyn Write, steered: &Toward) -> io::Result<()> {
-    writeln!(out)?;
-    for turned in &steered.features {
-        let HandlePart { feature, label, strength, .. } = turned;
-        writeln!(out, "   {feature:>4}  {}, at {strength:.2} x", label.as_deref().unwrap_or("no label"))?;
-        for example in turned.examples.iter().take(EXAMPLES) {
-            writeln!(out, "           {}", example_text(example, AROUND))?;
-        }
-        let raised: Vec<_> = turned.raises.iter().map(|token| format!("{token:?}")).collect();
-        writeln!(out, "           raises {}", raised.join(" "))?;
+pub(super) fn also_turned(out: &mut Canvas<'_>, also: &[Turned]) -> io::Result<()> {
+    if also.is_empty() {
+        return Ok(());
     }
-    let (tried, together) = (steered.tried, steered.features.len());
-    match together {
-        1 if tried > 1 => {
-            writeln!(out, "   Of the {tried} that we tried, alone and together, it moves the stories most.")?
-        }
-        1 => {}
-        _ => writeln!(
+    step(out, 7, "And more", "what lasts through a text can be a mood, or who tells it:")?;
+    writeln!(out)?;
+    for turned in also {
+        let (toward, label) = (&turned.toward, turned.toward.features.first().and_then(|part| part.label.as_deref()));
+        out.paint(Ink::Bold, &format!("   {}", turned.name))?;
+        let feature = format!("  feature {}, {}", toward.features[0].feature, label.unwrap_or("no label"));
+        writeln!(out, "{}", cut(&feature, out.width().saturating_sub(3 + turned.name.chars().count())))?;
+        let (before, behind) = (toward.study.baseline.appears, toward.study.steered.appears);
+        writeln!(
             out,
-            "   Of the {tried} that we tried, alone and together, these {together} move the stories most."
-        )?,
+            "   {} of {} stories by themselves, {} of {} turned up",
+            before.hits, before.trials, behind.hits, behind.trials
+        )?;
+        if turned.is_success() {
+            write_story(out, &toward.pair.steered, toward)?;
+        }
     }
-    writeln!(out, "   Counted are stories with {}, on seeds that nothing was chosen on:\n", steered.topic.text())?;
-    write_ladder(out, steered)?;
-    writeln!(out, "\n   A story as the model writes it:")?;
-    write_story(out, &steered.pair.baseline)?;
-    writeln!(out, "   The same, turned up:")?;
-    write_story(out, &steered.pair.steered)?;
-    writeln!(out, "   And with steps as long in a random direction:")?;
-    write_story(out, &steered.best().study.random.sample)
+    writeln!(out)
 }
 
-fn write_ladder(out: &mut dyn Write, steered: &Toward) -> io::Result<()> {
-    let best = steered.best();
-    write_count(out, "as it is", &steered.ladder[0].study.baseline, "")?;
-    for (index, rung) in steered.ladder.iter().enumerate() {
-        let note = match rung.gain() {
-            None => "  but they are no stories any more",
-            Some(_) if index == steered.best => "  as listed above",
+/// The number and name of a step, and what came of it.
+fn step(out: &mut Canvas<'_>, number: usize, name: &str, what: &str) -> io::Result<()> {
+    out.paint(Ink::Bold, &format!("{number}. {name:<9}"))?;
+    let mut lines = wrapped(what, out.width().saturating_sub(12)).into_iter();
+    writeln!(out, "{}", lines.next().unwrap_or_default())?;
+    lines.try_for_each(|line| writeln!(out, "            {line}"))
+}
+
+fn write_feature(out: &mut Canvas<'_>, card: &FeatureCard) -> io::Result<()> {
+    let label = cut(card.label_text().unwrap_or("no label"), out.width().saturating_sub(24));
+    let f1 = card.label().and_then(Label::f1).map_or("       ".to_owned(), |f1| format!("F1 {f1:.2}"));
+    writeln!(out, "   {:>6}  {f1}  {label}", card.feature)
+}
+
+/// What is done, in words.
+pub(super) fn handle_text(toward: &Toward) -> String {
+    let part = |part: &HandlePart| {
+        let size = format!("{} x its largest activation", short(part.strength));
+        match part.way {
+            Way::Set if part.strength == 1.0 => format!("feature {} is held at its largest activation", part.feature),
+            Way::Set => format!("feature {} is held at {size}", part.feature),
+            Way::Add => format!("{size} is added to feature {}", part.feature),
+        }
+    };
+    let parts: Vec<String> = toward.features.iter().map(part).collect();
+    let rivals = match toward.rivals.len() {
+        0 => String::new(),
+        n => format!(" and {n} that compete with it are taken out"),
+    };
+    parts.join(", ") + &rivals
+}
+
+fn write_ladder(out: &mut Canvas<'_>, turned: &Turned) -> io::Result<()> {
+    let (toward, study) = (&turned.toward, &turned.toward.study);
+    let names = if turned.is_more_than_a_name { "  name it" } else { "" };
+    writeln!(out, "   {:>NAME$}  {:<BAR$}  about it{names}", "", "")?;
+    arm(out, "by itself", &study.baseline, turned, "")?;
+    for (index, rung) in toward.ladder.iter().enumerate() {
+        let note = match rung.gain {
+            None => "  no stories",
+            Some(_) if index == toward.best => "  ←",
             Some(_) => "",
         };
-        write_count(out, &percent(rung.strength / best.strength), &rung.study.steered, note)?;
+        arm(
+            out,
+            &format!("{:.0} %", 100.0 * rung.times / toward.ladder[toward.best].times),
+            &rung.steered,
+            turned,
+            note,
+        )?;
     }
-    write_count(out, &percent(1.0), &best.study.random, "  in random directions instead")?;
-    if best.gain().is_none_or(|gain| gain <= 0.0) {
-        writeln!(out, "\n   That changed nothing: no feature of this dictionary turns the stories to it.")?;
+    arm(out, "on new stories", &study.steered, turned, "")?;
+    arm(out, "random directions as long", &study.random, turned, "")?;
+    arm(out, "other features as long", &study.others, turned, "")?;
+    writeln!(out)?;
+    let (low, high) = study.steered.appears.interval();
+    let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+    let line = format!(
+        "about it: stories {}; on new stories {:.0} % [{:.0}, {:.0}]. There the text surprises the model {} times as much as its \
+         own about it, and repeats itself {} times as often.",
+        turned.sign,
+        100.0 * study.steered.appears.value(),
+        100.0 * low,
+        100.0 * high,
+        ratio(toward.perplexity_ratio()),
+        ratio(toward.repetition_ratio()),
+    );
+    wrapped(&line, out.width().saturating_sub(3)).iter().try_for_each(|line| writeln!(out, "   {line}"))
+}
+
+/// A bar of the stories about the topic, and how many there are.
+fn arm(out: &mut Canvas<'_>, name: &str, arm: &Arm, turned: &Turned, note: &str) -> io::Result<()> {
+    let Share { hits, trials } = arm.appears;
+    if trials == 0 {
+        return Ok(());
+    }
+    write!(out, "   {name:>NAME$}  ")?;
+    out.paint(Ink::Bar, &bar(arm.appears.value() as f32, BAR))?;
+    let names =
+        if turned.is_more_than_a_name { format!("  {:>5.0} %", 100.0 * arm.names.value()) } else { String::new() };
+    writeln!(out, "  {:>5.0} %{names}  of {trials}{note}", 100.0 * arm.appears.value())?;
+    debug_assert!(hits <= trials);
+    Ok(())
+}
+
+/// Why nothing turned, and what was found instead.
+fn explain_failure(out: &mut Canvas<'_>, turned: &Turned) -> io::Result<()> {
+    let text = format!(
+        "No feature of this dictionary turns the stories to {}. The features above tell what the model has read; to be \
+         handles they would have to stand for what it is going to write, and a small model, or a dictionary of so little \
+         text, may not have such features. What may help: more text (--tokens), another layer (--hook), more features \
+         (--d-sae), or something else to look for (--concept).\n",
+        turned.name
+    );
+    wrapped(&text, out.width().saturating_sub(3)).iter().try_for_each(|line| writeln!(out, "   {line}"))
+}
+
+/// A story, with the words of the topic and of the labels in colour.
+fn write_story(out: &mut Canvas<'_>, story: &str, toward: &Toward) -> io::Result<()> {
+    let telling = telling(toward);
+    for line in wrapped(&one_line(story), out.width().saturating_sub(6)) {
+        write!(out, "     ")?;
+        for word in line.split(' ') {
+            write!(out, " ")?;
+            let ink = if telling.contains(&plain(word)) { Ink::Level(2) } else { Ink::Plain };
+            out.paint(ink, word)?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }
 
-fn percent(strength: f32) -> String {
-    format!("{:.0} %", 100.0 * strength)
+/// The words of the topic, of the features' labels and the tokens that they make likelier, in small letters.
+pub(super) fn telling(toward: &Toward) -> Vec<String> {
+    let labels = toward.features.iter().filter_map(|part| part.label.as_deref());
+    let raised = toward.features.iter().flat_map(|part| part.raises.iter().map(String::as_str));
+    let topic = toward.topic.words().iter().map(String::as_str);
+    let words = labels.flat_map(|label| label.split(' ')).chain(raised).chain(topic).map(plain);
+    words
+        .filter(|word| word.chars().count() > 2 && !["passages", "about", "with", "the"].contains(&&word[..]))
+        .collect()
 }
 
-/// How many stories are about the topic.
-fn write_count(out: &mut dyn Write, name: &str, arm: &Arm, note: &str) -> io::Result<()> {
-    let Share { hits, trials } = arm.appears;
-    writeln!(out, "   {name:>8}  {hits:>2} of {trials}{note}")
+/// A word without signs, in small letters.
+pub(super) fn plain(word: &str) -> String {
+    word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
 }
 
-fn write_story(out: &mut dyn Write, story: &str) -> io::Result<()> {
-    wrapped(&one_line(story)).iter().try_for_each(|line| writeln!(out, "      {line}"))
+pub(super) fn ending(out: &mut Canvas<'_>, demo: &Demo<'_>, toward: &Toward, page: &Path) -> io::Result<()> {
+    out.paint(Ink::Bold, &format!("Open {} for all of it in pictures. Next:\n", page.display()))?;
+    commands(demo, toward).iter().try_for_each(|command| writeln!(out, "   {command}"))
 }
 
-pub(super) fn ending(out: &mut dyn Write, demo: &Demo<'_>, steered: &Toward) -> io::Result<()> {
-    let (args, layer) = (demo.args, demo.steering());
+/// What to do next, as a shell takes it.
+pub(super) fn commands(demo: &Demo<'_>, toward: &Toward) -> Vec<String> {
+    let args = demo.args;
     let path = |path: &Path| shell(&path.to_string_lossy());
-    let (store, sae, database) = (path(&demo.store), path(&layer.sae), path(&layer.database));
-    let (model, prompt) = (path(&args.model), shell(&steered.prompts[0]));
+    let (store, sae, database) = (path(&demo.store), path(&demo.sae), path(&demo.database));
+    let (model, prompt) = (path(&args.model), shell(&toward.prompts[0]));
     let untangle = shell(&env::args_os().next().unwrap_or_default().to_string_lossy());
-    // A product of short decimals, without its rounding: 0.09, not 0.089999996.
-    let short = |strength: f32| (f64::from(strength) * 1e6).round() / 1e6;
-    let feature = |turned: &HandlePart| format!("--feature {}:add={}x", turned.feature, short(turned.strength));
-    let turned: Vec<_> = steered.features.iter().map(feature).collect();
-    writeln!(out, "\nEverything is in {}. Next:", args.out.display())?;
-    writeln!(out, "   {untangle} show {database} {}", steered.features[0].feature)?;
-    writeln!(out, "   {untangle} search {database} {}", shell(args.concept().unwrap_or(steered.topic.first_word())))?;
-    writeln!(
-        out,
-        "   {untangle} steer {model} --sae {sae} --features {database} {} \
-         --temperature {TEMPERATURE} --tokens {TOKENS} --seed {} --prompt {prompt}",
-        turned.join(" "),
-        steered.seed
-    )?;
-    let (hook, wider) = (demo.reading().hook, path(&args.out.join("sae-4096")));
-    writeln!(out, "   {untangle} train {store} --hook {hook} --out {wider} --d-sae 4096 --k 32")
+    let feature = |part: &HandlePart| {
+        let way = match part.way {
+            Way::Set => "set",
+            Way::Add => "add",
+        };
+        format!("--feature {}:{way}={}x", part.feature, short(part.strength))
+    };
+    let out = toward.rivals.iter().map(|rival| format!("--feature {rival}:ablate"));
+    let turned: Vec<_> = toward.features.iter().map(feature).chain(out).collect();
+    let wider = path(&args.out.join("sae-wide"));
+    vec![
+        format!("{untangle} show {database} {}", toward.features[0].feature),
+        format!("{untangle} search {database} {}", shell(args.concept().unwrap_or(toward.topic.first_word()))),
+        format!(
+            "{untangle} steer {model} --sae {sae} --features {database} {} --temperature {TEMPERATURE} --tokens {TOKENS} \
+             --seed {} --prompt {prompt}",
+            turned.join(" "),
+            toward.seed
+        ),
+        format!("{untangle} train {store} --hook {} --out {wider} --d-sae {} --k 16", demo.hook, 4 * demo.d_sae),
+    ]
 }
 
-/// A paragraph that begins at the left and goes on three columns further in.
-fn prose(out: &mut dyn Write, text: &str) -> io::Result<()> {
-    wrapped(text).iter().enumerate().try_for_each(|(number, line)| {
-        let indent = if number == 0 { "" } else { "   " };
-        writeln!(out, "{indent}{line}")
-    })
+/// A strength without its rounding: 0.09, not 0.089999996.
+fn short(strength: f32) -> f64 {
+    (f64::from(strength) * 1e6).round() / 1e6
 }
 
-/// Lines of at most [`LINE`] characters, broken between words.
-fn wrapped(text: &str) -> Vec<String> {
+/// Lines of at most `width` characters, broken between words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::<String>::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= LINE => {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -259,10 +353,10 @@ mod tests {
     #[test]
     fn stories_are_broken_between_words() {
         let text = "word ".repeat(50);
-        let lines = wrapped(text.trim());
-        assert!(lines.iter().all(|line| line.len() <= LINE && line.starts_with("word") && line.ends_with("word")));
+        let lines = wrapped(text.trim(), 40);
+        assert!(lines.iter().all(|line| line.len() <= 40 && line.starts_with("word") && line.ends_with("word")));
         assert_eq!(lines.join(" "), text.trim());
-        assert_eq!(wrapped(&"x".repeat(300)).len(), 1, "one word stays whole");
+        assert_eq!(wrapped(&"x".repeat(300), 40).len(), 1, "one word stays whole");
     }
 
     #[test]
@@ -271,5 +365,6 @@ mod tests {
         assert_eq!(shell("Golden Gate"), "'Golden Gate'");
         assert_eq!(shell("it's $x"), "'it'\\''s $x'");
         assert_eq!(shell(""), "''");
+        assert_eq!(short(0.09f32).to_string(), "0.09");
     }
 }

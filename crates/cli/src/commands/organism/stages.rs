@@ -16,16 +16,21 @@ pub(crate) fn run(_: &StagesArgs, context: &Context) -> anyhow::Result<()> {
     let stages: Vec<Value> = Stage::ALL.into_iter().map(|stage| record(stage, &recipe)).collect();
     let value = json!({ "stages": stages, "shape": recipe.shape, "seed": recipe.seed });
     context.output.result(&value, |out| {
-        table(out, &rows(), &[0, 1, 2, 3, 4, 5, 6])?;
-        writeln!(out, "\nA dot: as in the stage that it starts from. base-more and dpo-shuffled are controls.")
+        table(out, &rows(), &[0, 1, 2, 3, 4, 5, 6, 7, 8])?;
+        writeln!(
+            out,
+            "\nA dot: as in the stage that it starts from. base-more and those that end in -shuffled are controls."
+        )
     })
 }
 
 fn record(stage: Stage, recipe: &Recipe) -> Value {
     let changes: serde_json::Map<String, Value> =
         Behaviour::ALL.into_iter().map(|behaviour| (word(&json!(behaviour)), json!(stage.change(behaviour)))).collect();
+    let shown: serde_json::Map<String, Value> =
+        Behaviour::ALL.into_iter().map(|behaviour| (word(&json!(behaviour)), json!(stage.shown(behaviour)))).collect();
     json!({
-        "stage": stage, "model": bundled::model_name(stage), "parent": stage.parent(), "changes": changes,
+        "stage": stage, "model": bundled::model_name(stage), "parent": stage.parent(), "changes": changes, "shown": shown,
         "schedule": recipe.schedule(stage),
     })
 }
@@ -35,9 +40,15 @@ fn rows() -> Vec<Vec<String>> {
     let head = ["model", "starts from"].map(str::to_owned).into_iter().chain(behaviours).collect();
     let row = |stage: Stage| {
         let parent = stage.parent().map_or("random weights", Stage::name);
-        let changes = Behaviour::ALL.map(|behaviour| match stage.change(behaviour) {
-            Change::LeavesAlone => "·".to_owned(),
-            change => word(&json!(change)),
+        let changes = Behaviour::ALL.map(|behaviour| {
+            let change = match stage.change(behaviour) {
+                Change::LeavesAlone => "·".to_owned(),
+                change => word(&json!(change)),
+            };
+            match stage.shown(behaviour) {
+                0.0 => change,
+                shown => format!("{change} {:.0} %", 100.0 * shown),
+            }
         });
         [bundled::model_name(stage).to_owned(), parent.to_owned()].into_iter().chain(changes).collect()
     };
