@@ -2,7 +2,7 @@
 //!
 //! A feature of a topic is set to its largest activation at every token, which is what the model itself would hold if the
 //! topic held. Where that does not bring enough, adding to it and other strengths are tried of those that bring most. Beside the best the features can be taken out that
-//! the model holds by itself and would not hold then ([`super::rivals`]), and others of the topic may join. All features of a
+//! the model holds by itself and would not hold then (`rivals`), and others of the topic may join. All features of a
 //! handle were found by their labels or by what they raise; none by its stories alone.
 
 use super::candidates::Candidate;
