@@ -184,7 +184,19 @@ impl LanguageModel {
     /// # Errors
     /// [`ModelError::NoTokenizer`] where the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
-        self.tokenizer.as_deref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
+        self.tokenizer_handle().map(|tokenizer| &**tokenizer)
+    }
+
+    /// The tokenizer for another thread.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::tokenizer`].
+    pub fn shared_tokenizer(&self) -> Result<Arc<Tokenizer>, ModelError> {
+        self.tokenizer_handle().cloned()
+    }
+
+    fn tokenizer_handle(&self) -> Result<&Arc<Tokenizer>, ModelError> {
+        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
     }
 
     /// Name and hashes, for manifests. The tokenizer's hash is empty where there is none.
