@@ -184,18 +184,14 @@ impl LanguageModel {
     /// # Errors
     /// [`ModelError::NoTokenizer`] where the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
-        self.tokenizer_handle().map(|tokenizer| &**tokenizer)
+        self.shared_tokenizer().map(|tokenizer| &**tokenizer)
     }
 
-    /// The tokenizer for another thread.
+    /// The same, also for other threads.
     ///
     /// # Errors
     /// As [`LanguageModel::tokenizer`].
-    pub fn shared_tokenizer(&self) -> Result<Arc<Tokenizer>, ModelError> {
-        self.tokenizer_handle().cloned()
-    }
-
-    fn tokenizer_handle(&self) -> Result<&Arc<Tokenizer>, ModelError> {
+    pub fn shared_tokenizer(&self) -> Result<&Arc<Tokenizer>, ModelError> {
         self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
     }
 

@@ -109,7 +109,7 @@ impl<'a> Server<'a> {
             card: card(served, template.is_ok()),
             fingerprint: format!("fp_{}", model.identity().weights_sha256.chars().take(12).collect::<String>()),
             vocabulary: model.vocab_size(),
-            tokenizer: model.shared_tokenizer()?,
+            tokenizer: Arc::clone(model.shared_tokenizer()?),
             template,
             vectors: served.vectors.to_vec(),
             variants,
