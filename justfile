@@ -30,6 +30,10 @@ test: setup
 test-browser: build
     tests/browser/run
 
+# The server by the clients of others: openai, schemathesis, lm-evaluation-harness, in an environment of its own (.venv-serve)
+test-serve: build
+    tests/serve/run
+
 # Format, clippy and documentation, warnings denied
 lint: setup
     cargo fmt --all --check

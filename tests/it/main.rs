@@ -36,6 +36,8 @@ mod pipeline;
 mod plan;
 mod reading;
 mod resume;
+mod serve;
+mod serve_strain;
 mod sources;
 mod steering;
 mod stores;

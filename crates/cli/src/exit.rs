@@ -162,6 +162,7 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         untangle_interpret::InterpretError,
         untangle_organism::OrganismError,
         untangle_sources::SourceError,
+        untangle_serve::ServeError,
     );
     None
 }

@@ -2,7 +2,10 @@
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+
+/// Columns for which there is room when rows have joined others (chosen).
+const SPARE: i64 = 64;
 
 /// Keys and values of the tokens that a sequence of passes has seen. For inference: appending writes in place, so no
 /// gradient flows through it. Belongs to one model and one batch.
@@ -108,6 +111,44 @@ impl KvCache {
 }
 
 impl KvCache {
+    /// Some of the rows, without the columns before `first`, in which none of them has a token.
+    pub(crate) fn some(&self, rows: &[i64], first: i64) -> Self {
+        let keep = |tensor: &Tensor, columns: i64| {
+            let rows = Tensor::from_slice(rows).to_device(tensor.device());
+            tensor.narrow(columns, first, self.len - first).index_select(0, &rows)
+        };
+        let of_layer = |layer: &LayerCache| LayerCache {
+            stored: layer.stored.as_ref().map(|(keys, values)| (keep(keys, 2), keep(values, 2))),
+            len: self.len - first,
+        };
+        let layers = self.layers.iter().map(of_layer).collect();
+        let mask = self.mask.as_ref().map(|mask| keep(mask, 1)); // [rows, len - first]
+        let mask = mask.filter(|mask| mask.logical_not().any().int64_value(&[]) != 0);
+        Self { layers, mask, len: self.len - first, planned_len: self.planned_len }
+    }
+
+    /// Takes in the rows of `other` behind its own; shorter ones get padding at the left. Both hold something.
+    pub(crate) fn absorb(&mut self, other: &KvCache) {
+        let len = self.len.max(other.len);
+        let padded = self.mask.is_some() || other.mask.is_some() || self.len != other.len;
+        let masks = padded.then(|| [self.mask_at_right(len), other.mask_at_right(len)]);
+        self.mask = masks.map(|masks| Tensor::cat(&masks, 0)); // [rows of both, len]
+        self.layers.iter_mut().zip(&other.layers).for_each(|(own, other)| own.absorb(other, len));
+        (self.len, self.planned_len) = (len, self.planned_len.max(other.planned_len));
+    }
+
+    /// Which of `len` columns hold real tokens, where what is here are the last of them; bool `[rows, len]`.
+    fn mask_at_right(&self, len: i64) -> Tensor {
+        let stored = self.layers.first().and_then(|layer| layer.stored.as_ref());
+        let (rows, device) = stored.map_or((0, Device::Cpu), |(keys, _)| (keys.size()[0], keys.device()));
+        let padding = Tensor::zeros([rows, len - self.len], (Kind::Bool, device));
+        let own = match &self.mask {
+            Some(mask) => mask.shallow_clone(),
+            None => Tensor::ones([rows, self.len], (Kind::Bool, device)),
+        };
+        Tensor::cat(&[padding, own], 1)
+    }
+
     /// Forgets what a pass that ended early has appended to some layers.
     pub(crate) fn roll_back(&mut self) {
         for layer in &mut self.layers {
@@ -141,6 +182,27 @@ impl LayerCache {
         self.stored = Some((keys, values));
         self.len = end;
         all
+    }
+}
+
+impl LayerCache {
+    /// Takes in the rows of `other` behind its own, as the last of `len` columns each.
+    fn absorb(&mut self, other: &LayerCache, len: i64) {
+        let (Some((keys, values)), Some((other_keys, other_values))) = (self.stored.take(), &other.stored) else {
+            return;
+        };
+        let both = |own: &Tensor, others: &Tensor| {
+            let (size, rows) = (own.size(), [own.size()[0], others.size()[0]]);
+            let capacity = size[2].max(len + SPARE);
+            // Zeros, since what nobody sees is multiplied by a weight of zero all the same, and NaN would stay NaN.
+            let buffer = Tensor::zeros([rows[0] + rows[1], size[1], capacity, size[3]], (own.kind(), own.device()));
+            for (from, first, rows, n) in [(own, 0, rows[0], self.len), (others, rows[0], rows[1], other.len)] {
+                buffer.narrow(0, first, rows).narrow(2, len - n, n).copy_(&from.narrow(2, 0, n));
+            }
+            buffer
+        };
+        self.stored = Some((both(&keys, other_keys), both(&values, other_values)));
+        self.len = len;
     }
 }
 

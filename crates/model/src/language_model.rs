@@ -184,7 +184,15 @@ impl LanguageModel {
     /// # Errors
     /// [`ModelError::NoTokenizer`] where the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ModelError> {
-        self.tokenizer.as_deref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
+        self.shared_tokenizer().map(|tokenizer| &**tokenizer)
+    }
+
+    /// The same, also for other threads.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::tokenizer`].
+    pub fn shared_tokenizer(&self) -> Result<&Arc<Tokenizer>, ModelError> {
+        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
     }
 
     /// Name and hashes, for manifests. The tokenizer's hash is empty where there is none.

@@ -67,7 +67,10 @@ pub use chat::{Beside, ChatTemplate, Conversation};
 pub use config::ModelConfig;
 pub use error::ModelError;
 pub use generate::written::{TextRequest, TextStream, Written, generate_texts};
-pub use generate::{Continuation, GenerateOptions, Request, StopReason, generate, generate_batch, generate_rows};
+pub use generate::{
+    Batch, Continuation, Entry, GenerateOptions, Request, Scored, StopReason, Told, Wanted, generate, generate_batch,
+    generate_rows,
+};
 pub use hook::{Hook, Hooks, NoHook, Pass, Phase};
 pub use hub::{HubError, HubOptions, ModelSource};
 pub use input::{Input, Logits};

@@ -49,7 +49,7 @@ impl Sampling {
     }
 
     /// What is wrong with the settings, as the value found and what is supported.
-    pub(crate) fn problem(&self) -> Option<(&'static str, String, &'static str)> {
+    pub fn problem(&self) -> Option<(&'static str, String, &'static str)> {
         if !self.temperature.is_finite() || self.temperature < 0.0 {
             return Some(("temperature", self.temperature.to_string(), "0 or a positive number"));
         }

@@ -4,6 +4,7 @@ mod command;
 mod material;
 mod matrix;
 mod process;
+pub(crate) mod server;
 mod tiny_model;
 
 pub(crate) use command::{Outcome, Untangle};

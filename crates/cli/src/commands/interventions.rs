@@ -1,19 +1,16 @@
 //! Options that say what is steered, and what they mean.
 
+use super::dictionaries::Dictionaries;
 use super::options::sweep_value;
 use super::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use untangle_interpret::database::sae_sha256;
+use std::path::PathBuf;
+use untangle_interpret::steer::Strength;
 use untangle_interpret::steer::grammar::{Condition, Positions};
-use untangle_interpret::steer::{Kind, Strength};
-use untangle_interpret::{Database, Dictionary, Spec, Step, resolve, swept};
+use untangle_interpret::{Dictionary, Spec, Step, resolve, swept};
 use untangle_model::LanguageModel;
-use untangle_sae::{Crosscoder, Sae};
-use untangle_sources::dictionary::{load_sae, say_doubts};
 
 /// What is steered, where and how strongly.
 #[derive(Debug, Args)]
@@ -53,19 +50,7 @@ pub(crate) struct InterventionArgs {
 /// What was asked for, as far as the command line itself says.
 pub(crate) struct Interventions {
     specs: Vec<Spec>,
-    loaded: Vec<Loaded>,
-}
-
-/// A dictionary with its name and what is known of its features.
-struct Loaded {
-    name: String,
-    kind: LoadedKind,
-    database: Option<Database>,
-}
-
-enum LoadedKind {
-    Sae(Sae),
-    Crosscoder(Crosscoder),
+    loaded: Dictionaries,
 }
 
 impl InterventionArgs {
@@ -89,19 +74,7 @@ impl InterventionArgs {
 
     /// Reads the dictionaries and databases.
     pub(crate) fn load(&self, specs: Vec<Spec>, context: &Context) -> anyhow::Result<Interventions> {
-        let mut loaded = Vec::new();
-        for (dir, name) in self.sae.iter().zip(names(&self.sae)) {
-            let kind = match Crosscoder::is_at(dir) {
-                true => LoadedKind::Crosscoder(Crosscoder::load(dir)?),
-                false => LoadedKind::Sae(load_sae(dir, self.belonging.other_model, &context.surroundings())?),
-            };
-            loaded.push(Loaded { name, kind, database: None });
-        }
-        for path in &self.features {
-            let database = context.database(path)?;
-            let of = owner(&database, path, &loaded, context)?;
-            loaded[of].database = Some(database);
-        }
+        let loaded = Dictionaries::load(&self.sae, &self.features, self.belonging, context)?;
         Ok(Interventions { specs, loaded })
     }
 }
@@ -110,68 +83,15 @@ fn said(option: &str, text: &str, problem: &str) -> anyhow::Error {
     Complaint::usage(format!("{option} {text:?}: {problem}"))
 }
 
-/// What dictionaries are called: their directories' names, or where two share one, all of their paths.
-fn names(dirs: &[PathBuf]) -> Vec<String> {
-    let name =
-        |dir: &PathBuf| dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
-    let short: Vec<String> = dirs.iter().map(name).collect();
-    let distinct = short.iter().collect::<HashSet<_>>().len() == short.len();
-    if distinct { short } else { dirs.iter().map(|dir| dir.display().to_string()).collect() }
-}
-
-/// The number of the dictionary that a database describes: by its tensors, or else by the count of features.
-fn owner(database: &Database, path: &Path, loaded: &[Loaded], context: &Context) -> anyhow::Result<usize> {
-    let run = database.run()?;
-    let n_features = database.n_features()?;
-    let free = || loaded.iter().enumerate().filter(|(_, one)| one.database.is_none());
-    if let Some((of, _)) = free().find(|(_, one)| sae_sha256(one.sae()) == run.sae_sha256) {
-        return Ok(of);
-    }
-    let alike = free().find(|(_, one)| one.sae().d_sae() == n_features).map(|(of, _)| of);
-    // A single dictionary is the one that is meant; whether it can be is said where it is used.
-    let Some(of) = alike.or((loaded.len() == 1).then_some(0)) else {
-        let problem = format!("{}: describes none of the dictionaries, but {}", path.display(), run.sae);
-        return Err(Complaint::bad_input(format!("{problem}; run `untangle features` on them")));
-    };
-    context.progress.warning(&format!(
-        "{}: describes another dictionary than {} ({}); if they are two, its labels and strengths say nothing",
-        path.display(),
-        loaded[of].name,
-        run.sae
-    ));
-    Ok(of)
-}
-
-impl Loaded {
-    fn sae(&self) -> &Sae {
-        match &self.kind {
-            LoadedKind::Sae(sae) => sae,
-            LoadedKind::Crosscoder(crosscoder) => crosscoder.joined(),
-        }
-    }
-
-    fn dictionary(&self) -> Dictionary<'_> {
-        let kind = match &self.kind {
-            LoadedKind::Sae(sae) => Kind::Sae(sae),
-            LoadedKind::Crosscoder(crosscoder) => Kind::Crosscoder(crosscoder),
-        };
-        Dictionary { name: &self.name, kind, database: self.database.as_ref() }
-    }
-}
-
 impl Interventions {
     /// The dictionaries, for the library.
     pub(crate) fn dictionaries(&self) -> Vec<Dictionary<'_>> {
-        self.loaded.iter().map(Loaded::dictionary).collect()
+        self.loaded.all()
     }
 
     /// Says where the model may not be a dictionary's.
     pub(crate) fn say_doubts(&self, model: &LanguageModel, context: &Context) {
-        for loaded in &self.loaded {
-            if let LoadedKind::Sae(sae) = &loaded.kind {
-                say_doubts(sae, Some(&model.identity()), &context.surroundings());
-            }
-        }
+        self.loaded.say_doubts(model, context);
     }
 
     /// The steps, once, or once for every value of a sweep.

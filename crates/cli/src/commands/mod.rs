@@ -1,6 +1,7 @@
 //! One file per verb: its arguments, and what it does with them.
 
 mod crosscoder;
+mod dictionaries;
 mod figures;
 mod interventions;
 mod options;
@@ -22,6 +23,7 @@ pub(crate) mod organism;
 pub(crate) mod plan;
 pub(crate) mod read;
 pub(crate) mod search;
+pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod steer;

@@ -35,6 +35,8 @@ pub struct Steering<'a> {
     control: Option<Control>,
     /// Tokens of every text's prompt.
     prompts: Vec<i64>,
+    /// Whether these were said, and are not what a pass of prompts has.
+    said: bool,
     /// The steps that are taken in the pass at hand, row by row.
     chosen: Vec<Taken>,
     /// Rows at which a step was taken in the pass at hand.
@@ -111,6 +113,7 @@ impl<'a> Steering<'a> {
             everywhere: false,
             control: None,
             prompts: Vec::new(),
+            said: false,
             chosen: Vec::new(),
             steered: Vec::new(),
             moves: HashMap::new(),
@@ -121,6 +124,12 @@ impl<'a> Steering<'a> {
     #[must_use]
     pub fn everywhere(self) -> Self {
         Self { everywhere: true, ..self }
+    }
+
+    /// For texts whose prompts have these numbers of tokens, where they have passed before, or pass in pieces.
+    #[must_use]
+    pub fn behind(self, prompts: &[usize]) -> Self {
+        Self { prompts: prompts.iter().map(|tokens| *tokens as i64).collect(), said: true, ..self }
     }
 
     /// Steps as long, in other directions.
@@ -146,7 +155,7 @@ impl<'a> Steering<'a> {
         let real: Option<Vec<bool>> = pass.mask.map(flat).transpose()?;
         let is_real = |row: usize| real.as_ref().is_none_or(|real| real[row]);
         let rows_of = |text: usize| text * seq as usize..(text + 1) * seq as usize;
-        if pass.phase == Phase::Prompt {
+        if pass.phase == Phase::Prompt && !self.said {
             let length = |text| rows_of(text).filter(|row| is_real(*row)).map(|row| places[row] + 1).max().unwrap_or(0);
             self.prompts = (0..batch as usize).map(length).collect();
         }

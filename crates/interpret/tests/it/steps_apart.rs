@@ -10,7 +10,8 @@ use untangle_interpret::steer::edit::Steer;
 use untangle_interpret::steer::{Dictionary, Kind, Steering, Step};
 use untangle_interpret::{Edit, InterpretError, Operator, Scope, Spec, resolve};
 use untangle_model::{
-    GenerateOptions, Hook, Hooks, LanguageModel, NoHook, Recorder, Request, Sampling, generate, generate_batch,
+    Batch, Entry, GenerateOptions, Hook, Hooks, LanguageModel, NoHook, Recorder, Request, Sampling, Told, Wanted,
+    generate, generate_batch,
 };
 use untangle_sae::{Crosscoder, Description, Place, Provenance, Sae};
 use untangle_schema::{Classify, Fault, HookPoint, Site};
@@ -179,6 +180,46 @@ fn every_text_of_a_batch_is_steered_as_if_alone() {
         generate_batch(&model, &requests, &mut hook, &mut |_, _| ControlFlow::Continue(())).map(drop)
     });
     assert!(error.expect("valid").expect_err("three sets for five texts").to_string().contains("3 texts"));
+}
+
+#[test]
+fn texts_that_join_others_are_steered_as_if_alone() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    let dictionaries = [Dictionary::only(&sae)];
+    let sets: Vec<Vec<Step>> = SETS.iter().map(|texts| steps(texts, &model, &dictionaries)).collect();
+    let words: Vec<u32> = tokens().iter().map(|token| *token as u32).collect();
+    let requests: Vec<Request> =
+        [7, 3, 12, 1, 9].iter().enumerate().map(|(at, n)| greedy(&words[..*n], 14 - 2 * at)).collect();
+    let mut found = vec![Vec::new(); requests.len()];
+    let mut step = |batch: &mut Batch<'_>| {
+        let of_rows: Vec<&[Step]> = batch.keys().iter().map(|key| &sets[*key as usize][..]).collect();
+        let hook = Steering::by_row(&model, &dictionaries, &of_rows).expect("valid");
+        let told = &mut |key: u64, told| {
+            if let Told::Token(token, _) = told {
+                found[key as usize].push(token);
+            }
+            ControlFlow::Continue(())
+        };
+        batch.step(&mut hook.behind(&batch.prompts()), told).expect("a step");
+    };
+    let mut batch = Batch::begin(&model, Vec::new()).expect("none");
+    for (key, request) in requests.iter().enumerate() {
+        // Scores have a prompt pass in pieces of its own kind.
+        let wanted = Wanted { prompt: key == 2, alternatives: Some(1) };
+        let entry = Entry { key: key as u64, request: request.clone(), wanted };
+        let mut joining = Batch::begin(&model, vec![entry]).expect("valid");
+        step(&mut joining);
+        batch.absorb(joining).expect("they go together");
+        step(&mut batch);
+    }
+    while !batch.is_empty() {
+        step(&mut batch);
+    }
+    for ((request, steps), found) in requests.iter().zip(&sets).zip(&found) {
+        let mut hook = Steering::new(&model, &dictionaries, steps).expect("valid");
+        let alone = generate(&model, &request.prompt, &request.options, &mut hook, &mut |_| {}).expect("generated");
+        assert_eq!(&alone.tokens, found, "{steps:?}");
+    }
 }
 
 /// Greedy tokens by passes over the whole text, without a cache.

@@ -2,18 +2,23 @@
 //!
 //! - [`request`]: what is asked for and what comes of it
 //! - [`generate`]: one prompt; [`generate_rows`]: one prompt, several seeds; [`generate_batch`]: any prompts and settings
+//! - [`batch`]: the same where texts join others and leave them between two tokens; [`scores`]: how likely tokens were
 //! - [`written`]: the same as text, which may end at given words and is told of piece by piece
 
+pub mod batch;
 pub mod request;
 mod row;
+pub mod scores;
 mod texts;
 pub mod written;
 
 use crate::error::ModelError;
 use crate::hook::Hook;
 use crate::language_model::LanguageModel;
+pub use batch::{Batch, Entry, Told};
 pub use request::{Continuation, GenerateOptions, Request, StopReason};
-use row::Row;
+use row::{Row, check};
+pub use scores::{Scored, Wanted};
 use std::ops::ControlFlow;
 use texts::Texts;
 
@@ -96,22 +101,4 @@ pub fn generate_batch(
         texts.push(&chosen);
     }
     Ok(rows.into_iter().map(Row::finish).collect())
-}
-
-fn check(model: &LanguageModel, request: &Request, hook: &dyn Hook) -> Result<(), ModelError> {
-    if let Some((what, found, expected)) = request.options.sampling.problem() {
-        return Err(ModelError::Input { what, found, expected: expected.into() });
-    }
-    if let Some(last) = hook.last() {
-        return Err(ModelError::NoLogits { last });
-    }
-    let (tokens, max_context) = (request.prompt.len(), model.max_context());
-    if tokens == 0 {
-        let (found, expected) = ("empty".into(), "at least one token; a beginning-of-sequence token will do".into());
-        return Err(ModelError::Input { what: "prompt", found, expected });
-    }
-    if tokens > max_context {
-        return Err(ModelError::ContextExceeded { tokens, max_context });
-    }
-    Ok(())
 }

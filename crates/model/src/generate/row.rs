@@ -1,6 +1,8 @@
-//! One text that is being written: what was added, and whether it has ended.
+//! One text that is being written: whether it can be, what was added, and whether it has ended.
 
 use super::request::{Continuation, GenerateOptions, Request, StopReason};
+use crate::error::ModelError;
+use crate::hook::Hook;
 use crate::language_model::LanguageModel;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -39,4 +41,23 @@ impl Row {
     pub(super) fn finish(self) -> Continuation {
         Continuation { tokens: self.tokens, stop: self.stop.unwrap_or(StopReason::MaxNewTokens) }
     }
+}
+
+/// Whether a text can be written so, with a hook.
+pub(super) fn check(model: &LanguageModel, request: &Request, hook: &dyn Hook) -> Result<(), ModelError> {
+    if let Some((what, found, expected)) = request.options.sampling.problem() {
+        return Err(ModelError::Input { what, found, expected: expected.into() });
+    }
+    if let Some(last) = hook.last() {
+        return Err(ModelError::NoLogits { last });
+    }
+    let (tokens, max_context) = (request.prompt.len(), model.max_context());
+    if tokens == 0 {
+        let (found, expected) = ("empty".into(), "at least one token; a beginning-of-sequence token will do".into());
+        return Err(ModelError::Input { what: "prompt", found, expected });
+    }
+    if tokens > max_context {
+        return Err(ModelError::ContextExceeded { tokens, max_context });
+    }
+    Ok(())
 }

@@ -11,6 +11,9 @@ use tch::{Device, Tensor};
 /// A token where a text has none: any will do, as nobody sees it.
 const PADDING: i64 = 0;
 
+/// Logits that are held at a time where those after every token are asked for: 64 MiB (chosen).
+const LOGITS: usize = 1 << 24;
+
 /// All tokens of all rows, side by side: padding at the left of shorter prompts, so that the last column is everyone's last
 /// token. Where prompts are of one length there is no padding, and rows that have ended go on with tokens that nobody reads;
 /// otherwise they go on with padding, so that a row that fills its context can end while others go on.
@@ -76,15 +79,67 @@ impl<'a> Texts<'a> {
         let mut logits = None;
         for (end, phase) in [(self.prompt, Phase::Prompt), (self.columns, Phase::Generated)] {
             if self.cache.len() < end {
-                logits = Some(self.pass(end, phase, hook)?);
+                logits = Some(self.pass(end, phase, Logits::Last, hook)?);
             }
         }
-        let logits = logits.expect("every pass but the first follows a push").squeeze_dim(1); // [batch, vocab]
-        Ok(Vec::try_from(logits.to_device(Device::Cpu)).expect("two dimensions of f32 are rows of f32"))
+        Ok(rows_of(&logits.expect("every pass but the first follows a push")))
     }
 
-    /// One pass over every row's columns up to `end`; the logits after the last of them, `[batch, 1, vocab]`.
-    fn pass(&mut self, end: usize, phase: Phase, hook: &mut dyn Hook) -> Result<Tensor, ModelError> {
+    /// The same of prompts that nothing has read yet, in passes over some columns at a time; `read` receives the first
+    /// column of each, and the logits after each of them, `[batch, n, vocab]`.
+    pub(super) fn all_logits(
+        &mut self,
+        hook: &mut dyn Hook,
+        read: &mut dyn FnMut(usize, &Tensor),
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
+        let at_once = (LOGITS / (self.rows.len() * self.model.vocab_size()).max(1)).max(1);
+        self.cache = KvCache::for_length(self.model.config(), self.columns);
+        loop {
+            let (start, end) = (self.cache.len(), (self.cache.len() + at_once).min(self.prompt));
+            let logits = self.pass(end, Phase::Prompt, Logits::All, hook)?;
+            read(start, &logits);
+            if end == self.prompt {
+                return Ok(rows_of(&logits.narrow(1, -1, 1)));
+            }
+        }
+    }
+
+    /// Columns before the first token of a row.
+    pub(super) fn padding(&self, row: usize) -> usize {
+        self.rows[row].padding
+    }
+
+    /// Some of the rows. What was read of prompts only in part is read anew.
+    pub(super) fn some(&self, rows: &[usize]) -> Self {
+        let padding = |row: &usize| self.rows[*row].padding;
+        let first = rows.iter().map(padding).min().unwrap_or(0);
+        let kept =
+            rows.iter().map(|row| Text { padding: padding(row) - first, tokens: self.rows[*row].tokens.clone() });
+        let numbers: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        let cache = match self.cache.len() < self.prompt {
+            true => KvCache::new(self.model.config()),
+            false => self.cache.some(&numbers, first as i64),
+        };
+        let (prompt, columns) = (self.prompt.saturating_sub(first), self.columns - first);
+        Self { model: self.model, cache, prompt, columns, rows: kept.collect() }
+    }
+
+    /// Takes in other texts behind its own. Of both, all but the last token of every row has been read.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        let columns = self.columns.max(other.columns);
+        for texts in [&mut *self, &mut other] {
+            let more = columns - texts.columns;
+            texts.rows.iter_mut().for_each(|row| row.padding += more);
+        }
+        self.cache.absorb(&other.cache);
+        self.rows.append(&mut other.rows);
+        // Prompts end at columns of their own now, and all of them have been read.
+        (self.columns, self.prompt) = (columns, 0);
+    }
+
+    /// One pass over every row's columns up to `end`; the logits after the last of them, `[batch, 1, vocab]`, or after
+    /// each, `[batch, n, vocab]`.
+    fn pass(&mut self, end: usize, phase: Phase, of: Logits, hook: &mut dyn Hook) -> Result<Tensor, ModelError> {
         let (start, batch) = (self.cache.len(), self.rows.len() as i64);
         let (mut ids, mut real) = (Vec::new(), Vec::new());
         for row in &self.rows {
@@ -98,8 +153,13 @@ impl<'a> Texts<'a> {
         let of_batch = |tensor: Tensor| tensor.view([batch, -1]).to_device(device); // [batch, end - start]
         let tokens = of_batch(Tensor::from_slice(&ids));
         let mask = real.contains(&false).then(|| of_batch(Tensor::from_slice(&real)));
-        let input = Input { tokens: &tokens, mask: mask.as_ref(), phase, logits: Logits::Last };
+        let input = Input { tokens: &tokens, mask: mask.as_ref(), phase, logits: of };
         let logits = self.model.forward_with(&input, Some(&mut self.cache), hook)?;
         Ok(logits.expect("a hook without a last point does not end a pass"))
     }
+}
+
+/// Logits `[batch, 1, vocab]` as rows.
+fn rows_of(logits: &Tensor) -> Vec<Vec<f32>> {
+    Vec::try_from(logits.squeeze_dim(1).to_device(Device::Cpu)).expect("two dimensions of f32 are rows of f32")
 }

@@ -6,6 +6,7 @@ use crate::error::ModelError;
 use crate::hook::Hook;
 use crate::language_model::LanguageModel;
 use crate::tokenizer::Tokenizer;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 /// A prompt, how it is continued, and what ends the text.
@@ -79,7 +80,7 @@ const BEFORE: usize = 5;
 /// Tokens to text, piece by piece.
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
-    stop: &'a [String],
+    stop: Cow<'a, [String]>,
     tokens: Vec<u32>,
     /// First of the tokens that are decoded together.
     anchor: usize,
@@ -93,12 +94,12 @@ pub struct TextStream<'a> {
 
 impl<'a> TextStream<'a> {
     /// Text behind `prompt` that ends before any of `stop`.
-    pub fn new(tokenizer: &'a Tokenizer, prompt: &[u32], stop: &'a [String]) -> Self {
+    pub fn new(tokenizer: &'a Tokenizer, prompt: &[u32], stop: impl Into<Cow<'a, [String]>>) -> Self {
         let tokens = prompt[prompt.len().saturating_sub(BEFORE)..].to_vec();
         let read = tokens.len();
         TextStream {
             tokenizer,
-            stop,
+            stop: stop.into(),
             tokens,
             anchor: 0,
             read,
@@ -134,6 +135,16 @@ impl<'a> TextStream<'a> {
             rest.push_str(&held);
         }
         Ok(rest)
+    }
+
+    /// Bytes of the text so far, with what is held back because words that end the text may begin with it.
+    pub fn decoded(&self) -> usize {
+        self.text.len() + self.held.len()
+    }
+
+    /// The text so far, as far as it is certain.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether words came that end the text.

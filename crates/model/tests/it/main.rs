@@ -16,6 +16,7 @@ mod hub; // models and data sets of a hub that misbehaves
 mod hub_patience; // what an unsteady hub is told to be, and what an incomplete cache leads to
 #[allow(dead_code, reason = "the tests of the binary have their own use for some of it")]
 mod hub_server;
+mod joining; // texts that join others and leave, and how likely their tokens are
 mod laws; // caches, padding, batches, early stops and hooks change only what they should
 mod parity; // every hook point equals transformers'
 mod points; // the points within norms and before the MLP

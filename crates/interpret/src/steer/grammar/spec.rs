@@ -95,6 +95,20 @@ impl Operation {
         }
     }
 
+    /// What is done where nothing is said: the largest activation is added, or the vector as it is.
+    ///
+    /// # Errors
+    /// What is wrong, in words: a token's direction has no length of its own.
+    pub fn usual_of(what: &What) -> Result<Self, String> {
+        match what {
+            What::Token { .. } => {
+                Err("a token's direction has no strength of its own; say add-direction=0.3n".to_owned())
+            }
+            What::Vector { .. } => Ok(Operation::AddDirection(Amount::MAXIMUM)),
+            What::Feature { .. } => Ok(Operation::Add(Amount::MAXIMUM)),
+        }
+    }
+
     /// Whether it works along a direction and not on a feature's activation.
     pub fn is_of_direction(&self) -> bool {
         matches!(self, Operation::AddDirection(_) | Operation::ProjectOut | Operation::Cap(_) | Operation::Swap(_))
@@ -144,6 +158,16 @@ impl Operation {
     }
 }
 
+impl FromStr for Operation {
+    type Err = String;
+
+    /// Reads `add=2x`, `ablate` and the like; says in words what is wrong.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = || text.split('=').next().unwrap_or_default().trim().to_owned();
+        Self::parse(text).unwrap_or_else(|| Err(format!("there is no operator `{}`", name())))
+    }
+}
+
 impl FromStr for Spec {
     type Err = InterpretError;
 
@@ -164,13 +188,30 @@ fn parse(text: &str) -> Result<Spec, String> {
             _ => condition = Some(Condition::parse(clause)?),
         }
     }
-    if !matches!(what, What::Feature { .. }) && !operation.is_of_direction() {
-        let name = operation.name();
-        return Err(format!(
-            "{name} is for features; along a direction there are add-direction, project-out, cap and swap"
-        ));
+    Ok(Spec { positions, condition, ..Spec::new(what, operation)? })
+}
+
+impl Spec {
+    /// An operation at all tokens.
+    ///
+    /// # Errors
+    /// What is wrong, in words: a direction has no activation.
+    pub fn new(what: What, operation: Operation) -> Result<Self, String> {
+        if !matches!(what, What::Feature { .. }) && !operation.is_of_direction() {
+            let name = operation.name();
+            return Err(format!(
+                "{name} is for features; along a direction there are add-direction, project-out, cap and swap"
+            ));
+        }
+        Ok(Spec { what, operation, positions: None, condition: None })
     }
-    Ok(Spec { what, operation, positions, condition })
+
+    /// All features and directions of which it speaks.
+    pub fn names_mut(&mut self) -> impl Iterator<Item = &mut What> {
+        let target = if let Operation::Swap(target) = &mut self.operation { Some(target) } else { None };
+        let compared = self.condition.iter_mut().flat_map(|condition| &mut condition.0).map(|test| &mut test.what);
+        std::iter::once(&mut self.what).chain(target).chain(compared)
+    }
 }
 
 const AT: &str = " at ";
@@ -204,11 +245,9 @@ fn turned(text: &str) -> Result<(What, Operation), String> {
     if let Some(name) = colons.last().and_then(|at| unknown_operation(&text[at + 1..])) {
         return Err(format!("there is no operator `{name}`"));
     }
-    match What::parse(text)? {
-        What::Token { .. } => Err("a token's direction has no strength of its own; say add-direction=0.3n".to_owned()),
-        what @ What::Vector { .. } => Ok((what, Operation::AddDirection(Amount::MAXIMUM))),
-        what @ What::Feature { .. } => Ok((what, Operation::Add(Amount::MAXIMUM))),
-    }
+    let what = What::parse(text)?;
+    let operation = Operation::usual_of(&what)?;
+    Ok((what, operation))
 }
 
 /// The name of what looks like an operation.

@@ -46,7 +46,10 @@ impl What {
     }
 
     /// Reads one.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let quoted_behind = |word| text.strip_prefix(word).map(str::trim_start).filter(|rest| rest.starts_with('\''));
         if let Some(rest) = quoted_behind("token ") {

@@ -1,0 +1,116 @@
+//! Dictionaries whose features are named, each with a name of its own and with what is known of its features.
+
+use super::words::BelongingArgs;
+use crate::context::Context;
+use crate::exit::Complaint;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use untangle_interpret::database::sae_sha256;
+use untangle_interpret::steer::Kind;
+use untangle_interpret::{Database, Dictionary};
+use untangle_model::LanguageModel;
+use untangle_sae::{Crosscoder, Sae};
+use untangle_sources::dictionary::{load_sae, say_doubts};
+
+/// All of them.
+pub(crate) struct Dictionaries(Vec<Loaded>);
+
+/// A dictionary with its name and what is known of its features.
+struct Loaded {
+    name: String,
+    kind: LoadedKind,
+    database: Option<Database>,
+}
+
+enum LoadedKind {
+    Sae(Sae),
+    Crosscoder(Crosscoder),
+}
+
+impl Dictionaries {
+    /// Reads dictionaries and databases.
+    pub(crate) fn load(
+        saes: &[PathBuf],
+        databases: &[PathBuf],
+        belonging: BelongingArgs,
+        context: &Context,
+    ) -> anyhow::Result<Self> {
+        let mut loaded = Vec::new();
+        for (dir, name) in saes.iter().zip(names(saes)) {
+            let kind = match Crosscoder::is_at(dir) {
+                true => LoadedKind::Crosscoder(Crosscoder::load(dir)?),
+                false => LoadedKind::Sae(load_sae(dir, belonging.other_model, &context.surroundings())?),
+            };
+            loaded.push(Loaded { name, kind, database: None });
+        }
+        for path in databases {
+            let database = context.database(path)?;
+            let of = owner(&database, path, &loaded, context)?;
+            loaded[of].database = Some(database);
+        }
+        Ok(Dictionaries(loaded))
+    }
+
+    /// The same for the library.
+    pub(crate) fn all(&self) -> Vec<Dictionary<'_>> {
+        self.0.iter().map(Loaded::dictionary).collect()
+    }
+
+    /// Says where the model may not be a dictionary's.
+    pub(crate) fn say_doubts(&self, model: &LanguageModel, context: &Context) {
+        for loaded in &self.0 {
+            if let LoadedKind::Sae(sae) = &loaded.kind {
+                say_doubts(sae, Some(&model.identity()), &context.surroundings());
+            }
+        }
+    }
+}
+
+/// What dictionaries are called: their directories' names, or where two share one, all of their paths.
+fn names(dirs: &[PathBuf]) -> Vec<String> {
+    let name =
+        |dir: &PathBuf| dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
+    let short: Vec<String> = dirs.iter().map(name).collect();
+    let distinct = short.iter().collect::<HashSet<_>>().len() == short.len();
+    if distinct { short } else { dirs.iter().map(|dir| dir.display().to_string()).collect() }
+}
+
+/// The number of the dictionary that a database describes: by its tensors, or else by the count of features.
+fn owner(database: &Database, path: &Path, loaded: &[Loaded], context: &Context) -> anyhow::Result<usize> {
+    let run = database.run()?;
+    let n_features = database.n_features()?;
+    let free = || loaded.iter().enumerate().filter(|(_, one)| one.database.is_none());
+    if let Some((of, _)) = free().find(|(_, one)| sae_sha256(one.sae()) == run.sae_sha256) {
+        return Ok(of);
+    }
+    let alike = free().find(|(_, one)| one.sae().d_sae() == n_features).map(|(of, _)| of);
+    // A single dictionary is the one that is meant; whether it can be is said where it is used.
+    let Some(of) = alike.or((loaded.len() == 1).then_some(0)) else {
+        let problem = format!("{}: describes none of the dictionaries, but {}", path.display(), run.sae);
+        return Err(Complaint::bad_input(format!("{problem}; run `untangle features` on them")));
+    };
+    context.progress.warning(&format!(
+        "{}: describes another dictionary than {} ({}); if they are two, its labels and strengths say nothing",
+        path.display(),
+        loaded[of].name,
+        run.sae
+    ));
+    Ok(of)
+}
+
+impl Loaded {
+    fn sae(&self) -> &Sae {
+        match &self.kind {
+            LoadedKind::Sae(sae) => sae,
+            LoadedKind::Crosscoder(crosscoder) => crosscoder.joined(),
+        }
+    }
+
+    fn dictionary(&self) -> Dictionary<'_> {
+        let kind = match &self.kind {
+            LoadedKind::Sae(sae) => Kind::Sae(sae),
+            LoadedKind::Crosscoder(crosscoder) => Kind::Crosscoder(crosscoder),
+        };
+        Dictionary { name: &self.name, kind, database: self.database.as_ref() }
+    }
+}

@@ -1,0 +1,126 @@
+//! `untangle serve`: who else may have the model write, steered, by OpenAI's API?
+
+use super::dictionaries::Dictionaries;
+use super::options::{Bos, ComputeArgs, load_model};
+use super::words::BelongingArgs;
+use crate::context::Context;
+use crate::exit::Complaint;
+use anyhow::Context as _;
+use clap::Args;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use untangle_interpret::Spec;
+use untangle_interpret::vectors::ControlVector;
+use untangle_schema::Observer;
+use untangle_serve::{Limits, Listener, ServeOptions, Served, Server, Token};
+use untangle_sources::NamedModel;
+use untangle_sources::models::chat_template;
+
+/// The variable that may hold a token where no file is named.
+const TOKEN: &str = "UNTANGLE_TOKEN";
+
+/// Serve a model by OpenAI's API, each request steered in its own way: completions, chat, models; Ctrl-C ends it
+///
+/// Requests have a field `steering`, in the words of `untangle steer --feature`: [{"feature": 12, "add": "2x"}]. With other
+/// addresses than those of this machine a token is needed. /openapi.json says what there is.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Dictionary directory, of an autoencoder, a transcoder or a crosscoder; of several, features are named by directory
+    /// and number, as in early#12
+    #[arg(long, value_name = "SAE")]
+    sae: Vec<PathBuf>,
+    /// Feature database, for labels and for strengths with x; one for each of the dictionaries that have one
+    #[arg(long, value_name = "FEATURES.db")]
+    features: Vec<PathBuf>,
+    /// File of control vectors that requests may name; they can name no other file
+    #[arg(long = "vector", value_name = "FILE.gguf")]
+    vectors: Vec<PathBuf>,
+    /// A further name of the model, under which it is always steered: calm=12:add=2x, for harnesses that know no field for it;
+    /// may be given several times, also for one name
+    #[arg(long, value_name = "NAME=INTERVENTION", value_parser = variant)]
+    steered: Vec<(String, Spec)>,
+    #[command(flatten)]
+    belonging: BelongingArgs,
+    /// Address to listen at; one that other machines reach needs a token
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), help_heading = "Connections")]
+    host: IpAddr,
+    /// Port to listen at; 0 for any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 8765, help_heading = "Connections")]
+    port: u16,
+    /// File whose content, at least 16 letters, callers send as `Authorization: Bearer TOKEN` [default: $UNTANGLE_TOKEN]
+    #[arg(long, value_name = "FILE", help_heading = "Connections")]
+    token_file: Option<PathBuf>,
+    /// Texts that are written side by side
+    #[arg(long, value_name = "N", default_value = "16", help_heading = "Limits")]
+    batch: NonZeroUsize,
+    /// Texts that may wait; more are refused with status 429
+    #[arg(long, value_name = "N", default_value = "256", help_heading = "Limits")]
+    queue: NonZeroUsize,
+    /// Tokens of one continuation at most [default: what the model's context has room for]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_tokens: Option<usize>,
+    /// Beginning-of-sequence token before prompts that are text
+    #[arg(long, value_enum, default_value = "auto")]
+    bos: Bos,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
+    NamedModel::find(&args.model)?;
+    // What is wrong with the address is said before anything is loaded; whoever connects meanwhile waits.
+    let listener = Listener::bind(SocketAddr::new(args.host, args.port), args.token()?)?;
+    args.vectors.iter().try_for_each(|path| ControlVector::read(path).map(drop))?;
+    let dictionaries = Dictionaries::load(&args.sae, &args.features, args.belonging, context)?;
+    let model = load_model(&args.model, &args.compute, context)?;
+    dictionaries.say_doubts(&model, context);
+    let template = chat_template(&model, &context.surroundings()).map_err(|error| error.to_string());
+    let (limits, bos) =
+        (Limits { batch: args.batch.get(), queue: args.queue.get(), max_tokens: args.max_tokens }, args.bos.into());
+    let mut variants: BTreeMap<String, Vec<Spec>> = BTreeMap::new();
+    args.steered.iter().for_each(|(name, spec)| variants.entry(name.clone()).or_default().push(spec.clone()));
+    let all = dictionaries.all();
+    let served = Served { model: &model, dictionaries: &all, vectors: &args.vectors };
+    let (address, chat) = (listener.address(), template.is_ok());
+    let server = Server::new(listener, served, ServeOptions { limits, bos, template, variants })?;
+    let url = format!("http://{address}");
+    let value = serde_json::json!({
+        "url": url, "port": address.port(), "model": model.identity().name, "chat": chat,
+    });
+    context.output.result(&value, |out| writeln!(out, "{url}"))?;
+    server.run(&context.progress);
+    match context.progress.interrupted() {
+        true => Err(Complaint::interrupted("interrupted; the server has ended, and nothing waits for it any more")),
+        false => Ok(()),
+    }
+}
+
+/// Reads a name and what is steered under it.
+fn variant(text: &str) -> Result<(String, Spec), String> {
+    let (name, spec) = text.split_once('=').ok_or("expected NAME=INTERVENTION, such as calm=12:add=2x")?;
+    match name.trim() {
+        "" => Err("the name is empty".to_owned()),
+        name => Ok((name.to_owned(), spec.parse().map_err(|error| format!("{error}"))?)),
+    }
+}
+
+impl ServeArgs {
+    /// The token that callers must send, where there is one.
+    fn token(&self) -> anyhow::Result<Option<Token>> {
+        let of = |text: &str| Token::new(text).map(Some);
+        if let Some(path) = &self.token_file {
+            let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            return of(&text).with_context(|| path.display().to_string());
+        }
+        match std::env::var(TOKEN) {
+            Ok(text) if !text.trim().is_empty() => of(&text).context(TOKEN),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Connections: accepted one by one, no more than there may be, and cut off where their sender goes to sleep.
+
+use crate::desk::Desk;
+use crate::engine::{Engine, Served};
+use crate::error::ServeError;
+use crate::fresh::now;
+use crate::gate::{Gate, Token};
+use crate::limits::{CLOSING, CONNECTIONS, HEAD_TIME, Limits};
+use crate::routes::router;
+use crate::shared::Shared;
+use crate::wire::models::{DictionaryCard, ModelCard};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use untangle_interpret::Spec;
+use untangle_model::ChatTemplate;
+use untangle_schema::{BosPolicy, Observer};
+
+/// Threads that read requests and write answers (chosen: they have little to do).
+const THREADS: usize = 2;
+/// Threads that cut texts into tokens and render conversations (chosen).
+const ASIDE: usize = 4;
+/// How long to wait where the system has no connection to give, such as for want of files (chosen).
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// An address that is listened at. Whoever connects is answered when a [`Server`] runs.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+    gate: Gate,
+}
+
+/// How requests are answered.
+#[derive(Debug)]
+pub struct ServeOptions {
+    /// How much may be asked at a time.
+    pub limits: Limits,
+    /// Whether prompts begin with a beginning-of-sequence token.
+    pub bos: BosPolicy,
+    /// How conversations become text, or why they do not.
+    pub template: Result<ChatTemplate, String>,
+    /// Names under which the model is steered.
+    pub variants: BTreeMap<String, Vec<Spec>>,
+}
+
+impl Listener {
+    /// Listens at an address; at any port that is free where it says 0.
+    ///
+    /// # Errors
+    /// When others could reach it without a token, the port is taken, or the address is none of this machine.
+    pub fn bind(address: SocketAddr, token: Option<Token>) -> Result<Self, ServeError> {
+        let gate = Gate::new(address, token)?;
+        let refused = |source: io::Error| match source.kind() {
+            ErrorKind::AddrInUse => ServeError::Taken { address },
+            _ => ServeError::Address { address, source },
+        };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(ServeError::Start)?;
+        let address = listener.local_addr().map_err(ServeError::Start)?;
+        Ok(Listener { listener, address, gate })
+    }
+
+    /// The address, with the port that was found.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// All that is needed to answer, ready to begin.
+pub struct Server<'a> {
+    engine: Engine<'a>,
+    shared: Arc<Shared>,
+    runtime: Runtime,
+    listener: tokio::net::TcpListener,
+}
+
+impl std::fmt::Debug for Server<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Server<'a> {
+    /// Makes everything ready.
+    ///
+    /// # Errors
+    /// When a dictionary does not belong to the model, the model has no tokenizer or unembedding, a variant cannot be steered
+    /// so, or the system gives no threads.
+    pub fn new(listener: Listener, served: Served<'a>, options: ServeOptions) -> Result<Self, ServeError> {
+        let engine = Engine::new(served, options.limits)?;
+        engine.check(&options.variants)?;
+        let Listener { listener, gate, .. } = listener;
+        let ServeOptions { limits, bos, template, variants } = options;
+        let model = served.model;
+        let shared = Arc::new(Shared {
+            desk: Desk::new(limits.queue),
+            gate,
+            limits,
+            card: card(served, template.is_ok()),
+            fingerprint: format!("fp_{}", model.identity().weights_sha256.chars().take(12).collect::<String>()),
+            vocabulary: model.vocab_size(),
+            tokenizer: Arc::clone(model.shared_tokenizer()?),
+            template,
+            vectors: served.vectors.to_vec(),
+            variants,
+            bos,
+        });
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(THREADS).max_blocking_threads(ASIDE).enable_io().enable_time();
+        let runtime = runtime.build().map_err(ServeError::Start)?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(ServeError::Start)?
+        };
+        Ok(Server { engine, shared, runtime, listener })
+    }
+
+    /// Answers requests until the observer asks to stop; the model runs on the calling thread.
+    pub fn run(self, observer: &dyn Observer) {
+        let Server { mut engine, shared, runtime, listener } = self;
+        let open = Arc::new(GracefulShutdown::new());
+        let accepting = runtime.spawn(accept(listener, router(Arc::clone(&shared)), Arc::clone(&open)));
+        engine.run(&shared.desk, observer);
+        runtime.block_on(async {
+            // Nobody else is let in; what was written for those who are here is sent.
+            accepting.abort();
+            let _ = accepting.await;
+            if let Some(open) = Arc::into_inner(open) {
+                let _ = tokio::time::timeout(CLOSING, open.shutdown()).await;
+            }
+        });
+        runtime.shutdown_background();
+    }
+}
+
+/// What is told of the model.
+fn card(served: Served<'_>, chat: bool) -> ModelCard {
+    let dictionary = |dictionary: &untangle_interpret::Dictionary<'_>| DictionaryCard {
+        name: dictionary.name.to_owned(),
+        features: dictionary.sae().d_sae(),
+        has_database: dictionary.database.is_some(),
+    };
+    ModelCard {
+        id: served.model.identity().name,
+        object: "model",
+        created: now(),
+        owned_by: "untangle",
+        context_length: served.model.max_context(),
+        chat,
+        dictionaries: served.dictionaries.iter().map(dictionary).collect(),
+        vectors: served.vectors.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        steering: Vec::new(),
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, router: Router, open: Arc<GracefulShutdown>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        // Pieces of an answer are small and are wanted at once.
+        let _ = stream.set_nodelay(true);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = open.watch(connection);
+        tokio::spawn(async move {
+            // A connection that breaks off is its sender's affair.
+            let _ = connection.await;
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,32 @@
+//! The words of the API: what requests and answers consist of. `openapi.json` says the same, which a test holds.
+//!
+//! - [`writing`]: what both kinds of request have; [`completions`], [`chat`]: what each has of its own, and its answers
+//! - [`steering`]: interventions, in the words of the command line
+//! - [`models`]: what is served
+//! - [`tokens`]: texts as tokens and back
+
+pub mod chat;
+pub mod completions;
+pub mod models;
+pub mod steering;
+pub mod tokens;
+pub mod writing;
+
+use crate::problem::Problem;
+use serde::de::DeserializeOwned;
+
+/// Reads some of the fields of a request; others are passed over, as OpenAI does.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // A list would be taken for the fields in their order.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Problem::invalid("the body is no JSON object"));
+    }
+    let json = &mut serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut *json).map_err(|error| {
+        let path = error.path().to_string();
+        let problem = Problem::invalid(format!("the body is not as expected: {}", error.inner()));
+        if path == "." || path == "?" { problem } else { problem.at(path) }
+    })?;
+    json.end().map_err(|error| Problem::invalid(format!("the body is not as expected: {error}")))?;
+    Ok(read)
+}
