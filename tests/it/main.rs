@@ -24,6 +24,7 @@ mod concepts;
 mod crosscoders;
 mod dashboard;
 mod demo;
+mod exchange;
 mod full_disk;
 mod hub;
 mod hub_astray;

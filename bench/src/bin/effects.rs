@@ -35,7 +35,8 @@ fn main() {
         return;
     };
     let texts = rest.first().map_or(16, |texts| texts.parse().expect("a number of texts"));
-    let measured = measure(Path::new(sae), Path::new(database), texts).expect("a dictionary of the organism and its database");
+    let measured =
+        measure(Path::new(sae), Path::new(database), texts).expect("a dictionary of the organism and its database");
     println!("{} features with an output label, {texts} texts of {TOKENS} tokens each\n", measured.len());
     println!("rank correlation with the effect       add {AMPLIFIED}x                set 1x");
     for (name, at) in [("S_out", 0), ("change of confidence", 1), ("F1 of the input label", 2)] {
@@ -50,7 +51,11 @@ fn main() {
     for (name, at) in [("S_out", 0), ("change of confidence", 1), ("F1 of the input label", 2)] {
         let mut ordered: Vec<&Measured> = measured.iter().collect();
         ordered.sort_by(|a, b| b.scores[at].total_cmp(&a.scores[at]));
-        println!("  {name:<32} {:>22.4} {:>22.4}", mean(&ordered[..CHOSEN.min(ordered.len())], 0), mean(&ordered[..CHOSEN.min(ordered.len())], 1));
+        println!(
+            "  {name:<32} {:>22.4} {:>22.4}",
+            mean(&ordered[..CHOSEN.min(ordered.len())], 0),
+            mean(&ordered[..CHOSEN.min(ordered.len())], 1)
+        );
     }
     let all: Vec<&Measured> = measured.iter().collect();
     println!("  {:<32} {:>22.4} {:>22.4}", "of all", mean(&all, 0), mean(&all, 1));
@@ -69,9 +74,8 @@ fn measure(sae: &Path, database: &Path, texts: usize) -> Result<Vec<Measured>, I
         let card = database.card(feature)?;
         let Some(scores) = scores(&card) else { continue };
         let said: BTreeSet<u32> = card.top_logits.iter().take(SAID).map(|effect| effect.id).collect();
-        let share = |tokens: &[u32]| {
-            tokens.iter().filter(|id| said.contains(id)).count() as f64 / tokens.len().max(1) as f64
-        };
+        let share =
+            |tokens: &[u32]| tokens.iter().filter(|id| said.contains(id)).count() as f64 / tokens.len().max(1) as f64;
         let most = card.max_activation;
         let effect = |operator| {
             let steps = [Step::from(Edit { feature, operator })];
@@ -84,15 +88,15 @@ fn measure(sae: &Path, database: &Path, texts: usize) -> Result<Vec<Measured>, I
 }
 
 fn scores(card: &FeatureCard) -> Option<[f64; 3]> {
-    let score = |name: &str| card.labels.iter().flat_map(|label| &label.scores).find(|s| s.scorer == name).map(|s| s.value);
+    let score =
+        |name: &str| card.labels.iter().flat_map(|label| &label.scores).find(|s| s.scorer == name).map(|s| s.value);
     Some([score(OUTPUT)?, score(CONFIDENCE)?, card.label().and_then(Label::f1).unwrap_or(0.0)])
 }
 
 /// The tokens of all texts, without their beginnings.
 fn written(model: &LanguageModel, sae: &Sae, steps: &[Step], texts: usize) -> Result<Vec<u32>, InterpretError> {
     let dictionaries = [Dictionary::only(sae)];
-    let options =
-        GenerateOptions { max_new_tokens: TOKENS, sampling: Sampling::at(0.8), seed: 0, stop_at_eos: true };
+    let options = GenerateOptions { max_new_tokens: TOKENS, sampling: Sampling::at(0.8), seed: 0, stop_at_eos: true };
     let mut tokens = Vec::new();
     for (number, beginning) in stories::BEGINNINGS.iter().enumerate() {
         let prompt = model.tokenizer()?.encode_with_bos(beginning, BosPolicy::Auto)?;

@@ -28,6 +28,22 @@ pub enum InterpretError {
     /// Texts without a vector between them, or a file without one.
     #[error(transparent)]
     Vector(#[from] VectorProblem),
+    /// A name that another tool makes paths and keys of.
+    #[error(
+        "{name:?}: names for other tools have letters, digits, `-`, `_` and `.` alone, and do not begin with a dot"
+    )]
+    NoExportName {
+        /// The name.
+        name: String,
+    },
+    /// A file that holds no explanations.
+    #[error("{path}: {reason}", path = .path.display())]
+    NoExplanations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The dictionary reads rows of another width.
     #[error(
         "the dictionary reads activations of width {d_in}, {what} has width {found}; take the ones it was trained on"

@@ -19,6 +19,7 @@ impl Classify for InterpretError {
             E::Vector(_) => Fault::BadInput,
             E::Steer(_)
             | E::NoSuchFeature { .. }
+            | E::NoExportName { .. }
             | E::Spec { .. }
             | E::NothingToSweep { .. }
             | E::NeedsDatabase { .. }
@@ -45,6 +46,7 @@ impl Classify for InterpretError {
             | E::NothingPredicted { .. }
             | E::TokenOutside { .. }
             | E::NothingToRead
+            | E::NoExplanations { .. }
             | E::OtherDictionary { .. }
             | E::OtherWeights { .. }
             | E::NotAFeatureDatabase { .. }

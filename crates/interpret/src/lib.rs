@@ -12,6 +12,7 @@
 //! - [`read`]: a prompt, token by token: what fires, what it costs, and what hangs on a feature
 //! - [`steer`](mod@steer): features turned up, set or taken out while the model writes
 //! - [`vectors`]: directions found by contrast, in the files of other tools
+//! - [`exchange`]: features for other tools, and explanations of theirs
 //! - [`mod@toward`]: the features that have a model write about a topic, found by trying
 //!
 //! [`intervene`] is how all of them change a running model. SQLite lives here and nowhere else.
@@ -48,6 +49,7 @@ pub mod truth;
 
 pub mod dashboard;
 pub mod database;
+pub mod exchange;
 pub mod page;
 pub mod read;
 pub mod steer;

@@ -91,6 +91,13 @@ pub struct Run {
 }
 
 impl Run {
+    /// The hook point that the dictionary reads, as its configuration has it.
+    pub fn hook(&self) -> Option<String> {
+        let config = serde_json::to_value(&self.config).ok()?;
+        let found = [&config["metadata"]["hook_name"], &config["hook_name"]];
+        found.into_iter().find_map(serde_json::Value::as_str).map(str::to_owned)
+    }
+
     /// Whether the database describes `sae` as it is on `store` as it is.
     pub fn is_of(&self, sae: &Sae, store: &ActivationSet) -> bool {
         self.config == sae.written()

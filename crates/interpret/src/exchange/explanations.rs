@@ -1,0 +1,104 @@
+//! Explanations as Neuronpedia exports them: a JSON object a line, `index` and `description` among its fields.
+
+use crate::error::InterpretError;
+use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Bytes of a line at most: descriptions are sentences.
+const LINE: u64 = 1 << 20;
+
+/// What somebody says of a feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The feature.
+    pub feature: usize,
+    /// What it is called.
+    pub text: String,
+    /// Who says so: the model that was asked, or else the method; none where the file does not say.
+    pub by: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    index: Index,
+    description: Option<String>,
+    explanation_model_name: Option<String>,
+    type_name: Option<String>,
+}
+
+/// A number, or one in quotation marks.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Index {
+    Number(usize),
+    Text(String),
+}
+
+/// Reads a file, gzip or not; lines without a description are passed over.
+///
+/// # Errors
+/// When the file cannot be read, or a line is no such row.
+pub fn explanations(path: &Path) -> Result<Vec<Explanation>, InterpretError> {
+    let failed =
+        |error: std::io::Error| InterpretError::NoExplanations { path: path.to_owned(), reason: error.to_string() };
+    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let is_gzip = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
+    let mut reader: Box<dyn BufRead> =
+        if is_gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
+    let (mut found, mut number, mut line) = (Vec::new(), 0, String::new());
+    loop {
+        line.clear();
+        number += 1;
+        if reader.by_ref().take(LINE).read_line(&mut line).map_err(failed)? == 0 {
+            return Ok(found);
+        }
+        if line.trim().is_empty() {
+            continue;
+        }
+        let wrong = |reason: String| InterpretError::NoExplanations {
+            path: path.to_owned(),
+            reason: format!(
+                "line {number}: {reason}; expected a row of Neuronpedia's explanations, with `index` and `description`"
+            ),
+        };
+        let row: Row = serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
+        let feature = match row.index {
+            Index::Number(feature) => feature,
+            Index::Text(text) => text.parse().map_err(|_| wrong(format!("`index` is {text:?}")))?,
+        };
+        let Some(text) = row.description.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        found.push(Explanation { feature, text, by: row.explanation_model_name.or(row.type_name) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn rows_are_read_packed_and_plain_and_what_is_wrong_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("batch-0.jsonl.gz");
+        let text = "{\"index\":\"3\",\"description\":\" bridges \",\"explanationModelName\":\"m\",\"embedding\":[]}\n\n\
+                    {\"index\":4,\"description\":\"\"}\n{\"index\":5,\"description\":\"x\",\"typeName\":\"t\"}\n";
+        let expected = vec![
+            Explanation { feature: 3, text: "bridges".to_owned(), by: Some("m".to_owned()) },
+            Explanation { feature: 5, text: "x".to_owned(), by: Some("t".to_owned()) },
+        ];
+        std::fs::write(&path, text).expect("written");
+        assert_eq!(explanations(&path).expect("read"), expected);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).expect("packed");
+        std::fs::write(&path, packed.finish().expect("packed")).expect("written");
+        assert_eq!(explanations(&path).expect("read"), expected);
+        std::fs::write(&path, "{\"index\":\"three\",\"description\":\"x\"}").expect("written");
+        assert!(explanations(&path).expect_err("refused").to_string().contains("line 1: `index` is \"three\""));
+    }
+}

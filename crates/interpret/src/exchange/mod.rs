@@ -1,0 +1,72 @@
+//! Features for other tools, and explanations of theirs.
+//!
+//! | form | what |
+//! |---|---|
+//! | [`Form::Neuronpedia`] | the rows of Neuronpedia's tables: `features/`, `activations/` and `explanations/`, `batch-N.jsonl.gz` each, with `model.jsonl`, `sourceset.jsonl`, `source.jsonl` and `release.jsonl` |
+//! | [`Form::SaeDashboard`] | `batch-N.json` as SAEDashboard's Neuronpedia runner writes them, with `run_settings.json` and `skipped_indexes.json` |
+//! | [`Form::Csv`] | `features.csv`: a line for each feature, its labels, scores and statistics |
+//!
+//! What a form has a field for and nobody measured is left out, or is an empty list where the tools read it without asking.
+//! [`explanations`] reads Neuronpedia's explanations, which become labels of a source of their own.
+
+mod csv;
+mod explanations;
+mod files;
+mod neuronpedia;
+mod plan;
+mod saedashboard;
+mod shown;
+
+pub use explanations::{Explanation, explanations};
+pub use files::EXPORT;
+pub use plan::{ExportPlan, Form};
+
+use crate::database::Database;
+use crate::error::InterpretError;
+use crate::progress::Progress;
+use files::{Record, is_part};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use untangle_schema::{Observer, TOOL_VERSION, Unit};
+use untangle_store::PartialFolder;
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExportReport {
+    /// Where.
+    pub folder: PathBuf,
+    /// Features.
+    pub features: usize,
+    /// Files.
+    pub files: usize,
+}
+
+/// Writes all features of `database` to the folder `out`; a finished export is replaced where `force` is set.
+///
+/// # Errors
+/// When a name cannot be one, the database is damaged or is not of the dictionary, `out` holds anything but a finished export, or the
+/// disk refuses; nothing is then left.
+pub fn export(
+    database: &Database,
+    plan: &ExportPlan<'_>,
+    out: &Path,
+    force: bool,
+    observer: &dyn Observer,
+) -> Result<ExportReport, InterpretError> {
+    plan.check()?;
+    plan.sae.map_or(Ok(()), |sae| database.check_dictionary(sae))?;
+    let folder = PartialFolder::claim(out, EXPORT, is_part, force)?;
+    let (n, run) = (database.n_features()?, database.run()?);
+    let mut progress = Progress::start(observer, "export", Unit::Examples, n as u64);
+    let mut advance = |features: usize| progress.advance(features as u64);
+    let root = folder.data();
+    let mut files = match plan.form {
+        Form::Neuronpedia => neuronpedia::write(database, &run, plan, &root, &mut advance)?,
+        Form::SaeDashboard => saedashboard::write(database, &run, plan, &root, &mut advance)?,
+        Form::Csv => csv::write(database, &root, &mut advance)?,
+    };
+    files::write(&root, files::RECORD, Record::of(n, TOOL_VERSION).text().as_bytes())?;
+    files += 1;
+    progress.finish();
+    Ok(ExportReport { folder: folder.finish()?, features: n, files })
+}
