@@ -53,7 +53,8 @@ fn features_go_to_other_tools_and_explanations_come_back() {
     assert_eq!(row["hookName"], "blocks.2.hook_resid_post");
     assert!(row["vector"].as_array().expect("a list").len() > 8 && row["hasVector"] == true, "{row}");
     let activations = rows(&out.join("activations"), 2);
-    let of_best: Vec<&Value> = activations.iter().filter(|row| row["index"] == number.to_string()).collect();
+    let name = number.to_string();
+    let of_best: Vec<&Value> = activations.iter().filter(|row| row["index"] == name.as_str()).collect();
     let top = of_best[0];
     let values = top["values"].as_array().expect("a list");
     let peak = top["maxValueTokenIndex"].as_u64().expect("a place") as usize;

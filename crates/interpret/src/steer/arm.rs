@@ -149,11 +149,14 @@ mod tests {
         let arm = Texts { neutral, naming: naming.to_vec(), sample: None, has_kl: true, has_log_odds: true }.arm();
         assert_eq!(arm.appears, Share { hits: 2, trials: 3 });
         assert!((arm.repetition - 0.2).abs() < 1e-12);
-        assert!((arm.perplexity.unwrap() - 0.5f64.exp()).abs() < 1e-12, "2 nats over 4 tokens");
-        assert!((arm.kl.unwrap() - 4.0 / 6.0).abs() < 1e-12 && (arm.log_odds.unwrap() - 8.0 / 6.0).abs() < 1e-12);
+        assert!((arm.perplexity.expect("measured") - 0.5f64.exp()).abs() < 1e-12, "2 nats over 4 tokens");
+        assert!(
+            (arm.kl.expect("measured") - 4.0 / 6.0).abs() < 1e-12
+                && (arm.log_odds.expect("measured") - 8.0 / 6.0).abs() < 1e-12
+        );
         let (first, second) = (arm.half(false), arm.half(true));
         assert_eq!((first.appears.trials, second.appears), (2, Share { hits: 0, trials: 1 }));
-        assert!((first.perplexity.unwrap() - 1.0f64.exp()).abs() < 1e-12 && second.perplexity == Some(1.0));
+        assert!((first.perplexity.expect("measured") - 1.0f64.exp()).abs() < 1e-12 && second.perplexity == Some(1.0));
     }
 
     #[test]

@@ -274,7 +274,7 @@ mod tests {
             Point { strength: Some(2.0), arm: arm([true; 2], [false, true], 11.0) },
             Point { strength: Some(3.0), arm: arm([true; 2], [true; 2], 20.0) },
         ];
-        let found = chosen(&points, &own).unwrap();
+        let found = chosen(&points, &own).expect("one serves");
         assert_eq!((found.strength, found.steered.appears), (2.0, Share { hits: 1, trials: 2 }));
         assert_eq!(found.baseline.appears, Share { hits: 0, trials: 2 });
         assert!(chosen(&points[2..], &own).is_none(), "exp(2) is more than 1.3 times exp(1)");

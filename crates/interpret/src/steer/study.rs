@@ -315,7 +315,7 @@ impl Studies<'_> {
             let mut recorder = Recorder::new(vec![point]);
             tch::no_grad(|| self.model.forward(&ids, &mut recorder))?;
             let columns = recorder.columns();
-            let Some(column) = columns.iter().next() else { continue };
+            let Some(column) = columns.first() else { continue };
             let n = (column.len() / d).max(1) as f64;
             rows.extend((0..d).map(|i| (column.chunks_exact(d).map(|row| f64::from(row[i])).sum::<f64>() / n) as f32));
         }
