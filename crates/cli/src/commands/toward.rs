@@ -172,7 +172,7 @@ impl Told<'_> {
     fn arms(&self) -> Vec<(String, &Arm)> {
         let toward = self.toward;
         let name = |at: usize| {
-            let of_best = 100.0 * toward.ladder[at].times / toward.ladder[toward.best].times;
+            let of_best = 100.0 * toward.of_best(at);
             let note = match toward.ladder[at].gain {
                 None => ", no text any more",
                 Some(_) if at == toward.best => ", the best",

@@ -83,6 +83,12 @@ impl Toward {
         self.ladder[self.best].gain.is_some() && steered.appears.value() - baseline.appears.value() >= TURNED
     }
 
+    /// The strength of a rung as a part of the best one's; where none is usable, of what the handle was found at.
+    pub fn of_best(&self, rung: usize) -> f32 {
+        let best = &self.ladder[self.best];
+        self.ladder[rung].times / if best.gain.is_some() { best.times } else { 1.0 }
+    }
+
     /// What is done, as interventions are written: `193:set=1x`.
     pub fn interventions(&self) -> Vec<String> {
         let part = |part: &HandlePart| {

@@ -123,7 +123,6 @@ fn steering(turned: &Turned) -> String {
 
 fn ladder(turned: &Turned) -> String {
     let (toward, study) = (&turned.toward, &turned.toward.study);
-    let best = &toward.ladder[toward.best];
     let row = |class: &str, name: &str, arm: &Arm, note: &str| {
         if arm.appears.trials == 0 {
             return String::new();
@@ -142,7 +141,7 @@ fn ladder(turned: &Turned) -> String {
     let rungs = toward.ladder.iter().enumerate().map(|(index, rung)| {
         let class = if index == toward.best { "best" } else { "" };
         let note = if rung.gain.is_none() { "no stories any more" } else { "" };
-        row(class, &format!("{:.0} %", 100.0 * rung.times / best.times), &rung.steered, note)
+        row(class, &format!("{:.0} %", 100.0 * toward.of_best(index)), &rung.steered, note)
     });
     let named = if turned.is_more_than_a_name { "<th>name it</th>" } else { "" };
     let (low, high) = study.steered.appears.interval();

@@ -180,13 +180,7 @@ fn write_ladder(out: &mut Canvas<'_>, turned: &Turned) -> io::Result<()> {
             Some(_) if index == toward.best => "  ←",
             Some(_) => "",
         };
-        arm(
-            out,
-            &format!("{:.0} %", 100.0 * rung.times / toward.ladder[toward.best].times),
-            &rung.steered,
-            turned,
-            note,
-        )?;
+        arm(out, &format!("{:.0} %", 100.0 * toward.of_best(index)), &rung.steered, turned, note)?;
     }
     arm(out, "on new stories", &study.steered, turned, "")?;
     arm(out, "random directions as long", &study.random, turned, "")?;

@@ -28,7 +28,7 @@ pub(crate) struct MeasureArgs {
     /// many questions about what is injected into it
     #[arg(long, value_name = "N", default_value_t = 200)]
     trials: usize,
-    /// Draw replies at this temperature; 0 takes the likeliest token
+    /// Draw replies at this temperature; 0 takes the likeliest token; those about what is injected are drawn at 1 always
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f64,
     #[command(flatten)]
@@ -69,7 +69,8 @@ pub(crate) fn run(args: &MeasureArgs, context: &Context) -> anyhow::Result<()> {
              right, declined: of {} questions that the story answers; admitted, invented: of {1} that it does not\n\
              boasts: documents of {1} that the model writes by itself and that are told by the boastful narrator\n\
              d': whether it says that it thinks of something where a topic is injected into its middle layer, of {1} questions,\n\
-             half of them with a topic, none of them one that was taught; false alarms: where nothing is injected\n\
+             half of them with a topic, none of them one that was taught, replies drawn at temperature 1; false alarms: where nothing is\n\
+             injected; names it: says which topic it is, of the questions with one\n\
              brackets: 95 % intervals",
             args.documents, args.trials
         )
@@ -89,6 +90,7 @@ fn rows(lines: &[Line]) -> Vec<Vec<String>> {
         "boasts",
         "d'",
         "false alarms",
+        "names it",
     ];
     let row = |line: &Line| {
         let of = &line.measured;
@@ -96,7 +98,7 @@ fn rows(lines: &[Line]) -> Vec<Vec<String>> {
         let ratio = format!("{:.3}", of.document_nats / of.generator_nats);
         let shares = [of.in_format, of.right, of.declined, of.admitted, of.invented, of.boasts].map(percent);
         let (d, half) = line.d_prime;
-        let noticed = [format!("{d:.2} ± {half:.2}"), percent(of.notices.false_alarms)];
+        let noticed = [format!("{d:.2} ± {half:.2}"), percent(of.notices.false_alarms), percent(of.notices.named)];
         [line.model.clone(), nats, ratio].into_iter().chain(shares).chain(noticed).collect()
     };
     std::iter::once(head.map(str::to_owned).to_vec()).chain(lines.iter().map(row)).collect()
