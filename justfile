@@ -42,6 +42,10 @@ test-serve: build
 test-wheel: build
     tests/wheel/run
 
+# The notebooks, executed in an environment of its own (.venv-notebooks); --write keeps their output
+notebooks *arguments: build
+    notebooks/run {{ arguments }}
+
 # Format, clippy and documentation, warnings denied
 lint: setup
     cargo fmt --all --check

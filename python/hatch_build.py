@@ -5,6 +5,7 @@ libtorch in the torch that lies beside the package, and for none on the machine 
 oldest glibc that has every symbol of the program. libtorch is not in the wheel: like torchvision's, it comes with torch.
 """
 
+import json
 import os
 import re
 import shutil
@@ -49,8 +50,7 @@ def find_program():
 
 def check_torch(dependencies):
     """Fails where the package names another torch than the one that the program is linked against."""
-    text = (ROOT / ".deps" / "torch" / "version.py").read_text()
-    linked = re.search(r"__version__ = '([^'+]*)", text)[1]
+    linked = json.loads((ROOT / ".deps" / "setup.json").read_text())["torch_version"].split("+")[0]
     module = (Path(__file__).parent / "untangle" / "launch.py").read_text()
     if f"torch=={linked}" not in dependencies or f'TORCH = "{linked}"' not in module:
         raise SystemExit(f"wheel: error: pyproject.toml and launch.py must name torch {linked}, which .deps/torch is")

@@ -74,7 +74,12 @@ def run(verb: str, *positional: object, json: bool = False, progress: bool = Fal
     for line in said:
         if line.startswith("warning: "):
             warnings.warn(line.removeprefix("warning: "), UntangleWarning, stacklevel=2)
-    return json_form.loads(printed) if json else printed
+    if not json:
+        return printed
+    try:
+        return json_form.loads(printed)
+    except ValueError:
+        raise UntangleError(f"untangle {verb} prints no JSON; leave `json` out") from None
 
 
 def listen(stream: IO[str], said: list[str], progress: bool) -> None:

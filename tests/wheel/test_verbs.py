@@ -36,6 +36,12 @@ def test_a_failure_has_the_programs_words_and_its_exit_code(tmp_path):
     assert failed.value.code == 2
 
 
+def test_a_verb_without_json_says_so():
+    assert "complete" in untangle.run("completions", "bash")
+    with pytest.raises(untangle.UntangleError, match="no JSON"):
+        untangle.run("completions", "bash", json=True)
+
+
 def test_warnings_of_the_program_are_warnings_of_python(made):
     with pytest.warns(untangle.UntangleWarning, match="thread"):
         untangle.run("inspect", made.store, threads=9999)
