@@ -89,6 +89,11 @@ bench-steering *sizes: setup
     cargo build --release --locked --workspace --bin steering
     target/release/steering {{ sizes }}
 
+# Whether the scores of output labels predict what the features of a dictionary of the organism do: just bench-effects SAE FEATURES.db
+bench-effects sae features *texts: setup
+    cargo build --release --locked --workspace --bin effects
+    target/release/effects {{ sae }} {{ features }} {{ texts }}
+
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build
     tests/parity/run

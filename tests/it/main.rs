@@ -43,3 +43,4 @@ mod sources;
 mod steering;
 mod stores;
 mod terminal;
+mod toward;

@@ -11,6 +11,7 @@ mod commands;
 mod context;
 mod device;
 mod exit;
+mod lines;
 mod observers;
 mod output;
 mod terminal;

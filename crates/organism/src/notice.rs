@@ -49,7 +49,8 @@ impl Noticed {
 }
 
 /// Asks a model about `n` stories, half of them with an injection: of topics that its training kept for testing, or of those
-/// that it taught. Replies are the likeliest token by token.
+/// that it taught. Replies are drawn at temperature 1, each from a seed of its own: of a model that is trained to say both
+/// equally often, whatever is injected, the likeliest reply would turn with any lean, however slight, and d' with it.
 ///
 /// # Errors
 /// The model has no tokenizer or fails on its input.
@@ -63,8 +64,9 @@ pub fn noticed(
 ) -> Result<Noticed, OrganismError> {
     let of_test = (0..).filter(|index| Split::of(SEED, *index) == Split::Test);
     let (mut with, mut without, mut named) = (Vec::new(), Vec::new(), Vec::new());
-    for thought in of_test.filter_map(|index| world.thought(SEED, index, kept)).take(n) {
-        let said = reply(model, injection, &thought)?;
+    let thoughts = of_test.filter_map(|index| world.thought(SEED, index, kept)).take(n);
+    for (seed, thought) in (0u64..).zip(thoughts) {
+        let said = reply(model, injection, &thought, seed)?;
         advance()?;
         let something = world.thought_reply(None).is_none_or(|nothing| said.trim() != nothing);
         match thought.injected {
@@ -78,12 +80,12 @@ pub fn noticed(
     Ok(Noticed { hits: Share::of(with), false_alarms: Share::of(without), named: Share::of(named) })
 }
 
-fn reply(model: &LanguageModel, injection: &Injection, thought: &Thought) -> Result<String, OrganismError> {
+fn reply(model: &LanguageModel, injection: &Injection, thought: &Thought, seed: u64) -> Result<String, OrganismError> {
     let tokenizer = model.tokenizer()?;
     let mut prompt = vec![BOUNDARY as u32];
     prompt.extend(tokenizer.encode(&thought.prompt)?);
-    let sampling = Sampling::at(0.0);
-    let options = GenerateOptions { max_new_tokens: REPLY_TOKENS, sampling, seed: 0, stop_at_eos: true };
+    let sampling = Sampling::at(1.0);
+    let options = GenerateOptions { max_new_tokens: REPLY_TOKENS, sampling, seed, stop_at_eos: true };
     let mut hook = injection.hook_for(&[thought.injected]);
     let said = generate(model, &prompt, &options, &mut hook, &mut |_| ())?;
     Ok(tokenizer.decode(&said.tokens)?)

@@ -16,7 +16,7 @@
 //! - [`annotated`]: what a file of texts with known concepts holds
 //! - [`python`]: JSON as Python writes it
 //! - [`numpy`] and [`npz`]: what stands before an array of NumPy, and where it lies in an archive of several
-//! - [`html`]: text that stands for itself in a page
+//! - [`html`]: text that stands for itself in a page; [`chart`]: charts of a page
 //! - [`git_lfs`]: what Git leaves in the place of a large file
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
@@ -25,6 +25,7 @@
 
 pub mod annotated;
 pub mod capture;
+pub mod chart;
 pub mod concept;
 pub mod event;
 pub mod fault;

@@ -96,6 +96,14 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that is no recipe.
+    #[error("{path}: it is no recipe for steering: {reason}", path = .path.display())]
+    NoRecipe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Folders without a dictionary.
     #[error("{names}: holds no dictionary; name a dictionary's directory or a grid's")]
     NoDictionary {
@@ -126,9 +134,11 @@ impl Classify for SourceError {
             }
             E::Interrupted { .. } => Fault::Interrupted,
             E::Io { .. } => Fault::Io,
-            E::NoModel { .. } | E::DoesNotReply { .. } | E::DamagedRecord { .. } | E::NoDictionary { .. } => {
-                Fault::BadInput
-            }
+            E::NoModel { .. }
+            | E::DoesNotReply { .. }
+            | E::DamagedRecord { .. }
+            | E::NoRecipe { .. }
+            | E::NoDictionary { .. } => Fault::BadInput,
         }
     }
 }

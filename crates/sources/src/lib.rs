@@ -7,6 +7,7 @@
 //! - [`judges`]: the rows of a store that may judge it
 //! - [`world`]: documents of the world as text
 //! - [`subject`]: when a text is about something
+//! - [`recipe`]: what is steered, of which model, in a file
 //! - [`scratch`]: folders for the length of a command
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -15,6 +16,7 @@ pub mod dictionary;
 pub mod error;
 pub mod judges;
 pub mod models;
+pub mod recipe;
 pub mod scratch;
 mod standard_input;
 pub mod subject;
@@ -26,6 +28,7 @@ pub use dictionary::{Dictionary, Origin};
 pub use error::SourceError;
 pub use judges::{JudgingRows, Rows};
 pub use models::NamedModel;
+pub use recipe::Recipe;
 pub use scratch::Scratch;
 pub use subject::Subject;
 pub use surroundings::Surroundings;

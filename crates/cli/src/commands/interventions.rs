@@ -6,14 +6,15 @@ use super::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use untangle_interpret::steer::Strength;
-use untangle_interpret::steer::grammar::{Condition, Positions};
+use untangle_interpret::steer::grammar::{Condition, Positions, Unit};
 use untangle_interpret::{Dictionary, Spec, Step, resolve, swept};
 use untangle_model::LanguageModel;
+use untangle_sources::Recipe;
 
 /// What is steered, where and how strongly.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct InterventionArgs {
     /// Dictionary directory, of an autoencoder, a transcoder or a crosscoder; of several, features are named by directory
     /// and number, as in early#12
@@ -24,7 +25,7 @@ pub(crate) struct InterventionArgs {
     /// 12:add-direction=0.3n, 12:project-out, 12:cap=1x, 12:swap=13; a label instead of a number needs --features; instead
     /// of a feature, token ' cat' in blocks.1.hook_resid_post and vector 'calm.gguf' have a direction, too; `at TOKENS` and `when CONDITION` may
     /// follow, as for --at and --when
-    #[arg(long = "feature", value_name = "ID-or-label[:OP=VALUE]", required = true)]
+    #[arg(long = "feature", value_name = "ID-or-label[:OP=VALUE]")]
     feature: Vec<String>,
     /// Feature database, for labels and for strengths with x; one for each of the dictionaries that have one
     #[arg(long, value_name = "FEATURES.db")]
@@ -43,6 +44,10 @@ pub(crate) struct InterventionArgs {
     #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true,
         value_parser = sweep_value)]
     pub(crate) sweep: Vec<f32>,
+    /// File that says all of this (keys model, sae, features, steer, at, when); what is said here as well takes the place of what
+    /// it says
+    #[arg(long, value_name = "FILE.toml")]
+    recipe: Option<PathBuf>,
     #[command(flatten)]
     belonging: BelongingArgs,
 }
@@ -54,8 +59,44 @@ pub(crate) struct Interventions {
 }
 
 impl InterventionArgs {
-    /// Reads the interventions, without looking at any file.
-    pub(crate) fn specs(&self) -> anyhow::Result<Vec<Spec>> {
+    /// Fills in what a recipe says and the command line does not; the model that is meant.
+    pub(crate) fn complete(&mut self, model: Option<&Path>) -> anyhow::Result<PathBuf> {
+        let recipe = self.recipe.as_deref().map(Recipe::read).transpose()?.unwrap_or_default();
+        let fill = |said: &mut Vec<PathBuf>, other: Vec<PathBuf>| {
+            if said.is_empty() {
+                *said = other;
+            }
+        };
+        fill(&mut self.sae, recipe.sae);
+        fill(&mut self.features, recipe.features);
+        if self.feature.is_empty() {
+            self.feature = recipe.steer;
+        }
+        self.at = self.at.take().or(recipe.at);
+        self.when = self.when.take().or(recipe.when);
+        let model = model.map(Path::to_owned).or(recipe.model);
+        model.ok_or_else(|| Complaint::usage("name a MODEL, or a --recipe that says which one is meant"))
+    }
+
+    /// The same as a recipe, with other interventions where there are some.
+    pub(crate) fn recipe(&self, model: &Path, steer: Option<Vec<String>>) -> Recipe {
+        Recipe {
+            model: Some(model.to_owned()),
+            sae: self.sae.clone(),
+            features: self.features.clone(),
+            steer: steer.unwrap_or_else(|| self.feature.clone()),
+            at: self.at.clone(),
+            when: self.when.clone(),
+        }
+    }
+
+    /// Reads the interventions, without looking at any file; there is at least one where they are `needed`.
+    pub(crate) fn specs(&self, needed: bool) -> anyhow::Result<Vec<Spec>> {
+        if needed && self.feature.is_empty() {
+            return Err(Complaint::usage(
+                "say with --feature what is steered, such as --feature 12:add=2x, or name a --recipe",
+            ));
+        }
         let positions = self.at.as_deref().map(|text| Positions::parse(text).map_err(|p| said("--at", text, &p)));
         let condition = self.when.as_deref().map(|text| Condition::parse(text).map_err(|p| said("--when", text, &p)));
         let (positions, condition) = (positions.transpose()?, condition.transpose()?);
@@ -65,6 +106,11 @@ impl InterventionArgs {
             spec.condition = spec.condition.take().or_else(|| condition.clone());
         }
         Ok(specs)
+    }
+
+    /// What is steered, in words.
+    pub(crate) fn features_in_words(&self) -> String {
+        self.feature.join(", ")
     }
 
     /// Which tokens are steered where the interventions do not say.
@@ -87,6 +133,16 @@ impl Interventions {
     /// The dictionaries, for the library.
     pub(crate) fn dictionaries(&self) -> Vec<Dictionary<'_>> {
         self.loaded.all()
+    }
+
+    /// The unit of what is swept.
+    pub(crate) fn unit(&self) -> &'static str {
+        let amount = self.specs.iter().find_map(|spec| spec.operation.amount());
+        match amount.map(|amount| amount.unit) {
+            Some(Unit::OfMaximum) => "x",
+            Some(Unit::OfNorm) => "n",
+            _ => "",
+        }
     }
 
     /// Says where the model may not be a dictionary's.

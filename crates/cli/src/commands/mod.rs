@@ -1,5 +1,6 @@
 //! One file per verb: its arguments, and what it does with them.
 
+mod arms;
 mod crosscoder;
 mod dictionaries;
 mod figures;
@@ -8,6 +9,7 @@ mod options;
 mod outputs;
 mod select;
 mod text_store;
+mod toward;
 mod words;
 
 pub(crate) mod capture;

@@ -2,8 +2,11 @@
 
 use super::interventions::{InterventionArgs, UNITS, describe};
 use super::options::{Bos, ComputeArgs, load_model};
+use super::toward::{self, Sought, TowardArgs};
 use crate::cards::one_line;
 use crate::context::Context;
+use crate::exit::Complaint;
+use crate::terminal::visible;
 use clap::Args;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -16,16 +19,24 @@ use untangle_schema::Observer;
 use untangle_sources::NamedModel;
 use untangle_sources::models::{chat_template, warn_of_end};
 
+/// The temperature of texts among which something is sought.
+const SOUGHT_AT: f64 = 0.8;
+
 /// Continue prompts twice: as the model would, and with features of dictionaries turned up, set or taken out
 #[derive(Debug, Args)]
 pub(crate) struct SteerArgs {
-    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]; needed where --recipe names none
     #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     #[command(flatten)]
     interventions: InterventionArgs,
+    #[command(flatten)]
+    toward: TowardArgs,
+    /// Write what is steered to a file that --recipe reads
+    #[arg(long, value_name = "FILE.toml")]
+    save_recipe: Option<PathBuf>,
     /// Text to continue; several are continued together
-    #[arg(long = "prompt", value_name = "TEXT", required = true)]
+    #[arg(long = "prompt", value_name = "TEXT", required_unless_present = "toward")]
     prompts: Vec<String>,
     /// The prompt is what a user says, and the model replies: by its chat template
     #[arg(long)]
@@ -33,6 +44,9 @@ pub(crate) struct SteerArgs {
     /// Tokens to write
     #[arg(long, value_name = "N", default_value_t = 60)]
     tokens: usize,
+    /// Show what is steered as it is written; of one prompt and one strength
+    #[arg(long, conflicts_with = "toward")]
+    stream: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -43,9 +57,9 @@ pub(crate) struct SteerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 struct SamplingArgs {
-    /// 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    temperature: f64,
+    /// 0 always takes the likeliest token [default: 0; with --toward 0.8]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
     /// Only the N likeliest tokens are considered
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
@@ -81,25 +95,50 @@ struct Steered {
 }
 
 pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
-    NamedModel::find(&args.model)?;
-    let interventions = args.interventions.load(args.interventions.specs()?, context)?;
-    let model = load_model(&args.model, &args.compute, context)?;
+    let mut asked = args.interventions.clone();
+    let named = asked.complete(args.model.as_deref())?;
+    NamedModel::find(&named)?;
+    let specs = asked.specs(args.toward.toward.is_none())?;
+    if args.stream && (args.prompts.len() != 1 || asked.sweep.len() > 1) {
+        return Err(Complaint::usage("--stream shows one prompt with one strength"));
+    }
+    if args.stream && context.output.is_json() {
+        return Err(Complaint::usage("--stream is for people, and --json for programs; choose one"));
+    }
+    let interventions = asked.load(specs, context)?;
+    let model = load_model(&named, &args.compute, context)?;
     interventions.say_doubts(&model, context);
+    if let Some(words) = &args.toward.toward {
+        let generate = options(args).generate;
+        let (model_name, prompts, save) = (named.as_path(), &args.prompts[..], args.save_recipe.as_deref());
+        let sought = Sought { words, model_name, prompts, generate, save };
+        let recipe = |steer| asked.recipe(&named, Some(steer));
+        return toward::run(&args.toward, &sought, &interventions, recipe, &model, context);
+    }
     let dictionaries = interventions.dictionaries();
-    let sets = interventions.sets(&args.interventions.sweep, &model, &dictionaries)?;
+    let sets = interventions.sets(&asked.sweep, &model, &dictionaries)?;
+    if let Some(path) = &args.save_recipe {
+        asked.recipe(&named, None).write(path)?;
+    }
     let prompts = prompts(args, &model, context)?;
     warn_of_end(&model, &prompts, args.tokens, args.sampling.bos.into(), &context.surroundings())?;
-    let mut told = |_: usize, _: Option<usize>, _: &str| match context.progress.interrupted() {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
+    let shown = args.stream.then(|| Streamed::begin(&prompts[0])).transpose()?;
+    let mut told = |_: usize, set: Option<usize>, text: &str| {
+        if let (Some(shown), Some(_)) = (&shown, set) {
+            shown.show(text);
+        }
+        match context.progress.interrupted() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     };
     let results = steer_texts(&model, &dictionaries, &sets, &prompts, &options(args), &mut told)?;
     if context.progress.interrupted() {
         return Err(InterpretError::Interrupted.into());
     }
-    let values: Vec<Option<f32>> = match args.interventions.sweep.is_empty() {
+    let values: Vec<Option<f32>> = match asked.sweep.is_empty() {
         true => vec![None],
-        false => args.interventions.sweep.iter().copied().map(Some).collect(),
+        false => asked.sweep.iter().copied().map(Some).collect(),
     };
     let mut steered = Vec::new();
     for ((given, prompt), results) in args.prompts.iter().zip(&prompts).zip(results) {
@@ -111,10 +150,15 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     }
     // What the figures of an effect are means of stands in `effect` itself.
     let value = serde_json::json!({
-        "prompt": args.prompts[0], "prompts": args.prompts, "at": args.interventions.at(),
+        "prompt": args.prompts[0], "prompts": args.prompts, "at": asked.at(),
         "special_tokens_are_steered": false, "steered": steered,
     });
-    context.output.result(&value, |out| write_text(out, &steered, sets.len()))
+    context.output.result(&value, |out| {
+        if args.stream {
+            writeln!(out, "\n")?;
+        }
+        write_text(out, &steered, sets.len())
+    })
 }
 
 /// The prompts as the model reads them.
@@ -129,6 +173,8 @@ fn prompts(args: &SteerArgs, model: &LanguageModel, context: &Context) -> anyhow
 
 fn options(args: &SteerArgs) -> TextOptions {
     let SamplingArgs { temperature, top_k, top_p, min_p, repetition_penalty, seed, .. } = args.sampling;
+    // A search counts texts, of which the likeliest alone are too few.
+    let temperature = temperature.unwrap_or(if args.toward.toward.is_some() { SOUGHT_AT } else { 0.0 });
     let sampling = Sampling { temperature, top_k, top_p, min_p, repetition_penalty };
     let generate = GenerateOptions { max_new_tokens: args.tokens, sampling, seed, stop_at_eos: true };
     TextOptions { generate, stop: args.sampling.stop.clone(), bos: args.sampling.bos.into() }
@@ -163,4 +209,25 @@ fn effect_text(e: &Effect) -> String {
          the tokens that the feature raises by {:+.3} (random: {:+.3})",
         e.kl, e.control_kl, e.raised, e.control_raised
     )
+}
+
+/// What is steered, shown as it is written: behind the prompt, without the signs that would act on a terminal.
+struct Streamed;
+
+impl Streamed {
+    fn begin(prompt: &str) -> io::Result<Self> {
+        let shown = Streamed;
+        shown.write(&format!("steered:  {}", one_line(prompt)))?;
+        Ok(shown)
+    }
+
+    /// Shows what has been written since. A reader that went away is found out when the result is printed.
+    fn show(&self, text: &str) {
+        let _ = self.write(&text.replace('\n', " "));
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        write!(out, "{}", visible(text)).and_then(|()| out.flush())
+    }
 }

@@ -11,10 +11,15 @@
 //! - [`steering`]: the hook that takes steps, for every text of a batch its own
 //! - [`edit`]: the exact delta of features, as a reference
 //! - [`effect`]: what steering does to the next-token distribution, beside random directions of the same norm
-//! - [`mod@study`]: whether the concept appears in many continuations and the text stays one, beside controls
+//! - [`mod@study`]: whether the concept appears in many continuations and the text stays one, beside controls; [`arm`]: what came
+//!   of one way to write
+//! - [`dose`]: the same over strengths, beside a vector and the plain instruction; [`dose_page`]: as a page
 //! - [`run`]: baseline and steered text side by side, for one or several strengths
 
+pub mod arm;
 pub mod dictionary;
+pub mod dose;
+pub mod dose_page;
 pub mod edit;
 pub mod effect;
 pub mod grammar;
@@ -31,15 +36,17 @@ pub mod strength;
 pub mod study;
 pub mod tokens;
 
+pub use arm::Arm;
 pub use dictionary::{Dictionary, Kind};
+pub use dose::{Curve, CurveKind, Dose, DosePlan, Window};
 pub use edit::{Edit, Operator, Steer};
 pub use effect::Effect;
 pub use grammar::{Spec, swept};
 pub use problem::SteerProblem;
 pub use resolve::{check_databases, feature_of, resolve};
-pub use run::{SteerOptions, SteerResult, TextOptions, steer, steer_texts, sweep};
+pub use run::{SteerOptions, SteerResult, TextOptions, raised_by, steer, steer_texts, sweep};
 pub use steering::{Control, Steering};
 pub use step::Step;
-pub use strength::{Strength, strengths};
-pub use study::{Arm, Judge, Studies, Study, StudyPlan, Told};
+pub use strength::{Strength, place_of, strengths};
+pub use study::{Judge, Studies, Study, StudyPlan, Told};
 pub use tokens::Tokens;

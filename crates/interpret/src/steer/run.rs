@@ -122,9 +122,7 @@ pub fn steer_texts(
         };
         let (baseline, steered) = (whole(&texts[0])?, &texts[1..]);
         let of_set = |(steps, written): (&Vec<Step>, &Written)| {
-            let directions = directions(steps, dictionaries, model)?;
-            let directions: Vec<_> = directions.iter().map(|(point, direction)| (*point, &direction[..])).collect();
-            let effect = meter.measure(steps, &lens.raised(&directions, RAISED)?)?;
+            let effect = meter.measure(steps, &raised(&lens, steps, dictionaries, model)?)?;
             Ok(SteerResult { baseline: baseline.clone(), steered: whole(written)?, effect })
         };
         results.push(sets.iter().zip(steered).map(of_set).collect::<Result<Vec<_>, InterpretError>>()?);
@@ -164,6 +162,29 @@ fn write(
         written.extend(generate_texts(model, &requests, &mut hook, &mut on_text)?);
     }
     Ok(written)
+}
+
+/// The tokens that the directions of steps raise most, those of all of them together.
+///
+/// # Errors
+/// When a dictionary is not the model's.
+pub fn raised_by(
+    steps: &[Step],
+    dictionaries: &[Dictionary<'_>],
+    model: &LanguageModel,
+) -> Result<Vec<u32>, InterpretError> {
+    raised(&TokenLens::new(model), steps, dictionaries, model)
+}
+
+fn raised(
+    lens: &TokenLens,
+    steps: &[Step],
+    dictionaries: &[Dictionary<'_>],
+    model: &LanguageModel,
+) -> Result<Vec<u32>, InterpretError> {
+    let directions = directions(steps, dictionaries, model)?;
+    let directions: Vec<_> = directions.iter().map(|(point, direction)| (*point, &direction[..])).collect();
+    lens.raised(&directions, RAISED)
 }
 
 /// The directions along which steps move, or from which they take: what they would have the model say.

@@ -126,7 +126,8 @@ impl<'a> Steering<'a> {
         Self { everywhere: true, ..self }
     }
 
-    /// For texts whose prompts have these numbers of tokens, where they have passed before, or pass in pieces.
+    /// For texts whose prompts have these numbers of tokens, where they have passed before, pass in pieces, or pass together with
+    /// what was written behind them.
     #[must_use]
     pub fn behind(self, prompts: &[usize]) -> Self {
         Self { prompts: prompts.iter().map(|tokens| *tokens as i64).collect(), said: true, ..self }
@@ -168,7 +169,12 @@ impl<'a> Steering<'a> {
                     continue;
                 }
                 let prompt = self.prompts.get(text).copied().unwrap_or(0);
-                let stand = Stand { token: tokens[row], place: places[row], prompt, phase: pass.phase };
+                let phase = match self.said {
+                    true if places[row] < prompt => Phase::Prompt,
+                    true => Phase::Generated,
+                    false => pass.phase,
+                };
+                let stand = Stand { token: tokens[row], place: places[row], prompt, phase };
                 let takes = |step: &Prepared| self.everywhere || step.step.tokens.take(stand);
                 let steps = self.sets[set].iter().enumerate().filter(|(_, step)| takes(step));
                 self.chosen.extend(steps.map(|(step, _)| Taken { row: row as i64, set, step }));

@@ -49,6 +49,18 @@ pub fn strengths(
     Ok(steps.iter().zip(&places).zip(norms).map(of_step).collect())
 }
 
+/// Where a step is taken first.
+///
+/// # Errors
+/// When a dictionary is not the model's.
+pub fn place_of(
+    step: &Step,
+    model: &LanguageModel,
+    dictionaries: &[Dictionary<'_>],
+) -> Result<HookPoint, InterpretError> {
+    Ok(place(step, model, dictionaries)?.0)
+}
+
 /// Where a step is taken first, and how long it is there per unit of its strength.
 fn place(
     step: &Step,

@@ -6,19 +6,24 @@
 //! | `names` | those of them that hold its name |
 //! | `repetition` | 4-grams of tokens of a continuation that stood in it before, of all 4-grams of all continuations |
 //! | `perplexity` | exp of the mean of -ln p(token) under the model that nobody steers, over continuations of prompts that name the concept, given those prompts |
+//! | `kl` | mean over all tokens written of KL(p || q), with p the next token's distribution by the model itself behind the same words and q the one that was drawn from (before the temperature) |
+//! | `log_odds` | mean over the same of `logit q(T) - logit p(T)`, with T the tokens that are followed and logit x = ln(x / (1 - x)) |
 //!
-//! Controls: the model itself, random directions with steps of the same length, and other features with such steps. All
-//! arms draw from the same seeds.
+//! Controls: the model itself, random directions with steps of the same length, and other features with such steps. Rivals:
+//! the plain instruction, and a vector of the difference that the instruction makes ([`Studies::told_to`],
+//! [`Studies::contrast_vector`]). All arms draw from the same seeds.
 
+use super::arm::{Arm, Distance, Naming, Text, Texts};
 use super::dictionary::Dictionary;
 use super::effect::log_probabilities;
 use super::steering::{Control, Steering};
-use super::step::Step;
+use super::step::{AlongOperator, Change, Direction, Step, norm};
 use crate::error::InterpretError;
+use crate::vectors::fit::{Method, vector};
 use serde::Serialize;
 use tch::{Kind, Tensor};
-use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, generate_rows, repeated_runs};
-use untangle_schema::{BosPolicy, Share};
+use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, Recorder, generate_rows, repeated_runs};
+use untangle_schema::{BosPolicy, HookPoint};
 
 /// What is continued, and how often.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,21 +39,6 @@ pub struct StudyPlan {
     pub generate: GenerateOptions,
     /// Random directions; each continues every prompt as often.
     pub directions: u64,
-}
-
-/// What came of one way to write.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Arm {
-    /// Continuations about the concept.
-    pub appears: Share,
-    /// Continuations that name it.
-    pub names: Share,
-    /// Repeated 4-grams, 0 to 1.
-    pub repetition: f64,
-    /// Perplexity of continuations of prompts that name the concept; none where it was not asked for.
-    pub perplexity: Option<f64>,
-    /// The first continuation, behind its prompt.
-    pub sample: String,
 }
 
 /// Steered text beside its controls.
@@ -81,10 +71,22 @@ pub struct Studies<'a> {
     judge: Judge<'a>,
     told: &'a Told<'a>,
     baseline: Arm,
+    /// Tokens whose log-odds are followed, where distances from the model itself are measured at all.
+    followed: Option<Vec<i64>>,
 }
 
 /// Is called with the continuations that were written since the last call; an error ends the study.
 pub type Told<'a> = dyn Fn(u64) -> Result<(), InterpretError> + 'a;
+
+/// A way to write.
+#[derive(Clone, Copy, Default)]
+struct Way<'s> {
+    steps: &'s [Step],
+    /// Whose steps are taken in another direction.
+    control: Option<&'s Control>,
+    /// What stands before every prompt.
+    before: Option<&'s str>,
+}
 
 impl StudyPlan {
     /// Continuations that are written for the model itself and for so many sets of edits, each beside the plan's directions
@@ -110,10 +112,17 @@ impl<'a> Studies<'a> {
         told: &'a Told<'a>,
     ) -> Result<Self, InterpretError> {
         dictionaries.iter().try_for_each(|dictionary| dictionary.writes(model).map(drop))?;
-        let blank = Tally::default().arm();
-        let mut studies = Studies { model, dictionaries, plan, judge, told, baseline: blank };
-        studies.baseline = studies.arm(&mut NoHook, true)?;
+        let blank = Texts::default().arm();
+        let mut studies = Studies { model, dictionaries, plan, judge, told, baseline: blank, followed: None };
+        studies.baseline = studies.arm(Way::default(), true)?;
         Ok(studies)
+    }
+
+    /// The same, which also measures how far every way to write is from the model itself, and what becomes of these tokens.
+    #[must_use]
+    pub fn with_distances(self, followed: &[u32]) -> Self {
+        let followed = followed.iter().map(|id| i64::from(*id)).collect();
+        Self { followed: Some(followed), ..self }
     }
 
     /// Studies `steps` beside random directions and beside `others`, features of the first dictionary whose steps are as long.
@@ -121,15 +130,16 @@ impl<'a> Studies<'a> {
     /// # Errors
     /// When a feature does not exist or is steered twice alike.
     pub fn study(&self, steps: &[Step], others: &[usize]) -> Result<Study, InterpretError> {
-        let (mut random, mut other) = (Tally::default(), Tally::default());
+        let (mut random, mut other) = (Texts::default(), Texts::default());
         let steered = self.steered(steps, true)?;
         for direction in 0..self.plan.directions {
             let control = Control::Random(self.plan.generate.seed.wrapping_add(direction));
-            self.write(&mut self.hook(steps)?.as_control(control), false, &mut random)?;
+            self.write(Way { steps, control: Some(&control), before: None }, false, &mut random)?;
         }
         for feature in others {
             self.dictionaries.first().map_or(Ok(()), |dictionary| dictionary.check_feature(*feature))?;
-            self.write(&mut self.hook(steps)?.as_control(Control::Along(*feature)), false, &mut other)?;
+            let control = Control::Along(*feature);
+            self.write(Way { steps, control: Some(&control), before: None }, false, &mut other)?;
         }
         Ok(Study { baseline: self.baseline.clone(), steered, random: random.arm(), others: other.arm() })
     }
@@ -144,104 +154,172 @@ impl<'a> Studies<'a> {
     /// # Errors
     /// When a feature does not exist or is steered twice alike.
     pub fn steered(&self, steps: &[Step], perplexity: bool) -> Result<Arm, InterpretError> {
-        self.arm(&mut self.hook(steps)?, perplexity)
+        self.arm(Way { steps, ..Way::default() }, perplexity)
     }
 
-    fn arm(&self, hook: &mut dyn Hook, perplexity: bool) -> Result<Arm, InterpretError> {
-        let mut tally = Tally::default();
-        self.write(hook, perplexity, &mut tally)?;
-        Ok(tally.arm())
+    /// Steers nothing, and has `instruction` stand before every prompt.
+    ///
+    /// # Errors
+    /// When a prompt does not fit.
+    pub fn told_to(&self, instruction: &str) -> Result<Arm, InterpretError> {
+        self.arm(Way { before: Some(instruction), ..Way::default() }, true)
     }
-}
 
-/// Counts of one arm.
-#[derive(Default)]
-struct Tally {
-    appears: Share,
-    names: Share,
-    repeated: usize,
-    runs: usize,
-    nats: f64,
-    scored: usize,
-    sample: Option<String>,
-}
-
-impl Tally {
-    fn arm(self) -> Arm {
-        Arm {
-            appears: self.appears,
-            names: self.names,
-            repetition: self.repeated as f64 / self.runs.max(1) as f64,
-            perplexity: (self.scored > 0).then(|| (self.nats / self.scored as f64).exp()),
-            sample: self.sample.unwrap_or_default(),
-        }
+    /// The mean difference at a hook point between what the model writes behind prompts that name the concept and what it writes
+    /// behind those that do not, as a step that adds it once; none where they do not differ.
+    ///
+    /// # Errors
+    /// When the model has no such place.
+    pub fn contrast_vector(&self, point: HookPoint) -> Result<Option<Step>, InterpretError> {
+        let Texts { neutral, naming, .. } = &self.baseline.texts;
+        let naming = self.means(point, naming.iter().map(|text| &text.text))?;
+        let neutral = self.means(point, neutral.iter().map(|text| &text.text))?;
+        let d = self.model.width_of(point)?;
+        let Some(found) =
+            (!naming.is_empty() && !neutral.is_empty()).then(|| vector(Method::Mean, &naming, &neutral, d)).flatten()
+        else {
+            return Ok(None);
+        };
+        let length = norm(&found) as f32;
+        let unit = found.iter().map(|x| x / length).collect();
+        let directions = vec![Direction { point, unit }];
+        let operator = AlongOperator::Add(length);
+        Ok(Some(Step { maximum: Some(length), ..Step::new(Change::Along { directions, operator }) }))
     }
-}
 
-fn count(share: &mut Share, hit: bool) {
-    share.trials += 1;
-    share.hits += u64::from(hit);
+    fn arm(&self, way: Way<'_>, perplexity: bool) -> Result<Arm, InterpretError> {
+        let mut texts = Texts::default();
+        self.write(way, perplexity, &mut texts)?;
+        Ok(texts.arm())
+    }
 }
 
 impl Studies<'_> {
-    fn hook(&self, steps: &[Step]) -> Result<Steering<'_>, InterpretError> {
-        Steering::new(self.model, self.dictionaries, steps)
+    fn hook(&self, way: Way<'_>) -> Result<Steering<'_>, InterpretError> {
+        let hook = Steering::new(self.model, self.dictionaries, way.steps)?;
+        Ok(match way.control {
+            Some(control) => hook.as_control(control.clone()),
+            None => hook,
+        })
     }
 
     /// Continues every prompt; where asked for, also those that name the concept, for their perplexity.
-    fn write(&self, hook: &mut dyn Hook, perplexity: bool, tally: &mut Tally) -> Result<(), InterpretError> {
+    fn write(&self, way: Way<'_>, perplexity: bool, texts: &mut Texts) -> Result<(), InterpretError> {
+        texts.has_kl = self.followed.is_some();
+        texts.has_log_odds = self.followed.as_ref().is_some_and(|followed| !followed.is_empty());
         let tokenizer = self.model.tokenizer()?;
         for (number, prompt) in self.plan.prompts.iter().enumerate() {
-            let tokens = tokenizer.encode_with_bos(prompt, BosPolicy::Auto)?;
-            for added in self.continuations(&tokens, number, hook)? {
-                let text = tokenizer.decode(&added)?;
-                count(&mut tally.appears, (self.judge.about)(&text));
-                count(&mut tally.names, (self.judge.names)(&text));
-                let (repeated, runs) = repeated_runs(&added);
-                tally.repeated += repeated;
-                tally.runs += runs;
-                if tally.sample.is_none() {
+            let own = tokenizer.encode_with_bos(prompt, BosPolicy::Auto)?;
+            let read = self.behind(way, prompt)?;
+            for added in self.continuations(&read, number, way)? {
+                texts.neutral.push(self.text(way, (&own, &read), &added)?);
+                if texts.sample.is_none() {
                     // Decoded together, so that the space before the first new word stays.
-                    let all: Vec<u32> = tokens.iter().chain(&added).copied().collect();
-                    tally.sample = Some(tokenizer.decode(&all)?);
+                    let all: Vec<u32> = own.iter().chain(&added).copied().collect();
+                    texts.sample = Some(tokenizer.decode(&all)?);
                 }
             }
             if perplexity {
                 let naming = format!("{prompt} {}", self.plan.naming);
-                let tokens = tokenizer.encode_with_bos(&naming, BosPolicy::Auto)?;
-                for added in self.continuations(&tokens, number, hook)?.iter().filter(|added| !added.is_empty()) {
-                    tally.nats += self.surprisal(&tokens, added)?;
-                    tally.scored += added.len();
+                let own = tokenizer.encode_with_bos(&naming, BosPolicy::Auto)?;
+                let read = self.behind(way, &naming)?;
+                for added in self.continuations(&read, number, way)?.iter().filter(|added| !added.is_empty()) {
+                    let (nats, text) = (self.surprisal(&own, added)?, tokenizer.decode(added)?);
+                    texts.naming.push(Naming { nats, tokens: added.len(), text });
                 }
             }
         }
         Ok(())
     }
 
-    fn continuations(
-        &self,
-        prompt: &[u32],
-        number: usize,
-        hook: &mut dyn Hook,
-    ) -> Result<Vec<Vec<u32>>, InterpretError> {
+    /// A prompt as it is read by this way to write.
+    fn behind(&self, way: Way<'_>, prompt: &str) -> Result<Vec<u32>, InterpretError> {
+        let text = way.before.map_or_else(|| prompt.to_owned(), |before| format!("{before} {prompt}"));
+        Ok(self.model.tokenizer()?.encode_with_bos(&text, BosPolicy::Auto)?)
+    }
+
+    fn text(&self, way: Way<'_>, prompts: (&[u32], &[u32]), added: &[u32]) -> Result<Text, InterpretError> {
+        let text = self.model.tokenizer()?.decode(added)?;
+        let (repeated, runs) = repeated_runs(added);
+        Ok(Text {
+            about: (self.judge.about)(&text),
+            names: (self.judge.names)(&text),
+            repeated,
+            runs,
+            distance: self.distance(way, prompts, added)?,
+            text,
+        })
+    }
+
+    fn continuations(&self, prompt: &[u32], number: usize, way: Way<'_>) -> Result<Vec<Vec<u32>>, InterpretError> {
         let first = self.plan.generate.seed.wrapping_add((number * self.plan.continuations) as u64);
         let seeds: Vec<u64> = (0..self.plan.continuations as u64).map(|seed| first.wrapping_add(seed)).collect();
-        let rows = generate_rows(self.model, prompt, &self.plan.generate, &seeds, hook, &mut |_, _| {})?;
+        let mut hook = self.hook(way)?;
+        let rows = generate_rows(self.model, prompt, &self.plan.generate, &seeds, &mut hook, &mut |_, _| {})?;
         (self.told)(rows.len() as u64)?;
         Ok(rows.into_iter().map(|row| row.tokens).collect())
     }
 
-    /// Sum of -ln p of the added tokens, given the prompt, by the model that nobody steers.
-    fn surprisal(&self, prompt: &[u32], added: &[u32]) -> Result<f64, InterpretError> {
+    /// How far this way to write is from the model itself where `added` was written, `own` being what that reads before it and
+    /// `read` what this way reads.
+    fn distance(&self, way: Way<'_>, (own, read): (&[u32], &[u32]), added: &[u32]) -> Result<Distance, InterpretError> {
+        let Some(followed) = self.followed.as_ref().filter(|_| !added.is_empty()) else {
+            return Ok(Distance::default());
+        };
+        let p = self.written(own, added, &mut NoHook)?; // [added, vocab], as q
+        let q = self.written(read, added, &mut self.hook(way)?.behind(&[read.len()]))?;
+        let kl = (p.exp() * (&p - &q)).sum(Kind::Double).double_value(&[]);
+        let log_odds = match followed.is_empty() {
+            true => 0.0,
+            false => {
+                let followed = Tensor::from_slice(followed).to_device(p.device());
+                let logit = |log_p: &Tensor| {
+                    let mass = log_p.index_select(1, &followed).exp().sum_dim_intlist(1, false, Kind::Double);
+                    let mass = mass.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON);
+                    (mass.log() - (-&mass).log1p()).sum(Kind::Double).double_value(&[])
+                };
+                logit(&q) - logit(&p)
+            }
+        };
+        // Rounding may leave a hair below 0; what is not a number stays so.
+        Ok(Distance { kl: if kl < 0.0 { 0.0 } else { kl }, log_odds, tokens: added.len() })
+    }
+
+    /// Log-probabilities of the next token wherever one was added behind a prompt, f64 `[added, vocab]`.
+    fn written(&self, prompt: &[u32], added: &[u32], hook: &mut dyn Hook) -> Result<Tensor, InterpretError> {
         let tokens: Vec<i64> = prompt.iter().chain(added).map(|id| i64::from(*id)).collect();
-        let tokens = Tensor::from_slice(&tokens).to_device(self.model.device());
         let (first, n) = (prompt.len() as i64, added.len() as i64);
         // Nothing follows the last token, which may lie behind the model's last position.
-        let read = tokens.narrow(0, 0, first + n - 1).unsqueeze(0);
-        let all = log_probabilities(self.model, &read, &mut NoHook)?; // [seq - 1, vocab]
-        let targets = tokens.narrow(0, first, n).unsqueeze(1);
-        let chosen = all.narrow(0, first - 1, n).gather(1, &targets, false);
-        Ok(-chosen.sum(Kind::Double).double_value(&[]))
+        let read = Tensor::from_slice(&tokens[..tokens.len() - 1]).to_device(self.model.device()).unsqueeze(0);
+        let all = log_probabilities(self.model, &read, hook)?; // [seq - 1, vocab]
+        Ok(all.narrow(0, first - 1, n))
+    }
+
+    /// Sum of -ln p of the added tokens, given the prompt, by the model that nobody steers.
+    fn surprisal(&self, prompt: &[u32], added: &[u32]) -> Result<f64, InterpretError> {
+        let log_p = self.written(prompt, added, &mut NoHook)?;
+        let targets: Vec<i64> = added.iter().map(|id| i64::from(*id)).collect();
+        let targets = Tensor::from_slice(&targets).to_device(self.model.device()).unsqueeze(1);
+        Ok(-log_p.gather(1, &targets, false).sum(Kind::Double).double_value(&[]))
+    }
+
+    /// The mean activation of every text, `[texts, d]`; of texts without a token nothing.
+    fn means<'t>(&self, point: HookPoint, texts: impl Iterator<Item = &'t String>) -> Result<Vec<f32>, InterpretError> {
+        let (mut rows, d) = (Vec::new(), self.model.width_of(point)?);
+        for text in texts {
+            let ids: Vec<i64> = self.model.tokenizer()?.encode(text)?.iter().map(|id| i64::from(*id)).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let ids = Tensor::from_slice(&ids).unsqueeze(0).to_device(self.model.device());
+            let mut recorder = Recorder::new(vec![point]);
+            tch::no_grad(|| self.model.forward(&ids, &mut recorder))?;
+            let columns = recorder.columns();
+            let Some(column) = columns.iter().next() else { continue };
+            let n = (column.len() / d).max(1) as f64;
+            rows.extend((0..d).map(|i| (column.chunks_exact(d).map(|row| f64::from(row[i])).sum::<f64>() / n) as f32));
+        }
+        Ok(rows)
     }
 }
 

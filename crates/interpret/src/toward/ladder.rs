@@ -13,11 +13,8 @@ use untangle_schema::{BosPolicy, Example, Label};
 const TIMES: [f32; 6] = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5];
 /// So many stories are enough: what would bring more is not looked for.
 pub(super) const ENOUGH: f64 = 0.8;
-/// Text whose perplexity, to the model that nobody steers, is more than so many times that of its own text is none any more.
-const MAX_PERPLEXITY: f64 = 1.3;
-/// Nor is text that repeats itself so many times as often as the model's own, and a little that any text may.
-const MAX_REPETITION: f64 = 1.5;
-const REPEATED: f64 = 0.01;
+/// A topic is turned to where so much more of the texts are about it than by themselves.
+const TURNED: f64 = 0.25;
 /// Examples kept of the feature.
 const EXAMPLES: usize = 3;
 /// Raised tokens kept of it.
@@ -36,7 +33,7 @@ pub struct Toward {
     pub tried: usize,
     /// Beginnings that were continued.
     pub prompts: Vec<String>,
-    /// Strength by strength; the last rung is the first at which what is written is no text any more, where there is one.
+    /// Strength by strength; beyond what the handle was found at, no further than what is written is no text any more.
     pub ladder: Vec<Rung>,
     /// The rung that serves best.
     pub best: usize,
@@ -80,6 +77,45 @@ pub struct Rung {
 }
 
 impl Toward {
+    /// Whether the texts turned: what is written is text, and so much more of it is about the topic than by itself.
+    pub fn turns(&self) -> bool {
+        let Study { steered, baseline, .. } = &self.study;
+        self.ladder[self.best].gain.is_some() && steered.appears.value() - baseline.appears.value() >= TURNED
+    }
+
+    /// What is done, as interventions are written: `193:set=1x`.
+    pub fn interventions(&self) -> Vec<String> {
+        let part = |part: &HandlePart| {
+            let way = match part.way {
+                Way::Set => "set",
+                Way::Add => "add",
+            };
+            format!("{}:{way}={}x", part.feature, short(part.strength))
+        };
+        let out = self.rivals.iter().map(|rival| format!("{rival}:ablate"));
+        self.features.iter().map(part).chain(out).collect()
+    }
+
+    /// The same for people.
+    pub fn in_words(&self) -> String {
+        let part = |part: &HandlePart| {
+            let size = format!("{} x its largest activation", short(part.strength));
+            match part.way {
+                Way::Set if part.strength == 1.0 => {
+                    format!("feature {} is held at its largest activation", part.feature)
+                }
+                Way::Set => format!("feature {} is held at {size}", part.feature),
+                Way::Add => format!("{size} is added to feature {}", part.feature),
+            }
+        };
+        let parts: Vec<String> = self.features.iter().map(part).collect();
+        let rivals = match self.rivals.len() {
+            0 => String::new(),
+            n => format!(" and {n} that compete with it are taken out"),
+        };
+        parts.join(", ") + &rivals
+    }
+
     /// Perplexity of steered text behind a sentence that names the topic, as a multiple of the model's own there.
     pub fn perplexity_ratio(&self) -> Option<f64> {
         let Study { steered, baseline, .. } = &self.study;
@@ -96,9 +132,7 @@ impl Toward {
 /// Share of continuations about the topic beyond those that are so by themselves; none where they are no text any more: they
 /// repeat themselves, or surprise the model much more than its own do.
 pub(super) fn gain(steered: &Arm, baseline: &Arm) -> Option<f64> {
-    let surprising = steered.perplexity.zip(baseline.perplexity).is_some_and(|(is, was)| is > MAX_PERPLEXITY * was);
-    let repeats = steered.repetition > MAX_REPETITION * baseline.repetition + REPEATED;
-    (!repeats && !surprising).then(|| steered.appears.value() - baseline.appears.value())
+    steered.is_usable_beside(baseline).then(|| steered.appears.value() - baseline.appears.value())
 }
 
 /// What is told of a handle's features, with every strength so many times as large.
@@ -118,7 +152,7 @@ pub(super) fn parts(handle: &Handle<'_>, times: f32) -> Vec<HandlePart> {
     handle.parts.iter().map(of_part).collect()
 }
 
-/// Turns the handle up until what is written is no text any more, and says which rung is best: the one that brings most texts, of
+/// Turns the handle up, beyond what it was found at only until what is written is no text any more, and says which rung is best: the one that brings most texts, of
 /// equals the one that names the topic most often.
 pub(super) fn climb(trials: &Trials<'_>, handle: &Handle<'_>) -> Result<(Vec<Rung>, usize), InterpretError> {
     trials.about(handle.topic(), |studies| {
@@ -131,13 +165,19 @@ pub(super) fn climb(trials: &Trials<'_>, handle: &Handle<'_>) -> Result<(Vec<Run
                 best = (ladder.len(), gain, names);
             }
             ladder.push(Rung { times, steered, gain });
-            // Further up, what is no text any more only gets worse.
-            if gain.is_none() {
+            // Further up than the handle was found at, what is no text any more only gets worse; further down, half a topic can be
+            // stranger than a whole one.
+            if gain.is_none() && times >= 1.0 {
                 break;
             }
         }
         Ok((ladder, best.0))
     })
+}
+
+/// A strength without its rounding: 0.09, not 0.089999996.
+fn short(strength: f32) -> f64 {
+    (f64::from(strength) * 1e6).round() / 1e6
 }
 
 /// `n` features of `d_sae`, spread over all of them, that the handle leaves alone.
@@ -166,4 +206,15 @@ pub(super) fn pair(trials: &Trials<'_>, handle: &Handle<'_>, times: f32) -> Resu
         first.get_or_insert((pair, seed));
     }
     first.ok_or(InterpretError::NothingToTry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strengths_are_written_without_their_rounding() {
+        assert_eq!(short(0.09f32).to_string(), "0.09");
+        assert_eq!(short(1.0).to_string(), "1");
+    }
 }

@@ -1,9 +1,7 @@
 //! `report.html`: how a training went, on a page that needs nothing but itself. It holds no clock, so that the same run
 //! gives the same bytes.
 
-mod chart;
 mod measure;
-mod scale;
 mod text;
 mod words;
 
@@ -13,12 +11,11 @@ use crate::pareto::{self, Group};
 use crate::plan::TrainPlan;
 use crate::provenance::{DataProvenance, PartOrigin};
 use crate::record::Record;
-use chart::{Labels, Series};
 use measure::{BIN, BINS};
-use scale::number;
 use serde_json::Value;
 use text::{escaped, table};
 use untangle_sae::metrics::fraction_text;
+use untangle_schema::chart::{self, Labels, Series, number};
 use untangle_schema::html::LOOK;
 
 /// A finished dictionary as a report shows it.
@@ -125,7 +122,9 @@ fn pareto_chart(members: &[Member], group: &Group, named: bool, rows: &str) -> S
     let meaning = format!(
         "Error and active features on {rows}. The dashed line is the Pareto front; pointing at a dot names it."
     );
-    chart::points(Labels { title: &title, meaning: &meaning, x: "L0", y: "FVU" }, &series, &front)
+    let labels = Labels { title: &title, meaning: &meaning, x: "L0", y: "FVU" };
+    let front = (&front[..], "no other has both fewer active features and a smaller error");
+    chart::points(labels, &series, front, &|x, y| format!("L0 {}, FVU {}", number(x), number(y)))
 }
 
 /// The trainings of several, over each other.
@@ -155,7 +154,8 @@ fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{LOOK}{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+         <style>\n{LOOK}{}{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        chart::STYLE
     )
 }
 
@@ -229,7 +229,11 @@ fn density(title: &str, figures: &Figures) -> String {
         figures.dead, figures.rows
     );
     let labels = Labels { title, meaning: &meaning, x: "log10 of the density", y: "features" };
-    chart::bars(labels, -BIN * (BINS - empty) as f64, BIN, &figures.densities[empty..])
+    let about = |count: u64, from: f64, to: f64| {
+        let one_of = |log10: f64| number(10f64.powf(-log10));
+        format!("{count} features fire on 1 of {} to 1 of {} rows", one_of(to), one_of(from))
+    };
+    chart::bars(labels, -BIN * (BINS - empty) as f64, BIN, &figures.densities[empty..], &about)
 }
 
 fn comparison(members: &[Member], groups: &[Group], rows: &str) -> String {

@@ -1,7 +1,7 @@
 //! The demo as a page: what was found, in pictures, for somebody who opens it from disk.
 
 use super::steps::Demo;
-use super::story::{commands, handle_text, plain, telling};
+use super::story::{commands, plain, telling};
 use super::turn::Turned;
 use crate::commands::evaluate::Measured;
 use untangle_interpret::steer::Arm;
@@ -98,11 +98,11 @@ fn steering(turned: &Turned) -> String {
         format!("<p class=\"feature\">feature {}: {label}{f1}</p>\n{examples}", part.feature)
     });
     let outcome = match turned.is_success() {
-        true => format!("{}, and the stories turn to it:", capitalised(&handle_text(toward))),
+        true => format!("{}, and the stories turn to it:", capitalised(&toward.in_words())),
         false => format!(
             "No feature of this dictionary turns the stories to it; this is the best of {} tries: {}.",
             toward.tried,
-            handle_text(toward)
+            toward.in_words()
         ),
     };
     let stories = match turned.is_success() {

@@ -5,13 +5,14 @@ use super::turn::{TEMPERATURE, TOKENS, Turned};
 use crate::canvas::{Canvas, Ink, bar, cut};
 use crate::cards::{draw_example, example_text, one_line};
 use crate::commands::evaluate::Measured;
+use crate::lines::{shell, wrapped};
 use std::env;
 use std::io::{self, Write};
 use std::path::Path;
 use untangle_interpret::database::Summary;
 use untangle_interpret::label::rule::PASSAGES;
 use untangle_interpret::steer::Arm;
-use untangle_interpret::toward::{Found, HandlePart, Toward, Way};
+use untangle_interpret::toward::{Found, Toward};
 use untangle_model::LanguageModel;
 use untangle_sae::metrics::fraction_text;
 use untangle_schema::{FeatureCard, Label, Share};
@@ -114,8 +115,8 @@ pub(super) fn searched(out: &mut Canvas<'_>, concept: Option<&str>, found: &Foun
 pub(super) fn turned(out: &mut Canvas<'_>, turned: &Turned) -> io::Result<()> {
     let toward = &turned.toward;
     match turned.is_success() {
-        true => step(out, 6, "Turn up", &format!("{} while the model writes:", handle_text(toward)))?,
-        false => step(out, 6, "Turn up", &format!("the best of {} tries is {}:", toward.tried, handle_text(toward)))?,
+        true => step(out, 6, "Turn up", &format!("{} while the model writes:", toward.in_words()))?,
+        false => step(out, 6, "Turn up", &format!("the best of {} tries is {}:", toward.tried, toward.in_words()))?,
     }
     writeln!(out)?;
     write_ladder(out, turned)?;
@@ -166,24 +167,6 @@ fn write_feature(out: &mut Canvas<'_>, card: &FeatureCard) -> io::Result<()> {
     let label = cut(card.label_text().unwrap_or("no label"), out.width().saturating_sub(24));
     let f1 = card.label().and_then(Label::f1).map_or("       ".to_owned(), |f1| format!("F1 {f1:.2}"));
     writeln!(out, "   {:>6}  {f1}  {label}", card.feature)
-}
-
-/// What is done, in words.
-pub(super) fn handle_text(toward: &Toward) -> String {
-    let part = |part: &HandlePart| {
-        let size = format!("{} x its largest activation", short(part.strength));
-        match part.way {
-            Way::Set if part.strength == 1.0 => format!("feature {} is held at its largest activation", part.feature),
-            Way::Set => format!("feature {} is held at {size}", part.feature),
-            Way::Add => format!("{size} is added to feature {}", part.feature),
-        }
-    };
-    let parts: Vec<String> = toward.features.iter().map(part).collect();
-    let rivals = match toward.rivals.len() {
-        0 => String::new(),
-        n => format!(" and {n} that compete with it are taken out"),
-    };
-    parts.join(", ") + &rivals
 }
 
 fn write_ladder(out: &mut Canvas<'_>, turned: &Turned) -> io::Result<()> {
@@ -293,15 +276,7 @@ pub(super) fn commands(demo: &Demo<'_>, toward: &Toward) -> Vec<String> {
     let (store, sae, database) = (path(&demo.store), path(&demo.sae), path(&demo.database));
     let (model, prompt) = (path(&args.model), shell(&toward.prompts[0]));
     let untangle = shell(&env::args_os().next().unwrap_or_default().to_string_lossy());
-    let feature = |part: &HandlePart| {
-        let way = match part.way {
-            Way::Set => "set",
-            Way::Add => "add",
-        };
-        format!("--feature {}:{way}={}x", part.feature, short(part.strength))
-    };
-    let out = toward.rivals.iter().map(|rival| format!("--feature {rival}:ablate"));
-    let turned: Vec<_> = toward.features.iter().map(feature).chain(out).collect();
+    let turned: Vec<String> = toward.interventions().iter().map(|what| format!("--feature {}", shell(what))).collect();
     let wider = path(&args.out.join("sae-wide"));
     vec![
         format!("{untangle} show {database} {}", toward.features[0].feature),
@@ -314,56 +289,4 @@ pub(super) fn commands(demo: &Demo<'_>, toward: &Toward) -> Vec<String> {
         ),
         format!("{untangle} train {store} --hook {} --out {wider} --d-sae {} --k 16", demo.hook, 4 * demo.d_sae),
     ]
-}
-
-/// A strength without its rounding: 0.09, not 0.089999996.
-fn short(strength: f32) -> f64 {
-    (f64::from(strength) * 1e6).round() / 1e6
-}
-
-/// Lines of at most `width` characters, broken between words.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::<String>::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// A word as a shell takes it.
-fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stories_are_broken_between_words() {
-        let text = "word ".repeat(50);
-        let lines = wrapped(text.trim(), 40);
-        assert!(lines.iter().all(|line| line.len() <= 40 && line.starts_with("word") && line.ends_with("word")));
-        assert_eq!(lines.join(" "), text.trim());
-        assert_eq!(wrapped(&"x".repeat(300), 40).len(), 1, "one word stays whole");
-    }
-
-    #[test]
-    fn printed_commands_can_be_pasted() {
-        assert_eq!(shell("demo-output/sae"), "demo-output/sae");
-        assert_eq!(shell("Golden Gate"), "'Golden Gate'");
-        assert_eq!(shell("it's $x"), "'it'\\''s $x'");
-        assert_eq!(shell(""), "''");
-        assert_eq!(short(0.09f32).to_string(), "0.09");
-    }
 }

@@ -22,8 +22,6 @@ pub(super) const TEMPERATURE: f64 = 0.8;
 const PROMPT_WORDS: usize = 8;
 /// Features tried for a mood and for a narrator.
 const TRIED: usize = 3;
-/// A topic is turned where so much more of the stories are about it than by themselves.
-const TURNED: f64 = 0.25;
 
 /// Something that was turned up.
 #[derive(Debug)]
@@ -39,9 +37,7 @@ pub(super) struct Turned {
 impl Turned {
     /// Whether the stories turned.
     pub(super) fn is_success(&self) -> bool {
-        let study = &self.toward.study;
-        let rung = &self.toward.ladder[self.toward.best];
-        rung.gain.is_some() && study.steered.appears.value() - study.baseline.appears.value() >= TURNED
+        self.toward.turns()
     }
 }
 

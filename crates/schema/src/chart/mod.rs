@@ -1,8 +1,14 @@
-//! Charts as SVG: lines, bars, and points with a front. Colours are the page's, so that they follow light and dark.
+//! Charts as SVG: lines, bars, points with a front, and points with their spread. Colours are the page's ([`STYLE`] beside
+//! [`crate::html::LOOK`]), so that they follow light and dark.
 
-use super::scale::{Scale, number};
-use super::text::escaped;
+mod scale;
+
+use crate::html::escaped;
+pub use scale::{Scale, number};
 use std::fmt::Write;
+
+/// How charts look, as part of a page's style sheet.
+pub const STYLE: &str = include_str!("chart.css");
 
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 250.0;
@@ -13,21 +19,26 @@ const BOTTOM: f64 = 40.0;
 
 /// What stands at the axes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Labels<'a> {
-    pub(super) title: &'a str,
+pub struct Labels<'a> {
+    /// Above it.
+    pub title: &'a str,
     /// What the chart shows, in a sentence.
-    pub(super) meaning: &'a str,
-    pub(super) x: &'a str,
-    pub(super) y: &'a str,
+    pub meaning: &'a str,
+    /// At the lower axis.
+    pub x: &'a str,
+    /// At the left one.
+    pub y: &'a str,
 }
 
 /// A line, or a point where it is one.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+pub struct Series {
+    /// What it is of.
+    pub name: String,
+    /// Where it goes.
+    pub points: Vec<(f64, f64)>,
     /// Number of its colour.
-    pub(super) colour: usize,
+    pub colour: usize,
 }
 
 /// A drawing area with its axes.
@@ -103,7 +114,7 @@ impl Frame {
 }
 
 /// Lines over a common axis; `decades` is for the values.
-pub(super) fn lines(labels: Labels<'_>, series: &[Series], decades: bool) -> String {
+pub fn lines(labels: Labels<'_>, series: &[Series], decades: bool) -> String {
     let all = || series.iter().flat_map(|series| &series.points);
     let (x, y) = (Scale::around(all().map(|p| p.0), false), Scale::around(all().map(|p| p.1), decades));
     let mut frame = Frame::new(labels, x, y);
@@ -132,8 +143,14 @@ fn legend(series: &[Series]) -> String {
     format!("<p class=\"legend\">{}</p>", series.iter().map(one).collect::<Vec<_>>().join(" "))
 }
 
-/// Bars of equal width that begin at `first`, `width` wide.
-pub(super) fn bars(labels: Labels<'_>, first: f64, width: f64, counts: &[u64]) -> String {
+/// Bars of equal width that begin at `first`, `width` wide; `about` says of a bar what its count and its two ends mean.
+pub fn bars(
+    labels: Labels<'_>,
+    first: f64,
+    width: f64,
+    counts: &[u64],
+    about: &dyn Fn(u64, f64, f64) -> String,
+) -> String {
     let x = Scale::between(first, first + width * counts.len().max(1) as f64);
     let mut frame = Frame::new(labels, x, Scale::around(counts.iter().map(|n| *n as f64), false));
     for (at, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -143,27 +160,31 @@ pub(super) fn bars(labels: Labels<'_>, first: f64, width: f64, counts: &[u64]) -
             let (w, h) = ((right - left - 0.6).max(0.4), bottom - top);
             let _ = writeln!(
                 frame.svg,
-                "<rect class=\"bar\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{h:.1}\"><title>{count} features \
-                 fire on 1 of {} to 1 of {} rows</title></rect>",
-                number(10f64.powf(-from - width)),
-                number(10f64.powf(-from)),
+                "<rect class=\"bar\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{h:.1}\"><title>{}</title></rect>",
+                escaped(&about(count, from, from + width)),
             );
         }
     }
     frame.finish(labels)
 }
 
-/// Points with names, in decades both ways; `front` are joined by a line.
-pub(super) fn points(labels: Labels<'_>, series: &[Series], front: &[usize]) -> String {
+/// Points with names, in decades both ways; those of the front are joined by a line, which has a name; `about` says what the
+/// place of a point means.
+pub fn points(
+    labels: Labels<'_>,
+    series: &[Series],
+    (front, name): (&[usize], &str),
+    about: &dyn Fn(f64, f64) -> String,
+) -> String {
     let all = || series.iter().flat_map(|series| &series.points);
     let mut frame =
         Frame::new(labels, Scale::around(all().map(|p| p.0), true), Scale::around(all().map(|p| p.1), true));
     let joined: Vec<(f64, f64)> = front.iter().filter_map(|at| series[*at].points.first().copied()).collect();
-    frame.line(&joined, "front", "no other has both fewer active features and a smaller error");
+    frame.line(&joined, "front", name);
     for Series { name, points, colour } in series {
         let placed: Vec<_> = points.iter().filter_map(|point| frame.at(*point)).collect();
         for (x, y) in placed {
-            let about = points.first().map_or_else(String::new, |p| format!("L0 {}, FVU {}", number(p.0), number(p.1)));
+            let about = points.first().map_or_else(String::new, |point| about(point.0, point.1));
             let _ = writeln!(
                 frame.svg,
                 "<circle class=\"d{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"><title>{}: {about}</title></circle>",
@@ -173,4 +194,101 @@ pub(super) fn points(labels: Labels<'_>, series: &[Series], front: &[usize]) -> 
         }
     }
     frame.finish(labels)
+}
+
+/// A value with how far it could have come out differently.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// Where it stands along the lower axis.
+    pub x: f64,
+    /// The value.
+    pub y: f64,
+    /// Its interval, where it has one.
+    pub between: Option<(f64, f64)>,
+}
+
+/// Values of one kind, joined in their order.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What they are of.
+    pub name: String,
+    /// The values.
+    pub values: Vec<Spread>,
+    /// Number of their colour.
+    pub colour: usize,
+}
+
+/// Which axes go in decades; what is 0 or less has no place on these.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Decades {
+    /// The lower one.
+    pub x: bool,
+    /// The left one.
+    pub y: bool,
+}
+
+/// Values with their intervals over a common axis; `level` is drawn across, with what it is.
+pub fn measured(labels: Labels<'_>, decades: Decades, all: &[Measured], level: Option<(f64, &str)>) -> String {
+    let values = || all.iter().flat_map(|one| &one.values);
+    let ends = values().flat_map(|value| [Some(value.y), value.between.map(|(_, high)| high)]).flatten();
+    let heights = ends.chain(level.map(|(level, _)| level));
+    let mut frame =
+        Frame::new(labels, Scale::around(values().map(|value| value.x), decades.x), Scale::around(heights, decades.y));
+    if let Some((level, name)) = level {
+        let across = [(frame.x.low(), level), (frame.x.high(), level)];
+        frame.line(&across, "front", name);
+    }
+    for Measured { name, values, colour } in all {
+        let joined: Vec<(f64, f64)> = values.iter().map(|value| (value.x, value.y)).collect();
+        frame.line(&joined, &class("c", *colour), name);
+        for value in values {
+            frame.value(value, name, *colour);
+        }
+    }
+    let figure = frame.finish(labels);
+    let names: Vec<Series> =
+        all.iter().map(|one| Series { name: one.name.clone(), points: Vec::new(), colour: one.colour }).collect();
+    figure.replace("<figcaption>", &format!("{}<figcaption>", legend(&names)))
+}
+
+impl Frame {
+    /// A point with its interval.
+    fn value(&mut self, value: &Spread, name: &str, colour: usize) {
+        let Some((x, y)) = self.at((value.x, value.y)) else { return };
+        let ends = value.between.and_then(|(low, high)| Some((self.y_of(low)?, self.y_of(high)?)));
+        if let Some((low, high)) = ends {
+            let _ =
+                writeln!(self.svg, "<path class=\"line {}\" d=\"M{x:.1} {low:.1}V{high:.1}\"/>", class("c", colour));
+        }
+        let _ = writeln!(
+            self.svg,
+            "<circle class=\"d{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"><title>{}: {} at {}</title></circle>",
+            colour % COLOURS,
+            escaped(name),
+            number(value.y),
+            number(value.x)
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stands_where_it_is_with_its_interval_and_its_name_as_text() {
+        let labels = Labels { title: "t", meaning: "m", x: "x", y: "y" };
+        let values =
+            vec![Spread { x: 0.0, y: 0.0, between: None }, Spread { x: 2.0, y: 1.0, between: Some((0.5, 2.0)) }];
+        let svg = measured(
+            labels,
+            Decades::default(),
+            &[Measured { name: "<a>".to_owned(), values, colour: 1 }],
+            Some((1.0, "bound")),
+        );
+        // The axes go from 0 to 2: the second value stands at the right end, half way up.
+        assert!(svg.contains("cx=\"446.0\" cy=\"111.0\""), "{svg}");
+        assert!(svg.contains("M446.0 160.5V12.0"), "{svg}");
+        assert!(svg.contains("<title>bound</title>") && svg.contains("&lt;a&gt;: 1 at 2") && !svg.contains("<a>"));
+    }
 }

@@ -2,7 +2,7 @@
 
 /// An axis from one value to another, linear or in decades.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Scale {
+pub struct Scale {
     low: f64,
     high: f64,
     decades: bool,
@@ -13,7 +13,7 @@ const TICKS: f64 = 5.0;
 
 impl Scale {
     /// An axis that holds all finite values; in decades only positive ones count.
-    pub(super) fn around(values: impl Iterator<Item = f64>, decades: bool) -> Self {
+    pub fn around(values: impl Iterator<Item = f64>, decades: bool) -> Self {
         let finite = values.filter(|v| v.is_finite() && (!decades || *v > 0.0));
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         let scale = match (low <= high, decades) {
@@ -25,19 +25,29 @@ impl Scale {
     }
 
     /// An axis between two values.
-    pub(super) fn between(low: f64, high: f64) -> Self {
+    pub fn between(low: f64, high: f64) -> Self {
         Scale { low, high, decades: false }
     }
 
+    /// Its lower end.
+    pub fn low(&self) -> f64 {
+        self.low
+    }
+
+    /// Its upper end.
+    pub fn high(&self) -> f64 {
+        self.high
+    }
+
     /// The place of a value, from 0 to 1; none where it has none.
-    pub(super) fn place(&self, value: f64) -> Option<f64> {
+    pub fn place(&self, value: f64) -> Option<f64> {
         let of = |v: f64| if self.decades { v.log10() } else { v };
         let place = (of(value) - of(self.low)) / (of(self.high) - of(self.low));
         place.is_finite().then(|| place.clamp(0.0, 1.0))
     }
 
     /// The values to be written.
-    pub(super) fn ticks(&self) -> Vec<f64> {
+    pub fn ticks(&self) -> Vec<f64> {
         if !self.decades {
             return self.equal_steps();
         }
@@ -63,7 +73,7 @@ impl Scale {
 }
 
 /// A number with three significant digits and no zeros at its end.
-pub(super) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
     }
