@@ -56,7 +56,7 @@ def test_progress_is_shown_while_it_is_made(tmp_path, capsys):
 
 def test_an_interrupted_training_goes_on_with_the_same_call(made, tmp_path):
     def train(out):
-        return untangle.run("train", made.store, hook=made.hook, out=out, d_sae=512, tokens=1_500_000, batch=256)
+        return untangle.run("train", made.store, hook=made.hook, out=out, d_sae=512, tokens=800_000, batch=256)
 
     def interrupt_once_begun():
         partial = tmp_path / "cut.partial"
