@@ -18,6 +18,10 @@ build: setup
 dist: setup
     cargo build --profile dist --locked
 
+# Put target/wheels/untangle-….whl: the program for people who have Python and no Rust
+wheel: dist
+    python3 -m pip --disable-pip-version-check wheel --no-deps --wheel-dir target/wheels ./python
+
 # From text to a steered story on the bundled model, in a few minutes
 demo: build
     target/release/untangle demo
@@ -33,6 +37,14 @@ test-browser: build
 # The server by the clients of others: openai, schemathesis, lm-evaluation-harness, in an environment of its own (.venv-serve)
 test-serve: build
     tests/serve/run
+
+# The wheel, installed and used in an environment of its own (.venv-wheel)
+test-wheel: build
+    tests/wheel/run
+
+# The notebooks, executed in an environment of its own (.venv-notebooks); --write keeps their output
+notebooks *arguments: build
+    notebooks/run {{ arguments }}
 
 # Format, clippy and documentation, warnings denied
 lint: setup

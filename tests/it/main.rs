@@ -12,6 +12,7 @@ mod edges;
 mod figures;
 mod live;
 mod modules;
+mod notebooks;
 mod tidy;
 mod transcoders;
 mod vectors;

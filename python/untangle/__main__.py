@@ -1,0 +1,5 @@
+"""`python -m untangle` is the command `untangle`."""
+
+from .launch import main
+
+main()
