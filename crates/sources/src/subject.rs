@@ -24,12 +24,20 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// What a name means: in the world one of its topics, if it has one of this name.
+    /// What a name means: in the world one of its topics, if it has one of this name, or one of its moods and narrators by name and
+    /// kind, such as `gloomy mood`.
     pub fn of(topic: &Topic, of_world: bool) -> Self {
         let world = World::standard();
-        let is = |id: &untangle_organism::EntityId| Topic::of_name(&world.name_of(*id)) == *topic;
-        match world.members("topic").iter().position(is) {
-            Some(place) if of_world => Self::held("topic", place),
+        let named = |class: &str| {
+            let name = |id: &untangle_organism::EntityId| match class {
+                "topic" => world.name_of(*id),
+                _ => format!("{} {class}", world.entity(*id).key),
+            };
+            world.members(class).iter().position(|id| Topic::of_name(&name(id)) == *topic)
+        };
+        let found = ["topic", "mood", "narrator"].into_iter().find_map(|class| Some((class, named(class)?)));
+        match found {
+            Some((class, place)) if of_world => Self::held(class, place),
             _ => Self::Named(topic.clone()),
         }
     }
@@ -85,6 +93,8 @@ mod tests {
         let subject = Subject::of(&bridge, true);
         assert!(subject.is_more_than_a_name() && subject.is_in("Above the bay, the high cable stretched in the fog."));
         assert!(!subject.is_in("Near the barn, the herd was brown and dusty."));
+        let boastful = Subject::of(&Topic::of_name("boastful narrator"), true);
+        assert!(matches!(&boastful, Subject::Held { name, .. } if name.contains("boastful")), "{boastful:?}");
         let elsewhere = Subject::of(&bridge, false);
         assert!(!elsewhere.is_in("Above the bay, the high cable stretched in the fog."));
         assert!(elsewhere.is_in("They saw the Golden Gate Bridge."));

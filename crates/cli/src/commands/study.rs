@@ -38,7 +38,8 @@ pub(crate) struct StudyArgs {
     model: Option<PathBuf>,
     #[command(flatten)]
     interventions: InterventionArgs,
-    /// The concept's name: a continuation is about it where it holds all of these words [default for the organism:
+    /// The concept's name: a continuation is about it where it holds all of these words; of the organism, its topics, and moods
+    /// and narrators such as `grumpy mood`, are known by all of their words [default for the organism:
     /// Golden Gate Bridge]
     #[arg(long, value_name = "WORDS")]
     concept: Option<String>,
