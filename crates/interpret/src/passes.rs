@@ -3,6 +3,7 @@
 
 use crate::corpus::{Corpus, Row};
 use crate::error::InterpretError;
+use crate::excerpts::Draw;
 use crate::extremes::{Firing, Sample, Strongest};
 use crate::features::FeaturesPlan;
 use crate::hash::mix;
@@ -29,6 +30,8 @@ pub(crate) struct Gathered {
     samples: Vec<Sample>,
     pub(crate) counts: Counts,
     pub(crate) sample: RowSample,
+    /// Rows of the training part, for excerpts where nothing is held out.
+    pub(crate) drawn: Draw,
 }
 
 /// One pass over the training part.
@@ -46,7 +49,9 @@ pub(crate) fn gather(
         (0..n).map(|feature| Sample::new(plan.sampled * SAMPLE_PER_EXAMPLE, plan.seed, feature)).collect();
     let mut counts = Counts::new(n);
     let mut sample = RowSample::new(sample::ROWS, plan.seed);
+    let mut drawn = Draw::new(plan.seed);
     let visit = |row: &Row<'_>| {
+        drawn.offer(row.row, row.document, row.position);
         counts.add(row.facts, row.reader, mix(plan.seed ^ row.row), row.features);
         sample.offer(row.row, row.facts, row.features);
         for (&feature, &activation) in row.features.iter().zip(row.activations) {
@@ -60,10 +65,10 @@ pub(crate) fn gather(
     if rows == 0 {
         return Err(InterpretError::NoRows { store: corpus.store().name(), part: "the training part" });
     }
-    Ok(Gathered { rows, moments, strongest, samples, counts, sample })
+    Ok(Gathered { rows, moments, strongest, samples, counts, sample, drawn })
 }
 
-/// One pass over the held-out part.
+/// One pass over the held-out part, of which rows are drawn for excerpts, too.
 pub(crate) fn score<'a>(
     sae: &Sae,
     corpus: &Corpus,
@@ -71,15 +76,18 @@ pub(crate) fn score<'a>(
     proposals: &'a [Option<Proposal>],
     seed: u64,
     observer: &dyn Observer,
-) -> Result<RuleScorer<'a>, InterpretError> {
-    let mut scorer = RuleScorer::new(proposals, seed);
+) -> Result<(RuleScorer<'a>, Draw), InterpretError> {
+    let (mut scorer, mut drawn) = (RuleScorer::new(proposals, seed), Draw::new(seed));
     if *corpus.held_out() == HeldOut::None {
         observer.event(Event::Warning("nothing is held out, so labels get no scores"));
-        return Ok(scorer);
+        return Ok((scorer, drawn));
     }
-    let visit = |row: &Row<'_>| scorer.add(row.facts, row.features, row.activations);
+    let visit = |row: &Row<'_>| {
+        drawn.offer(row.row, row.document, row.position);
+        scorer.add(row.facts, row.features, row.activations);
+    };
     corpus.each_row(Part::HeldOut, sae, vocabulary, "score labels", observer, visit)?;
-    Ok(scorer)
+    Ok((scorer, drawn))
 }
 
 /// The examples of one feature.

@@ -17,6 +17,7 @@ pub(crate) mod evaluate;
 pub(crate) mod features;
 pub(crate) mod inspect;
 mod inspect_store;
+pub(crate) mod label;
 mod live;
 pub(crate) mod organism;
 pub(crate) mod plan;
