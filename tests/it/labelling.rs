@@ -130,7 +130,7 @@ pub(crate) fn listed(prompt: &str) -> Vec<String> {
             Some((strength, rest)) if strength.parse::<u32>().is_ok() => rest,
             _ => rest,
         };
-        Some(rest.replace("<<", "").replace(">>", ""))
+        Some(rest.replace("<<", "").replace(">>", "").trim().to_owned())
     };
     prompt.lines().filter_map(of).collect()
 }

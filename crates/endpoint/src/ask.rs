@@ -107,7 +107,9 @@ impl Endpoint {
                 Ok(Heard::Otherwise(next)) => manner = next,
                 Err(failure) => {
                     attempts += 1;
-                    tell(self.patience.again(&self.url, failure, attempts)?);
+                    if let Some(note) = self.patience.again(&self.url, failure, attempts)? {
+                        tell(note);
+                    }
                 }
             }
         }

@@ -80,9 +80,9 @@ impl Patience {
         }
     }
 
-    /// Decides over another attempt after the `attempts`-th: sets the time before which nobody asks and says what to tell, or
-    /// gives the error.
-    pub(crate) fn again(&self, url: &str, failure: Failure, attempts: u32) -> Result<String, EndpointError> {
+    /// Decides over another attempt after the `attempts`-th: sets the time before which nobody asks and says what to tell, unless
+    /// another request that waits has told as much; or gives the error.
+    pub(crate) fn again(&self, url: &str, failure: Failure, attempts: u32) -> Result<Option<String>, EndpointError> {
         let asked = match &failure {
             Failure::Final(_) => None,
             Failure::Busy { wait, .. } => Some(*wait),
@@ -91,9 +91,11 @@ impl Patience {
         let Some(wait) = asked.and_then(|asked| self.next_wait(attempts, asked)) else {
             return Err(failure.into_error(url, attempts));
         };
-        let mut until = self.until();
-        *until = (*until).max(Instant::now() + wait);
-        Ok(format!("{url}: {}; again in {:.0} s", failure.reason(), wait.as_secs_f64().ceil()))
+        let (mut until, now) = (self.until(), Instant::now());
+        let is_told = *until > now;
+        *until = (*until).max(now + wait);
+        let told = || format!("{url}: {}; again in {:.0} s", failure.reason(), wait.as_secs_f64().ceil());
+        Ok((!is_told).then(told))
     }
 
     /// How long to wait after so many attempts; none to give up.

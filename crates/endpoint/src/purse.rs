@@ -29,6 +29,11 @@ impl Spent {
     pub fn tokens(&self) -> u64 {
         self.prompt_tokens.saturating_add(self.answer_tokens)
     }
+
+    /// `3 requests, 120 tokens`
+    pub(crate) fn in_words(&self) -> String {
+        format!("{} requests, {} tokens", self.requests, self.tokens())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,8 +70,7 @@ impl Purse {
         let tokens = state.spent.tokens().saturating_add(state.under_way).saturating_add(prompt_tokens);
         let over = |limit: Option<u64>, value: u64| limit.is_some_and(|limit| value > limit);
         if over(self.budget.requests, state.spent.requests + 1) || over(self.budget.tokens, tokens) {
-            let (requests, tokens) = (state.spent.requests, state.spent.tokens());
-            return Err(EndpointError::Spent { spent: format!("{requests} requests, {tokens} tokens") });
+            return Err(EndpointError::Spent { spent: state.spent.in_words() });
         }
         state.spent.requests += 1;
         state.under_way += prompt_tokens;

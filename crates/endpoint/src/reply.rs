@@ -153,6 +153,8 @@ mod tests {
         }
         let field = json!({ "choices": [{ "message": { "content": null, "reasoning_content": "a cat?" } }] });
         assert_eq!(read(field).expect("an answer").text, "");
+        let within = json!({ "choices": [{ "message": { "content": "<think>a cat?</think>dogs" } }] });
+        assert_eq!(read(within).expect("an answer").text, "dogs");
     }
 
     #[test]

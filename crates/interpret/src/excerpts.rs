@@ -1,7 +1,7 @@
 //! Windows of text that are drawn whatever fires there: what features are compared with that do not fire in them.
 //!
-//! The rows in their middle are those with the smallest hashes of seed and row among held-out rows (of the training part,
-//! where nothing is held out). Windows that overlap one that was drawn before are left out, so that no token counts twice.
+//! The rows in their middle are those with the smallest hashes of seed and row among the rows that examples come from, so that the
+//! two differ in nothing but what fires. Windows that overlap one that was drawn before are left out: no token counts twice.
 
 use crate::corpus::Corpus;
 use crate::error::InterpretError;
@@ -73,15 +73,11 @@ impl Draw {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
-
     /// Rows whose windows do not overlap, in the order of the store.
-    fn apart(self, reach: Reach) -> Vec<Drawn> {
+    fn apart(&self, reach: Reach) -> Vec<Drawn> {
         let length = (reach.before + reach.after + 1) as u64;
         let mut taken: BTreeMap<u64, Drawn> = BTreeMap::new();
-        for drawn in self.kept.into_sorted_vec() {
+        for drawn in self.kept.clone().into_sorted_vec() {
             let near = drawn.row.saturating_sub(length - 1)..drawn.row + length;
             if taken.len() < EXCERPTS && taken.range(near).next().is_none() {
                 taken.insert(drawn.row, drawn);
@@ -96,7 +92,7 @@ pub(crate) fn excerpts(
     sae: &Sae,
     corpus: &Corpus,
     vocabulary: &Vocabulary,
-    draw: Draw,
+    draw: &Draw,
     reach: Reach,
 ) -> Result<Excerpts, InterpretError> {
     let (store, column) = (corpus.store(), corpus.column());

@@ -96,9 +96,8 @@ pub fn features(
     let passages = Passages::new(gathered.sample.take());
     let proposals: Vec<Option<Proposal>> =
         (0..sae.d_sae()).map(|feature| propose(&gathered.counts, &passages, feature, &vocabulary)).collect();
-    let (mut scorer, held_out) = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
-    let drawn = if held_out.is_empty() { gathered.drawn.clone() } else { held_out };
-    let excerpts = excerpts(sae, corpus, &vocabulary, drawn, plan.reach)?;
+    let mut scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
+    let excerpts = excerpts(sae, corpus, &vocabulary, &gathered.drawn, plan.reach)?;
     let shown = show(sae, corpus, &gathered, plan, observer)?;
     let effects = match lens {
         Some(lens) => lens.effects(plan.logits.max(SAID), &vocabulary)?,

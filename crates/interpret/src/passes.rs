@@ -30,7 +30,7 @@ pub(crate) struct Gathered {
     samples: Vec<Sample>,
     pub(crate) counts: Counts,
     pub(crate) sample: RowSample,
-    /// Rows of the training part, for excerpts where nothing is held out.
+    /// Rows for excerpts.
     pub(crate) drawn: Draw,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn gather(
     Ok(Gathered { rows, moments, strongest, samples, counts, sample, drawn })
 }
 
-/// One pass over the held-out part, of which rows are drawn for excerpts, too.
+/// One pass over the held-out part.
 pub(crate) fn score<'a>(
     sae: &Sae,
     corpus: &Corpus,
@@ -76,18 +76,15 @@ pub(crate) fn score<'a>(
     proposals: &'a [Option<Proposal>],
     seed: u64,
     observer: &dyn Observer,
-) -> Result<(RuleScorer<'a>, Draw), InterpretError> {
-    let (mut scorer, mut drawn) = (RuleScorer::new(proposals, seed), Draw::new(seed));
+) -> Result<RuleScorer<'a>, InterpretError> {
+    let mut scorer = RuleScorer::new(proposals, seed);
     if *corpus.held_out() == HeldOut::None {
         observer.event(Event::Warning("nothing is held out, so labels get no scores"));
-        return Ok((scorer, drawn));
+        return Ok(scorer);
     }
-    let visit = |row: &Row<'_>| {
-        drawn.offer(row.row, row.document, row.position);
-        scorer.add(row.facts, row.features, row.activations);
-    };
+    let visit = |row: &Row<'_>| scorer.add(row.facts, row.features, row.activations);
     corpus.each_row(Part::HeldOut, sae, vocabulary, "score labels", observer, visit)?;
-    Ok((scorer, drawn))
+    Ok(scorer)
 }
 
 /// The examples of one feature.

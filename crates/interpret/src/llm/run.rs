@@ -77,7 +77,9 @@ pub fn label_features(
             break;
         }
     }
-    observer.event(Event::Finished);
+    if run.stopped.is_none() {
+        observer.event(Event::Finished);
+    }
     let Run { mut report, stopped, .. } = run;
     report.unfinished = plan.features.len() - report.features.len() - report.left_out.len();
     report.spent = endpoint.spent();
@@ -147,7 +149,7 @@ impl Run<'_> {
     /// Tells how far it is.
     fn advanced(&self, spent: &Spent) {
         let done = (self.report.features.len() + self.report.left_out.len()) as u64;
-        let figures = [("tokens", spent.tokens() as f64), ("requests", spent.requests as f64)];
+        let figures = [("tokens", spent.tokens() as f64)];
         self.observer.event(Event::Advanced { done, figures: &figures });
     }
 

@@ -7,7 +7,7 @@ use std::env;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use untangle_endpoint::{Address, Budget, Endpoint, EndpointOptions, Key};
+use untangle_endpoint::{Address, Budget, Endpoint, EndpointError, EndpointOptions, Key};
 use untangle_schema::whole::with_suffix;
 
 /// The variable that tools of this form take the key from.
@@ -47,12 +47,16 @@ pub(super) struct LlmArgs {
 }
 
 impl LlmArgs {
+    /// Where it is.
+    pub(super) fn address(&self) -> Result<Address, EndpointError> {
+        Address::of(&self.llm)
+    }
+
     /// The endpoint; nothing is sent yet.
-    pub(super) fn endpoint(&self, database: &Path, context: &Context) -> anyhow::Result<Endpoint> {
-        let address = Address::of(&self.llm)?;
+    pub(super) fn endpoint(&self, address: &Address, database: &Path, context: &Context) -> anyhow::Result<Endpoint> {
         let options = EndpointOptions::new(&self.llm, &self.llm_model).with_environment(|name| env::var_os(name));
         Ok(Endpoint::new(EndpointOptions {
-            key: self.key(&address, context)?,
+            key: self.key(address, context)?,
             parallel: self.parallel.get(),
             budget: Budget { tokens: self.budget, requests: self.max_requests },
             answer_tokens: self.answer_tokens.get(),

@@ -66,11 +66,12 @@ pub(crate) struct LabelArgs {
 
 pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
     args.model.as_deref().map(NamedModel::find).transpose()?;
+    let address = args.llm.address()?;
     let database = context.database(&args.database)?;
-    let endpoint = args.llm.endpoint(&args.database, context)?;
     let studied = studied(args, &database, context)?;
     let reader = studied.as_ref().map(|(model, sae)| Reader::new(model, sae)).transpose()?;
     let features = which::features(args, &database, reader.as_ref())?;
+    let endpoint = args.llm.endpoint(&address, &args.database, context)?;
     if reader.is_none() {
         context.progress.note("without --model and --sae, labels are not tested on new texts");
     }
@@ -151,7 +152,8 @@ fn tell(out: &mut dyn Write, report: &LabelReport, asked: usize) -> io::Result<(
         rows.push(row);
     }
     table(out, &rows, &[rows[0].len() - 1])?;
-    let labelled = report.features.iter().filter(|feature| !feature.labels.is_empty()).count();
+    let has_input = |feature: &&Labelled| feature.labels.iter().any(|label| label.kind == LabelKind::Input);
+    let labelled = report.features.iter().filter(has_input).count();
     let changed = report.features.iter().filter(|feature| feature.before.is_some()).count();
     let spent = report.spent;
     writeln!(
