@@ -5,18 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Edges between the workspace's crates. A new edge is a decision: it is added here and defended in ARCHITECTURE.md.
-const INTERNAL: [(&str, &[&str]); 11] = [
+const INTERNAL: [(&str, &[&str]); 12] = [
     ("schema", &[]),
+    ("endpoint", &["schema"]),
     ("store", &["schema"]),
     ("model", &["schema"]),
     ("sae", &["schema"]),
     ("capture", &["schema", "store", "model"]),
     ("train", &["schema", "store", "sae"]),
-    ("interpret", &["schema", "store", "model", "sae"]),
+    ("interpret", &["schema", "store", "model", "sae", "endpoint"]),
     ("organism", &["schema", "model"]),
     ("sources", &["schema", "store", "model", "sae", "capture", "train", "interpret", "organism"]),
     ("serve", &["schema", "model", "interpret"]),
-    ("cli", &["schema", "store", "model", "sae", "capture", "train", "interpret", "organism", "sources", "serve"]),
+    (
+        "cli",
+        &["schema", "store", "model", "sae", "endpoint", "capture", "train", "interpret", "organism", "sources", "serve"],
+    ),
 ];
 
 /// Libraries that only the named crates may use: native code, and what only a terminal program needs.

@@ -7,6 +7,11 @@ mod support;
 #[allow(clippy::unwrap_used, dead_code, reason = "it is written for tests, and every test binary uses its own part")]
 mod hub_server;
 
+// A chat endpoint on this machine, which the client's own tests use, too.
+#[path = "../../crates/endpoint/tests/it/chat_server.rs"]
+#[allow(clippy::unwrap_used, dead_code, reason = "it is written for tests, and every test binary uses its own part")]
+mod chat_server;
+
 // The shape of the workspace.
 mod edges;
 mod figures;
@@ -31,6 +36,8 @@ mod hub;
 mod hub_astray;
 mod kept;
 mod kills;
+mod labelling;
+mod labelling_astray;
 mod memory;
 mod organism;
 mod outputs;

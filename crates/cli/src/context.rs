@@ -48,6 +48,11 @@ impl Context {
         Surroundings { offline: self.offline, observer: &self.progress }
     }
 
+    /// Whether no hub is asked.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// How the hub is reached.
     pub(crate) fn hub(&self) -> Result<HubOptions, HubError> {
         self.surroundings().hub()

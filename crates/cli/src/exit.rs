@@ -157,6 +157,7 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         untangle_model::ModelError,
         untangle_model::HubError,
         untangle_sae::SaeError,
+        untangle_endpoint::EndpointError,
         untangle_capture::CaptureError,
         untangle_train::TrainError,
         untangle_interpret::InterpretError,

@@ -4,6 +4,7 @@ use crate::steer::problem::SteerProblem;
 use crate::truth::problem::AnnotationProblem;
 use crate::vectors::problem::VectorProblem;
 use std::path::PathBuf;
+use untangle_endpoint::EndpointError;
 use untangle_model::ModelError;
 use untangle_sae::SaeError;
 use untangle_schema::{AnnotatedSplit, HookPoint};
@@ -22,6 +23,9 @@ pub enum InterpretError {
     /// A dictionary.
     #[error(transparent)]
     Sae(#[from] SaeError),
+    /// A language model that is asked over HTTP.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// A model that cannot be steered so.
     #[error(transparent)]
     Steer(#[from] SteerProblem),
@@ -357,6 +361,12 @@ pub enum InterpretError {
     /// There is no feature that could be steered towards a topic.
     #[error("no feature has a label that holds on held-out text, so there is none to steer with")]
     NothingToTry,
+    /// The endpoint took not a single request.
+    #[error("{what}; no feature was labelled")]
+    NothingAnswered {
+        /// What it did instead.
+        what: String,
+    },
     /// The user asked to stop. Nothing was written.
     #[error("stopped before the end; nothing was written")]
     Interrupted,

@@ -12,6 +12,7 @@ impl Classify for InterpretError {
             E::Store(error) => error.fault(),
             E::Model(error) => error.fault(),
             E::Sae(error) => error.fault(),
+            E::Endpoint(error) => error.fault(),
             E::Steer(SteerProblem::OtherBatch { .. }) => Fault::Internal,
             E::Vector(
                 VectorProblem::NoPairs | VectorProblem::WritesElsewhere { .. } | VectorProblem::NoSuchLayer { .. },
@@ -26,7 +27,7 @@ impl Classify for InterpretError {
             | E::NoSuchLabel { .. }
             | E::AmbiguousLabel { .. }
             | E::TwiceSteered { .. } => Fault::Usage,
-            E::Database { .. } | E::DatabaseTaken { .. } | E::ReadText { .. } => Fault::Io,
+            E::Database { .. } | E::DatabaseTaken { .. } | E::ReadText { .. } | E::NothingAnswered { .. } => Fault::Io,
             E::Torch { .. } | E::TokensDiffer { .. } => Fault::Internal,
             E::Interrupted => Fault::Interrupted,
             E::WidthDiffers { .. }

@@ -7,6 +7,7 @@
 use crate::corpus::Corpus;
 use crate::database::{DatabaseWriter, Run, sae_sha256};
 use crate::error::InterpretError;
+use crate::excerpts::{Excerpts, excerpts};
 use crate::label::passage::Passages;
 use crate::label::propose::propose;
 use crate::label::{Proposal, RuleLabeller, add_label};
@@ -96,6 +97,7 @@ pub fn features(
     let proposals: Vec<Option<Proposal>> =
         (0..sae.d_sae()).map(|feature| propose(&gathered.counts, &passages, feature, &vocabulary)).collect();
     let mut scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
+    let excerpts = excerpts(sae, corpus, &vocabulary, &gathered.drawn, plan.reach)?;
     let shown = show(sae, corpus, &gathered, plan, observer)?;
     let effects = match lens {
         Some(lens) => lens.effects(plan.logits.max(SAID), &vocabulary)?,
@@ -137,7 +139,7 @@ pub fn features(
         card.bottom_logits.truncate(plan.logits);
         Ok(card)
     });
-    write(writer, cards, run)
+    write(writer, cards, &excerpts, run)
 }
 
 /// Tokens of the text behind which features are turned up, at most.
@@ -200,6 +202,7 @@ fn example(window: &Window, vocabulary: &Vocabulary) -> Example {
 fn write(
     mut writer: DatabaseWriter,
     cards: impl Iterator<Item = Result<FeatureCard, InterpretError>>,
+    excerpts: &Excerpts,
     run: Run,
 ) -> Result<FeaturesReport, InterpretError> {
     let (mut features, mut dead, mut labelled, mut scored) = (0, 0, 0, 0);
@@ -217,6 +220,7 @@ fn write(
         }
         writer.put(&card)?;
     }
+    writer.put_excerpts(excerpts)?;
     writer.finish(&run)?;
     let mean = |sum: f64| if scored == 0 { 0.0 } else { sum / f64::from(scored) };
     let (mean_f1, mean_control, mean_floor) = (mean(f1), mean(control), mean(floor));

@@ -8,6 +8,7 @@
 //!   [`database`]
 //! - [`mod@dashboard`]: a database as a folder of pages; [`page`]: the parts that pages are drawn of
 //! - [`label`]: labels that need no language model, scored on text that the labeller never saw
+//! - [`llm`]: labels by a language model that answers over HTTP, tested and judged
 //! - [`saying`]: what turning a feature up makes the model say
 //! - [`read`]: a prompt, token by token: what fires, what it costs, and what hangs on a feature
 //! - [`steer`](mod@steer): features turned up, set or taken out while the model writes
@@ -36,6 +37,7 @@ pub mod crosscoder;
 pub mod evaluate;
 pub mod sharing;
 
+pub mod excerpts;
 pub mod extremes;
 pub mod features;
 pub mod label;
@@ -50,6 +52,7 @@ pub mod truth;
 pub mod dashboard;
 pub mod database;
 pub mod exchange;
+pub mod llm;
 pub mod page;
 pub mod read;
 pub mod steer;

@@ -3,6 +3,7 @@
 
 use crate::corpus::{Corpus, Row};
 use crate::error::InterpretError;
+use crate::excerpts::Draw;
 use crate::extremes::{Firing, Sample, Strongest};
 use crate::features::FeaturesPlan;
 use crate::hash::mix;
@@ -29,6 +30,8 @@ pub(crate) struct Gathered {
     samples: Vec<Sample>,
     pub(crate) counts: Counts,
     pub(crate) sample: RowSample,
+    /// Rows for excerpts.
+    pub(crate) drawn: Draw,
 }
 
 /// One pass over the training part.
@@ -46,7 +49,9 @@ pub(crate) fn gather(
         (0..n).map(|feature| Sample::new(plan.sampled * SAMPLE_PER_EXAMPLE, plan.seed, feature)).collect();
     let mut counts = Counts::new(n);
     let mut sample = RowSample::new(sample::ROWS, plan.seed);
+    let mut drawn = Draw::new(plan.seed);
     let visit = |row: &Row<'_>| {
+        drawn.offer(row.row, row.document, row.position);
         counts.add(row.facts, row.reader, mix(plan.seed ^ row.row), row.features);
         sample.offer(row.row, row.facts, row.features);
         for (&feature, &activation) in row.features.iter().zip(row.activations) {
@@ -60,7 +65,7 @@ pub(crate) fn gather(
     if rows == 0 {
         return Err(InterpretError::NoRows { store: corpus.store().name(), part: "the training part" });
     }
-    Ok(Gathered { rows, moments, strongest, samples, counts, sample })
+    Ok(Gathered { rows, moments, strongest, samples, counts, sample, drawn })
 }
 
 /// One pass over the held-out part.

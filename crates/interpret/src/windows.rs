@@ -1,6 +1,6 @@
 //! The tokens around chosen firings, and the feature's activation at each of them.
 //!
-//! Windows stay within their context. The rows of all windows are read in ascending order and encoded once each per
+//! Windows stay within their context and their document, so that what is said of documents holds of all their tokens. The rows of all windows are read in ascending order and encoded once each per
 //! batch of windows, so the cost is at most that of another pass over the store.
 
 use crate::error::InterpretError;
@@ -77,12 +77,20 @@ pub fn windows(
     Ok(windows.into_iter().flatten().collect())
 }
 
+/// The longest stretch of `range` around `middle` all of which belongs to it.
+pub(crate) fn around(range: Range<usize>, middle: usize, belongs: impl Fn(usize) -> bool) -> Range<usize> {
+    let before = (range.start..middle).rev().take_while(|at| belongs(*at)).count();
+    let after = (middle + 1..range.end).take_while(|at| belongs(*at)).count();
+    middle - before..middle + after + 1
+}
+
 /// Rows of the store, ascending ranges, with what was read of them.
 #[derive(Default)]
 struct Batch {
     ranges: Vec<Range<u64>>,
     tokens: Vec<u32>,
     positions: Vec<u32>,
+    documents: Vec<u32>,
     rows: Vec<f32>,
     codes: Codes,
     block: RowBlock,
@@ -115,28 +123,29 @@ impl Batch {
     fn read(&mut self, sae: &Sae, store: &ActivationSet, column: usize) -> Result<(), InterpretError> {
         self.tokens.clear();
         self.positions.clear();
+        self.documents.clear();
         self.rows.clear();
         for range in &self.ranges {
             store.read_rows(range.clone(), &[column], &mut self.block)?;
             self.tokens.extend_from_slice(&self.block.tokens);
             self.positions.extend_from_slice(&self.block.positions);
+            self.documents.extend_from_slice(&self.block.documents);
             self.rows.extend_from_slice(&self.block.columns[0]);
         }
         Ok(sae.encode(&self.rows, &mut self.codes)?)
     }
 
-    /// Cuts the window of `firing` out of what was read; `range` is clipped to the context.
+    /// Cuts the window of `firing` out of what was read, from `range`, which begins within the context.
     fn window(&self, feature: usize, firing: Firing, range: Range<u64>) -> Window {
-        let first = self.index_of(range.start);
-        let peak = (firing.row - range.start) as usize;
-        let same_context = |offset: &usize| {
-            let expected = i64::from(firing.position) + *offset as i64 - peak as i64;
-            i64::from(self.positions[first + offset]) == expected
-        };
-        let after = (peak + 1..(range.end - range.start) as usize).take_while(same_context).count();
-        let rows = first..first + peak + 1 + after;
+        let (first, middle) = (self.index_of(range.start), self.index_of(firing.row));
+        let end = first + (range.end - range.start) as usize;
+        let (positions, documents) = (&self.positions, &self.documents);
+        let rows = around(first..end, middle, |at| {
+            let expected = i64::from(firing.position) + at as i64 - middle as i64;
+            i64::from(positions[at]) == expected && documents[at] == firing.document
+        });
         let activations = rows.clone().map(|row| self.codes.activation(row, feature)).collect();
-        Window { feature, firing, tokens: self.tokens[rows].to_vec(), activations, peak }
+        Window { feature, firing, tokens: self.tokens[rows.clone()].to_vec(), activations, peak: middle - rows.start }
     }
 
     /// Where `row` of the store lies among the rows that were read.

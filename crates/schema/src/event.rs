@@ -15,6 +15,8 @@ pub enum Unit {
     Examples,
     /// Documents of a text.
     Documents,
+    /// Features of a dictionary.
+    Features,
 }
 
 /// Something that happened in a running engine.

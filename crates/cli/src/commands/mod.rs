@@ -22,6 +22,7 @@ pub(crate) mod features;
 pub(crate) mod import;
 pub(crate) mod inspect;
 mod inspect_store;
+pub(crate) mod label;
 mod live;
 pub(crate) mod organism;
 pub(crate) mod plan;

@@ -72,6 +72,7 @@ const fn unit_name(unit: Unit) -> &'static str {
         Unit::Rows => "rows",
         Unit::Examples => "examples",
         Unit::Documents => "documents",
+        Unit::Features => "features",
     }
 }
 

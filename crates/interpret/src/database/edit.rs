@@ -7,7 +7,7 @@ use crate::error::InterpretError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use untangle_schema::Label;
+use untangle_schema::{Label, LabelKind};
 
 /// How long another process may hold the file before it counts as taken.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,6 +62,21 @@ impl DatabaseEditor {
             return Err(InterpretError::NoSuchFeature { feature, d_sae: n as usize });
         }
         self.put(feature as i64, label).map_err(failure(&self.path))
+    }
+
+    /// Takes a feature's label of this kind and source away, if there is one.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn remove_label(&mut self, feature: usize, kind: LabelKind, source: &str) -> Result<(), InterpretError> {
+        let key = params![feature as i64, kind.name(), source];
+        let of = "WHERE feature = ?1 AND kind = ?2 AND source = ?3";
+        let remove = || {
+            self.connection.execute(&format!("DELETE FROM scores {of}"), key)?;
+            self.connection.execute(&format!("DELETE FROM labels {of}"), key)?;
+            self.index(feature as i64)
+        };
+        remove().map_err(failure(&self.path))
     }
 
     /// Takes all labels of a source away; returns how many there were.

@@ -14,7 +14,7 @@ use untangle_store::{ActivationSet, Artefact};
 /// `PRAGMA application_id`: "Untg".
 pub(super) const APPLICATION_ID: i32 = 0x556e_7467;
 /// `PRAGMA user_version`: raised whenever a table changes.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -38,6 +38,12 @@ CREATE TABLE logits (
 CREATE TABLE neighbours (
     feature INTEGER NOT NULL REFERENCES features (id), kind TEXT NOT NULL, rank INTEGER NOT NULL, other INTEGER NOT NULL,
     value REAL NOT NULL, PRIMARY KEY (feature, kind, rank)) WITHOUT ROWID;
+CREATE TABLE excerpts (
+    id INTEGER PRIMARY KEY, row INTEGER NOT NULL, document INTEGER NOT NULL, position INTEGER NOT NULL,
+    peak INTEGER NOT NULL, tokens TEXT NOT NULL);
+CREATE TABLE firings (
+    feature INTEGER NOT NULL REFERENCES features (id), excerpt INTEGER NOT NULL REFERENCES excerpts (id),
+    activations BLOB NOT NULL, PRIMARY KEY (feature, excerpt)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (label, examples, logits, tokenize = 'unicode61 remove_diacritics 2');
 ";
 

@@ -9,9 +9,12 @@
 //! | `examples` | feature, kind and rank | a window of tokens with the activation at each |
 //! | `logits` | feature, side and rank | a token that the feature raises or lowers |
 //! | `neighbours` | feature, kind and rank | a feature that is near |
+//! | `excerpts` | place | a window of tokens, drawn whatever fires there |
+//! | `firings` | feature and excerpt | the feature's activation at each of its tokens |
 //! | `words` | feature | label, example and logit text, indexed by FTS5 |
 
 mod edit;
+mod excerpts;
 mod foreign;
 mod format;
 mod labels;

@@ -4,9 +4,11 @@ use super::foreign::{self, Budget, Stop, count, finite, finite_or_none, unfit};
 use super::format::{APPLICATION_ID, Run, VERSION, failure, from_json, is_database, kind, sae_sha256, side};
 use super::labels;
 use crate::error::InterpretError;
+use crate::point::model_name;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use untangle_model::LanguageModel;
 use untangle_sae::Sae;
 use untangle_schema::whole::with_suffix;
 use untangle_schema::{Example, FeatureCard, LogitEffect, Nearness, Neighbour};
@@ -159,6 +161,21 @@ impl Database {
         match run.sae_sha256 == sae_sha256(sae) {
             true => Ok(()),
             false => Err(InterpretError::OtherWeights { path, described: run.sae }),
+        }
+    }
+
+    /// Refuses a database whose features were described on another model than `model`.
+    ///
+    /// # Errors
+    /// When it names other weights, or the file is damaged.
+    pub fn check_model(&self, model: &LanguageModel) -> Result<(), InterpretError> {
+        let given = model.identity();
+        match self.run()?.model {
+            Some(own) if own.weights_sha256 != given.weights_sha256 => Err(InterpretError::OtherModel {
+                expected: model_name(&own.name, &own.weights_sha256),
+                found: model_name(&given.name, &given.weights_sha256),
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Writes a feature database under a partial name, and gives it its final name when it is whole.
 
+use super::excerpts;
 use super::format::{APPLICATION_ID, DATABASE, Run, TABLES, VERSION, failure, json, kind, side};
 use super::labels::{self, joined};
 use crate::error::InterpretError;
+use crate::excerpts::Excerpts;
 use rusqlite::{Connection, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,14 @@ impl DatabaseWriter {
     /// When writing fails, above all on a full disk.
     pub fn put(&mut self, card: &FeatureCard) -> Result<(), InterpretError> {
         put(&self.connection, card).map_err(failure(self.partial.data()))
+    }
+
+    /// Adds the excerpts.
+    ///
+    /// # Errors
+    /// When writing fails, above all on a full disk.
+    pub fn put_excerpts(&mut self, excerpts: &Excerpts) -> Result<(), InterpretError> {
+        excerpts::put(&self.connection, excerpts).map_err(failure(self.partial.data()))
     }
 
     /// Completes the file: writes `run`, syncs, and renames.

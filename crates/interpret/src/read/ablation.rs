@@ -5,12 +5,11 @@
 
 use super::predictions::Predictions;
 use super::reading::{Active, Reader, mean};
+use super::watch::Watch;
 use crate::error::InterpretError;
-use crate::intervene::{Intervene, Intervention, Rewrite, Scope, on_host};
+use crate::intervene::{Intervention, Scope};
 use crate::steer::{Edit, Operator, Steer};
 use serde::Serialize;
-use tch::Tensor;
-use untangle_sae::{Codes, Sae};
 
 /// Likeliest tokens before and after that are followed at every position.
 const FOLLOWED: usize = 5;
@@ -70,7 +69,7 @@ impl Reader<'_> {
         let edits: Vec<Edit> =
             features.iter().map(|feature| Edit { feature: *feature, operator: Operator::Set(0.0) }).collect();
         let steer = Steer::new(self.sae, &edits)?;
-        let watch = Watched { sae: self.sae, features, codes: Codes::new(), taken: Vec::new() };
+        let watch = Watch::new(self.sae, features);
         let mut watch = Intervention::of_dictionary(self.model, self.sae, Scope::All, watch)?;
         let before = Predictions::of(self.model, tokens, &mut watch)?;
         let mut out = Intervention::of_dictionary(self.model, self.sae, Scope::All, steer)?;
@@ -98,32 +97,5 @@ impl Reader<'_> {
             mean_kl: ablated_tokens.iter().map(|token| token.kl).sum::<f64>() / tokens.len() as f64,
             tokens: ablated_tokens,
         })
-    }
-}
-
-/// Notes where some features fire, and changes nothing.
-#[derive(Debug)]
-struct Watched<'a> {
-    sae: &'a Sae,
-    features: &'a [usize],
-    codes: Codes,
-    /// Of every row, those that fire.
-    taken: Vec<Vec<Active>>,
-}
-
-impl Intervene for Watched<'_> {
-    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
-        on_host(self, rows, read)
-    }
-}
-
-impl Rewrite for Watched<'_> {
-    fn rewrite(&mut self, rows: &mut [f32], read: Option<&[f32]>) -> Result<bool, InterpretError> {
-        self.sae.encode(read.unwrap_or(rows), &mut self.codes)?;
-        for row in 0..self.codes.n_rows() {
-            let active = |&feature: &usize| Active { feature, activation: self.codes.activation(row, feature) };
-            self.taken.push(self.features.iter().map(active).filter(|active| active.activation != 0.0).collect());
-        }
-        Ok(false)
     }
 }

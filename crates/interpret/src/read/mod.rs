@@ -10,6 +10,7 @@ pub mod ablation;
 pub mod contrast;
 mod predictions;
 pub mod reading;
+mod watch;
 
 pub use ablation::{AblatedToken, Ablation, Change};
 pub use contrast::{Contrast, Difference, Pair, Peak, contrast};

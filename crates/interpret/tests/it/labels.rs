@@ -5,6 +5,7 @@ use crate::planted::{Token, axes, corpus, id, model, noise, store};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
+use untangle_interpret::excerpts::EXCERPTS;
 use untangle_interpret::{Corpus, Database, FeaturesPlan, FeaturesReport, features};
 use untangle_schema::label::F1;
 use untangle_schema::{FeatureCard, LabelKind, Score, Silent};
@@ -151,15 +152,44 @@ fn windows_show_the_corpus_and_the_activation_at_every_token() {
             let place = &world.tokens[example.row as usize];
             assert_eq!((example.document, example.position), (place.document, place.position));
             assert_eq!(example.activations[example.peak], example.activation);
-            assert_eq!(example.peak, (place.position as usize).min(16), "as far back as the context goes");
+            let alike = |t: &&Token| t.document == place.document && t.row / 32 == place.row / 32;
+            let before = world.tokens[..example.row as usize].iter().rev().take(16).take_while(alike).count();
+            assert_eq!(example.peak, before, "as far back as context and document go");
             for (offset, (text, found)) in example.tokens.iter().zip(&example.activations).enumerate() {
                 let token = &world.tokens[first + offset];
                 assert_eq!(*text, crate::planted::VOCABULARY[token.token as usize]);
                 assert_eq!(*found, activation(card.feature, token));
-                assert_eq!(token.row as usize / 32, place.row as usize / 32, "within the context");
+                assert!(alike(&token), "within context and document");
             }
         }
     }
+}
+
+#[test]
+fn excerpts_are_of_the_rows_behind_the_examples_and_say_all_that_fires_in_them() {
+    let world = world();
+    let excerpts = world.database.excerpts().expect("read");
+    assert_eq!(excerpts.len(), EXCERPTS);
+    let firings: Vec<_> = (0..D).map(|feature| world.database.firings_of(feature).expect("read")).collect();
+    let mut fired = 0;
+    for (id, excerpt) in excerpts.iter().enumerate() {
+        let place = &world.tokens[excerpt.row as usize];
+        assert_eq!((excerpt.document, excerpt.position), (place.document, place.position));
+        assert!(!world.split.is_held_out(place.row, place.document) && !place.special());
+        let first = excerpt.row as usize - excerpt.peak;
+        let tokens = &world.tokens[first..first + excerpt.tokens.len()];
+        for (text, token) in excerpt.tokens.iter().zip(tokens) {
+            assert_eq!(*text, crate::planted::VOCABULARY[token.token as usize]);
+            assert_eq!(token.document, place.document, "within the document");
+        }
+        for (feature, firings) in firings.iter().enumerate() {
+            let expected: Vec<f32> = tokens.iter().map(|token| activation(feature, token)).collect();
+            let fires = expected.iter().any(|activation| *activation != 0.0);
+            assert_eq!(firings.get(&id), fires.then_some(&expected), "feature {feature} in excerpt {id}");
+            fired += usize::from(fires);
+        }
+    }
+    assert!(fired > EXCERPTS, "{fired}");
 }
 
 #[test]

@@ -37,9 +37,11 @@ fn windows_come_back_in_the_order_of_the_request() {
         let expected = &tokens[first..first + window.tokens.len()];
         assert_eq!(window.tokens, expected.iter().map(|t| t.token).collect::<Vec<_>>());
         assert_eq!(window.activations, expected.iter().map(|t| row(t)[1].max(0.0)).collect::<Vec<_>>());
-        assert_eq!(window.peak, (firing.position as usize).min(3));
-        let left = 31 - firing.position as usize;
-        assert_eq!(window.tokens.len(), window.peak + 1 + left.min(2).min(tokens.len() - 1 - firing.row as usize));
+        let row = firing.row as usize;
+        let alike = |t: &&Token| t.document == firing.document && t.row / 32 == firing.row / 32;
+        assert_eq!(window.peak, tokens[..row].iter().rev().take(3).take_while(alike).count());
+        let after = tokens[row + 1..].iter().take(2).take_while(alike).count();
+        assert_eq!(window.tokens.len(), window.peak + 1 + after, "as far as context and document go");
     }
 }
 

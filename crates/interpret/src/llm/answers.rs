@@ -1,0 +1,228 @@
+//! What is taken of an answer: a label, texts, or verdicts?
+//!
+//! An answer that is none of what was asked for is told apart from one that says nothing, and both are counted.
+
+use super::prompts::MIXED;
+use untangle_endpoint::{Odds, Reply};
+
+/// Letters of a label at most; what is longer is no phrase.
+const LONGEST: usize = 160;
+/// Letters of a text at most.
+const LONGEST_TEXT: usize = 400;
+
+/// What an answer to the question for a label says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A label.
+    Label(String),
+    /// That there is nothing in common.
+    Mixed,
+    /// Nothing that could be understood.
+    Nothing,
+}
+
+/// The label that an answer gives: behind `LABEL:`, in a JSON object, or as the last line where that is short.
+pub fn label(text: &str) -> Named {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let behind = |at: usize| {
+        let bare = lines[at].trim_start_matches(['*', '#', '-', '>', '`', ' ']);
+        let rest = bare.get(..6).filter(|word| word.eq_ignore_ascii_case("label:")).map(|_| &bare[6..])?;
+        let rest = plain(rest);
+        // Some put the phrase on a line of its own.
+        Some(if rest.is_empty() { lines.get(at + 1).map(|next| plain(next)).unwrap_or_default() } else { rest })
+    };
+    let json = serde_json::from_str::<serde_json::Value>(text.trim().trim_matches('`').trim_start_matches("json"));
+    let of_json = || Some(plain(json.ok()?.get("label")?.as_str()?));
+    let last = || lines.last().map(|line| plain(line)).filter(|line| line.chars().count() <= LONGEST);
+    let found = (0..lines.len()).rev().find_map(behind).or_else(of_json).or_else(last).unwrap_or_default();
+    match &found[..] {
+        "" => Named::Nothing,
+        mixed if mixed.eq_ignore_ascii_case(MIXED) => Named::Mixed,
+        _ => Named::Label(cut(&found, LONGEST)),
+    }
+}
+
+/// A phrase without what surrounds phrases, on one line, without what acts on a terminal or turns the direction round.
+fn plain(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
+    };
+    let text: String = text.chars().map(|c| if acts(c) { ' ' } else { c }).collect();
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    loop {
+        let bare = text.trim_matches(['*', '`', ' ']).trim_end_matches('.');
+        let unquoted = [('"', '"'), ('“', '”'), ('\'', '\''), ('«', '»')].iter().find_map(|(open, close)| {
+            let inner = bare.strip_prefix(*open)?.strip_suffix(*close)?;
+            // `"a" or "b"` is not one quotation.
+            (!inner.contains(*open) && !inner.contains(*close)).then_some(inner)
+        });
+        let next = unquoted.unwrap_or(bare).to_owned();
+        if next == text {
+            return text;
+        }
+        text = next;
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+    }
+}
+
+/// The texts of an answer with whether they fit: lines that begin with `+` or `-`, each text once.
+pub fn texts(text: &str) -> Vec<(bool, String)> {
+    let mut seen = std::collections::HashSet::new();
+    let read = |line: &str| {
+        // Lists are numbered or set in bold all the same.
+        let bare = line.trim().trim_start_matches(|c: char| c.is_ascii_digit() || ".)*` ".contains(c));
+        let (fits, rest) = match bare.chars().next()? {
+            '+' => (true, bare.trim_start_matches('+')),
+            '-' | '–' | '−' => (false, bare.trim_start_matches(['-', '–', '−'])),
+            _ => return None,
+        };
+        let text = plain_text(rest);
+        (!text.is_empty()).then_some((fits, text))
+    };
+    text.lines().filter_map(read).filter(|(_, text)| seen.insert(text.clone())).collect()
+}
+
+/// A text that a model will read: what stands around it goes, what ends it stays.
+fn plain_text(text: &str) -> String {
+    let text = text.replace('⏎', "\n");
+    let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+    let text = text.trim().trim_matches('*').trim();
+    let text =
+        text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|t| !t.contains('"')).unwrap_or(text);
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
+/// What a judge says of one text.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// Its answer; none where it could not be understood.
+    pub says: Option<bool>,
+    /// The probability of a yes, where probabilities are told.
+    pub odds: Option<f64>,
+}
+
+/// The verdicts on `n` texts; all without an answer where there is not one for each.
+pub fn verdicts(reply: &Reply, n: usize) -> Vec<Verdict> {
+    let Some(says) = digits(&reply.text, n) else { return vec![Verdict::default(); n] };
+    let odds = probabilities(&reply.odds, &says);
+    let at = |at: usize| Verdict { says: Some(says[at]), odds: odds.as_ref().map(|odds| odds[at]) };
+    (0..n).map(at).collect()
+}
+
+/// `n` digits of 0 and 1: in all of the text, in its last brackets, or in its last line.
+fn digits(text: &str, n: usize) -> Option<Vec<bool>> {
+    let of = |part: &str| -> Option<Vec<bool>> {
+        let words: Vec<&str> = part.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let only = |word: &&str| word.chars().all(|c| c == '0' || c == '1');
+        if !words.iter().all(only) {
+            return None;
+        }
+        let all: Vec<bool> = words.concat().chars().map(|c| c == '1').collect();
+        (all.len() == n).then_some(all)
+    };
+    let bracketed = || text.rfind('[').and_then(|from| of(&text[from..from + text[from..].find(']')?]));
+    let last = || text.lines().rev().map(str::trim).find(|line| !line.is_empty()).and_then(of);
+    of(text).or_else(bracketed).or_else(last)
+}
+
+/// The probability of 1 in the place of every digit; none where digits are not tokens of their own.
+fn probabilities(odds: &[Odds], says: &[bool]) -> Option<Vec<f64>> {
+    let digit = |token: &str| match token.trim() {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    };
+    let of = |odds: &Odds| {
+        let own = digit(&odds.token)?;
+        let mass = |wanted: bool| {
+            let those = odds.likely.iter().filter(|(token, _)| digit(token) == Some(wanted));
+            those.map(|(_, log_p)| log_p.exp()).sum::<f64>()
+        };
+        let (yes, no) = (mass(true), mass(false));
+        (yes + no > 0.0).then(|| (own, yes / (yes + no)))
+    };
+    let found: Vec<(bool, f64)> = odds.iter().filter_map(of).collect();
+    // Reasoning may hold digits, too; the answer is what comes last, and has to be the one that was read.
+    let answer = &found[found.len().checked_sub(says.len())?..];
+    let same = answer.iter().zip(says).all(|((own, _), says)| own == says);
+    same.then(|| answer.iter().map(|(_, yes)| *yes).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_found_in_what_models_write() {
+        let given = |text: &str| match label(text) {
+            Named::Label(label) => label,
+            other => format!("{other:?}"),
+        };
+        for (text, expected) in [
+            ("They are bridges.\nLABEL: names of bridges.", "names of bridges"),
+            ("**Label:** \"names of bridges\"", "names of bridges"),
+            ("LABEL:\n\nnames of bridges", "names of bridges"),
+            ("{\"label\": \"names of bridges\"}", "names of bridges"),
+            ("Here it is:\n\nnames of bridges", "names of bridges"),
+            ("LABEL: \"a\" or \"b\"", "\"a\" or \"b\""),
+            ("LABEL: <b>bold</b> & \u{1b}[31mred\u{7}\u{202e}x", "<b>bold</b> & [31mred x"),
+            ("LABEL: first\nLABEL: second", "second"),
+            ("label: Mixed.", "Mixed"),
+            ("", "Nothing"),
+            ("LABEL:", "Nothing"),
+        ] {
+            assert_eq!(given(text), expected, "{text}");
+        }
+        assert_eq!(given(&format!("I think {}", "so ".repeat(99))), "Nothing");
+        assert_eq!(given(&format!("LABEL: {}", "é".repeat(500))).chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn texts_are_lines_with_a_sign() {
+        let answer = "Sure!\n+ A red dog.\n2. - \"A red cat.\"\n+ A red dog.\n* + **Two⏎lines**\n+\n- - x";
+        let expected = [(true, "A red dog."), (false, "A red cat."), (true, "Two\nlines"), (false, "- x")];
+        let found = texts(answer);
+        let found: Vec<(bool, &str)> = found.iter().map(|(fits, text)| (*fits, text.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    fn reply(text: &str, odds: &[(&str, f64)]) -> Reply {
+        let odds = odds.iter().map(|(token, yes)| Odds {
+            token: (*token).to_owned(),
+            likely: vec![("1".to_owned(), yes.ln()), (" 0".to_owned(), (0.5 - yes).ln()), ("x".to_owned(), -1.0)],
+        });
+        Reply { text: text.to_owned(), odds: odds.collect(), ..Reply::default() }
+    }
+
+    #[test]
+    fn verdicts_are_digits_and_all_of_them() {
+        let says = |text: &str| verdicts(&reply(text, &[]), 3).iter().map(|verdict| verdict.says).collect::<Vec<_>>();
+        let yes = [Some(true), Some(false), Some(true)];
+        for text in ["1 0 1", "1,0,1", "[1, 0, 1]", "101", "The answer is [1, 0, 1].", "Let me see.\n1 0 1\n"] {
+            assert_eq!(says(text), yes, "{text}");
+        }
+        for text in ["1 0", "1 0 1 0", "yes no yes", "1 0 2", "", "1. yes 2. no 3. yes"] {
+            assert_eq!(says(text), [None; 3], "{text}");
+        }
+    }
+
+    #[test]
+    fn probabilities_are_those_of_the_digits_that_were_read() {
+        let odds = |text: &str, odds: &[(&str, f64)]| {
+            verdicts(&reply(text, odds), 2).iter().map(|verdict| verdict.odds).collect::<Vec<_>>()
+        };
+        let found = odds("1 0", &[("1", 0.4), (" ", 0.1), (" 0", 0.1)]);
+        assert!(found.iter().flatten().zip([0.8, 0.2]).all(|(p, expected)| (p - expected).abs() < 1e-12), "{found:?}");
+        assert_eq!(odds("1 0", &[("0", 0.1), ("1", 0.4), ("0", 0.1)]).len(), 2, "the last ones");
+        assert_eq!(odds("1 0", &[("1", 0.4)]), [None; 2]);
+        assert_eq!(odds("10", &[("10", 0.4), ("x", 0.1)]), [None; 2]);
+        assert_eq!(odds("1 0", &[("0", 0.1), ("1", 0.4)]), [None; 2], "another answer");
+    }
+}
