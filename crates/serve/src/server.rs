@@ -1,5 +1,6 @@
 //! Connections: accepted one by one, no more than there may be, and cut off where their sender goes to sleep.
 
+use crate::books::Book;
 use crate::desk::Desk;
 use crate::engine::{Engine, Served};
 use crate::error::ServeError;
@@ -112,6 +113,7 @@ impl<'a> Server<'a> {
             tokenizer: Arc::clone(model.shared_tokenizer()?),
             template,
             vectors: served.vectors.to_vec(),
+            books: served.dictionaries.iter().map(Book::of).collect::<Result<_, _>>()?,
             variants,
             bos,
         });

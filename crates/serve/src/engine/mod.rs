@@ -4,10 +4,14 @@
 //! the text's turn; prompts are then read in the order of their arrival, as many at a time as there is room for, and join what
 //! is being written. Every text has its own steps, and is what it is alone.
 //!
+//! Questions, which features fire in a text, are answered one between two tokens.
+//!
 //! - [`steps`]: what interventions mean in this model
+//! - [`readers`]: dictionaries that read texts
 //! - [`text`]: one text: from tokens to pieces
 //! - [`writers`]: the texts that are being written, by key
 
+mod readers;
 mod steps;
 mod text;
 mod writers;
@@ -16,6 +20,7 @@ use crate::desk::{Desk, Event, Job};
 use crate::error::ServeError;
 use crate::limits::{GRACE, Limits, PROMPTS_AT_ONCE};
 use crate::problem::Problem;
+use readers::Readers;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -47,6 +52,7 @@ pub(crate) struct Engine<'a> {
     served: Served<'a>,
     limits: Limits,
     interpreter: Interpreter<'a>,
+    readers: Readers<'a>,
     waiting: VecDeque<Waiting<'a>>,
     batch: Option<Batch<'a>>,
     /// The hook of the batch, with the keys of the texts that it is for.
@@ -72,6 +78,7 @@ impl<'a> Engine<'a> {
             served,
             limits,
             interpreter: Interpreter::new(served),
+            readers: Readers::new(served)?,
             waiting: VecDeque::new(),
             batch: None,
             hook: None,
@@ -110,6 +117,9 @@ impl<'a> Engine<'a> {
             }
             if let Some(since) = closing {
                 self.waiting.drain(..).for_each(|waiting| waiting.text.fail(Problem::closing()));
+                while let Some(question) = desk.question() {
+                    let _ = question.answer.send(Err(Problem::closing()));
+                }
                 if self.batch.is_none() || since.elapsed() >= GRACE {
                     self.writers.fail_all(&Problem::closing());
                     return;
@@ -118,6 +128,9 @@ impl<'a> Engine<'a> {
             self.forget_those_who_left();
             self.let_in();
             self.step();
+            if let Some(question) = desk.question() {
+                self.readers.answer(question).iter().for_each(|warning| observer.event(Note::Warning(warning)));
+            }
             self.writers.take_warnings().iter().for_each(|warning| observer.event(Note::Warning(warning)));
             desk.say(self.waiting.len(), self.writers.len());
         }

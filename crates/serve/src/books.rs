@@ -1,0 +1,105 @@
+//! What is known of every dictionary that is served, for those who take requests: the engine has the dictionaries themselves.
+//!
+//! Databases are opened a second time, so that nobody who looks at a feature waits for the model.
+
+use crate::problem::Problem;
+use crate::wire::dictionaries::{Described, DictionaryInfo, Overview};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use untangle_interpret::database::{Query, most_interpretable};
+use untangle_interpret::page::Tallies;
+use untangle_interpret::steer::Kind;
+use untangle_interpret::{Database, Dictionary, InterpretError, Summary};
+
+/// Features that an overview begins with.
+const BEST: usize = 12;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) info: DictionaryInfo,
+    database: Option<Mutex<Database>>,
+    /// Made when it is first asked for: it reads a line of every feature.
+    overview: OnceLock<Arc<Overview>>,
+}
+
+impl Book {
+    /// # Errors
+    /// When the database cannot be read.
+    pub(crate) fn of(dictionary: &Dictionary<'_>) -> Result<Self, InterpretError> {
+        let database = dictionary.database.map(|database| Database::open(database.path())).transpose()?;
+        let described = database.as_ref().map(described).transpose()?;
+        let info = info(dictionary, described);
+        Ok(Book { info, database: database.map(Mutex::new), overview: OnceLock::new() })
+    }
+
+    /// Asks the database.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Database) -> Result<T, InterpretError>) -> Result<T, Problem> {
+        let database = self.database.as_ref().ok_or_else(|| Problem::no_database(&self.info.name))?;
+        let database = database.lock().unwrap_or_else(PoisonError::into_inner);
+        question(&database).map_err(|error| Problem::from(&error).at("dictionary"))
+    }
+
+    /// What is known of these features; nothing without a database.
+    pub(crate) fn lines(&self, features: &[usize]) -> Result<Vec<Summary>, Problem> {
+        if self.database.is_none() || features.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(|database| database.summaries_of(features))
+    }
+
+    /// Labels of those features that have one.
+    pub(crate) fn names(&self, features: &[usize]) -> Result<BTreeMap<usize, String>, Problem> {
+        Ok(self.lines(features)?.into_iter().filter_map(|line| Some((line.feature, line.label?))).collect())
+    }
+
+    /// The dictionary as a whole.
+    pub(crate) fn overview(&self) -> Result<Arc<Overview>, Problem> {
+        if let Some(overview) = self.overview.get() {
+            return Ok(Arc::clone(overview));
+        }
+        let lines = self.ask(|database| database.query(&Query::default()))?;
+        let mut tallies = Tallies::default();
+        lines.iter().for_each(|line| tallies.add_line(line));
+        let scores: Vec<f64> = lines.iter().filter_map(|line| line.label_score).collect();
+        let mean_f1 = (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64);
+        let (dictionary, best) = (self.info.name.clone(), most_interpretable(lines, BEST));
+        let overview = Arc::new(Overview { dictionary, tallies, mean_f1, best });
+        Ok(Arc::clone(self.overview.get_or_init(|| overview)))
+    }
+}
+
+fn described(database: &Database) -> Result<Described, InterpretError> {
+    let run = database.run()?;
+    Ok(Described {
+        rows: run.rows,
+        held_out_rows: run.held_out_rows,
+        store: run.store,
+        model: run.model.map(|model| model.name),
+        tool_version: run.tool_version,
+        sources: database.sources()?,
+        scorers: database.scorers()?,
+    })
+}
+
+fn info(dictionary: &Dictionary<'_>, described: Option<Described>) -> DictionaryInfo {
+    let sae = dictionary.sae();
+    let kind = match dictionary.kind {
+        Kind::Crosscoder(_) => "crosscoder",
+        Kind::Sae(sae) if sae.is_transcoder() => "transcoder",
+        Kind::Sae(_) => "autoencoder",
+    };
+    DictionaryInfo {
+        name: dictionary.name.to_owned(),
+        kind,
+        architecture: sae.architecture(),
+        k: sae.k(),
+        features: sae.d_sae(),
+        width: sae.d_in(),
+        hook: sae.provenance().hook().map(str::to_owned),
+        writes: sae.provenance().predicts.clone(),
+        reads: kind != "crosscoder",
+        notes: sae.notes().to_vec(),
+        described,
+    }
+}
