@@ -42,3 +42,4 @@ mod sources;
 mod steering;
 mod stores;
 mod terminal;
+mod workbench;

@@ -84,3 +84,6 @@ export const copied = async (text, node, done) => {
 };
 
 export const nats = (value) => (value === null || value === undefined ? '–' : value.toFixed(2));
+
+// How often a feature fires.
+export const often = (density) => (density === 0 ? 'never fires' : density < 0.0001 ? 'on under 0.01 %' : `on ${percent(density)}`);

@@ -11,7 +11,7 @@ async function open(main, place, world) {
   const { rest: [id], asked, dictionary } = place;
   const number_ = /^\d+$/.test(id || '') ? Number(id) : null;
   if (!dictionary || number_ === null || number_ >= dictionary.features) {
-    main.append(empty('There is no such feature.', dictionary ? `${line(dictionary.name)} has features 0 to ${dictionary.features - 1}.` : 'No dictionary is served.',
+    main.append(el('h1', { class: 'away' }, 'Nothing here'), empty('There is no such feature.', dictionary ? `${line(dictionary.name)} has features 0 to ${dictionary.features - 1}.` : 'No dictionary is served.',
       el('p', {}, el('a', { href: '#/search' }, 'Search for one'))));
     return {};
   }
@@ -35,25 +35,26 @@ async function open(main, place, world) {
   const first = one.labels[0];
   learn(dictionary.name, [{ feature: one.id, label: first ? first.text : null, label_score: null, density: one.density, max_activation: one.max, held_out_firings: one.held }]);
   document.title = `${one.id} ${first ? line(first.text) : ''} · ${line(dictionary.name)}`;
-  const test = testBox(number_, dictionary, asked.get('test') || '', one, world, (value) => chart.mark(value));
+  let tested = null; // how strongly it fires in the text that is tried, which the histogram shows while nothing is pointed at
+  const test = testBox(number_, dictionary, asked.get('test') || '', one, world, (value) => { tested = value; chart.mark(value); });
   const { nodes, chart } = parts.sheet(one, tokens, {
     named: (other) => names[other] ?? null, href: to, pointed: world.pointing.pointed,
     above: beside, beside: actions(number_, dictionary, world), before: [test.node],
   });
   main.append(...nodes);
   const deaf = tray.whenChanged(() => main.querySelectorAll('.to-tray').forEach((node) => node.renew()));
-  return { key, chart: () => chart, close() { test.stop(); deaf(); } };
+  return { key, chart: () => ({ mark: (value) => chart.mark(value === null ? tested : value) }), close() { test.stop(); deaf(); } };
 }
 
 function pager(id, dictionary, to) {
   const beside = (other, text, says) => (other < 0 || other >= dictionary.features ? el('span', { class: 'soft' }, text) : el('a', { href: to(other), 'aria-label': says }, text));
   return el('p', { class: 'pager' }, el('span', { class: 'soft' }, line(dictionary.name), dictionary.hook ? ` at ${line(dictionary.hook)}` : ''),
-    el('span', {}, beside(id - 1, '‹ before', 'the feature before'), ' ', beside(id + 1, 'next ›', 'the next feature')));
+    el('span', { class: 'row' }, beside(id - 1, '‹ before', 'the feature before'), beside(id + 1, 'next ›', 'the next feature')));
 }
 
 function actions(id, dictionary, world) {
   const link = button('copy link', () => copied(location.href, link, 'copied'));
-  return el('div', { class: 'row actions' }, toTray(world, dictionary, id, true), el('a', { class: 'button', href: href('steer', { d: world.tag(dictionary.name) }) }, 'to the tray'), link);
+  return el('div', { class: 'row actions' }, toTray(world, dictionary, id, true), el('a', { class: 'button', href: href('steer', { d: world.tag(dictionary.name) }) }, 'go to the tray'), link);
 }
 
 // Without a database: what can be said without one.

@@ -49,7 +49,7 @@ async function follow() {
   if (!shows) {
     leave();
     document.title = 'Untangle';
-    main.replaceChildren(empty('There is no such page.', `The address asks for “${line(page)}”.`, el('p', {}, el('a', { href: '#/prompt' }, 'Begin with a prompt'))));
+    main.replaceChildren(el('h1', { class: 'away' }, 'Nothing here'), empty('There is no such page.', `The address asks for “${line(page)}”.`, el('p', {}, el('a', { href: '#/prompt' }, 'Begin with a prompt'))));
     return;
   }
   const place = { rest, asked, dictionary: world.named(asked.get('d')) };

@@ -1,11 +1,11 @@
 // A prompt: what fires on which of its tokens, how surprised the model is, and what the dictionary misses.
 import { href, keep } from './address.js';
 import { Unreachable, known, learn, post } from './ask.js';
-import { area, bar, button, card, el, empty, field, gaveUp, latest, later, line, nats, number, percent, select, shade, shown, strip, wrong } from './draw.js';
+import { area, bar, button, card, el, empty, field, gaveUp, latest, later, line, nats, number, often, percent, select, shade, shown, strip, wrong } from './draw.js';
 import * as tray from './tray.js';
 
 const BY = [['strength', 'strongest first'], ['share', 'by share of its largest'], ['rarity', 'rarest first'], ['tokens', 'on most tokens']];
-const SHADES = [['features', 'features'], ['loss', 'loss'], ['cost', 'cost of reconstruction'], ['missing', 'missed']];
+const SHADES = [['loss', 'loss'], ['features', 'features'], ['cost', 'cost of reconstruction'], ['missing', 'missed']];
 const SHOWN = 40; // features that are listed at first
 const DENSE = 0.1;
 
@@ -15,11 +15,11 @@ async function open(main, place, world) {
   const { asked, dictionary } = place;
   if (!dictionary) { main.append(noDictionary()); return {}; }
   const state = {
-    text: asked.get('text') || '', by: asked.get('by') || 'strength', shading: asked.get('shade') || 'features', dense: asked.get('dense') === '1',
+    text: asked.get('text') || '', by: asked.get('by') || 'strength', shading: asked.get('shade') || 'loss', dense: asked.get('dense') === '1',
     chosen: new Set((asked.get('at') || '').split(',').filter(Boolean).map(Number)), more: SHOWN,
   };
   const tell = () => keep('prompt', { d: world.tag(dictionary.name), text: state.text, by: state.by === 'strength' ? '' : state.by,
-    shade: state.shading === 'features' ? '' : state.shading, dense: state.dense, at: [...state.chosen].sort((a, b) => a - b).join(',') });
+    shade: state.shading === 'loss' ? '' : state.shading, dense: state.dense, at: [...state.chosen].sort((a, b) => a - b).join(',') });
   const asks = latest();
   let reading = null; // the newest answer
   let lit = null; // the feature whose activations shade the tokens
@@ -74,7 +74,7 @@ async function open(main, place, world) {
     const list = el('div', { class: 'list' });
     const beside = el('div', { class: 'beside' });
     out.replaceChildren(
-      card('Tokens', el('div', { class: 'row spread' }, summary(), shading()), tokens, el('p', { class: 'soft small' }, 'Choose tokens to see what fires on them; with Shift a stretch.')),
+      card('Tokens', el('div', { class: 'row spread' }, summary(), shading()), tokens, el('p', { class: 'row spread soft small' }, el('span', {}, 'Choose tokens to see what fires on them; with Shift a stretch.'), el('a', { href: href('steer', { d: world.tag(dictionary.name), prompt: state.text }) }, 'have the model go on with this text ›'))),
       el('div', { class: 'two' }, list, beside));
     drawList(list);
     drawBeside(beside);
@@ -140,9 +140,12 @@ async function open(main, place, world) {
       const first = token.features.find(({ feature }) => state.dense || !isDense(feature));
       return first ? first.activation / (largest(first.feature) || first.activation) : 0;
     });
-    const most = lit !== null ? largest(lit.feature) || lit.most : state.shading === 'features' ? 1 : Math.max(...values.map(Math.abs), 1e-9);
+    // Of features something is always near its largest: what is told is where more fires than elsewhere in the text.
+    const own = lit === null && state.shading === 'features' ? values.filter((value) => value > 0) : [];
+    const least = own.length > 0 ? 0.8 * Math.min(...own) : 0;
+    const most = lit !== null ? largest(lit.feature) || lit.most : Math.max(...values.map(Math.abs), 1e-9) - least;
     out.querySelectorAll('.tok').forEach((node, at) => {
-      node.style.setProperty('--a', shade(values[at], most).toFixed(3));
+      node.style.setProperty('--a', (values[at] === 0 ? 0 : shade(values[at] - least, most)).toFixed(3));
       node.classList.toggle('less', values[at] < 0);
     });
   }
@@ -183,7 +186,7 @@ async function open(main, place, world) {
     const most = largest(one.feature);
     const link = el('a', { href: href(`feature/${one.feature}`, { d: world.tag(dictionary.name) }), dir: 'auto' }, el('b', {}, String(one.feature)), ' ', told && told.label ? line(told.label) : el('i', {}, 'no label'));
     const node = el('li', {}, el('span', { class: 'value', title: most ? `${percent(peak / most)} of its largest` : '' }, number(peak)), bar(peak / (most || top), 'fire'),
-      el('div', { class: 'name' }, link, el('span', { class: 'soft small' }, `at “${shown(reading.tokens[one.at].text).trim()}”`, told ? ` · fires on ${percent(told.density)}` : '')),
+      el('div', { class: 'name' }, link, el('span', { class: 'soft small' }, `at “${shown(reading.tokens[one.at].text).trim()}”`, told ? ` · ${often(told.density)}` : '')),
       strip(one.values, most || Math.abs(one.most)), toTray(world, dictionary, one.feature));
     const light = (on) => { lit = on ? one : null; paint(); };
     node.addEventListener('pointerenter', () => light(true));
@@ -203,7 +206,7 @@ async function open(main, place, world) {
     node.replaceChildren(card('Token', el('p', { class: 'tokname', dir: 'auto' }, el('code', {}, `"${line(token.text)}"`), el('span', { class: 'soft' }, ` ${at + 1} of ${reading.tokens.length}`)),
       token.special ? el('p', { class: 'soft' }, 'A special token: it is left alone, and nothing is read from it.') : null,
       el('dl', { class: 'facts' }, fact('Loss', nats(token.loss)),
-        fact('When reconstructed', token.loss === null || token.spliced_loss === null ? '–' : (token.spliced_loss >= token.loss ? '+' : '−') + nats(Math.abs(token.spliced_loss - token.loss))),
+        fact('Reconstructed', token.loss === null || token.spliced_loss === null ? '–' : (token.spliced_loss >= token.loss ? '+' : '−') + nats(Math.abs(token.spliced_loss - token.loss))),
         fact('Missed', token.missing === null ? '–' : percent(token.missing)), fact('Features', String(token.features.length))),
       next.length === 0 ? null : el('h3', {}, 'What the model expects next'), next.length === 0 ? null : el('ol', { class: 'next' }, ...next)));
   }
@@ -211,12 +214,15 @@ async function open(main, place, world) {
   // Nothing is typed: texts to begin with, in which features that are understood well fire.
   async function beginnings() {
     const box = el('div', { class: 'chips' });
-    out.replaceChildren(empty('Which features fire in a text?', 'Type one above: every token is shaded by how strongly something fires on it, and beside it stands what that is. Or begin with a text in which a feature is at its strongest:', box));
+    out.replaceChildren(empty('Which features fire in a text?', 'Type one above. Below it stand the features that fire on its tokens, and how surprised the model is by each; point at a feature, and the tokens on which it fires light up. Or begin with a text in which one is at its strongest:', box));
     if (!dictionary.described) { box.replaceChildren(el('p', { class: 'soft' }, 'This dictionary has no database of features yet, so that they have numbers and no labels: make one with untangle features, and start the server with --features.')); return; }
     const signal = asks.begin();
     try {
+      // What whole passages are about says more than what single words are.
+      const { features: passages } = await post('/api/v1/search', { dictionary: dictionary.name, text: 'in passages', sort: 'score', limit: 4, max_density: DENSE }, signal);
       const { best } = await post('/api/v1/overview', { dictionary: dictionary.name }, signal);
-      for (const { feature, label } of best.slice(0, 6)) {
+      const all = [...passages.filter(({ label }) => label && label.startsWith('in passages')), ...best];
+      for (const { feature, label } of all.slice(0, 8)) {
         const { feature: one, tokens } = await post('/api/v1/feature', { dictionary: dictionary.name, feature }, signal);
         if (one.top.length === 0) continue;
         const text = around(one.top[0], tokens);
@@ -234,12 +240,12 @@ async function open(main, place, world) {
 // Some words around where an example fires most.
 function around(example, tokens) {
   const from = Math.max(0, example.k - 12);
-  return example.t.slice(from, example.k + 8).map((t) => tokens[t]).join('').replace(/\s+/g, ' ').trim();
+  return example.t.slice(from, example.k + 8).map((t) => tokens[t]).join('').replace(/\s+/g, ' ').replace(/^[^\p{L}\p{N}"“]+/u, '').trim();
 }
 
-export const noDictionary = () => empty('No dictionary is served.', 'Features are those of a sparse autoencoder. Start the server with one, and with what is known of its features:',
+export const noDictionary = () => el('div', {}, el('h1', { class: 'away' }, 'No dictionary'), empty('No dictionary is served.', 'Features are those of a sparse autoencoder. Start the server with one, and with what is known of its features:',
   el('pre', { tabindex: '0' }, el('code', {}, 'untangle serve MODEL --sae SAE --features FEATURES.db')),
-  el('p', {}, 'Or run ', el('code', {}, 'untangle demo'), ' first, and then ', el('code', {}, 'untangle serve'), ' alone.'));
+  el('p', {}, 'Or run ', el('code', {}, 'untangle demo'), ' first, and then ', el('code', {}, 'untangle serve'), ' alone.')));
 
 // A button that takes a feature into the tray, or out of it.
 export function toTray(world, dictionary, feature, long = false) {

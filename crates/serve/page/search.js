@@ -1,7 +1,7 @@
 // Features that are looked for: by words of labels, texts and tokens, by score, by how often they fire, or by number.
 import { href, keep } from './address.js';
 import { learn, post } from './ask.js';
-import { button, card, el, empty, field, gaveUp, latest, later, line, number, percent, select, wrong } from './draw.js';
+import { button, card, el, empty, field, gaveUp, latest, later, line, number, often, select, wrong } from './draw.js';
 import { noDictionary, toTray } from './prompt.js';
 import * as tray from './tray.js';
 
@@ -68,10 +68,9 @@ async function open(main, place, world) {
 
   function row(one) {
     const score = one.label_score === null ? null : el('span', { title: 'F1 of the label on held-out text' }, `F1 ${one.label_score.toFixed(2)}`);
-    const often = one.density === 0 ? 'never fires' : `on ${percent(one.density)}`;
     return el('li', {}, el('span', { class: 'value soft' }, String(one.feature)),
       el('a', { href: href(`feature/${one.feature}`, { d: world.tag(dictionary.name) }), dir: 'auto' }, one.label ? line(one.label) : el('i', {}, 'no label')),
-      el('span', { class: 'soft small facts-line' }, score, el('span', {}, often), el('span', {}, `up to ${number(one.max_activation)}`)), toTray(world, dictionary, one.feature));
+      el('span', { class: 'soft small facts-line' }, score, el('span', {}, often(one.density)), el('span', {}, `up to ${number(one.max_activation)}`)), toTray(world, dictionary, one.feature));
   }
 
   await find();

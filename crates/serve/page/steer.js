@@ -32,18 +32,43 @@ async function open(main, place, world) {
   const list = el('ol', { class: 'tray' });
   const trayCard = card('Tray', list, finder(place, world));
   const toward = towards(place, world, () => state, (words) => { tray.put([...tray.all().map(tray.words), words]); write(); });
-  left.append(trayCard, toward.node, recipes());
+  const recipe = recipes();
+  left.append(trayCard, toward.node, recipe);
 
   const rows = new Map();
   function drawTray() {
     const all = tray.all();
     for (const [item] of rows) if (!all.includes(item)) rows.delete(item);
     if (all.length === 0) {
-      list.replaceChildren(el('li', { class: 'nothing' }, empty('The tray is empty.', 'Find a feature below, or take one from a prompt with +. Then write, and see what it does to the text.')));
+      list.replaceChildren(el('li', { class: 'nothing' }, empty('The tray is empty.', 'Find a feature below, or take one from a prompt with +. Then write, and see what it does to the text.', starter())));
     } else {
       list.replaceChildren(...all.map((item) => { if (!rows.has(item)) rows.set(item, trayRow(item)); return rows.get(item); }));
     }
     tell();
+  }
+
+  // For whoever has nothing in mind: a feature of whole passages, set to what it is at its strongest, and a beginning.
+  function starter() {
+    const dictionary = world.named(d());
+    if (!dictionary.described) return null;
+    const node = button('show me one', async () => {
+      node.disabled = true;
+      try {
+        const ask = (text) => post('/api/v1/search', { dictionary: dictionary.name, text, sort: 'score', limit: 20, max_density: 0.1 });
+        const { features } = await ask('in passages').then((found) => (found.features.length > 0 ? found : ask('')));
+        if (features.length === 0) return;
+        learn(dictionary.name, features);
+        const { feature } = features[Math.floor(Math.random() * Math.min(8, features.length))];
+        const { feature: one, tokens } = await post('/api/v1/feature', { dictionary: dictionary.name, feature: features[0].feature });
+        if (state.prompt === '' && one.sampled.length > 0) {
+          state.prompt = one.sampled[0].t.slice(0, 8).map((t) => tokens[t]).join('').replace(/\s+/g, ' ').replace(/^[^\p{L}]+/u, '').trim();
+          box.put(state.prompt);
+        }
+        tray.add(world.tag(dictionary.name), feature, 'set');
+        write();
+      } catch (error) { node.replaceWith(wrong(error)); }
+    });
+    return el('p', {}, node);
   }
 
   function trayRow(item) {
@@ -141,7 +166,7 @@ async function open(main, place, world) {
     drawTexts(texts);
     try {
       await Promise.all([events(path, body, piece(0), { signal }), events(path, { ...body, steering }, piece(1), { signal, place })]);
-      finished(texts[0] === texts[1] ? 'Both texts are the same.' : 'Written. What differs is marked.');
+      finished(texts[0] === texts[1] ? 'Both texts are the same.' : 'Written. Words that the model by itself did not write are marked.');
     } catch (error) {
       if (gaveUp(error)) return;
       asks.stop();
@@ -151,24 +176,24 @@ async function open(main, place, world) {
     }
   }
 
-  function drawTexts([a, b]) {
-    let same = 0;
-    while (same < a.length && same < b.length && a[same] === b[same]) same += 1;
-    // Whole words differ, not parts of them.
-    if (same < a.length && same < b.length) while (same > 0 && /\S/.test(a[same - 1])) same -= 1;
-    for (const [{ text }, own, other] of [[plain, a, b], [turned, b, a]]) {
-      const differs = own.slice(same);
-      text.replaceChildren(el('span', { class: 'given' }, state.chat ? '' : state.prompt), own.slice(0, same), differs === '' ? '' : other.length > same ? el('mark', {}, differs) : differs);
-    }
+  const wordsOf = (text) => new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []);
+
+  // Of the steered text those words are marked that the other has not.
+  function drawTexts([own, other]) {
+    const given = () => el('span', { class: 'given' }, state.chat ? '' : state.prompt);
+    plain.text.replaceChildren(given(), own);
+    const known = wordsOf(state.prompt + ' ' + own);
+    const pieces = own === other ? [other] : other.split(/([\p{L}\p{N}]+)/u).map((piece, i) => (i % 2 === 1 && piece.length > 2 && !known.has(piece.toLowerCase()) ? el('mark', {}, piece) : piece));
+    turned.text.replaceChildren(given(), ...pieces);
   }
 
   // Recipes: all of it as a text that can be kept and given to others.
   function recipes() {
     const box = el('textarea', { id: 'recipe', rows: 8, spellcheck: 'false', 'aria-label': 'Recipe as JSON' });
     const says = el('p', { class: 'soft small', role: 'status' });
-    const recipe = () => JSON.stringify({ kind: KIND, version: 1, model: world.model, prompt: state.prompt, max_tokens: state.n, temperature: state.t, seed: state.seed, chat: state.chat, steering: tray.all().map(tray.words) }, null, 2);
+    const told = () => JSON.stringify({ kind: KIND, version: 1, model: world.model, prompt: state.prompt, max_tokens: state.n, temperature: state.t, seed: state.seed, chat: state.chat, steering: tray.all().map(tray.words) }, null, 2);
     const save = button('save', () => {
-      const url = URL.createObjectURL(new Blob([recipe() + '\n'], { type: 'application/json' }));
+      const url = URL.createObjectURL(new Blob([told() + '\n'], { type: 'application/json' }));
       const link = el('a', { href: url, download: 'recipe.json' });
       document.body.append(link); link.click(); link.remove(); URL.revokeObjectURL(url);
     });
@@ -176,14 +201,14 @@ async function open(main, place, world) {
     file.addEventListener('change', async () => { if (file.files[0]) { box.value = await file.files[0].text(); load(); file.value = ''; } });
     const load = () => {
       try {
-        const told = JSON.parse(box.value);
-        if (told.kind !== KIND || !Array.isArray(told.steering)) throw new Error('this is no recipe of Untangle');
-        const bad = told.steering.find((words) => !tray.read(words));
+        const given = JSON.parse(box.value);
+        if (given.kind !== KIND || !Array.isArray(given.steering)) throw new Error('this is no recipe of Untangle');
+        const bad = given.steering.find((words) => !tray.read(words));
         if (bad !== undefined) throw new Error(`the tray cannot show ${bad}`);
-        tray.put(told.steering);
-        Object.assign(state, { prompt: String(told.prompt ?? ''), n: Number(told.max_tokens) || USUAL.n, t: Number(told.temperature ?? USUAL.t), seed: Number(told.seed) || 0, chat: told.chat === true && world.chat });
+        tray.put(given.steering);
+        Object.assign(state, { prompt: String(given.prompt ?? ''), n: Number(given.max_tokens) || USUAL.n, t: Number(given.temperature ?? USUAL.t), seed: Number(given.seed) || 0, chat: given.chat === true && world.chat });
         tell();
-        says.textContent = told.model === world.model ? 'Loaded.' : `Loaded; it was made with ${line(String(told.model))}, and this is ${line(world.model)}.`;
+        says.textContent = given.model === world.model ? 'Loaded.' : `Loaded; it was made with ${line(String(given.model))}, and this is ${line(world.model)}.`;
         box_().put(state.prompt);
         for (const [id, value] of [['tokens', state.n], ['temperature', state.t], ['seed', state.seed]]) document.getElementById(id).value = String(value);
       } catch (error) { says.textContent = sentence(error.message); }
@@ -191,15 +216,15 @@ async function open(main, place, world) {
     const box_ = () => document.getElementById('prompt');
     const details = el('details', { class: 'card' }, el('summary', {}, el('h2', {}, 'Recipe')), el('p', { class: 'soft' }, 'Prompt, seed and interventions as a text, to keep or to give away.'), box,
       el('div', { class: 'row' }, save, button('load from the text', load), el('label', { class: 'field inline' }, el('span', {}, 'or a file'), file)), says);
-    details.addEventListener('toggle', () => { if (details.open) box.value = recipe(); });
-    const renew = () => { if (details.open && document.activeElement !== box) box.value = recipe(); };
+    details.addEventListener('toggle', () => { if (details.open) box.value = told(); });
+    const renew = () => { if (details.open && document.activeElement !== box) box.value = told(); };
     details.renew = renew;
     return details;
   }
 
   drawTray();
   hint();
-  const deaf = tray.whenChanged(() => { drawTray(); left.querySelector('details').renew(); });
+  const deaf = tray.whenChanged(() => { drawTray(); recipe.renew(); });
   if (state.prompt !== '' && asked.has('s')) write();
   return {
     moved({ asked: now }) { if (now.has('s')) return false; tell(); return true; },

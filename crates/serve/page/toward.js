@@ -7,7 +7,7 @@ import { bar, button, card, el, gaveUp, latest, line, percent, wrong } from './d
 export function towards(place, world, asked, take) {
   const asks = latest();
   const input = el('input', { id: 'concept', placeholder: 'such as bridge, or winter', autocomplete: 'off' });
-  const out = el('div', { 'aria-live': 'polite' });
+  const out = el('div', { class: 'of-toward', 'aria-live': 'polite' });
   const go = el('button', { class: 'main' }, 'Find');
   const stop = button('Stop', () => { asks.stop(); ended(); }, { hidden: true });
   const form = el('form', {}, el('label', { class: 'field', for: 'concept' }, el('span', {}, 'Find me a feature that makes it talk about …'), input), el('div', { class: 'row' }, go, stop));
@@ -40,7 +40,7 @@ export function towards(place, world, asked, take) {
         } else {
           const best = rows.querySelector(`[data-words="${CSS.escape(event.steering.join())}"]`);
           if (best) best.classList.add('best-of');
-          says.replaceChildren(`${event.hits} of ${event.trials} texts are about it with `, el('code', {}, line(event.steering.join(', '))), '. ', button('take it', () => take(event.steering[0]), { class: 'main' }));
+          says.replaceChildren(`${event.hits} of ${event.trials} texts are about it with `, el('code', {}, line(event.steering.join(', '))), '.  ', button('take it', () => take(event.steering[0]), { class: 'main' }));
         }
       }, { signal });
       if (!rows.querySelector('.best-of')) says.textContent = 'None of them makes the model write about it more often than it does by itself.';
@@ -57,7 +57,7 @@ export function towards(place, world, asked, take) {
     const name = tried.feature === null ? el('span', { class: 'soft' }, 'the model by itself')
       : el('a', { href: href(`feature/${tried.feature}`, { d: world.tag(dictionary.name) }), dir: 'auto' }, el('b', {}, String(tried.feature)), ' ', told && told.label ? line(told.label) : el('i', {}, 'no label'));
     const words = tried.steering.join();
-    const node = el('li', { 'data-words': words, 'data-hits': String(tried.feature === null ? Infinity : tried.hits) },
+    const node = el('li', { class: tried.repetition > 0.2 ? 'broken' : null, 'data-words': words, 'data-hits': String(tried.feature === null ? Infinity : tried.hits) },
       el('span', { class: 'value', title: `95 %: ${percent(tried.interval[0])} to ${percent(tried.interval[1])}` }, `${tried.hits}/${tried.trials}`), bar(share, 'fire'),
       el('div', { class: 'name' }, name, el('span', { class: 'soft small' }, tried.feature === null ? '' : line(words.split(':').pop()), tried.repetition > 0.2 ? ` · repeats itself (${percent(tried.repetition)})` : '')),
       tried.feature === null ? el('span') : button('+', () => take(words), { class: 'to-tray', 'aria-label': `Take ${words} into the tray` }),

@@ -24,6 +24,7 @@ mod fresh;
 pub mod fuzz;
 mod gate;
 pub mod limits;
+mod listing;
 mod page;
 mod problem;
 mod routes;

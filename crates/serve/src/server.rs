@@ -131,6 +131,9 @@ impl<'a> Server<'a> {
     pub fn run(self, observer: &dyn Observer) {
         let Server { mut engine, shared, runtime, listener } = self;
         let open = Arc::new(GracefulShutdown::new());
+        let ahead = Arc::clone(&shared);
+        // What takes long to gather is there before somebody asks for it; where it is not, it is gathered then.
+        runtime.spawn_blocking(move || ahead.books.iter().for_each(|book| drop(book.overview())));
         let accepting = runtime.spawn(accept(listener, router(Arc::clone(&shared)), Arc::clone(&open)));
         engine.run(&shared.desk, observer);
         runtime.block_on(async {

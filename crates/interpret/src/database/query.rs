@@ -106,8 +106,8 @@ impl Database {
         statement.values.push(Value::Integer(i64::try_from(query.offset).unwrap_or(i64::MAX)));
         let Statement { join, conditions, values } = statement;
         let wanted = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
-        let sql = format!("{join} WHERE {wanted} ORDER BY {order} LIMIT ? OFFSET ?");
-        self.summaries(&sql, rusqlite::params_from_iter(values))
+        let sql = format!("WHERE {wanted} ORDER BY {order} LIMIT ? OFFSET ?");
+        self.summaries(join, &sql, rusqlite::params_from_iter(values))
     }
 
     /// How many features there are of which nothing is asked but what `only` says.
@@ -179,7 +179,7 @@ fn score(query: &Query) -> (&'static str, Option<Value>) {
             "(SELECT max(s.value) FROM scores s WHERE s.feature = f.id AND s.scorer = ?)",
             Some(Value::Text(scorer.clone())),
         ),
-        _ => ("l.f1", None),
+        _ => ("b.value", None),
     }
 }
 

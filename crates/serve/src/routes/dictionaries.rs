@@ -33,7 +33,7 @@ pub(super) async fn search(State(shared): Here, request: Request) -> Response {
         let request: SearchRequest = read(body)?;
         let (query, limit) = (request.query()?, request.limit()?);
         let (_, book) = shared.book(request.dictionary.as_deref())?;
-        let mut features = book.ask(|database| database.query(&query))?;
+        let mut features = book.find(&query)?;
         let more = features.len() > limit;
         features.truncate(limit);
         Ok(json(&Found { dictionary: book.info.name.clone(), features, more }))

@@ -86,7 +86,7 @@ var untangle = window.untangle || {};
     const [low, high] = [Math.log(edges[0]), Math.log(edges[edges.length - 1])];
     const x = (value) => 6 + (width - 12) * (Math.log(value) - low) / (high - low);
     const bin = (value) => counts.findIndex((_, i) => value >= edges[i] && (value < edges[i + 1] || i === counts.length - 1));
-    const said = el('figcaption', { role: 'status' });
+    const said = el('span', { role: 'status' });
     const rest = () => { said.textContent = `${total.toLocaleString('en')} tokens on which it fires, by activation`; };
     const bars = counts.map((count, i) => {
       const tall = count === 0 ? 0 : Math.max(1.5, (height - top - bottom) * count / most);
@@ -130,7 +130,7 @@ var untangle = window.untangle || {};
       mark.setAttribute('visibility', on ? 'visible' : 'hidden');
       if (on) for (const end of ['x1', 'x2']) mark.setAttribute(end, x(Math.min(Math.max(value, edges[0]), edges[edges.length - 1])));
     };
-    return { node: el('figure', { class: 'histogram' }, drawing, said), mark: show, bin };
+    return { node: el('figure', { class: 'histogram' }, drawing, el('figcaption', {}, said)), mark: show, bin };
   }
 
   // Tokens raised or lowered, with bars of their effects.
