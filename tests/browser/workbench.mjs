@@ -129,6 +129,7 @@ await test('a whole journey: a prompt, a feature, a steered text, its address in
   await page.click('.fires li:first-child a');
   await page.waitForSelector('.of-top');
   assert.ok((await page.title()).startsWith(`${first} `));
+  await page.mouse.move(0, 0);
   await page.fill('#test', PROMPT);
   await page.waitForFunction(() => /fires most on/.test(document.querySelector('.tested').textContent));
   assert.equal(await page.getAttribute('.mark', 'visibility'), 'visible', 'its place in the histogram');
@@ -161,6 +162,7 @@ await test('a whole journey: a prompt, a feature, a steered text, its address in
 await test('features are searched by words and by number, with keys alone', async () => {
   const page = await open(plain, '#/search');
   await page.waitForSelector('.lines li');
+  await page.keyboard.press('Escape');
   await page.keyboard.press('/');
   await page.keyboard.type('bridge');
   await page.waitForFunction(() => document.querySelector('.card h2').textContent.includes('bridge'));

@@ -62,7 +62,7 @@ export const steering = () => items.filter((item) => item.on).map((item) => word
 
 // The other way round; null where a text is none that the tray can show.
 export function read(text) {
-  const found = /^(!?)(?:'((?:[^']|'')*)'#)?(\d+):([a-z-]+)(?:=(-?[\d.]+(?:e-?\d+)?)([xn]?))?(?: at (.+))?$/.exec(String(text).trim());
+  const found = /^(!?)(?:'((?:[^']|'')*)'#)?(\d+):([a-z-]+)(?:=(-?[\d.]+(?:e[-+]?\d+)?)([xn]?))?(?: at (.+))?$/.exec(String(text).trim());
   if (!found) return null;
   const [, off, dictionary, feature, operator, amount, measure, at] = found;
   const known = OPERATORS[operator];
