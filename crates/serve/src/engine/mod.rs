@@ -6,12 +6,14 @@
 //!
 //! Questions, which features fire in a text, are answered one between two tokens.
 //!
+//! - [`served`]: the model, and what comes with it
 //! - [`steps`]: what interventions mean in this model
 //! - [`readers`]: dictionaries that read texts
 //! - [`text`]: one text: from tokens to pieces
 //! - [`writers`]: the texts that are being written, by key
 
 mod readers;
+mod served;
 mod steps;
 mod text;
 mod writers;
@@ -21,31 +23,20 @@ use crate::error::ServeError;
 use crate::limits::{GRACE, Limits, PROMPTS_AT_ONCE};
 use crate::problem::Problem;
 use readers::Readers;
+pub use served::Served;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use steps::Interpreter;
 use text::{Text, Waiting};
 use untangle_interpret::steer::check_databases;
-use untangle_interpret::{Dictionary, Spec, Steering};
-use untangle_model::{Batch, Entry, LanguageModel, ModelError, Request, Tokenizer};
+use untangle_interpret::{Spec, Steering};
+use untangle_model::{Batch, Entry, ModelError, Request, Tokenizer};
 use untangle_schema::{Event as Note, Observer};
 use writers::Writers;
 
 /// How long it waits for a job before it looks whether it is to stop (chosen).
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What is served.
-#[derive(Clone, Copy, Debug)]
-pub struct Served<'a> {
-    /// The model.
-    pub model: &'a LanguageModel,
-    /// Dictionaries whose features can be named.
-    pub dictionaries: &'a [Dictionary<'a>],
-    /// Files of control vectors that can be named.
-    pub vectors: &'a [PathBuf],
-}
 
 /// See the module.
 pub(crate) struct Engine<'a> {

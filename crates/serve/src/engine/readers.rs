@@ -1,6 +1,6 @@
 //! Dictionaries that read texts: which features fire on every token?
 
-use super::Served;
+use super::served::Served;
 use crate::desk::Question;
 use crate::problem::Problem;
 use untangle_interpret::steer::Kind;
