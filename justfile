@@ -30,7 +30,7 @@ demo: build
 test: setup
     cargo test --release --workspace --locked
 
-# The dashboard in a real browser: Chromium, with playwright-core in .deps/browser; needs Node and npm
+# The dashboard and the workbench in a real browser: Chromium, with playwright-core and axe-core in .deps/browser; needs Node and npm
 test-browser: build
     tests/browser/run
 
@@ -93,6 +93,11 @@ bench-steering *sizes: setup
 bench-effects sae features *texts: setup
     cargo build --release --locked --workspace --bin effects
     target/release/effects {{ sae }} {{ features }} {{ texts }}
+
+# How long the workbench has one wait, at GPT-2 small's shape and under two hundred clients, in five minutes
+bench-serve *arguments: build
+    cargo build --release --locked --workspace --bin serve
+    target/release/serve {{arguments}}
 
 # Agreement with the Python references, in an environment of its own (.venv-parity)
 parity: build

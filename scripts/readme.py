@@ -92,7 +92,7 @@ def main():
                 print("readme: untangle demo", flush=True)
                 output = run("untangle demo", folder)
                 body = output[output.index(found["start"]):].rstrip() + "\n"
-            elif "$ untangle" in body:
+            elif not found["language"] and "$ untangle" in body:
                 body = session(body, folder, numbers)
             return found[0].replace(found["body"], body)
 

@@ -19,7 +19,19 @@ const INTERNAL: [(&str, &[&str]); 12] = [
     ("serve", &["schema", "model", "interpret"]),
     (
         "cli",
-        &["schema", "store", "model", "sae", "endpoint", "capture", "train", "interpret", "organism", "sources", "serve"],
+        &[
+            "schema",
+            "store",
+            "model",
+            "sae",
+            "endpoint",
+            "capture",
+            "train",
+            "interpret",
+            "organism",
+            "sources",
+            "serve",
+        ],
     ),
 ];
 

@@ -52,3 +52,4 @@ mod steering;
 mod stores;
 mod terminal;
 mod toward;
+mod workbench;

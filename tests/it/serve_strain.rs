@@ -47,9 +47,16 @@ fn what_is_wrong_is_said_and_the_server_stays() {
         assert_eq!(refused(body.clone()).0, place, "{body:.60}");
     }
     assert_eq!(server.complete(&json!({"model": "gpt-4", "prompt": "x"})).fault(404).0, "model");
-    for path in
-        ["/", "/v1/models/../../etc/passwd", "/v1/models/%2e%2e%2fCargo.toml", "/v1/models/gpt-4", "/v2/completions"]
-    {
+    for path in [
+        "/index.html",
+        "/assets/",
+        "/assets/../../etc/passwd",
+        "/assets/%2e%2e/Cargo.toml",
+        "/v1/models/../../etc/passwd",
+        "/v1/models/%2e%2e%2fCargo.toml",
+        "/v1/models/gpt-4",
+        "/v2/completions",
+    ] {
         assert_eq!(server.get(path).status, 404, "{path}");
     }
     let wrong_method = server.get("/v1/completions");

@@ -28,6 +28,13 @@ def main(url, file):
         schemas[request]["properties"]["max_tokens"]["maximum"] = 32
     features = sum(dictionary["features"] for dictionary in models[0]["dictionaries"])
     name = {"type": "integer", "minimum": 0, "maximum": max(features - 1, 0)}
+    dictionaries = [dictionary["name"] for dictionary in models[0]["dictionaries"]]
+    for request in ("OverviewRequest", "SearchRequest", "FeatureRequest", "ReadRequest", "ActivationsRequest"):
+        schemas[request]["properties"]["dictionary"] = {"enum": [*dictionaries, None]}
+    for request in ("FeatureRequest", "ActivationsRequest"):
+        schemas[request]["properties"]["feature"] = name
+    schemas["ReadRequest"]["properties"]["prompt"] = texts
+    schemas["ActivationsRequest"]["properties"]["texts"]["items"] = texts
     point = {"enum": ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]}
     entry = schemas["InterventionObject"]["properties"]
     entry.update({"feature": name, "swap": name, "in": point, "token": {"enum": [" a", " the", " to"]}})

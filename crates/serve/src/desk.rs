@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
-use untangle_interpret::Spec;
+use tokio::sync::oneshot;
+use untangle_interpret::{Reading, Spec};
 use untangle_model::{GenerateOptions, Scored, Wanted};
 
 /// Texts that are asked for together: every prompt, each with `options.len()` continuations.
@@ -20,6 +21,18 @@ pub(crate) struct Job {
     pub(crate) steering: Vec<Spec>,
     /// Who asks is told here; where nobody listens any more, the texts are given up.
     pub(crate) told: UnboundedSender<Event>,
+}
+
+/// Texts that are to be read with a dictionary: which features fire where. Where nobody waits for the answer any more, none is
+/// sought.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// Number of the dictionary.
+    pub(crate) dictionary: usize,
+    pub(crate) texts: Vec<Vec<u32>>,
+    /// Whether losses and predictions are asked for beside features, which takes several times as long.
+    pub(crate) losses: bool,
+    pub(crate) answer: oneshot::Sender<Result<Vec<Reading>, Problem>>,
 }
 
 /// What is told of a job. Texts are numbered prompt by prompt.
@@ -64,6 +77,7 @@ pub(crate) struct Desk {
 #[derive(Debug, Default)]
 struct State {
     arrived: VecDeque<Job>,
+    questions: VecDeque<Question>,
     /// Texts of jobs that were taken and are not begun.
     waiting: usize,
     writing: usize,
@@ -75,6 +89,8 @@ struct State {
 pub(crate) struct Load {
     pub(crate) waiting: usize,
     pub(crate) writing: usize,
+    /// Questions that wait.
+    pub(crate) questions: usize,
     pub(crate) limit: usize,
     pub(crate) closed: bool,
 }
@@ -113,10 +129,37 @@ impl Desk {
         Ok(())
     }
 
-    /// What has arrived; where nothing has, and `patience` is given, waits for it so long.
+    /// Takes a question in. As many may wait as texts.
+    pub(crate) fn ask(&self, question: Question) -> Result<(), Problem> {
+        let mut state = self.state();
+        // Whoever has left makes room.
+        if state.questions.len() >= self.limit {
+            state.questions.retain(|question| !question.answer.is_closed());
+        }
+        match (state.closed, state.questions.len()) {
+            (true, _) => return Err(Problem::closing()),
+            (_, waiting) if waiting >= self.limit => return Err(Problem::queue_full(waiting, self.limit)),
+            _ => state.questions.push_back(question),
+        }
+        self.arrival.notify_one();
+        Ok(())
+    }
+
+    /// The question that is next, of those whose answer somebody waits for.
+    pub(crate) fn question(&self) -> Option<Question> {
+        let mut state = self.state();
+        while let Some(question) = state.questions.pop_front() {
+            if !question.answer.is_closed() {
+                return Some(question);
+            }
+        }
+        None
+    }
+
+    /// The jobs that have arrived; where nothing has, no question either, and `patience` is given, waits for it so long.
     pub(crate) fn take(&self, patience: Option<Duration>) -> Vec<Job> {
         let mut state = self.state();
-        if let Some(patience) = patience.filter(|_| state.arrived.is_empty()) {
+        if let Some(patience) = patience.filter(|_| state.arrived.is_empty() && state.questions.is_empty()) {
             let woken = self.arrival.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
             state = woken.0;
         }
@@ -140,7 +183,13 @@ impl Desk {
     /// How much is being done.
     pub(crate) fn load(&self) -> Load {
         let state = self.state();
-        Load { waiting: state.waiting(), writing: state.writing, limit: self.limit, closed: state.closed }
+        Load {
+            waiting: state.waiting(),
+            writing: state.writing,
+            questions: state.questions.len(),
+            limit: self.limit,
+            closed: state.closed,
+        }
     }
 }
 
@@ -174,10 +223,29 @@ mod tests {
             (200, 429, 200)
         );
         assert_eq!(desk.take(None).len(), 2);
-        assert_eq!(desk.load(), Load { waiting: 4, writing: 0, limit: 4, closed: false });
+        assert_eq!(desk.load(), Load { waiting: 4, writing: 0, questions: 0, limit: 4, closed: false });
         assert_eq!(status(desk.put(job(1, 1))), 429, "what was taken waits until it is begun");
         desk.say(1, 3);
         assert_eq!((status(desk.put(job(3, 1))), desk.load().waiting, desk.load().writing), (200, 4, 3));
+    }
+
+    #[test]
+    fn questions_of_those_who_left_are_not_asked_and_make_room() {
+        let desk = Desk::new(2);
+        let ask = |dictionary: usize| {
+            let (answer, waits) = oneshot::channel();
+            (status(desk.ask(Question { dictionary, texts: Vec::new(), losses: false, answer })), waits)
+        };
+        let (first, second) = (ask(0), ask(1));
+        assert_eq!((first.0, second.0, ask(2).0, desk.load().questions), (200, 200, 429, 2));
+        drop(first);
+        let third = ask(3);
+        assert_eq!(third.0, 200, "the first has left");
+        assert_eq!(desk.question().map(|question| question.dictionary), Some(1));
+        drop(third);
+        assert!(desk.question().is_none());
+        desk.close();
+        assert_eq!(ask(4).0, 503);
     }
 
     #[test]

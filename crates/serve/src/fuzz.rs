@@ -2,7 +2,11 @@
 
 use crate::wire::chat::ChatRequest;
 use crate::wire::completions::CompletionRequest;
+use crate::wire::dictionaries::OverviewRequest;
+use crate::wire::features::{FeatureRequest, SearchRequest};
+use crate::wire::reading::{ActivationsRequest, ReadRequest};
 use crate::wire::tokens::{DetokenizeRequest, TokenizeRequest};
+use crate::wire::toward::TowardRequest;
 use crate::wire::writing::WritingRequest;
 use crate::wire::{read, steering};
 
@@ -18,5 +22,18 @@ pub fn request(body: &[u8]) {
     if let Ok(request) = read::<ChatRequest>(body) {
         let _ = (request.check(), request.alternatives(), request.conversation());
     }
+    if let Ok(request) = read::<SearchRequest>(body) {
+        let _ = request.query();
+    }
+    if let Ok(request) = read::<ReadRequest>(body) {
+        let _ = request.top();
+    }
+    if let Ok(request) = read::<ActivationsRequest>(body) {
+        let _ = request.texts();
+    }
+    if let Ok(request) = read::<TowardRequest>(body) {
+        let _ = (request.concept(), request.prompt(), request.texts(), request.max_tokens(), request.sampling());
+    }
+    let _ = (read::<OverviewRequest>(body), read::<FeatureRequest>(body));
     let _ = (read::<TokenizeRequest>(body), read::<DetokenizeRequest>(body));
 }

@@ -5,6 +5,9 @@
 //! | loopback | programs of this machine | `Host` names the machine itself: a page whose name was made to mean 127.0.0.1 (DNS rebinding) has its own name there |
 //! | another address | whoever has the token | `Authorization: Bearer TOKEN` |
 //!
+//! The page itself (`/` and `/assets/`) is the same for everybody and holds nothing, so that it is given without a token; it asks
+//! whoever looks at it for one. Links of other sites may lead to it, which is all that they can do.
+//!
 //! A page of another site can have a browser send requests to either, so `Origin` and `Sec-Fetch-Site`, which browsers write
 //! and pages cannot change, must be those of a page of this server, or absent.
 
@@ -69,8 +72,20 @@ impl Gate {
         }
     }
 
-    /// Whether a request with these headers is let in.
+    /// Whether a request for what is the server's own is let in.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        self.check_sender(headers, false)?;
+        self.check_token(headers)
+    }
+
+    /// Whether a request for the page is let in.
+    pub(crate) fn check_page(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found.as_bytes() == value.as_bytes());
+        self.check_sender(headers, is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document"))
+    }
+
+    /// Whether it is asked under its own name, and not by a page of another site; where `follows_link`, that may lead here.
+    fn check_sender(&self, headers: &HeaderMap, follows_link: bool) -> Result<(), Problem> {
         let one = |name: &str| {
             let mut all = headers.get_all(name).iter();
             match (all.next(), all.next()) {
@@ -87,11 +102,16 @@ impl Gate {
         if let Some(origin) = origin.filter(|origin| origin.strip_prefix("http://") != Some(host.as_str())) {
             return Err(Problem::forbidden(format!("a page of `{origin}` may not ask this server")));
         }
-        if let Some(site) = one("sec-fetch-site")?.filter(|site| !["same-origin", "none"].contains(&site.as_str())) {
+        let is_own = |site: &String| follows_link || ["same-origin", "none"].contains(&site.as_str());
+        if let Some(site) = one("sec-fetch-site")?.filter(|site| !is_own(site)) {
             return Err(Problem::forbidden(format!(
                 "a page of another site may not ask this server (sec-fetch-site: {site})"
             )));
         }
+        Ok(())
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(token) = &self.token else { return Ok(()) };
         let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         match given.split_at_checked("Bearer ".len()) {
@@ -119,13 +139,21 @@ mod tests {
 
     const SECRET: &str = "a-secret-of-many-letters";
 
-    fn asked(gate: &Gate, headers: &[(&'static str, &str)]) -> u16 {
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
         let header = |(name, value): &(&'static str, &str)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header"))
         };
         let mut map = HeaderMap::new();
         headers.iter().map(header).for_each(|(name, value)| assert!(!map.append(&name, value) || name == "host"));
-        gate.check(&map).map_or_else(|problem| problem.status, |()| StatusCode::OK).as_u16()
+        map
+    }
+
+    fn status(found: Result<(), Problem>) -> u16 {
+        found.map_or_else(|problem| problem.status, |()| StatusCode::OK).as_u16()
+    }
+
+    fn asked(gate: &Gate, headers: &[(&'static str, &str)]) -> u16 {
+        status(gate.check(&map(headers)))
     }
 
     fn gate(address: &str, token: Option<&str>) -> Result<Gate, ServeError> {
@@ -185,6 +213,21 @@ mod tests {
             assert_eq!(asked(&gate, &[host, ("authorization", wrong)]), 401, "{wrong}");
         }
         assert_eq!(asked(&gate, &[host]), 401);
+    }
+
+    #[test]
+    fn the_page_is_given_without_a_token_and_links_may_lead_to_it() {
+        let page = |address: &str, headers: &[(&'static str, &str)]| {
+            status(gate(address, Some(SECRET)).expect("a token").check_page(&map(headers)))
+        };
+        let (local, host) = ("127.0.0.1:1", ("host", "localhost:1"));
+        let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        assert_eq!((page(local, &[host]), page("192.168.0.1:1", &[("host", "model.example")])), (200, 200));
+        assert_eq!(page(local, &[host, ("sec-fetch-site", "cross-site"), link[0], link[1]]), 200);
+        assert_eq!(page(local, &[host, ("sec-fetch-site", "cross-site"), link[0], ("sec-fetch-dest", "iframe")]), 403);
+        assert_eq!(page(local, &[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]), 403);
+        assert_eq!(page(local, &[("host", "evil.example"), link[0], link[1]]), 403);
+        assert_eq!(page(local, &[host, ("origin", "http://evil.example"), link[0], link[1]]), 403);
     }
 
     #[test]

@@ -20,6 +20,14 @@ pub(crate) const STOPS: usize = 16;
 pub(crate) const INTERVENTIONS: usize = 64;
 /// Likeliest tokens that are named at a place, as OpenAI has it for conversations.
 pub(crate) const ALTERNATIVES: usize = 20;
+/// Texts that are read at once, tokens of all of them, and places times words of the vocabulary of one whose losses are asked for
+/// (chosen: the last is half a gigabyte of logits).
+pub(crate) const READ_TEXTS: usize = 64;
+pub(crate) const READ_TOKENS: usize = 4096;
+pub(crate) const READ_LOGITS: usize = 1 << 27;
+/// Features of a list, and features told of a token (chosen).
+pub(crate) const LISTED: usize = 500;
+pub(crate) const TOLD: usize = 1000;
 /// Tokens of prompts, padding counted, that pass at a time while others wait for their next token (chosen).
 pub(crate) const PROMPTS_AT_ONCE: usize = 4096;
 /// How long texts may still be written when the server has been asked to stop (chosen).

@@ -91,6 +91,40 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found"), message).at("model")
     }
 
+    /// There is no such dictionary.
+    pub(crate) fn no_such_dictionary(asked: Option<&str>, served: &str) -> Self {
+        let message = match asked {
+            _ if served.is_empty() => "no dictionary is served; start the server with --sae SAE".to_owned(),
+            Some(asked) => format!("there is no dictionary `{asked}` here; there are {served}"),
+            None => format!("name a dictionary; there are {served}"),
+        };
+        let kind = "invalid_request_error";
+        Self::new(StatusCode::NOT_FOUND, kind, Some("dictionary_not_found"), message).at("dictionary")
+    }
+
+    /// Nothing is known of its features.
+    pub(crate) fn no_database(dictionary: &str) -> Self {
+        let message = format!(
+            "nothing is known of the features of {dictionary}: make a database with `untangle features` and start the server \
+             with --features FEATURES.db"
+        );
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("no_database"), message).at("dictionary")
+    }
+
+    /// There is no such feature.
+    pub(crate) fn no_such_feature(feature: u64, features: usize) -> Self {
+        let message = format!("there is no feature {feature}; they count from 0 to {}", features.saturating_sub(1));
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("feature_not_found"), message).at("feature")
+    }
+
+    /// No feature is about what is sought.
+    pub(crate) fn nothing_found(sought: &str) -> Self {
+        let message = format!(
+            "no feature has words of `{sought}` in its label, examples or raised tokens; try other words for the same thing"
+        );
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("nothing_found"), message).at("concept")
+    }
+
     /// The path is for another method.
     pub(crate) fn other_method(method: &str, path: &str, allow: &'static str) -> Self {
         let (message, kind) = (format!("{path} takes {allow}, not {method}"), "invalid_request_error");
@@ -141,6 +175,16 @@ impl Problem {
     /// Whether the server is to blame, so that whoever runs it should know.
     pub(crate) fn is_internal(&self) -> bool {
         self.status == StatusCode::INTERNAL_SERVER_ERROR
+    }
+
+    /// Whether it goes away when others have been answered.
+    pub(crate) fn is_of_load(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// Whether it is what was steered that cannot be.
+    pub(crate) fn is_of_steering(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST && self.told.param.as_ref().is_some_and(|at| at.starts_with("steering"))
     }
 
     /// What is wrong.

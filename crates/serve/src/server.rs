@@ -1,5 +1,6 @@
 //! Connections: accepted one by one, no more than there may be, and cut off where their sender goes to sleep.
 
+use crate::books::Book;
 use crate::desk::Desk;
 use crate::engine::{Engine, Served};
 use crate::error::ServeError;
@@ -112,6 +113,7 @@ impl<'a> Server<'a> {
             tokenizer: Arc::clone(model.shared_tokenizer()?),
             template,
             vectors: served.vectors.to_vec(),
+            books: served.dictionaries.iter().map(Book::of).collect::<Result<_, _>>()?,
             variants,
             bos,
         });
@@ -129,6 +131,9 @@ impl<'a> Server<'a> {
     pub fn run(self, observer: &dyn Observer) {
         let Server { mut engine, shared, runtime, listener } = self;
         let open = Arc::new(GracefulShutdown::new());
+        let ahead = Arc::clone(&shared);
+        // What takes long to gather is there before somebody asks for it; where it is not, it is gathered then.
+        runtime.spawn_blocking(move || ahead.books.iter().for_each(|book| drop(book.overview())));
         let accepting = runtime.spawn(accept(listener, router(Arc::clone(&shared)), Arc::clone(&open)));
         engine.run(&shared.desk, observer);
         runtime.block_on(async {

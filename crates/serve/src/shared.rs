@@ -1,5 +1,6 @@
 //! What all requests are answered with.
 
+use crate::books::Book;
 use crate::desk::Desk;
 use crate::gate::Gate;
 use crate::limits::Limits;
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     /// How conversations become text, or why they do not.
     pub(crate) template: Result<ChatTemplate, String>,
     pub(crate) vectors: Vec<PathBuf>,
+    /// What is known of the dictionaries, in their order.
+    pub(crate) books: Vec<Book>,
     /// Names under which the model is steered.
     pub(crate) variants: BTreeMap<String, Vec<Spec>>,
     pub(crate) bos: BosPolicy,
@@ -41,6 +44,16 @@ impl Shared {
             ..self.card.clone()
         };
         std::iter::once(self.card.clone()).chain(self.variants.iter().map(variant)).collect()
+    }
+
+    /// The dictionary of a name, the first where none is given; with its number.
+    pub(crate) fn book(&self, asked: Option<&str>) -> Result<(usize, &Book), Problem> {
+        let mut books = self.books.iter().enumerate();
+        let found = books.find(|(_, book)| asked.is_none_or(|asked| book.info.name == asked));
+        found.ok_or_else(|| {
+            let served: Vec<&str> = self.books.iter().map(|book| book.info.name.as_str()).collect();
+            Problem::no_such_dictionary(asked, &served.join(", "))
+        })
     }
 
     /// What is steered under a name, the model's own where none is given.

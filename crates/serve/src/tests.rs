@@ -28,7 +28,7 @@ fn names(value: &Value) -> BTreeSet<String> {
 }
 
 /// The fields of a type are those of its schema, and those that are always there are required.
-fn is_described(name: &str, full: &[Value], optional: &[&str]) {
+pub(crate) fn is_described(name: &str, full: &[Value], optional: &[&str]) {
     let schema = &api()["components"]["schemas"][name];
     let fields: BTreeSet<String> = full.iter().flat_map(names).collect();
     assert_eq!(names(&schema["properties"]), fields, "{name}");
@@ -41,7 +41,7 @@ fn is_described(name: &str, full: &[Value], optional: &[&str]) {
     }
 }
 
-fn value(of: &impl Serialize) -> Value {
+pub(crate) fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).expect("JSON")
 }
 
@@ -170,7 +170,7 @@ fn the_description_has_every_field_of_every_answer() {
     is_described("DictionaryCard", &[value(&dictionary)], &[]);
     is_described("ModelCard", &[value(&card)], &[]);
     is_described("ModelList", &[value(&ModelList { object: "list", data: vec![card] })], &[]);
-    is_described("Health", &[value(&Health { status: "ok", writing: 0, waiting: 0, queue: 1 })], &[]);
+    is_described("Health", &[value(&Health { status: "ok", writing: 0, waiting: 0, questions: 0, queue: 1 })], &[]);
     let tokenized = Tokenized { tokens: vec![], count: 0, max_model_len: 0 };
     is_described("Tokenized", &[value(&tokenized)], &[]);
     is_described("Detokenized", &[value(&Detokenized { prompt: String::new() })], &[]);

@@ -66,6 +66,12 @@ impl Untangle {
         self
     }
 
+    /// Runs in a folder.
+    pub(crate) fn in_folder(mut self, folder: &Path) -> Self {
+        self.0.current_dir(folder);
+        self
+    }
+
     /// Pipes a file in.
     pub(crate) fn reading(mut self, path: &Path) -> Self {
         self.0.stdin(std::fs::File::open(path).expect("the file exists"));

@@ -101,6 +101,7 @@ impl SelectArgs {
                 State::Alive => Only::Alive,
             }),
             limit,
+            offset: 0,
         }
     }
 

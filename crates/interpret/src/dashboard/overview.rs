@@ -2,29 +2,17 @@
 
 use super::place::{FEATURE_SHARD, INDEX_SHARD};
 use crate::database::Run;
+use crate::page::Tallies;
 use crate::page::compact::short;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use untangle_schema::FeatureCard;
 use untangle_schema::label::F1;
 
-/// Bins of densities, each a quarter of a decade, up to always.
-const DENSITY_BINS: usize = 24;
-const BINS_PER_DECADE: f64 = 4.0;
-/// Bins of scores, from 0 to 1.
-const SCORE_BINS: usize = 20;
-/// A feature that fires on more than this part of the rows is hardly about one thing.
-const DENSE: f64 = 0.1;
-
 /// Counts over all features.
 #[derive(Debug, Default)]
 pub(super) struct Overview {
-    features: usize,
-    dead: usize,
-    dense: usize,
-    labelled: usize,
-    densities: [u64; DENSITY_BINS],
-    scores: [u64; SCORE_BINS],
+    tallies: Tallies,
     /// Sum, sum of floors and of controls, and number, of the F1 of the labels that are shown.
     f1: [f64; 4],
     /// Number of labels by source.
@@ -35,16 +23,8 @@ pub(super) struct Overview {
 
 impl Overview {
     pub(super) fn add(&mut self, card: &FeatureCard) {
-        self.features += 1;
-        self.dead += usize::from(card.density == 0.0);
-        self.dense += usize::from(card.density > DENSE);
-        self.labelled += usize::from(!card.labels.is_empty());
-        if card.density > 0.0 {
-            let from_the_end = (-card.density.log10() * BINS_PER_DECADE).floor().clamp(0.0, (DENSITY_BINS - 1) as f64);
-            self.densities[DENSITY_BINS - 1 - from_the_end as usize] += 1;
-        }
+        self.tallies.add_card(card);
         if let Some(score) = card.label().and_then(|label| label.score(F1)) {
-            self.scores[((score.value * SCORE_BINS as f64) as usize).min(SCORE_BINS - 1)] += 1;
             let parts = [score.value, score.floor.unwrap_or(0.0), score.control.unwrap_or(0.0), 1.0];
             self.f1.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
         }
@@ -58,15 +38,15 @@ impl Overview {
     /// With how the database was made, and the features to begin with.
     pub(super) fn describe(&self, run: &Run, best: &[FeatureCard]) -> Value {
         let best: Vec<Value> = best.iter().map(|card| json!([card.feature, card.label_text().unwrap_or("")])).collect();
-        let scored = self.f1[3];
+        let (scored, tallies) = (self.f1[3], &self.tallies);
         let mean = |at: usize| (scored > 0.0).then(|| short(self.f1[at] / scored));
         json!({
             "sae": run.sae, "store": run.store, "model": run.model.as_ref().map(|model| &model.name),
             "tool_version": run.tool_version, "sae_sha256": run.sae_sha256, "rows": run.rows,
             "held_out_rows": run.held_out_rows,
-            "features": self.features, "dead": self.dead, "dense": self.dense, "labelled": self.labelled,
+            "features": tallies.features, "dead": tallies.dead, "dense": tallies.dense, "labelled": tallies.labelled,
             "scored": scored, "mean_f1": mean(0), "mean_floor": mean(1), "mean_control": mean(2),
-            "densities": self.densities, "bins_per_decade": BINS_PER_DECADE, "scores": self.scores,
+            "densities": tallies.densities, "bins_per_decade": tallies.bins_per_decade, "scores": tallies.scores,
             "sources": self.sources, "scorers": self.scorers, "nearness": self.nearness,
             "best": best, "index_shard": INDEX_SHARD, "feature_shard": FEATURE_SHARD,
         })

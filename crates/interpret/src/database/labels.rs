@@ -5,13 +5,14 @@ use super::format::{from_json, json};
 use rusqlite::{Connection, Row, params};
 use untangle_schema::{Label, LabelKind, Score};
 
-/// The label of a feature that is shown where one is shown, with its F1: one row for each feature that has labels. The
-/// order is that of [`Label::rank`]; the names of the kinds sort as the kinds do.
-pub(super) const FIRST: &str = "SELECT l.text AS text, s.value AS f1, l.feature AS feature FROM labels l
-    LEFT JOIN scores s ON s.feature = l.feature AND s.kind = l.kind AND s.source = l.source AND s.scorer = 'f1'
-    WHERE (l.kind, l.source) = (SELECT m.kind, m.source FROM labels m
+/// Joins to features `f` the label `l` that is shown where one is shown, with its F1, `b.value`: none where there is none. The
+/// order is that of [`Label::rank`]; the names of the kinds sort as the kinds do. Looked up feature by feature: gathered for all
+/// first, it would cost a query of a few features as much as one of all.
+pub(super) const FIRST: &str =
+    "LEFT JOIN labels l ON l.feature = f.id AND (l.kind, l.source) = (SELECT m.kind, m.source FROM labels m
         LEFT JOIN scores t ON t.feature = m.feature AND t.kind = m.kind AND t.source = m.source AND t.scorer = 'f1'
-        WHERE m.feature = l.feature ORDER BY m.kind, t.value DESC NULLS LAST, m.source LIMIT 1)";
+        WHERE m.feature = f.id ORDER BY m.kind, t.value DESC NULLS LAST, m.source LIMIT 1)
+    LEFT JOIN scores b ON b.feature = l.feature AND b.kind = l.kind AND b.source = l.source AND b.scorer = 'f1'";
 
 /// Writes a label with its scores, in place of one of the same kind and source.
 pub(super) fn put(connection: &Connection, feature: i64, label: &Label) -> rusqlite::Result<()> {

@@ -63,6 +63,8 @@ pub struct Query {
     pub only: Option<Only>,
     /// At most so many; none for all.
     pub limit: Option<usize>,
+    /// So many that would come first are passed over.
+    pub offset: usize,
 }
 
 /// A statement in the making: conditions, and the values that they name by `?`, in order.
@@ -101,10 +103,11 @@ impl Database {
         let (order, values) = order(query, !words.is_empty());
         statement.values.extend(values);
         statement.values.push(Value::Integer(query.limit.map_or(-1, |limit| limit as i64)));
+        statement.values.push(Value::Integer(i64::try_from(query.offset).unwrap_or(i64::MAX)));
         let Statement { join, conditions, values } = statement;
         let wanted = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
-        let sql = format!("{join} WHERE {wanted} ORDER BY {order} LIMIT ?");
-        self.summaries(&sql, rusqlite::params_from_iter(values))
+        let sql = format!("WHERE {wanted} ORDER BY {order} LIMIT ? OFFSET ?");
+        self.summaries(join, &sql, rusqlite::params_from_iter(values))
     }
 
     /// How many features there are of which nothing is asked but what `only` says.
@@ -176,7 +179,7 @@ fn score(query: &Query) -> (&'static str, Option<Value>) {
             "(SELECT max(s.value) FROM scores s WHERE s.feature = f.id AND s.scorer = ?)",
             Some(Value::Text(scorer.clone())),
         ),
-        _ => ("l.f1", None),
+        _ => ("b.value", None),
     }
 }
 

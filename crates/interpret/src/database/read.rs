@@ -39,13 +39,10 @@ pub struct Summary {
     pub max_activation: f32,
 }
 
-/// Columns of a [`Summary`], in the order that `summary` reads them.
-pub(super) fn summary_query() -> String {
-    format!(
-        "SELECT f.id, l.text, l.f1, f.held_out_firings, f.density, f.max_activation
-         FROM features f LEFT JOIN ({}) l ON l.feature = f.id",
-        labels::FIRST
-    )
+/// A query of [`Summary`]s with its columns in the order that `summary` reads them; `join` are further tables.
+pub(super) fn summary_query(join: &str) -> String {
+    let columns = "f.id, l.text, b.value, f.held_out_firings, f.density, f.max_activation";
+    format!("SELECT {columns} FROM features f {join} {}", labels::FIRST)
 }
 
 impl Database {

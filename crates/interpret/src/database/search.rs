@@ -38,7 +38,7 @@ impl Database {
     /// When the file is damaged.
     pub fn summaries_of(&self, features: &[usize]) -> Result<Vec<Summary>, InterpretError> {
         let ids = serde_json::json!(features).to_string();
-        self.summaries("WHERE f.id IN (SELECT value FROM json_each(?1)) ORDER BY f.id", [ids])
+        self.summaries("", "WHERE f.id IN (SELECT value FROM json_each(?1)) ORDER BY f.id", [ids])
     }
 
     /// The `n` features that are understood best, with everything about them; see [`most_interpretable`].
@@ -46,7 +46,7 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn most_interpretable(&self, n: usize) -> Result<Vec<FeatureCard>, InterpretError> {
-        let labelled = self.summaries("WHERE l.f1 IS NOT NULL", [])?;
+        let labelled = self.summaries("", "WHERE b.value IS NOT NULL", [])?;
         most_interpretable(labelled, n).into_iter().map(|feature| self.card(feature.feature)).collect()
     }
 
@@ -71,7 +71,7 @@ impl Database {
         if features.is_empty() {
             features = named(&|label| wanted.split_whitespace().all(|word| label.contains(word)));
         }
-        let labelled = self.summaries("WHERE l.text IS NOT NULL ORDER BY l.f1 DESC NULLS LAST, f.id", [])?;
+        let labelled = self.summaries("", "WHERE l.text IS NOT NULL ORDER BY b.value DESC NULLS LAST, f.id", [])?;
         Ok(labelled.into_iter().filter(|summary| features.contains(&summary.feature)).collect())
     }
 
@@ -86,10 +86,15 @@ impl Database {
         read().map_err(self.fail())
     }
 
-    /// The features that the rest of a query finds, in its order: each once, however many labels it has.
-    pub(super) fn summaries(&self, rest: &str, params: impl Params) -> Result<Vec<Summary>, InterpretError> {
+    /// The features that the rest of a query finds, in its order: each once, however many labels it has. `join` are further tables.
+    pub(super) fn summaries(
+        &self,
+        join: &str,
+        rest: &str,
+        params: impl Params,
+    ) -> Result<Vec<Summary>, InterpretError> {
         self.budget.begin();
-        let sql = format!("{} {rest}", summary_query());
+        let sql = format!("{} {rest}", summary_query(join));
         let mut select = self.connection.prepare(&sql).map_err(self.fail())?;
         let rows = select.query_map(params, summary).map_err(self.fail())?;
         rows.collect::<rusqlite::Result<_>>().map_err(self.fail())

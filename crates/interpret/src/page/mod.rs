@@ -6,6 +6,9 @@
 //! on a reader (control characters, changes of direction) is spelled out. The data has the form of [`compact`].
 
 pub mod compact;
+mod tallies;
+
+pub use tallies::Tallies;
 
 /// The parts, a script that adds them to the object `untangle`.
 pub const PARTS: &str = include_str!("assets/parts.js");

@@ -48,6 +48,8 @@ fn queries_narrow_down_and_order() {
     assert_eq!(found(Query { sort: Sort::Density, reversed: true, ..all() }), [2, 1, 3, 4, 0]);
     assert_eq!(found(Query { sort: Sort::Activation, ..all() }), [4, 3, 2, 1, 0]);
     assert_eq!(found(Query { sort: Sort::Number, limit: Some(2), ..all() }), [0, 1]);
+    assert_eq!(found(Query { sort: Sort::Number, limit: Some(2), offset: 3, ..all() }), [3, 4]);
+    assert_eq!(found(Query { sort: Sort::Number, offset: usize::MAX, ..all() }), [0; 0]);
     assert_eq!(found(Query { sort: Sort::Score(Some("detection".into())), ..all() }), [1, 4, 0, 2, 3]);
     let scored = Query { sort: Sort::Score(Some("detection".into())), min_score: Some(0.6), ..all() };
     assert_eq!(found(scored), [1]);

@@ -81,6 +81,21 @@ fn features_are_those_of_the_rows_and_special_tokens_are_left_alone() {
 }
 
 #[test]
+fn features_alone_are_those_of_the_whole_reading() {
+    let (model, sae, tokens) = (model(), random_dictionary(D, 40), tokens());
+    let reader = Reader::new(&model, &sae).expect("fits");
+    let (whole, alone) = (reader.read(&tokens).expect("read"), reader.features(&tokens).expect("read"));
+    assert!(whole.tokens.iter().any(|token| !token.features.is_empty()));
+    for (whole, alone) in whole.tokens.iter().zip(&alone.tokens) {
+        assert_eq!((whole.id, &whole.text, whole.special), (alone.id, &alone.text, alone.special));
+        assert_eq!(whole.features, alone.features);
+        assert!(alone.loss.is_none() && alone.next.is_empty());
+    }
+    assert_eq!(whole.tokens.len(), alone.tokens.len());
+    assert!(matches!(reader.features(&[]), Err(InterpretError::NothingToRead)));
+}
+
+#[test]
 fn a_perfect_dictionary_misses_nothing_and_one_of_half_the_axes_what_is_negative() {
     let (model, tokens) = (model(), tokens());
     let exact = perfect(D);

@@ -4,10 +4,16 @@
 //! the text's turn; prompts are then read in the order of their arrival, as many at a time as there is room for, and join what
 //! is being written. Every text has its own steps, and is what it is alone.
 //!
+//! Questions, which features fire in a text, are answered one between two tokens.
+//!
+//! - [`served`]: the model, and what comes with it
 //! - [`steps`]: what interventions mean in this model
+//! - [`readers`]: dictionaries that read texts
 //! - [`text`]: one text: from tokens to pieces
 //! - [`writers`]: the texts that are being written, by key
 
+mod readers;
+mod served;
 mod steps;
 mod text;
 mod writers;
@@ -16,37 +22,28 @@ use crate::desk::{Desk, Event, Job};
 use crate::error::ServeError;
 use crate::limits::{GRACE, Limits, PROMPTS_AT_ONCE};
 use crate::problem::Problem;
+use readers::Readers;
+pub use served::Served;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use steps::Interpreter;
 use text::{Text, Waiting};
 use untangle_interpret::steer::check_databases;
-use untangle_interpret::{Dictionary, Spec, Steering};
-use untangle_model::{Batch, Entry, LanguageModel, ModelError, Request, Tokenizer};
+use untangle_interpret::{Spec, Steering};
+use untangle_model::{Batch, Entry, ModelError, Request, Tokenizer};
 use untangle_schema::{Event as Note, Observer};
 use writers::Writers;
 
 /// How long it waits for a job before it looks whether it is to stop (chosen).
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What is served.
-#[derive(Clone, Copy, Debug)]
-pub struct Served<'a> {
-    /// The model.
-    pub model: &'a LanguageModel,
-    /// Dictionaries whose features can be named.
-    pub dictionaries: &'a [Dictionary<'a>],
-    /// Files of control vectors that can be named.
-    pub vectors: &'a [PathBuf],
-}
-
 /// See the module.
 pub(crate) struct Engine<'a> {
     served: Served<'a>,
     limits: Limits,
     interpreter: Interpreter<'a>,
+    readers: Readers<'a>,
     waiting: VecDeque<Waiting<'a>>,
     batch: Option<Batch<'a>>,
     /// The hook of the batch, with the keys of the texts that it is for.
@@ -72,6 +69,7 @@ impl<'a> Engine<'a> {
             served,
             limits,
             interpreter: Interpreter::new(served),
+            readers: Readers::new(served)?,
             waiting: VecDeque::new(),
             batch: None,
             hook: None,
@@ -110,6 +108,9 @@ impl<'a> Engine<'a> {
             }
             if let Some(since) = closing {
                 self.waiting.drain(..).for_each(|waiting| waiting.text.fail(Problem::closing()));
+                while let Some(question) = desk.question() {
+                    let _ = question.answer.send(Err(Problem::closing()));
+                }
                 if self.batch.is_none() || since.elapsed() >= GRACE {
                     self.writers.fail_all(&Problem::closing());
                     return;
@@ -118,6 +119,9 @@ impl<'a> Engine<'a> {
             self.forget_those_who_left();
             self.let_in();
             self.step();
+            if let Some(question) = desk.question() {
+                self.readers.answer(question).iter().for_each(|warning| observer.event(Note::Warning(warning)));
+            }
             self.writers.take_warnings().iter().for_each(|warning| observer.event(Note::Warning(warning)));
             desk.say(self.waiting.len(), self.writers.len());
         }

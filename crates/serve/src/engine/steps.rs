@@ -1,6 +1,6 @@
 //! What do interventions mean in this model?
 
-use super::Served;
+use super::served::Served;
 use crate::problem::Problem;
 use std::collections::HashMap;
 use std::rc::Rc;

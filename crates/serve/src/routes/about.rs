@@ -12,7 +12,7 @@ pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
 pub(super) async fn health(State(shared): Here) -> Response {
     let load = shared.desk.load();
     let status = if load.closed { "closing" } else { "ok" };
-    json(&Health { status, writing: load.writing, waiting: load.waiting, queue: load.limit })
+    json(&Health { status, writing: load.writing, waiting: load.waiting, questions: load.questions, queue: load.limit })
 }
 
 pub(super) async fn openapi() -> Response {

@@ -6,9 +6,13 @@
 //! | `/v1/chat/completions` | [`chat`] |
 //! | `/v1/models`, `/v1/models/NAME` | [`models`] |
 //! | `/tokenize`, `/detokenize`, `/tokenizer_info` | [`tokens`] |
+//! | `/api/v1/dictionaries`, `overview`, `search`, `feature` | [`dictionaries`] |
+//! | `/api/v1/read`, `activations` | [`reading`] |
+//! | `/api/v1/toward` | [`toward`] |
+//! | `/`, `/assets/NAME` | [`crate::page`] |
 //! | `/health`, `/openapi.json` | [`about`] |
 //!
-//! [`here`] has what all handlers use, [`asking`] and [`gathering`] what completions and chat share; [`body`] reads requests, [`pieces`] writes streams and
+//! [`here`] has what all handlers use, [`asking`] and [`gathering`] what completions and chat share; [`body`] reads requests, [`pieces`] and [`lines`] write streams and
 //! [`scores`] log-probabilities.
 
 pub(crate) mod about;
@@ -16,13 +20,18 @@ mod asking;
 mod body;
 mod chat;
 mod completions;
+mod dictionaries;
 mod gathering;
 mod here;
+mod lines;
 mod models;
 mod pieces;
+mod reading;
 mod scores;
 mod tokens;
+mod toward;
 
+use crate::page;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use axum::Router;
@@ -36,7 +45,7 @@ use here::Here;
 use std::sync::Arc;
 
 /// All paths, as `openapi.json` writes them, with the method that each takes.
-pub(crate) const PATHS: [(&str, &str); 9] = [
+pub(crate) const PATHS: [(&str, &str); 16] = [
     ("/v1/models", "GET"),
     ("/v1/models/{id}", "GET"),
     ("/v1/completions", "POST"),
@@ -44,6 +53,13 @@ pub(crate) const PATHS: [(&str, &str); 9] = [
     ("/tokenize", "POST"),
     ("/detokenize", "POST"),
     ("/tokenizer_info", "GET"),
+    ("/api/v1/dictionaries", "GET"),
+    ("/api/v1/overview", "POST"),
+    ("/api/v1/search", "POST"),
+    ("/api/v1/feature", "POST"),
+    ("/api/v1/read", "POST"),
+    ("/api/v1/activations", "POST"),
+    ("/api/v1/toward", "POST"),
     ("/health", "GET"),
     ("/openapi.json", "GET"),
 ];
@@ -60,6 +76,13 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/tokenize" => post(tokens::tokenize),
             "/detokenize" => post(tokens::detokenize),
             "/tokenizer_info" => get(tokens::info),
+            "/api/v1/dictionaries" => get(dictionaries::list),
+            "/api/v1/overview" => post(dictionaries::overview),
+            "/api/v1/search" => post(dictionaries::search),
+            "/api/v1/feature" => post(dictionaries::feature),
+            "/api/v1/read" => post(reading::whole),
+            "/api/v1/activations" => post(reading::one_feature),
+            "/api/v1/toward" => post(toward::answer),
             "/health" => get(about::health),
             _ => get(about::openapi),
         }
@@ -68,13 +91,20 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         router.route(&path.replace("{id}", "{*id}"), route(path))
     };
     let router = PATHS.into_iter().fold(Router::new(), add);
+    let show = |router: Router<Arc<Shared>>, file: page::File| {
+        router.route(file.0, get(move || async move { page::answer(file) }))
+    };
+    let router = page::FILES.into_iter().fold(router, show);
     let router = router.fallback(nothing_there).method_not_allowed_fallback(other_method);
     router.layer(from_fn_with_state(Arc::clone(&shared), guard)).with_state(shared)
 }
 
 /// Lets in whom the gate lets in, and says of every answer that it is for nobody else.
 async fn guard(State(shared): Here, request: Request, next: Next) -> Response {
-    let mut response = match shared.gate.check(request.headers()) {
+    let is_page = page::is_at(request.uri().path());
+    let checked =
+        if is_page { shared.gate.check_page(request.headers()) } else { shared.gate.check(request.headers()) };
+    let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };

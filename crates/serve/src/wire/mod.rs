@@ -4,12 +4,17 @@
 //! - [`steering`]: interventions, in the words of the command line
 //! - [`models`]: what is served
 //! - [`tokens`]: texts as tokens and back
+//! - [`dictionaries`], [`features`], [`reading`], [`toward`]: the workbench's own, under `/api/v1`
 
 pub mod chat;
 pub mod completions;
+pub mod dictionaries;
+pub mod features;
 pub mod models;
+pub mod reading;
 pub mod steering;
 pub mod tokens;
+pub mod toward;
 pub mod writing;
 
 use crate::problem::Problem;

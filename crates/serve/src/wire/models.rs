@@ -54,6 +54,8 @@ pub struct Health {
     pub writing: usize,
     /// Texts that wait.
     pub waiting: usize,
-    /// Texts that may wait.
+    /// Questions that wait: what fires in a text.
+    pub questions: usize,
+    /// Texts that may wait, and as many questions.
     pub queue: usize,
 }

@@ -2,7 +2,7 @@
 // The page: which feature is shown, what the address says, and what keys and pointers do.
 (function () {
   const parts = untangle.parts;
-  const { el, line, number, percent } = parts;
+  const { el, line, number, percent, section, fact, columns } = parts;
   const byId = (id) => document.getElementById(id);
   const [main, tip, keys] = [byId('main'), byId('tip'), byId('keys')];
   const run = untangle.data.run();
@@ -75,62 +75,20 @@
     }
   }
 
-  function section(title, name, ...children) {
-    return el('section', { class: name, 'aria-label': title }, el('h2', {}, title), ...children);
-  }
-
-  function fact(name, value, more) {
-    return el('div', {}, el('dt', {}, name), el('dd', {}, value, more ? el('small', {}, more) : null));
-  }
-
   // The page of a feature.
   function page(feature, tokens) {
     const first = feature.labels[0];
     document.title = `${feature.id} ${first ? line(first.text) : ''}`.trim();
-    const chart = parts.histogram(feature.edges, feature.counts, pointed);
+    const commands = section('Go on with it', 'of-commands',
+      el('pre', { tabindex: '0' }, el('code', {}, `untangle show FEATURES.db ${feature.id}`)),
+      el('pre', { tabindex: '0' }, el('code', {}, `untangle steer MODEL --sae SAE --features FEATURES.db \\\n    --feature ${feature.id}:add=0.5x --prompt 'TEXT'`)));
+    const { nodes, chart } = parts.sheet(feature, tokens, { above: back(), behind: [commands], named: (id) => list.label(id), href, pointed });
     shown.chart = chart;
-    const examples = (all) => el('ol', { class: 'examples' }, ...all.map((one) => parts.example(one, tokens, feature.max)));
-    const near = (kind) => feature.near.filter(([own]) => own === kind);
-    const fires = feature.density === 0 ? 'never' : percent(feature.density);
-    const neighbours = [['decoder', 'Writes like', 'cosine of what they write'], ['coactivation', 'Fires with', 'of the tokens on which either fires, both do']];
-    const none = (text) => el('p', { class: 'soft' }, text);
-    const wide = [
-      feature.labels.length < 2 ? null : section('Further labels', 'of-labels', parts.labels(feature.labels.slice(1))),
-      section('Strongest examples', 'of-top', feature.top.length === 0 ? none('It never fired.') : examples(feature.top)),
-      feature.sampled.length === 0 ? null : section('Over all strengths', 'of-sampled',
-        none('Drawn evenly from everything on which it fires: what it is usually like.'), examples(feature.sampled)),
-    ];
-    const thin = [
-      section('Activations', 'of-chart', chart.node),
-      feature.up.length === 0 ? null : section('Makes likelier', 'of-up', parts.effects(feature.up, 'up')),
-      feature.down.length === 0 ? null : section('Makes less likely', 'of-down', parts.effects(feature.down, 'down')),
-      ...neighbours.filter(([kind]) => near(kind).length > 0).map(([kind, title, meaning]) =>
-        section(title, 'of-' + kind, none(meaning), parts.near(near(kind), (id) => list.label(id), href))),
-      section('Go on with it', 'of-commands',
-        el('pre', { tabindex: '0' }, el('code', {}, `untangle show FEATURES.db ${feature.id}`)),
-        el('pre', { tabindex: '0' }, el('code', {}, `untangle steer MODEL --sae SAE --features FEATURES.db \\\n    --feature ${feature.id}:add=0.5x --prompt 'TEXT'`))),
-    ];
-    return [
-      el('header', { class: 'title' }, back(),
-        el('p', { class: 'soft' }, `feature ${feature.id}`),
-        el('h1', { dir: 'auto', class: first ? '' : 'none' }, first ? line(first.text) : 'no label'),
-        ...(first ? parts.standing(first) : [el('p', { class: 'from' }, 'Nothing simple holds of it; its examples say what there is to say.')]),
-        el('dl', { class: 'facts' },
-          fact('Fires on', fires, 'of tokens'),
-          fact('Strongest', number(feature.max), 'activation'),
-          fact('Mean', number(feature.mean), 'where it fires'),
-          fact('Held out', feature.held.toLocaleString('en'), 'firings behind scores'))),
-      columns(wide, thin),
-    ];
+    return nodes;
   }
 
   function back() {
     return el('p', { class: 'back' }, el('a', { href: href(null) }, '‹ all features'));
-  }
-
-  function columns(wide, thin) {
-    const there = (sections) => sections.filter((section) => section !== null);
-    return el('div', { class: 'columns' }, el('div', { class: 'wide' }, ...there(wide)), el('div', { class: 'thin' }, ...there(thin)));
   }
 
   // The page of the dictionary.
@@ -173,60 +131,7 @@
     return el('dl', { class: 'words' }, ...all.flatMap(([word, meaning]) => [el('dt', {}, word), el('dd', {}, meaning)]));
   }
 
-  // A token that is pointed at, and its place in the histogram.
-  let at = null;
-  function point(token) {
-    if (at !== null) at.classList.remove('at');
-    at = token;
-    if (token === null) { hush(); return; }
-    const { text, value } = token.untangle;
-    token.classList.add('at');
-    if (shown.chart) shown.chart.mark(value);
-    tip.replaceChildren(el('code', {}, `"${line(text)}"`), value === 0 ? ' it does not fire' : ` ${number(value)}`);
-    tip.hidden = false;
-    const box = token.getBoundingClientRect();
-    const below = box.bottom + tip.offsetHeight + 10 < window.innerHeight;
-    tip.style.left = Math.max(6, Math.min(box.left, window.innerWidth - tip.offsetWidth - 6)) + 'px';
-    tip.style.top = (below ? box.bottom + 6 : box.top - tip.offsetHeight - 6) + 'px';
-  }
-
-  function hush() {
-    if (at !== null) at.classList.remove('at');
-    at = null;
-    tip.hidden = true;
-    if (shown && shown.chart) shown.chart.mark(null);
-  }
-
-  // A bin that is pointed at, and the tokens whose activations lie in it.
-  function pointed(edges) {
-    main.classList.toggle('filtered', edges !== null);
-    for (const token of main.querySelectorAll('.t')) {
-      const value = token.untangle.value;
-      token.classList.toggle('in', edges !== null && value >= edges[0] && value < edges[1]);
-    }
-  }
-
-  // A finger leaves when it is lifted; what it touched stays until it touches something else.
-  function over(event) {
-    const token = event.target.closest && event.target.closest('.t');
-    if (token) point(token); else if (at !== null) point(null);
-  }
-  main.addEventListener('pointerover', (event) => { if (event.pointerType !== 'touch') over(event); });
-  main.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch') point(null); });
-  main.addEventListener('click', over);
-  main.addEventListener('focusout', (event) => { if (event.target.classList.contains('text')) point(null); });
-  document.addEventListener('scroll', hush, { passive: true });
-
-  // Within an example, arrow keys go from token to token.
-  main.addEventListener('keydown', (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step || !event.target.classList.contains('text')) return;
-    event.preventDefault();
-    const tokens = [...event.target.children];
-    const from = tokens.indexOf(at);
-    const to = from < 0 ? tokens.findIndex((token) => token.classList.contains('peak')) : from + step;
-    if (tokens[to]) point(tokens[to]);
-  });
+  const { hush, pointed } = parts.pointing(main, tip, () => (shown ? shown.chart : null));
 
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;

@@ -86,7 +86,7 @@ var untangle = window.untangle || {};
     const [low, high] = [Math.log(edges[0]), Math.log(edges[edges.length - 1])];
     const x = (value) => 6 + (width - 12) * (Math.log(value) - low) / (high - low);
     const bin = (value) => counts.findIndex((_, i) => value >= edges[i] && (value < edges[i + 1] || i === counts.length - 1));
-    const said = el('figcaption', { role: 'status' });
+    const said = el('span', { role: 'status' });
     const rest = () => { said.textContent = `${total.toLocaleString('en')} tokens on which it fires, by activation`; };
     const bars = counts.map((count, i) => {
       const tall = count === 0 ? 0 : Math.max(1.5, (height - top - bottom) * count / most);
@@ -130,7 +130,7 @@ var untangle = window.untangle || {};
       mark.setAttribute('visibility', on ? 'visible' : 'hidden');
       if (on) for (const end of ['x1', 'x2']) mark.setAttribute(end, x(Math.min(Math.max(value, edges[0]), edges[edges.length - 1])));
     };
-    return { node: el('figure', { class: 'histogram' }, drawing, said), mark: show, bin };
+    return { node: el('figure', { class: 'histogram' }, drawing, el('figcaption', {}, said)), mark: show, bin };
   }
 
   // Tokens raised or lowered, with bars of their effects.
@@ -208,5 +208,114 @@ var untangle = window.untangle || {};
       svg('text', { x: width - 6, y: 104, 'text-anchor': 'end' }, ends[2]));
   }
 
-  untangle.parts = { el, svg, visible, line, number, percent, shade, example, histogram, effects, score, standing, labels, near, bars };
+  function section(title, name, ...children) {
+    return el('section', { class: name, 'aria-label': title }, el('h2', {}, title), ...children);
+  }
+
+  function fact(name, value, more) {
+    return el('div', {}, el('dt', {}, name), el('dd', {}, value, more ? el('small', {}, more) : null));
+  }
+
+  // Sections beside each other, those that are null left out.
+  function columns(wide, thin) {
+    const there = (sections) => sections.filter((section) => section !== null);
+    return el('div', { class: 'columns' }, el('div', { class: 'wide' }, ...there(wide)), el('div', { class: 'thin' }, ...there(thin)));
+  }
+
+  // Everything about a feature. `page.named(feature)` and `page.href(feature)` are of its neighbours, `page.pointed(bin)` is told
+  // of a bin of the histogram that is pointed at; `page.above`, `page.beside`, `page.before` and `page.behind` are what the page
+  // has beside: above the number, behind the label, before the examples and behind the neighbours.
+  function sheet(feature, tokens, page) {
+    const first = feature.labels[0];
+    const chart = histogram(feature.edges, feature.counts, page.pointed);
+    const examples = (all) => el('ol', { class: 'examples' }, ...all.map((one) => example(one, tokens, feature.max)));
+    const all = (kind) => feature.near.filter(([own]) => own === kind);
+    const fires = feature.density === 0 ? 'never' : percent(feature.density);
+    const neighbours = [['decoder', 'Writes like', 'cosine of what they write'], ['coactivation', 'Fires with', 'of the tokens on which either fires, both do']];
+    const none = (text) => el('p', { class: 'soft' }, text);
+    const wide = [
+      ...(page.before || []),
+      feature.labels.length < 2 ? null : section('Further labels', 'of-labels', labels(feature.labels.slice(1))),
+      section('Strongest examples', 'of-top', feature.top.length === 0 ? none('It never fired.') : examples(feature.top)),
+      feature.sampled.length === 0 ? null : section('Over all strengths', 'of-sampled',
+        none('Drawn evenly from everything on which it fires: what it is usually like.'), examples(feature.sampled)),
+    ];
+    const thin = [
+      section('Activations', 'of-chart', chart.node),
+      feature.up.length === 0 ? null : section('Makes likelier', 'of-up', effects(feature.up, 'up')),
+      feature.down.length === 0 ? null : section('Makes less likely', 'of-down', effects(feature.down, 'down')),
+      ...neighbours.filter(([kind]) => all(kind).length > 0).map(([kind, title, meaning]) =>
+        section(title, 'of-' + kind, none(meaning), near(all(kind), page.named, page.href))),
+      ...(page.behind || []),
+    ];
+    const head = el('header', { class: 'title' }, page.above || null,
+      el('p', { class: 'soft' }, `feature ${feature.id}`),
+      el('h1', { dir: 'auto', class: first ? '' : 'none' }, first ? line(first.text) : 'no label'),
+      ...(first ? standing(first) : [el('p', { class: 'from' }, 'Nothing simple holds of it; its examples say what there is to say.')]),
+      page.beside || null,
+      el('dl', { class: 'facts' },
+        fact('Fires on', fires, 'of tokens'),
+        fact('Strongest', number(feature.max), 'activation'),
+        fact('Mean', number(feature.mean), 'where it fires'),
+        fact('Held out', feature.held.toLocaleString('en'), 'firings behind scores')));
+    return { nodes: [head, columns(wide, thin)], chart };
+  }
+
+  // Tokens of `main` that are pointed at, by pointer or by keys: each is told in `tip`, and shown in `chart()`, the histogram that
+  // is there. Returns `hush()`, after which nothing is pointed at, and `pointed(bin)` for the histogram: the other way round.
+  function pointing(main, tip, chart) {
+    let at = null;
+    function point(token) {
+      if (at !== null) at.classList.remove('at');
+      at = token;
+      if (token === null) { hush(); return; }
+      const { text, value } = token.untangle;
+      token.classList.add('at');
+      if (chart()) chart().mark(value);
+      tip.replaceChildren(el('code', {}, `"${line(text)}"`), value === 0 ? ' it does not fire' : ` ${number(value)}`);
+      tip.hidden = false;
+      const box = token.getBoundingClientRect();
+      const below = box.bottom + tip.offsetHeight + 10 < window.innerHeight;
+      tip.style.left = Math.max(6, Math.min(box.left, window.innerWidth - tip.offsetWidth - 6)) + 'px';
+      tip.style.top = (below ? box.bottom + 6 : box.top - tip.offsetHeight - 6) + 'px';
+    }
+    function hush() {
+      if (at !== null) at.classList.remove('at');
+      at = null;
+      tip.hidden = true;
+      if (chart()) chart().mark(null);
+    }
+    // A bin that is pointed at, and the tokens whose activations lie in it.
+    function pointed(edges) {
+      main.classList.toggle('filtered', edges !== null);
+      for (const token of main.querySelectorAll('.t')) {
+        const value = token.untangle.value;
+        token.classList.toggle('in', edges !== null && value >= edges[0] && value < edges[1]);
+      }
+    }
+    // A finger leaves when it is lifted; what it touched stays until it touches something else.
+    function over(event) {
+      const token = event.target.closest && event.target.closest('.t');
+      if (token && token.untangle) point(token); else if (at !== null) point(null);
+    }
+    main.addEventListener('pointerover', (event) => { if (event.pointerType !== 'touch') over(event); });
+    main.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch') point(null); });
+    main.addEventListener('click', over);
+    main.addEventListener('focusout', (event) => { if (event.target.classList.contains('text')) point(null); });
+    document.addEventListener('scroll', hush, { passive: true });
+    // Within an example, arrow keys go from token to token.
+    main.addEventListener('keydown', (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step || !event.target.classList.contains('text')) return;
+      event.preventDefault();
+      const tokens = [...event.target.children].filter((token) => token.untangle);
+      const from = tokens.indexOf(at);
+      const to = from < 0 ? Math.max(0, tokens.findIndex((token) => token.classList.contains('peak'))) : from + step;
+      if (tokens[to]) point(tokens[to]);
+    });
+    return { hush, pointed };
+  }
+
+  untangle.parts = { el, svg, visible, line, number, percent, shade, example, histogram, effects, score, standing, labels, near, bars,
+    section, fact, columns, sheet, pointing };
 })();

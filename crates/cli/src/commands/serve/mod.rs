@@ -1,4 +1,6 @@
-//! `untangle serve`: who else may have the model write, steered, by OpenAI's API?
+//! `untangle serve`: a page on which one thinks with features, and the model behind OpenAI's API.
+
+mod demo;
 
 use super::dictionaries::Dictionaries;
 use super::options::{Bos, ComputeArgs, load_model};
@@ -22,15 +24,17 @@ use untangle_sources::models::chat_template;
 /// The variable that may hold a token where no file is named.
 const TOKEN: &str = "UNTANGLE_TOKEN";
 
-/// Serve a model by OpenAI's API, each request steered in its own way: completions, chat, models; Ctrl-C ends it
+/// Open a workbench in the browser, and serve a model by OpenAI's API, each request steered in its own way; Ctrl-C ends it
 ///
-/// Requests have a field `steering`, in the words of `untangle steer --feature`: [{"feature": 12, "add": "2x"}]. With other
+/// The address that is printed is a page: prompts and what fires in them, features, search, steering side by side. Without a
+/// MODEL it is of what `untangle demo` left in demo-output. Requests have a field `steering`, in the words of `untangle steer --feature`: [{"feature": 12, "add": "2x"}]. With other
 /// addresses than those of this machine a token is needed. /openapi.json says what there is.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE]
+    /// Model directory in Hugging Face form, owner/name of the hub, or organism[:STAGE] [default: that of the demo, with its
+    /// dictionary]
     #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// Dictionary directory, of an autoencoder, a transcoder or a crosscoder; of several, features are named by directory
     /// and number, as in early#12
     #[arg(long, value_name = "SAE")]
@@ -73,12 +77,13 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
-    NamedModel::find(&args.model)?;
+    let Named { model: named, saes, databases } = args.named(context)?;
+    NamedModel::find(&named)?;
     // What is wrong with the address is said before anything is loaded; whoever connects meanwhile waits.
     let listener = Listener::bind(SocketAddr::new(args.host, args.port), args.token()?)?;
     args.vectors.iter().try_for_each(|path| ControlVector::read(path).map(drop))?;
-    let dictionaries = Dictionaries::load(&args.sae, &args.features, args.belonging, context)?;
-    let model = load_model(&args.model, &args.compute, context)?;
+    let dictionaries = Dictionaries::load(&saes, &databases, args.belonging, context)?;
+    let model = load_model(&named, &args.compute, context)?;
     dictionaries.say_doubts(&model, context);
     let template = chat_template(&model, &context.surroundings()).map_err(|error| error.to_string());
     let (limits, bos) =
@@ -94,11 +99,19 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
         "url": url, "port": address.port(), "model": model.identity().name, "chat": chat,
     });
     context.output.result(&value, |out| writeln!(out, "{url}"))?;
+    context.progress.note("the address opens the workbench in a browser; Ctrl-C ends the server");
     server.run(&context.progress);
     match context.progress.interrupted() {
         true => Err(Complaint::interrupted("interrupted; the server has ended, and nothing waits for it any more")),
         false => Ok(()),
     }
+}
+
+/// What is served.
+struct Named {
+    model: PathBuf,
+    saes: Vec<PathBuf>,
+    databases: Vec<PathBuf>,
 }
 
 /// Reads a name and what is steered under it.
@@ -111,6 +124,17 @@ fn variant(text: &str) -> Result<(String, Spec), String> {
 }
 
 impl ServeArgs {
+    /// What is to be served: what was named, or what the demo left.
+    fn named(&self, context: &Context) -> anyhow::Result<Named> {
+        match &self.model {
+            Some(model) => Ok(Named { model: model.clone(), saes: self.sae.clone(), databases: self.features.clone() }),
+            None if self.sae.is_empty() && self.features.is_empty() => demo::left_behind(context),
+            None => Err(Complaint::usage(
+                "--sae and --features are of a model; name it first: untangle serve MODEL --sae SAE",
+            )),
+        }
+    }
+
     /// The token that callers must send, where there is one.
     fn token(&self) -> anyhow::Result<Option<Token>> {
         let of = |text: &str| Token::new(text).map(Some);
