@@ -5,7 +5,7 @@
 //!            kept            purse     wire     reply
 //! ```
 //!
-//! What endpoints do in practice is met here and nowhere else: refused roles and settings ([`manner`]), reasoning before the
+//! What endpoints do in practice is met here and nowhere else: refused roles and settings (`manner`), reasoning before the
 //! answer and missing probabilities ([`reply`]), busy servers and broken connections (`patience`), answers that are none.
 //! Whoever asks sees a [`Request`], a [`Reply`] and one error.
 
