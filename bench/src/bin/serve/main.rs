@@ -22,6 +22,8 @@ const WARM: usize = 3;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let untangle = arguments.next().map_or_else(|| PathBuf::from("target/release/untangle"), PathBuf::from);
+    // It is run in another folder.
+    let untangle = untangle.canonicalize().expect("the binary; `just build` makes it");
     let seconds = arguments.next().map_or(60, |seconds| seconds.parse().expect("seconds"));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
