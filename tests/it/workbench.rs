@@ -77,7 +77,11 @@ fn what_is_told_is_what_the_command_line_finds() {
     }
     let top = server.post("/api/v1/read", &json!({"prompt": PROMPT, "top": 1})).ok();
     assert!(
-        top["tokens"].as_array().expect("tokens").iter().all(|token| token["features"].as_array().unwrap().len() <= 1)
+        top["tokens"].as_array().expect("tokens").iter().all(|token| token["features"]
+            .as_array()
+            .expect("a list")
+            .len()
+            <= 1)
     );
 
     // One feature in several texts.
@@ -121,14 +125,15 @@ fn what_is_told_is_what_the_command_line_finds() {
                 .as_array()
                 .expect("a list")
                 .iter()
-                .map(|one| one["feature"].as_u64().unwrap())
+                .map(|one| one["feature"].as_u64().expect("a number"))
                 .collect::<Vec<_>>()
         })
         .collect();
     assert_eq!(pages, (0..128).collect::<Vec<u64>>());
     let overview = server.post("/api/v1/overview", &json!({})).ok();
     assert_eq!(overview["features"], json!(128));
-    let alive: u64 = overview["densities"].as_array().expect("bins").iter().map(|n| n.as_u64().unwrap()).sum();
+    let alive: u64 =
+        overview["densities"].as_array().expect("bins").iter().map(|n| n.as_u64().expect("a number")).sum();
     assert_eq!(alive + overview["dead"].as_u64().expect("a number"), 128);
 
     // A feature that makes it write about something: candidates, the model itself, each that is tried, and the end.

@@ -120,7 +120,7 @@ fn dealt(pieces: Vec<Piece>) -> (Vec<Piece>, Vec<Piece>) {
     }
     // Of a single document there is nothing left to judge on; it is shown.
     let (mut shown, judged): (Vec<Piece>, Vec<Piece>) =
-        pieces.into_iter().partition(|piece| order[&piece.document] % 2 == 0);
+        pieces.into_iter().partition(|piece| order[&piece.document].is_multiple_of(2));
     shown = spread(shown, SHOWN);
     (shown, judged)
 }
