@@ -71,7 +71,7 @@ fn is_data(name: &str) -> bool {
 }
 
 /// Names in a folder, and whether they are folders; a link or a name that is no text is called by a name that nothing has.
-fn names(folder: &Path) -> io::Result<Vec<(String, bool)>> {
+pub(crate) fn names(folder: &Path) -> io::Result<Vec<(String, bool)>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

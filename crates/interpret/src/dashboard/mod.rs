@@ -22,6 +22,7 @@ use crate::error::InterpretError;
 use crate::page::{PARTS, PARTS_STYLE};
 use crate::progress::Progress;
 pub use files::DASHBOARD;
+pub(crate) use files::names;
 use files::{ASSETS, Record, is_part};
 use overview::Overview;
 use place::Place;

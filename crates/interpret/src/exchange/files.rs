@@ -1,5 +1,6 @@
 //! Which files make up an export, so that nothing else is ever replaced by one?
 
+use crate::dashboard::names;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
@@ -89,20 +90,6 @@ pub(super) fn is_part(folder: &Path) -> io::Result<bool> {
 fn is_batch(name: &str, end: &str) -> bool {
     let number = name.strip_prefix("batch-").and_then(|rest| rest.strip_suffix(end)).unwrap_or_default();
     !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
-}
-
-/// Names in a folder, and whether they are folders; a link or a name that is no text is called by a name that nothing has.
-fn names(folder: &Path) -> io::Result<Vec<(String, bool)>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        match entry.file_name().into_string() {
-            Ok(name) if kind.is_file() || kind.is_dir() => names.push((name, kind.is_dir())),
-            _ => names.push((String::new(), false)),
-        }
-    }
-    Ok(names)
 }
 
 #[cfg(test)]
