@@ -19,7 +19,7 @@ pub(crate) enum Failure {
     Final(EndpointError),
     /// The connection broke or never was.
     Broken(String),
-    /// The endpoint asks to come again, or fails for now.
+    /// The endpoint asks to come again later, or has a fault that may pass.
     Busy { status: u16, wait: Option<Duration>, said: String },
     /// What came is no answer; the next may be one.
     NoAnswer(String),
