@@ -94,6 +94,11 @@ bench-effects sae features *texts: setup
     cargo build --release --locked --workspace --bin effects
     target/release/effects {{ sae }} {{ features }} {{ texts }}
 
+# How many features of a dictionary of the organism get a label that names what they match: just bench-labels SAE FEATURES.db
+bench-labels sae features: setup
+    cargo build --release --locked --workspace --bin labels
+    target/release/labels {{ sae }} {{ features }}
+
 # How long the workbench has one wait, at GPT-2 small's shape and under two hundred clients, in five minutes
 bench-serve *arguments: build
     cargo build --release --locked --workspace --bin serve

@@ -1,8 +1,8 @@
-//! Do the scores of output labels predict what features do? Every feature of a dictionary of the organism is turned up while texts
-//! are written from neutral beginnings; its effect is the share of the written tokens that are among the tokens its direction
-//! raises most, beyond the share that the model itself writes.
+//! Do the scores of output labels predict what features do? Features of a dictionary of the organism, drawn evenly, are
+//! turned up one by one while texts are written from neutral beginnings. The effect of a feature is the share of the
+//! written tokens that are among the tokens its direction raises most, beyond the share that the model itself writes.
 //!
-//! `effects SAE FEATURES.db [TEXTS]`; the database needs scores of outputs, as `untangle features` makes them.
+//! `effects SAE FEATURES.db [TEXTS] [FEATURES]`; the database needs scores of outputs, as `untangle features` makes them.
 
 #![allow(clippy::print_stdout, reason = "a measurement is for its reader")]
 
@@ -14,8 +14,11 @@ use untangle_interpret::{Database, Edit, InterpretError, Operator};
 use untangle_model::{GenerateOptions, LanguageModel, LoadOptions, Sampling, generate_rows};
 use untangle_organism::{Stage, bundled, stories};
 use untangle_sae::Sae;
+use untangle_schema::mix::mix;
 use untangle_schema::{BosPolicy, FeatureCard, Label};
 
+/// Features that are turned up in one batch.
+const TOGETHER: usize = 16;
 /// Tokens of a text.
 const TOKENS: usize = 30;
 /// Features that are chosen by each score.
@@ -31,12 +34,13 @@ struct Measured {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [sae, database, rest @ ..] = &arguments[..] else {
-        println!("effects SAE FEATURES.db [TEXTS]");
+        println!("effects SAE FEATURES.db [TEXTS] [FEATURES]");
         return;
     };
-    let texts = rest.first().map_or(16, |texts| texts.parse().expect("a number of texts"));
-    let measured =
-        measure(Path::new(sae), Path::new(database), texts).expect("a dictionary of the organism and its database");
+    let number = |at: usize, else_: usize| rest.get(at).map_or(else_, |number| number.parse().expect("a number"));
+    let (texts, most) = (number(0, 16), number(1, 400));
+    let measured = measure(Path::new(sae), Path::new(database), texts, most)
+        .expect("a dictionary of the organism and its database");
     println!("{} features with an output label, {texts} texts of {TOKENS} tokens each\n", measured.len());
     println!("rank correlation with the effect       add {AMPLIFIED}x                set 1x");
     for (name, at) in [("S_out", 0), ("change of confidence", 1), ("F1 of the input label", 2)] {
@@ -65,26 +69,49 @@ fn mean(of: &[&Measured], effect: usize) -> f64 {
     of.iter().map(|measured| measured.effects[effect]).sum::<f64>() / of.len().max(1) as f64
 }
 
-fn measure(sae: &Path, database: &Path, texts: usize) -> Result<Vec<Measured>, InterpretError> {
+fn measure(sae: &Path, database: &Path, texts: usize, most: usize) -> Result<Vec<Measured>, InterpretError> {
     let model = bundled::load(Stage::Base, &LoadOptions::default()).expect("is part of the program");
     let (sae, database) = (Sae::load(sae)?, Database::open(database)?);
-    let own = written(&model, &sae, &[], texts)?;
+    let cards = drawn(&database, sae.d_sae(), most)?;
+    let own = written(&model, &sae, &[Vec::new()], texts)?.remove(0);
     let mut measured = Vec::new();
-    for feature in 0..sae.d_sae() {
-        let card = database.card(feature)?;
-        let Some(scores) = scores(&card) else { continue };
-        let said: BTreeSet<u32> = card.top_logits.iter().take(SAID).map(|effect| effect.id).collect();
-        let share =
-            |tokens: &[u32]| tokens.iter().filter(|id| said.contains(id)).count() as f64 / tokens.len().max(1) as f64;
-        let most = card.max_activation;
-        let effect = |operator| {
-            let steps = [Step::from(Edit { feature, operator })];
-            Ok::<_, InterpretError>(share(&written(&model, &sae, &steps, texts)?) - share(&own))
-        };
-        let effects = [effect(Operator::Add(AMPLIFIED * most))?, effect(Operator::Set(most))?];
-        measured.push(Measured { scores, effects });
+    for some in cards.chunks(TOGETHER) {
+        let effects = [Operator::Add as fn(f32) -> Operator, Operator::Set].iter().zip([AMPLIFIED, 1.0]);
+        let effects = effects.map(|(operator, times)| {
+            let step = |(card, _): &(FeatureCard, _)| {
+                vec![Step::from(Edit { feature: card.feature, operator: operator(times * card.max_activation) })]
+            };
+            let sets: Vec<Vec<Step>> = some.iter().map(step).collect();
+            written(&model, &sae, &sets, texts)
+        });
+        let effects: Vec<Vec<Vec<u32>>> = effects.collect::<Result<_, _>>()?;
+        for (at, (card, scores)) in some.iter().enumerate() {
+            let said: BTreeSet<u32> = card.top_logits.iter().take(SAID).map(|effect| effect.id).collect();
+            let share = |tokens: &[u32]| {
+                tokens.iter().filter(|id| said.contains(id)).count() as f64 / tokens.len().max(1) as f64
+            };
+            let effect = |operator: usize| share(&effects[operator][at]) - share(&own);
+            measured.push(Measured { scores: *scores, effects: [effect(0), effect(1)] });
+        }
     }
     Ok(measured)
+}
+
+/// At most so many features that have scores, drawn evenly, in the order of the draw.
+fn drawn(database: &Database, d_sae: usize, most: usize) -> Result<Vec<(FeatureCard, [f64; 3])>, InterpretError> {
+    let mut order: Vec<usize> = (0..d_sae).collect();
+    order.sort_by_key(|feature| mix(*feature as u64));
+    let mut drawn = Vec::new();
+    for feature in order {
+        let card = database.card(feature)?;
+        if let Some(scores) = scores(&card) {
+            drawn.push((card, scores));
+        }
+        if drawn.len() == most {
+            break;
+        }
+    }
+    Ok(drawn)
 }
 
 fn scores(card: &FeatureCard) -> Option<[f64; 3]> {
@@ -93,19 +120,27 @@ fn scores(card: &FeatureCard) -> Option<[f64; 3]> {
     Some([score(OUTPUT)?, score(CONFIDENCE)?, card.label().and_then(Label::f1).unwrap_or(0.0)])
 }
 
-/// The tokens of all texts, without their beginnings.
-fn written(model: &LanguageModel, sae: &Sae, steps: &[Step], texts: usize) -> Result<Vec<u32>, InterpretError> {
+/// The tokens that are written with each of the sets of steps, all texts together, without their beginnings.
+fn written(
+    model: &LanguageModel,
+    sae: &Sae,
+    sets: &[Vec<Step>],
+    texts: usize,
+) -> Result<Vec<Vec<u32>>, InterpretError> {
     let dictionaries = [Dictionary::only(sae)];
     let options = GenerateOptions { max_new_tokens: TOKENS, sampling: Sampling::at(0.8), seed: 0, stop_at_eos: true };
-    let mut tokens = Vec::new();
+    let mut tokens = vec![Vec::new(); sets.len()];
     for (number, beginning) in stories::BEGINNINGS.iter().enumerate() {
         let prompt = model.tokenizer()?.encode_with_bos(beginning, BosPolicy::Auto)?;
-        let each = (texts / stories::BEGINNINGS.len()).max(1) as u64;
-        let seeds: Vec<u64> = (number as u64 * each..(number as u64 + 1) * each).collect();
-        let mut hook = Steering::new(model, &dictionaries, steps)?;
-        for row in generate_rows(model, &prompt, &options, &seeds, &mut hook, &mut |_, _| {})? {
-            tokens.extend(row.tokens);
-        }
+        let each = (texts / stories::BEGINNINGS.len()).max(1);
+        // Every feature meets the same seeds.
+        let of_row = |row: usize| (number * each + row % each) as u64;
+        let rows = each * sets.len();
+        let seeds: Vec<u64> = (0..rows).map(of_row).collect();
+        let steps: Vec<&[Step]> = (0..rows).map(|row| &sets[row / each][..]).collect();
+        let mut hook = Steering::by_row(model, &dictionaries, &steps)?;
+        let texts = generate_rows(model, &prompt, &options, &seeds, &mut hook, &mut |_, _| {})?;
+        texts.into_iter().enumerate().for_each(|(row, text)| tokens[row / each].extend(text.tokens));
     }
     Ok(tokens)
 }

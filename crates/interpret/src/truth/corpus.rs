@@ -101,7 +101,7 @@ impl AnnotatedCorpus {
     }
 
     /// Of each concept: itself and all wider ones.
-    pub(crate) fn lineages(&self) -> &[Vec<u16>] {
+    pub fn lineages(&self) -> &[Vec<u16>] {
         &self.lineages
     }
 }
