@@ -99,6 +99,11 @@ bench-labels sae features: setup
     cargo build --release --locked --workspace --bin labels
     target/release/labels {{ sae }} {{ features }}
 
+# Describing the features of a dictionary beside the encoder's product alone: just bench-features [ROWS] [FEATURES] [K] [ROUNDS]
+bench-features *sizes: setup
+    cargo build --release --locked --workspace --bin features
+    target/release/features {{ sizes }}
+
 # How long the workbench has one wait, at GPT-2 small's shape and under two hundred clients, in five minutes
 bench-serve *arguments: build
     cargo build --release --locked --workspace --bin serve

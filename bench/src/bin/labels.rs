@@ -21,6 +21,7 @@ use untangle_interpret::{AnnotatedCorpus, Database, InterpretError, point_of};
 use untangle_model::LoadOptions;
 use untangle_organism::{Split, Stage, World, bundled};
 use untangle_sae::Sae;
+use untangle_schema::label::SENSITIVITY;
 use untangle_schema::{AnnotatedSplit, Label, LabelKind, Share, Silent, Unit};
 use untangle_sources::world::annotated;
 
@@ -45,7 +46,7 @@ const WORDING: [&str; 19] = [
 struct Matched {
     concept: usize,
     label: Option<Label>,
-    /// Share of the concept's tokens on which the feature fires.
+    /// Share of the documents with the concept in which the feature fires on one of its tokens.
     recall: f64,
 }
 
@@ -85,18 +86,23 @@ fn matched(corpus: &AnnotatedCorpus, sae: &Path, database: &Path) -> Result<Vec<
     let mut progress = Progress::start(&Silent, "match", Unit::Examples, sae.d_sae() as u64);
     let found = match_concepts(&trial, &judged, &mut progress)?;
     let features = encode(&test)?;
+    let numbered = test.readings.iter().enumerate();
+    let documents: Vec<usize> =
+        numbered.flat_map(|(number, reading)| reading.counted.iter().map(move |_| number)).collect();
     let mut matched = Vec::new();
     for (feature, meaning) in found.meanings.iter().enumerate() {
         let Some(meaning) = meaning.filter(|meaning| meaning.f1 >= MATCHED) else { continue };
         let marks = test.labels.marks(meaning.concept);
         let mut scratch = Vec::new();
         let entries = features.ranked(feature, &mut scratch).iter();
-        let fires = entries.filter(|entry| marks[entry.row as usize] == Mark::Positive).count();
+        let positive = |row: usize| (marks[row] == Mark::Positive).then(|| documents[row]);
+        let fires: HashSet<usize> = entries.filter_map(|entry| positive(entry.row as usize)).collect();
+        let all: HashSet<usize> = (0..marks.len()).filter_map(positive).collect();
         let labels = database.card(feature)?.labels.into_iter();
         matched.push(Matched {
             concept: meaning.concept,
             label: labels.into_iter().find(|label| label.kind == LabelKind::Input),
-            recall: fires as f64 / test.labels.positives(meaning.concept) as f64,
+            recall: fires.len() as f64 / all.len() as f64,
         });
     }
     Ok(matched)
@@ -197,8 +203,8 @@ fn print_sensitivity(matched: &[Matched]) {
     let mut within = Share::default();
     let mut differences = Vec::new();
     for one in matched {
-        let Some(f1) = one.label.as_ref().and_then(|label| label.score("f1")) else { continue };
-        let difference = f1.detail["precision"] - one.recall;
+        let Some(score) = one.label.as_ref().and_then(|label| label.score(SENSITIVITY)) else { continue };
+        let difference = score.value - one.recall;
         add(&mut within, difference.abs() <= WITHIN);
         differences.push(difference.abs());
     }

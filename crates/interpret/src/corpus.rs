@@ -1,13 +1,15 @@
 //! The rows that a dictionary is judged on: one column of a store, with what a transcoder predicts of it, split as its training was.
 
+use crate::crosscoder::{columns_of, side_by_side};
 use crate::error::InterpretError;
 use crate::label::facts::{Facts, Place, Reader};
 use crate::point::{column_of, model_name, predicted_column_of};
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
+use std::ops::Range;
 use std::sync::Arc;
 use untangle_model::LanguageModel;
-use untangle_sae::{Codes, Sae};
+use untangle_sae::{Codes, Crosscoder, Sae};
 use untangle_schema::capture::row_flags;
 use untangle_schema::{Observer, Unit};
 use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, Scan, Split};
@@ -19,11 +21,13 @@ const COUNTED_ROWS: usize = 1 << 16;
 /// Rows of a store without documents that count as one.
 const ROWS_PER_DOCUMENT: u64 = 256;
 
-/// One column of a store, with the column that a transcoder predicts, and the rule that says which of its rows were held out of training.
+/// What a dictionary reads of a store, with the column that a transcoder predicts, and the rule that says which of its rows were held out
+/// of training.
 #[derive(Clone, Debug)]
 pub struct Corpus {
     store: Arc<ActivationSet>,
-    column: usize,
+    /// The columns that are read, of a crosscoder one for each part.
+    columns: Vec<usize>,
     predicted: Option<usize>,
     held_out: HeldOut,
     of_any_model: bool,
@@ -72,9 +76,22 @@ impl Corpus {
     /// # Errors
     /// When there is no such column, or its width is not the dictionary's; the same of what a transcoder predicts.
     pub fn new(store: Arc<ActivationSet>, sae: &Sae, held_out: HeldOut) -> Result<Self, InterpretError> {
-        let column = column_of(sae, &store, None)?;
+        let columns = vec![column_of(sae, &store, None)?];
         let predicted = predicted_column_of(sae, &store)?;
-        Ok(Self { store, column, predicted, held_out, of_any_model: sae.is_of_any_model() })
+        Ok(Self { store, columns, predicted, held_out, of_any_model: sae.is_of_any_model() })
+    }
+
+    /// The columns of `store` that the parts of `crosscoder` belong to, see [`columns_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_crosscoder(
+        store: Arc<ActivationSet>,
+        crosscoder: &Crosscoder,
+        held_out: HeldOut,
+    ) -> Result<Self, InterpretError> {
+        let columns = columns_of(crosscoder, &store)?;
+        Ok(Self { store, columns, predicted: None, held_out, of_any_model: false })
     }
 
     /// The store.
@@ -82,9 +99,31 @@ impl Corpus {
         &self.store
     }
 
-    /// Index of the column.
-    pub fn column(&self) -> usize {
-        self.column
+    /// Indices of the columns that are read.
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// The rows of a block as the dictionary reads them: those of its column, of a crosscoder those of all parts side by side.
+    fn rows_of<'a>(&self, block: &'a RowBlock, joined: &'a mut Vec<f32>) -> &'a [f32] {
+        if self.columns.len() < 2 {
+            return &block.columns[0];
+        }
+        let parts = &block.columns[..self.columns.len()];
+        side_by_side(parts, block.len(), joined);
+        joined
+    }
+
+    /// Reads rows of the store with their tokens and encodes them.
+    pub(crate) fn encode(
+        &self,
+        sae: &Sae,
+        rows: Range<u64>,
+        block: &mut RowBlock,
+        codes: &mut Codes,
+    ) -> Result<(), InterpretError> {
+        self.store.read_rows(rows, &self.columns, block)?;
+        Ok(sae.encode(self.rows_of(block, &mut Vec::new()), codes)?)
     }
 
     /// What is held out.
@@ -117,23 +156,34 @@ impl Corpus {
     }
 
     /// Reads `part` block by block: every block with its codes. The first column is what is read, the last what is
-    /// reconstructed.
+    /// reconstructed. While one block is visited the next is read and encoded.
     pub(crate) fn each_block(
         &self,
         part: Part,
         sae: &Sae,
         task: &str,
         observer: &dyn Observer,
-        mut visit: impl FnMut(&RowBlock, &Codes) -> Result<(), InterpretError>,
+        mut visit: impl FnMut(&RowBlock, &Codes) -> Result<(), InterpretError> + Send,
     ) -> Result<(), InterpretError> {
         let mut progress = Progress::start(observer, task, Unit::Rows, rows_in(&self.store, &self.held_out, part)?);
-        let columns: Vec<usize> = Some(self.column).into_iter().chain(self.predicted).collect();
+        let columns: Vec<usize> = self.columns.iter().copied().chain(self.predicted).collect();
         let mut scan = Scan::new(Arc::clone(&self.store), &self.held_out, part, &columns, BLOCK_ROWS)?;
-        let (mut block, mut codes) = (RowBlock::default(), Codes::new());
-        while scan.next_block(&mut block)? {
-            sae.encode(&block.columns[0], &mut codes)?;
-            visit(&block, &codes)?;
-            progress.advance(block.len() as u64)?;
+        let mut joined = Vec::new();
+        let mut read = |block: &mut RowBlock, codes: &mut Codes| {
+            let is_there = scan.next_block(block)?;
+            if is_there {
+                sae.encode(self.rows_of(block, &mut joined), codes)?;
+            }
+            Ok::<_, InterpretError>(is_there)
+        };
+        let (mut here, mut next) = <((RowBlock, Codes), (RowBlock, Codes))>::default();
+        let mut is_there = read(&mut here.0, &mut here.1)?;
+        while is_there {
+            let (more, visited) = rayon::join(|| read(&mut next.0, &mut next.1), || visit(&here.0, &here.1));
+            visited?;
+            progress.advance(here.0.len() as u64)?;
+            is_there = more?;
+            std::mem::swap(&mut here, &mut next);
         }
         progress.finish();
         Ok(())
@@ -148,25 +198,38 @@ impl Corpus {
         vocabulary: &Vocabulary,
         task: &str,
         observer: &dyn Observer,
-        mut visit: impl FnMut(&Row<'_>),
+        mut visit: impl FnMut(&Row<'_>) + Send,
     ) -> Result<u64, InterpretError> {
-        let (mut reader, mut facts, mut rows) = (Reader::new(vocabulary), Facts::default(), 0);
+        let (mut reader, mut rows) = (Reader::new(vocabulary), 0);
         self.each_block(part, sae, task, observer, |block, codes| {
-            self.check_tokens(block, vocabulary)?;
-            for at in 0..block.len() {
-                let next = self.next_token(block, at)?;
-                let (row, token, position) = (block.rows[at], block.tokens[at], block.positions[at]);
-                reader.read(Place { row, token, next, position }, &mut facts);
-                if block.flags[at] & row_flags::EXCLUDED != 0 {
-                    continue;
-                }
-                let (features, activations) = codes.row(at);
-                let document = block.documents[at];
-                visit(&Row { row, document, position, facts: &facts, reader: &reader, features, activations });
-                rows += 1;
-            }
+            rows += self.rows_in_block(block, codes, &mut reader, &mut visit)?;
             Ok(())
         })?;
+        Ok(rows)
+    }
+
+    /// The rows of one block, special tokens left out, as [`Self::each_row`] has them. `reader` has read the blocks before.
+    pub(crate) fn rows_in_block(
+        &self,
+        block: &RowBlock,
+        codes: &Codes,
+        reader: &mut Reader<'_>,
+        visit: &mut impl FnMut(&Row<'_>),
+    ) -> Result<u64, InterpretError> {
+        self.check_tokens(block, reader.vocabulary())?;
+        let (mut facts, mut rows) = (Facts::default(), 0);
+        for at in 0..block.len() {
+            let next = self.next_token(block, at)?;
+            let (row, token, position) = (block.rows[at], block.tokens[at], block.positions[at]);
+            reader.read(Place { row, token, next, position }, &mut facts);
+            if block.flags[at] & row_flags::EXCLUDED != 0 {
+                continue;
+            }
+            let (features, activations) = codes.row(at);
+            let document = block.documents[at];
+            visit(&Row { row, document, position, facts: &facts, reader, features, activations });
+            rows += 1;
+        }
         Ok(rows)
     }
 

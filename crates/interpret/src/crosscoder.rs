@@ -98,7 +98,7 @@ pub fn evaluate_crosscoder(
     let mut scan = Scan::new(Arc::clone(store), held_out, part, &columns, BLOCK_ROWS)?;
     let (mut block, mut rows, mut codes) = (RowBlock::default(), Vec::new(), Codes::new());
     while scan.next_block(&mut block)? {
-        side_by_side(&block, crosscoder.part_width(), &mut rows);
+        side_by_side(&block.columns, block.len(), &mut rows);
         crosscoder.encode(&rows, &mut codes)?;
         sums.add(store, &block, (&rows, &rows), &codes)?;
         progress.advance(block.len() as u64)?;
@@ -119,10 +119,13 @@ pub fn evaluate_crosscoder(
     Ok(CrosscoderEvaluation { evaluation, parts: parts.collect(), sharing })
 }
 
-/// The columns of a block, `[n, d]` each, as rows of all parts.
-fn side_by_side(block: &RowBlock, d: usize, rows: &mut Vec<f32>) {
+/// Columns of so many rows, each of its own width, as rows of all of them side by side.
+pub(crate) fn side_by_side(columns: &[Vec<f32>], n_rows: usize, rows: &mut Vec<f32>) {
     rows.clear();
-    for at in 0..block.len() {
-        block.columns.iter().for_each(|column| rows.extend_from_slice(&column[at * d..(at + 1) * d]));
+    for at in 0..n_rows {
+        for column in columns {
+            let d = column.len() / n_rows;
+            rows.extend_from_slice(&column[at * d..(at + 1) * d]);
+        }
     }
 }

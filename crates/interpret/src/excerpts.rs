@@ -95,18 +95,17 @@ pub(crate) fn excerpts(
     draw: &Draw,
     reach: Reach,
 ) -> Result<Excerpts, InterpretError> {
-    let (store, column) = (corpus.store(), corpus.column());
+    let store = corpus.store();
     let (mut found, mut block, mut codes) = (Excerpts::default(), RowBlock::default(), Codes::new());
     for Drawn { row, document, position, .. } in draw.apart(reach) {
         let before = u64::from(position).min(reach.before as u64).min(row);
         let end = (row + reach.after as u64 + 1).min(store.n_rows());
-        store.read_rows(row - before..end, &[column], &mut block)?;
+        corpus.encode(sae, row - before..end, &mut block, &mut codes)?;
         let middle = before as usize;
         let rows = around(0..block.len(), middle, |at| {
             let in_order = u64::from(block.positions[at]) + before == u64::from(position) + at as u64;
             in_order && block.documents[at] == document
         });
-        sae.encode(&block.columns[0], &mut codes)?;
         let id = found.all.len();
         for (at, row) in rows.clone().enumerate() {
             let (features, activations) = codes.row(row);

@@ -8,16 +8,19 @@ use crate::corpus::Corpus;
 use crate::database::{DatabaseWriter, Run, sae_sha256};
 use crate::error::InterpretError;
 use crate::excerpts::{Excerpts, excerpts};
+use crate::kept::Kept;
 use crate::label::passage::Passages;
 use crate::label::propose::propose;
+use crate::label::score::{ByF1, BySensitivity};
 use crate::label::{Proposal, RuleLabeller, add_label};
 use crate::logits::{Effects, LogitLens};
-use crate::neighbours::nearest;
+use crate::neighbours::{Fired, nearest};
 use crate::passes::{Gathered, Shown, gather, score, show};
 use crate::point::{check_model, written_point_of};
 use crate::saying::{AGREEMENT, CONFIDENCE, LensLabeller, OUTPUT, Raising, SAID, SaidScorer, said};
 use crate::vocabulary::Vocabulary;
 use crate::windows::{Reach, Window};
+use rayon::prelude::*;
 use std::path::Path;
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
@@ -92,13 +95,16 @@ pub fn features(
     let lens = model.map(|model| LogitLens::new(sae, model, written_point_of(sae)?)).transpose()?;
     // Claimed before the work, so that a taken name costs no time.
     let writer = DatabaseWriter::create(path, force)?;
-    let mut gathered = gather(sae, corpus, &vocabulary, plan, observer)?;
+    let mut gathered = gather(sae, corpus, &vocabulary, plan, path, observer)?;
     let passages = Passages::new(gathered.sample.take());
-    let proposals: Vec<Option<Proposal>> =
-        (0..sae.d_sae()).map(|feature| propose(&gathered.counts, &passages, feature, &vocabulary)).collect();
-    let mut scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
+    let proposals: Vec<Option<Proposal>> = (0..sae.d_sae())
+        .into_par_iter()
+        .map(|feature| propose(&gathered.counts, &passages, feature, &vocabulary))
+        .collect();
+    let scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
     let excerpts = excerpts(sae, corpus, &vocabulary, &gathered.drawn, plan.reach)?;
-    let shown = show(sae, corpus, &gathered, plan, observer)?;
+    let shown = show(sae, corpus, &mut gathered, plan, observer)?;
+    gathered.kept = Kept::default();
     let effects = match lens {
         Some(lens) => lens.effects(plan.logits.max(SAID), &vocabulary)?,
         None => vec![Effects::default(); sae.d_sae()],
@@ -112,7 +118,9 @@ pub fn features(
         Some(model) => said(model, sae, &raising, &opening(corpus)?, observer)?,
         None => vec![None; sae.d_sae()],
     };
-    let near = nearest(sae, plan.neighbours, observer)?;
+    let mut near = nearest(sae, plan.neighbours, observer)?;
+    let together = std::mem::replace(&mut gathered.fired, Fired::new(plan.seed)).together(sae.d_sae(), plan.neighbours);
+    near.iter_mut().zip(together).for_each(|(near, together)| near.extend(together));
     let run = Run {
         tool_version: TOOL_VERSION.to_owned(),
         sae: sae_name.to_owned(),
@@ -131,7 +139,7 @@ pub fn features(
     let all = effects.into_iter().zip(shown).zip(near);
     let cards = all.enumerate().map(|(feature, ((effects, shown), near))| {
         let mut card = FeatureCard { neighbours: near, ..known.card(feature, effects, &shown) };
-        add_label(&mut card, &mut labeller, &mut [&mut scorer])?;
+        add_label(&mut card, &mut labeller, &mut [&mut ByF1(&scorer), &mut BySensitivity(&scorer)])?;
         let [mut output, mut confidence, mut agreement] =
             [OUTPUT, CONFIDENCE, AGREEMENT].map(|name| SaidScorer { said: &turned, name, features: &raising });
         add_label(&mut card, &mut LensLabeller, &mut [&mut output, &mut confidence, &mut agreement])?;

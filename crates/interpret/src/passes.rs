@@ -7,18 +7,25 @@ use crate::excerpts::Draw;
 use crate::extremes::{Firing, Sample, Strongest};
 use crate::features::FeaturesPlan;
 use crate::hash::mix;
+use crate::kept::Kept;
 use crate::label::Proposal;
+use crate::label::Reader;
 use crate::label::RuleScorer;
-use crate::label::counts::Counts;
+use crate::label::counts::{Counted, Counts};
 use crate::label::sample::{self, RowSample};
 use crate::moments::Moments;
+use crate::neighbours::Fired;
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
 use crate::windows::{Window, windows};
+use rayon::prelude::*;
+use std::path::Path;
 use untangle_sae::Sae;
 use untangle_schema::{Event, Observer, Unit};
 use untangle_store::{HeldOut, Part};
 
+/// Features that one core counts at least.
+const MIN_FEATURES: usize = 64;
 /// Firings from which the quantile examples are drawn, per example.
 const SAMPLE_PER_EXAMPLE: usize = 10;
 
@@ -32,40 +39,118 @@ pub(crate) struct Gathered {
     pub(crate) sample: RowSample,
     /// Rows for excerpts.
     pub(crate) drawn: Draw,
+    /// Rows that say what fires together.
+    pub(crate) fired: Fired,
+    /// The codes of all rows.
+    pub(crate) kept: Kept,
 }
 
-/// One pass over the training part.
+/// One pass over the training part. `beside` is the file beside which codes are kept meanwhile.
 pub(crate) fn gather(
     sae: &Sae,
     corpus: &Corpus,
     vocabulary: &Vocabulary,
     plan: &FeaturesPlan,
+    beside: &Path,
     observer: &dyn Observer,
 ) -> Result<Gathered, InterpretError> {
     let n = sae.d_sae();
-    let mut moments = vec![Moments::default(); n];
-    let mut strongest = vec![Strongest::new(plan.top); n];
-    let mut samples: Vec<Sample> =
-        (0..n).map(|feature| Sample::new(plan.sampled * SAMPLE_PER_EXAMPLE, plan.seed, feature)).collect();
-    let mut counts = Counts::new(n);
-    let mut sample = RowSample::new(sample::ROWS, plan.seed);
-    let mut drawn = Draw::new(plan.seed);
-    let visit = |row: &Row<'_>| {
-        drawn.offer(row.row, row.document, row.position);
-        counts.add(row.facts, row.reader, mix(plan.seed ^ row.row), row.features);
-        sample.offer(row.row, row.facts, row.features);
-        for (&feature, &activation) in row.features.iter().zip(row.activations) {
-            let firing = Firing { activation, row: row.row, document: row.document, position: row.position };
-            moments[feature as usize].add(activation);
-            strongest[feature as usize].offer(firing);
-            samples[feature as usize].offer(firing);
-        }
+    let sample_of = |feature: usize| Sample::new(plan.sampled * SAMPLE_PER_EXAMPLE, plan.seed, feature);
+    let mut gathered = Gathered {
+        rows: 0,
+        moments: vec![Moments::default(); n],
+        strongest: vec![Strongest::new(plan.top); n],
+        samples: (0..n).map(sample_of).collect(),
+        counts: Counts::new(n),
+        sample: RowSample::new(sample::ROWS, plan.seed),
+        drawn: Draw::new(plan.seed),
+        fired: Fired::new(plan.seed),
+        kept: Kept::beside(beside),
     };
-    let rows = corpus.each_row(Part::Train, sae, vocabulary, "features", observer, visit)?;
-    if rows == 0 {
+    let (mut reader, mut lot) = (Reader::new(vocabulary), Lot::default());
+    corpus.each_block(Part::Train, sae, "features", observer, |block, codes| {
+        lot.clear();
+        let mut visit = |row: &Row<'_>| {
+            gathered.drawn.offer(row.row, row.document, row.position);
+            gathered.sample.offer(row.row, row.facts, row.features);
+            gathered.fired.offer(row.row, row.features);
+            let counted = gathered.counts.add(row.facts, row.reader, mix(plan.seed ^ row.row));
+            lot.add(row, counted);
+        };
+        gathered.rows += corpus.rows_in_block(block, codes, &mut reader, &mut visit)?;
+        gathered.kept.push(block, codes);
+        gathered.count(&mut lot);
+        Ok(())
+    })?;
+    if gathered.rows == 0 {
         return Err(InterpretError::NoRows { store: corpus.store().name(), part: "the training part" });
     }
-    Ok(Gathered { rows, moments, strongest, samples, counts, sample, drawn })
+    Ok(gathered)
+}
+
+/// Rows that are counted together, feature by feature.
+#[derive(Default)]
+struct Lot {
+    rows: Vec<(Firing, Counted)>,
+    /// Feature, number of the row, and activation.
+    fires: Vec<(u32, u32, f32)>,
+    /// The same in the order of the features, and where those of each begin.
+    by_feature: Vec<(u32, f32)>,
+    starts: Vec<u32>,
+}
+
+impl Lot {
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.fires.clear();
+    }
+
+    fn add(&mut self, row: &Row<'_>, counted: Counted) {
+        let number = self.rows.len() as u32;
+        let firing = Firing { activation: 0.0, row: row.row, document: row.document, position: row.position };
+        self.rows.push((firing, counted));
+        self.fires.extend(row.features.iter().zip(row.activations).map(|(feature, value)| (*feature, number, *value)));
+    }
+
+    /// Orders what fires by feature, rows in their order.
+    fn order(&mut self, n_features: usize) {
+        self.starts.clear();
+        self.starts.resize(n_features + 1, 0);
+        self.fires.iter().for_each(|(feature, ..)| self.starts[*feature as usize + 1] += 1);
+        (0..n_features).for_each(|feature| self.starts[feature + 1] += self.starts[feature]);
+        let mut next = self.starts.clone();
+        self.by_feature.clear();
+        self.by_feature.resize(self.fires.len(), (0, 0.0));
+        for (feature, row, value) in &self.fires {
+            let place = &mut next[*feature as usize];
+            self.by_feature[*place as usize] = (*row, *value);
+            *place += 1;
+        }
+    }
+
+    fn of(&self, feature: usize) -> &[(u32, f32)] {
+        &self.by_feature[self.starts[feature] as usize..self.starts[feature + 1] as usize]
+    }
+}
+
+impl Gathered {
+    /// Counts what fires in a lot. What is known of one feature is nothing to another, so all are counted side by side.
+    fn count(&mut self, lot: &mut Lot) {
+        lot.order(self.moments.len());
+        let lot = &*lot;
+        let of_feature = self.moments.par_iter_mut().zip(&mut self.strongest).zip(&mut self.samples);
+        let of_feature = of_feature.zip(&mut self.counts.features).enumerate().with_min_len(MIN_FEATURES);
+        of_feature.for_each(|(feature, (((moments, strongest), sample), counts))| {
+            for &(row, activation) in lot.of(feature) {
+                let (firing, counted) = &lot.rows[row as usize];
+                let firing = Firing { activation, ..*firing };
+                moments.add(activation);
+                strongest.offer(firing);
+                sample.offer(firing);
+                counts.add(counted);
+            }
+        });
+    }
 }
 
 /// One pass over the held-out part.
@@ -82,7 +167,7 @@ pub(crate) fn score<'a>(
         observer.event(Event::Warning("nothing is held out, so labels get no scores"));
         return Ok(scorer);
     }
-    let visit = |row: &Row<'_>| scorer.add(row.facts, row.features, row.activations);
+    let visit = |row: &Row<'_>| scorer.add(row.document, row.facts, row.features, row.activations);
     corpus.each_row(Part::HeldOut, sae, vocabulary, "score labels", observer, visit)?;
     Ok(scorer)
 }
@@ -98,7 +183,7 @@ pub(crate) struct Shown {
 pub(crate) fn show(
     sae: &Sae,
     corpus: &Corpus,
-    gathered: &Gathered,
+    gathered: &mut Gathered,
     plan: &FeaturesPlan,
     observer: &dyn Observer,
 ) -> Result<Vec<Shown>, InterpretError> {
@@ -111,7 +196,7 @@ pub(crate) fn show(
         (0..sae.d_sae()).flat_map(|feature| of_feature(feature).map(move |(top, f)| (feature, top, f))).collect();
     let firings: Vec<(usize, Firing)> = wanted.iter().map(|(feature, _, firing)| (*feature, *firing)).collect();
     let mut progress = Progress::start(observer, "examples", Unit::Examples, firings.len() as u64);
-    let found = windows(sae, corpus.store(), corpus.column(), &firings, plan.reach, &mut progress)?;
+    let found = windows(sae, corpus, &mut gathered.kept, &firings, plan.reach, &mut progress)?;
     progress.finish();
     let mut shown = vec![Shown::default(); sae.d_sae()];
     for ((feature, top, _), window) in wanted.into_iter().zip(found) {

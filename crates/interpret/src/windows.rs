@@ -1,14 +1,17 @@
 //! The tokens around chosen firings, and the feature's activation at each of them.
 //!
-//! Windows stay within their context and their document, so that what is said of documents holds of all their tokens. The rows of all windows are read in ascending order and encoded once each per
-//! batch of windows, so the cost is at most that of another pass over the store.
+//! Windows stay within their context and their document, so that what is said of documents holds of all their tokens. They are
+//! looked at in the order of the store. What was encoded before is taken from what was kept of it; of other rows, those of all windows
+//! of a batch are encoded once, so the cost is at most that of another pass over the store.
 
+use crate::corpus::Corpus;
 use crate::error::InterpretError;
 use crate::extremes::Firing;
+use crate::kept::Kept;
 use crate::progress::Progress;
 use std::ops::Range;
 use untangle_sae::{Codes, Sae};
-use untangle_store::{ActivationSet, RowBlock};
+use untangle_store::RowBlock;
 
 /// How far a window reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +50,15 @@ const BATCH_ROWS: u64 = 8192;
 ///
 /// # Errors
 /// When reading fails, or the user asks to stop.
-pub fn windows(
+pub(crate) fn windows(
     sae: &Sae,
-    store: &ActivationSet,
-    column: usize,
+    corpus: &Corpus,
+    kept: &mut Kept,
     firings: &[(usize, Firing)],
     reach: Reach,
     progress: &mut Progress<'_>,
 ) -> Result<Vec<Window>, InterpretError> {
+    let store = corpus.store();
     let range = |firing: &Firing| {
         let start = firing.row - u64::from(firing.position).min(reach.before as u64).min(firing.row);
         start..(firing.row + reach.after as u64 + 1).min(store.n_rows())
@@ -66,7 +70,7 @@ pub fn windows(
     let mut rest = &order[..];
     while !rest.is_empty() {
         let taken = batch.plan(rest.iter().map(|at| range(&firings[*at].1)));
-        batch.read(sae, store, column)?;
+        batch.read(sae, corpus, kept)?;
         for at in &rest[..taken] {
             let (feature, firing) = firings[*at];
             windows[*at] = Some(batch.window(feature, firing, range(&firing)));
@@ -91,9 +95,9 @@ struct Batch {
     tokens: Vec<u32>,
     positions: Vec<u32>,
     documents: Vec<u32>,
-    rows: Vec<f32>,
     codes: Codes,
     block: RowBlock,
+    encoded: Codes,
 }
 
 impl Batch {
@@ -120,19 +124,33 @@ impl Batch {
         taken
     }
 
-    fn read(&mut self, sae: &Sae, store: &ActivationSet, column: usize) -> Result<(), InterpretError> {
+    fn read(&mut self, sae: &Sae, corpus: &Corpus, kept: &mut Kept) -> Result<(), InterpretError> {
         self.tokens.clear();
         self.positions.clear();
         self.documents.clear();
-        self.rows.clear();
+        self.codes.clear();
         for range in &self.ranges {
-            store.read_rows(range.clone(), &[column], &mut self.block)?;
+            corpus.store().read_rows(range.clone(), &[], &mut self.block)?;
             self.tokens.extend_from_slice(&self.block.tokens);
             self.positions.extend_from_slice(&self.block.positions);
             self.documents.extend_from_slice(&self.block.documents);
-            self.rows.extend_from_slice(&self.block.columns[0]);
+            let mut row = range.start;
+            while row < range.end {
+                if let Some((features, activations)) = kept.row(row) {
+                    self.codes.push_row(features.iter().copied().zip(activations.iter().copied()));
+                    row += 1;
+                    continue;
+                }
+                let end = (row + 1..range.end).find(|row| kept.row(*row).is_some()).unwrap_or(range.end);
+                corpus.encode(sae, row..end, &mut self.block, &mut self.encoded)?;
+                for at in 0..self.encoded.n_rows() {
+                    let (features, activations) = self.encoded.row(at);
+                    self.codes.push_row(features.iter().copied().zip(activations.iter().copied()));
+                }
+                row = end;
+            }
         }
-        Ok(sae.encode(&self.rows, &mut self.codes)?)
+        Ok(())
     }
 
     /// Cuts the window of `firing` out of what was read, from `range`, which begins within the context.

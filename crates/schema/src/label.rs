@@ -66,6 +66,9 @@ pub struct Score {
 /// `mass_recall` (of the feature's summed activation, the fraction on rows that the rule names) and `firings`.
 pub const F1: &str = "f1";
 
+/// The scorer of labels by texts that they describe: the share of these in which the feature fires.
+pub const SENSITIVITY: &str = "sensitivity";
+
 impl Label {
     /// The score of a scorer.
     pub fn score(&self, scorer: &str) -> Option<&Score> {

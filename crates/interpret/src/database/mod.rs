@@ -26,6 +26,7 @@ mod write;
 
 pub use edit::DatabaseEditor;
 pub use format::{DATABASE, Run, sae_sha256};
+pub(crate) use query::singular;
 pub use query::{Only, Query, Sort};
 pub use rank::most_interpretable;
 pub use read::{Database, Summary};

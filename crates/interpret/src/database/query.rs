@@ -225,8 +225,45 @@ fn order(query: &Query, has_words: bool) -> (String, Option<Value>) {
     }
 }
 
-/// `two words` becomes `"two"* "words"*`, so that nothing in the text is read as an operator.
+/// `two words` becomes `"two"* ("words"* OR "word"*)`, so that nothing in the text is read as an operator, and what is sought in
+/// the plural is found in the singular.
 fn fts_query(text: &str) -> String {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(|word| format!("\"{word}\"*")).collect::<Vec<_>>().join(" ")
+    let sought = |word: &str| match singular(word) {
+        Some(one) => format!("(\"{word}\"* OR \"{one}\"*)"),
+        None => format!("\"{word}\"*"),
+    };
+    words.map(sought).collect::<Vec<_>>().join(" AND ")
+}
+
+/// The singular of an English word that looks like a plural: of `stories` `story`, of `boxes` `box`, of `cats` `cat`. None of words that
+/// end in another way or are too short to tell.
+pub(crate) fn singular(word: &str) -> Option<String> {
+    let word = word.to_lowercase();
+    let kept = |end: &str| word.strip_suffix(end).filter(|stem| stem.chars().count() >= 3);
+    let other_s = ["ss", "us", "is"].iter().any(|end| word.ends_with(end));
+    if let Some(stem) = kept("ies") {
+        return Some(format!("{stem}y"));
+    }
+    let hissing = ["xes", "shes", "ches", "sses"].iter().any(|end| word.ends_with(end));
+    let end = if hissing { "es" } else { "s" };
+    kept(end).filter(|_| !other_s).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plurals_are_told_by_their_ends() {
+        let pairs = ["cats", "stories", "boxes", "bridges", "churches", "horses", "glasses"]
+            .map(|word| singular(word).unwrap_or_default());
+        assert_eq!(pairs, ["cat", "story", "box", "bridge", "church", "horse", "glass"]);
+        assert_eq!(["was", "glass", "bus", "this", "cat", "as"].map(singular), [const { None }; 6]);
+    }
+
+    #[test]
+    fn nothing_in_a_text_is_an_operator() {
+        assert_eq!(fts_query("big OR cats*"), "\"big\"* AND \"OR\"* AND (\"cats\"* OR \"cat\"*)");
+    }
 }

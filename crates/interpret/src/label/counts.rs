@@ -112,9 +112,9 @@ impl Counts {
         }
     }
 
-    /// Counts one row with the features that fire on it. `reader` is the one that wrote `facts`; `draw` is a random
-    /// number of the row, which picks one of its context words.
-    pub fn add(&mut self, facts: &Facts, reader: &Reader<'_>, draw: u64, features: &[u32]) {
+    /// Counts one row, and says what is to be counted of each feature that fires on it. `reader` is the one that wrote `facts`; `draw`
+    /// is a random number of the row, which picks one of its context words.
+    pub fn add(&mut self, facts: &Facts, reader: &Reader<'_>, draw: u64) -> Counted {
         self.rows += 1;
         let keys = Kind::ALL.map(|kind| facts.key(kind, draw).map(|key| (key, weight(kind, facts))));
         for (at, kind) in Kind::ALL.into_iter().enumerate() {
@@ -122,17 +122,30 @@ impl Counts {
                 self.totals[at].add(key, weight, || reader.letters(kind, key));
             }
         }
-        count_classes(&mut self.classes, facts);
-        for &feature in features {
-            let counts = &mut self.features[feature as usize];
-            counts.firings += 1;
-            for (sketch, key) in counts.kinds.iter_mut().zip(&keys) {
-                if let Some((key, weight)) = key {
-                    sketch.add(*key, *weight);
-                }
+        count_classes(&mut self.classes, facts.classes);
+        Counted { keys, classes: facts.classes }
+    }
+}
+
+/// What is counted of one row.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Of every kind, the key with its weight.
+    keys: [Option<(u64, u64)>; Kind::ALL.len()],
+    /// One bit per [`Class`].
+    classes: u16,
+}
+
+impl FeatureCounts {
+    /// Counts a row on which the feature fires.
+    pub(crate) fn add(&mut self, row: &Counted) {
+        self.firings += 1;
+        for (sketch, key) in self.kinds.iter_mut().zip(&row.keys) {
+            if let Some((key, weight)) = key {
+                sketch.add(*key, *weight);
             }
-            count_classes(&mut counts.classes, facts);
         }
+        count_classes(&mut self.classes, row.classes);
     }
 }
 
@@ -141,9 +154,9 @@ fn weight(kind: Kind, facts: &Facts) -> u64 {
     if kind == Kind::ContextWord { facts.context().len() as u64 } else { 1 }
 }
 
-fn count_classes(counts: &mut [u64; Class::ALL.len()], facts: &Facts) {
+fn count_classes(counts: &mut [u64; Class::ALL.len()], classes: u16) {
     for (count, class) in counts.iter_mut().zip(Class::ALL) {
-        *count += u64::from(facts.is(class));
+        *count += u64::from(classes & class.bit() != 0);
     }
 }
 

@@ -182,6 +182,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What tokens are read by.
+    pub(crate) fn vocabulary(&self) -> &'a Vocabulary {
+        self.vocabulary
+    }
+
     /// Reads one row and writes its facts. A row that does not follow the one before, or that opens a context, is read
     /// without a past.
     pub fn read(&mut self, place: Place, facts: &mut Facts) {

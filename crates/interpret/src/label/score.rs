@@ -5,6 +5,15 @@
 //!
 //! - floor: F1 of the rule that names every row, `2 density / (1 + density)`
 //! - control: mean F1 over rules of other features, drawn with a seed: what a label reaches that belongs elsewhere
+//!
+//! Precision and recall are of tokens. A label is believed as a whole if a text that it describes has the feature fire, wherever in the
+//! described stretch: *sensitivity* (Tian et al. 2025, arXiv 2509.23717), here over the held-out documents, which are texts that
+//! neither labeller nor dictionary has seen:
+//!
+//! `sensitivity = documents with a row that the rule names and on which the feature fires / documents with a row that the rule names`
+//!
+//! - floor: the share of all documents with a row on which the feature fires
+//! - control: the same of the documents that rules of other features name
 
 use super::confusion::Confusion;
 use super::facts::{Class, Facts, Kind};
@@ -15,8 +24,8 @@ use crate::error::InterpretError;
 use crate::hash::Numbers;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use untangle_schema::label::F1;
-use untangle_schema::{FeatureCard, Label, Score};
+use untangle_schema::label::{F1, SENSITIVITY};
+use untangle_schema::{FeatureCard, Label, Score, Share};
 
 /// Rules of other features that each label is compared with.
 const CONTROLS: usize = 4;
@@ -28,6 +37,26 @@ struct Tally {
     mass_named: f64,
     /// Firings on rows that the control rules name.
     controls: [u64; CONTROLS],
+    /// Documents with such rows, of the own rule and of the control rules.
+    documents: Documents,
+    control_documents: [Documents; CONTROLS],
+}
+
+/// A number of documents, which come one after another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Documents {
+    n: u64,
+    /// The number of the last that was counted, from 1 on.
+    last: u64,
+}
+
+impl Documents {
+    /// Counts the document, once.
+    fn add(&mut self, document: u64) {
+        if self.last != document {
+            *self = Documents { n: self.n + 1, last: document };
+        }
+    }
 }
 
 /// Scores the proposals of all features in one pass.
@@ -41,6 +70,12 @@ pub struct RuleScorer<'a> {
     mass: Vec<f64>,
     named: Vec<u64>,
     tallies: Vec<Tally>,
+    /// Documents seen, with what the last of them is called.
+    documents: u64,
+    document: Option<u32>,
+    /// Of each feature, documents with a row that its rule names, and with one on which it fires.
+    documents_named: Vec<Documents>,
+    documents_fired: Vec<Documents>,
 }
 
 impl<'a> RuleScorer<'a> {
@@ -56,26 +91,42 @@ impl<'a> RuleScorer<'a> {
             mass: vec![0.0; n],
             named: vec![0; n],
             tallies: vec![Tally::default(); n],
+            documents: 0,
+            document: None,
+            documents_named: vec![Documents::default(); n],
+            documents_fired: vec![Documents::default(); n],
         }
     }
 
-    /// Counts one row with the features that fire on it.
-    pub fn add(&mut self, facts: &Facts, features: &[u32], activations: &[f32]) {
+    /// Counts one row of a document with the features that fire on it. Documents come one after another.
+    pub fn add(&mut self, document: u32, facts: &Facts, features: &[u32], activations: &[f32]) {
         self.rows += 1;
-        self.index.visit(facts, |feature| self.named[feature] += 1);
+        if self.document.replace(document) != Some(document) {
+            self.documents += 1;
+        }
+        let document = self.documents;
+        self.index.visit(facts, |feature| {
+            self.named[feature] += 1;
+            self.documents_named[feature].add(document);
+        });
         for (&feature, &activation) in features.iter().zip(activations) {
             let feature = feature as usize;
             self.fires[feature] += 1;
             self.mass[feature] += f64::from(activation);
+            self.documents_fired[feature].add(document);
             let Some(proposal) = &self.proposals[feature] else { continue };
             let tally = &mut self.tallies[feature];
             if proposal.rule.names(facts) {
                 tally.both += 1;
                 tally.mass_named += f64::from(activation);
+                tally.documents.add(document);
             }
-            for (both, control) in tally.controls.iter_mut().zip(&self.controls[feature]) {
+            for (at, control) in self.controls[feature].iter().enumerate() {
                 let rule = control.and_then(|other| self.proposals[other].as_ref());
-                *both += u64::from(rule.is_some_and(|other| other.rule.names(facts)));
+                if rule.is_some_and(|other| other.rule.names(facts)) {
+                    tally.controls[at] += 1;
+                    tally.control_documents[at].add(document);
+                }
             }
         }
     }
@@ -90,25 +141,10 @@ impl<'a> RuleScorer<'a> {
         self.fires[feature]
     }
 
-    fn control(&self, feature: usize) -> f64 {
-        let f1 = |(other, &both): (&Option<usize>, &u64)| {
-            other.map(|other| Confusion { named: self.named[other], fires: self.fires[feature], both }.f1())
-        };
-        let all: Vec<f64> = self.controls[feature].iter().zip(&self.tallies[feature].controls).filter_map(f1).collect();
-        all.iter().sum::<f64>() / all.len().max(1) as f64
-    }
-}
-
-impl Scorer for RuleScorer<'_> {
-    fn name(&self) -> &str {
-        F1
-    }
-
-    /// F1 of a rule over the rows that were added; none of other labels than rules, and none without rows.
-    fn score(&mut self, card: &FeatureCard, label: &Label) -> Result<Option<Score>, InterpretError> {
-        let feature = card.feature;
+    /// F1 of the feature's rule; none of other labels than rules, and none without rows.
+    fn f1(&self, feature: usize, label: &Label) -> Option<Score> {
         if self.rows == 0 || label.source != SOURCE || self.proposals[feature].is_none() {
-            return Ok(None);
+            return None;
         }
         let (tally, fires) = (&self.tallies[feature], self.fires[feature]);
         let confusion = Confusion { named: self.named[feature], fires, both: tally.both };
@@ -119,15 +155,76 @@ impl Scorer for RuleScorer<'_> {
             ("mass_recall", mass_recall),
             ("firings", fires as f64),
         ];
-        Ok(Some(Score {
+        let control = |other: usize, at: usize| {
+            Some(Confusion { named: self.named[other], fires, both: tally.controls[at] }.f1())
+        };
+        Some(Score {
             scorer: F1.to_owned(),
             value: confusion.f1(),
             interval: None,
             floor: Some(Confusion { named: self.rows, fires, both: fires }.f1()),
-            control: Some(self.control(feature)),
+            control: Some(self.over_controls(feature, control).unwrap_or(0.0)),
             n: self.rows,
             detail: BTreeMap::from(detail.map(|(name, value)| (name.to_owned(), value))),
-        }))
+        })
+    }
+
+    /// Sensitivity of the feature's rule; none of other labels than rules, and none of a rule that names nothing.
+    fn sensitivity(&self, feature: usize, label: &Label) -> Option<Score> {
+        if label.source != SOURCE || self.proposals[feature].is_none() {
+            return None;
+        }
+        let tally = &self.tallies[feature];
+        let share = |hits: Documents, trials: u64| Share { hits: hits.n, trials };
+        let own = share(tally.documents, self.documents_named[feature].n);
+        let control = |other: usize, at: usize| {
+            let trials = self.documents_named[other].n;
+            (trials > 0).then(|| share(tally.control_documents[at], trials).value())
+        };
+        (own.trials > 0).then(|| Score {
+            scorer: SENSITIVITY.to_owned(),
+            value: own.value(),
+            interval: Some(own.interval()),
+            floor: Some(share(self.documents_fired[feature], self.documents).value()),
+            control: self.over_controls(feature, control),
+            n: own.trials,
+            detail: BTreeMap::new(),
+        })
+    }
+
+    /// The mean of what is measured with each control rule: of which feature it is, and the how manieth.
+    fn over_controls(&self, feature: usize, measure: impl Fn(usize, usize) -> Option<f64>) -> Option<f64> {
+        let drawn = self.controls[feature].iter().enumerate();
+        let all: Vec<f64> = drawn.filter_map(|(at, other)| measure((*other)?, at)).collect();
+        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+    }
+}
+
+/// F1 of rules, over the rows that were added.
+#[derive(Debug)]
+pub struct ByF1<'a>(pub &'a RuleScorer<'a>);
+
+impl Scorer for ByF1<'_> {
+    fn name(&self) -> &str {
+        F1
+    }
+
+    fn score(&mut self, card: &FeatureCard, label: &Label) -> Result<Option<Score>, InterpretError> {
+        Ok(self.0.f1(card.feature, label))
+    }
+}
+
+/// Sensitivity of rules, over the documents whose rows were added.
+#[derive(Debug)]
+pub struct BySensitivity<'a>(pub &'a RuleScorer<'a>);
+
+impl Scorer for BySensitivity<'_> {
+    fn name(&self) -> &str {
+        SENSITIVITY
+    }
+
+    fn score(&mut self, card: &FeatureCard, label: &Label) -> Result<Option<Score>, InterpretError> {
+        Ok(self.0.sensitivity(card.feature, label))
     }
 }
 

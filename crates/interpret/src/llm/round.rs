@@ -17,10 +17,8 @@ use crate::read::Reader;
 use std::collections::BTreeMap;
 use untangle_endpoint::Reply;
 use untangle_model::ModelError;
+use untangle_schema::label::SENSITIVITY;
 use untangle_schema::{Score, Share};
-
-/// The name of the score.
-pub(super) const SENSITIVITY: &str = "sensitivity";
 
 /// A text as the studied model reads it.
 struct Read {

@@ -94,19 +94,20 @@ fn search(database: &Database, concept: &str) -> Result<Vec<Candidate>, Interpre
 impl Candidate {
     /// The token of the topic that the feature raises most.
     pub fn raised(&self) -> Option<&LogitEffect> {
-        let of_topic = |effect: &&LogitEffect| words(&effect.token).any(|word| self.topic.words.contains(&word));
+        let of_topic = |effect: &&LogitEffect| words(&effect.token).any(|word| self.topic.place(&word).is_some());
         self.card.top_logits.iter().filter(of_topic).max_by(|a, b| a.effect.total_cmp(&b.effect))
     }
 
     /// Whether its label tells passages by a word of the topic.
     fn is_of_passages(&self) -> bool {
         let told = self.card.label_text().and_then(|label| label.strip_prefix(PASSAGES)).unwrap_or_default();
-        words(told).any(|word| self.topic.words.contains(&word))
+        words(told).any(|word| self.topic.place(&word).is_some())
     }
 
     /// By how much it raises the topic's first word where it fires most.
     fn begins(&self) -> f32 {
-        let is_first = |effect: &&LogitEffect| words(&effect.token).next().as_ref() == self.topic.words.first();
+        let is_first =
+            |effect: &&LogitEffect| words(&effect.token).next().is_some_and(|word| self.topic.place(&word) == Some(0));
         let raised = self.card.top_logits.iter().filter(is_first).map(|effect| effect.effect).fold(0.0, f32::max);
         raised * self.card.max_activation
     }

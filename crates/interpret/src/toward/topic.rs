@@ -1,5 +1,6 @@
 //! Which words show that a text is about something?
 
+use crate::database::singular;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -25,8 +26,13 @@ impl Topic {
 
     /// Whether a text is about it: holds enough of its words, whole, in any case. Nothing is about a topic without words.
     pub fn appears(&self, text: &str) -> bool {
-        let found: BTreeSet<String> = words(text).filter(|word| self.words.contains(word)).collect();
+        let found: BTreeSet<usize> = words(text).filter_map(|word| self.place(&word)).collect();
         !found.is_empty() && found.len() >= self.least
+    }
+
+    /// Which of its words a word in lower case is. One that is sought in the plural may stand in the singular.
+    pub(super) fn place(&self, word: &str) -> Option<usize> {
+        self.words.iter().position(|own| own == word || singular(own).as_deref() == Some(word))
     }
 
     /// Its words.
@@ -65,6 +71,16 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sought_in_the_plural_may_stand_in_the_singular() {
+        let cats = Topic::of_name("cats");
+        assert!(cats.appears("A cat.") && cats.appears("Cats!") && !cats.appears("A catch."));
+        assert!(!Topic::of_name("cat").appears("Cats!"), "the other way round it is another word");
+        let two = Topic::of_name("wolves and stories");
+        assert_eq!(two.words, ["wolves", "and", "stories"]);
+        assert!(!Topic { least: 2, ..Topic::of_name("horses cats") }.appears("A horse, horses."), "one word of two");
+    }
 
     #[test]
     fn a_name_has_each_of_its_words_once() {

@@ -29,7 +29,7 @@ fn a_store_of_another_hook_point_is_refused() {
     for part in ["blocks.2.hook_resid_post", &POINT.to_string(), "x.h5"] {
         assert!(message.contains(part), "`{part}` is missing in: {message}");
     }
-    assert_eq!(Corpus::new(set, &perfect(3), HeldOut::None).expect("its own").column(), 0);
+    assert_eq!(Corpus::new(set, &perfect(3), HeldOut::None).expect("its own").columns(), [0]);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_matrix_has_no_hook_point_to_contradict() {
     bytes.extend([1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|x| x.to_le_bytes()));
     std::fs::write(&path, bytes).expect("written");
     let set = Arc::new(ActivationSet::open(&[path.to_str().expect("UTF-8")]).expect("valid"));
-    assert_eq!(Corpus::new(set, &perfect(3), HeldOut::None).expect("fits").column(), 0);
+    assert_eq!(Corpus::new(set, &perfect(3), HeldOut::None).expect("fits").columns(), [0]);
 }
 
 #[test]
