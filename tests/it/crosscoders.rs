@@ -70,6 +70,30 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     let text = Untangle::new("inspect").arg(&out).succeed();
     assert!(text.contains("256 features of 2 activations of width 128"), "{text}");
 
+    // Its features are described as those of other dictionaries are, with their shares.
+    let database = folder.path().join("both.db");
+    let describe = Untangle::new("features --model organism:sft").arg(&out).option("--store", &base);
+    let described = describe.option("--with", &chat).option("--out", &database).json();
+    assert!(number(&described["report"], "mean_f1") > 0.3, "{described}");
+    let named = &described["report"]["run"]["parts"][1];
+    assert_eq!(named, "blocks.2.hook_resid_post of organism:sft");
+    let found = Untangle::new("search --shared alike --limit 300").arg(&database).json();
+    let alike = found["features"].as_array().expect("a list");
+    let card = &Untangle::new("show").arg(&database).arg(alike[0]["feature"].to_string()).json()["features"][0];
+    assert_eq!(card["sharing"]["kind"], "alike");
+    assert!(card["sharing"]["shares"][0].as_f64().is_some_and(|share| (0.4..0.6).contains(&share)), "{card}");
+    assert!(
+        !card["examples"].as_array().expect("a list").is_empty()
+            && !card["top_logits"].as_array().expect("a list").is_empty()
+    );
+    let counted = sharing["alike"].as_u64().expect("a count") as usize;
+    assert_eq!(alike.len(), counted, "as many as `inspect` counts");
+    let text = Untangle::new("show").arg(&database).arg(alike[0]["feature"].to_string()).succeed();
+    assert!(text.contains("shared by the parts: alike") && text.contains("cosine with part 1"), "{text}");
+    let none = Untangle::new("search --appeared-in 2").arg(&database).json();
+    assert!(none["features"].as_array().expect("a list").len() < 26, "hardly a feature is the second stage's alone");
+    Untangle::new("search --appeared-in 3").arg(&database).run().fails_with(USAGE, &["there is no part 3"]);
+
     // Of each model the part that is its own is steered; what a feature reads of the other is not known there.
     let steer = |model: &str, feature: &str| {
         let command = Untangle::new(&format!("steer organism:{model} --tokens 4 --prompt x")).option("--sae", &out);

@@ -14,6 +14,7 @@ mod memory;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use untangle_interpret::steer::Dictionary;
 use untangle_interpret::{Corpus, FeaturesPlan, features};
 use untangle_sae::kernels::buffer::Buffer;
 use untangle_sae::{Activation, Codes, Description, Parts, Place, Provenance, Sae};
@@ -55,7 +56,8 @@ fn describe(sae: &Sae, set: &Arc<ActivationSet>, database: &Path) -> f64 {
     let start = Instant::now();
     let corpus = Corpus::new(Arc::clone(set), sae, HeldOut::default()).expect("its rows");
     let plan = FeaturesPlan::default();
-    features(sae, "bench", &corpus, None, &plan, database, true, &Phases(start)).expect("described");
+    let dictionary = Dictionary { name: "bench", ..Dictionary::only(sae) };
+    features(dictionary, &corpus, None, None, &plan, database, true, &Phases(start)).expect("described");
     start.elapsed().as_secs_f64()
 }
 

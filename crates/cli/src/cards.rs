@@ -3,7 +3,7 @@
 use crate::canvas::{Canvas, Ink, cut};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use untangle_interpret::database::Summary;
+use untangle_interpret::database::{Run, Summary};
 use untangle_schema::label::F1;
 use untangle_schema::{Example, FeatureCard, Label, LogitEffect, Nearness, Score};
 
@@ -18,6 +18,8 @@ pub(crate) struct Detail {
     pub(crate) logits: usize,
     /// Neighbours of each kind.
     pub(crate) neighbours: usize,
+    /// Places where near features fire and this one is silent.
+    pub(crate) near_misses: usize,
 }
 
 /// A card, and what the features are called that it speaks of.
@@ -25,6 +27,7 @@ pub(crate) struct Detail {
 pub(crate) struct Shown<'a> {
     pub(crate) card: &'a FeatureCard,
     pub(crate) labels: &'a BTreeMap<usize, String>,
+    pub(crate) run: &'a Run,
 }
 
 /// Draws one card.
@@ -36,6 +39,7 @@ pub(crate) fn draw_card(canvas: &mut Canvas<'_>, shown: &Shown<'_>, detail: Deta
         None => writeln!(canvas, "no label")?,
         Some((first, others)) => {
             writeln!(canvas, "{}{}", first.text, measured(first))?;
+            draw_frozen(canvas, first, shown.run)?;
             for label in others {
                 let (kind, source, text) = (label.kind.name(), &label.source, &label.text);
                 writeln!(canvas, "  {kind} label ({source}): {text}{}", measured(label))?;
@@ -48,9 +52,44 @@ pub(crate) fn draw_card(canvas: &mut Canvas<'_>, shown: &Shown<'_>, detail: Deta
         write!(canvas, "  {:>7.2}  ", example.activation)?;
         draw_example(canvas, example, detail.around, card.max_activation)?;
     }
+    for near in card.near_misses.iter().take(detail.near_misses) {
+        write!(canvas, "   silent  ")?;
+        draw_example(canvas, &near.example, detail.around, card.max_activation)?;
+        let label = shown.labels.get(&near.by).map(|label| format!(": {label}")).unwrap_or_default();
+        let line = format!("           where feature {} fires{label}", near.by);
+        writeln!(canvas, "{}", cut(&line, canvas.width()))?;
+    }
+    draw_sharing(canvas, card, shown.run)?;
     write_logits(canvas, "raises", &card.top_logits, detail.logits)?;
     write_logits(canvas, "lowers", &card.bottom_logits, detail.logits)?;
     Nearness::ALL.into_iter().try_for_each(|kind| draw_neighbours(canvas, shown, kind, detail.neighbours))
+}
+
+/// What the same scores are worth where nothing was learned.
+fn draw_frozen(canvas: &mut Canvas<'_>, label: &Label, run: &Run) -> io::Result<()> {
+    let Some(frozen) = &run.frozen else { return Ok(()) };
+    let below =
+        |score: &Score| Some(format!("{} of {:.0} %", score.scorer, 100.0 * frozen.below(&score.scorer, score.value)?));
+    let all: Vec<String> = label.scores.iter().filter_map(below).collect();
+    match all.is_empty() {
+        true => Ok(()),
+        false => {
+            writeln!(canvas, "  more than the {} of the labels of the frozen {}", all.join(" and the "), frozen.sae)
+        }
+    }
+}
+
+/// How much of a crosscoder's feature is in which part.
+fn draw_sharing(canvas: &mut Canvas<'_>, card: &FeatureCard, run: &Run) -> io::Result<()> {
+    let Some(sharing) = &card.sharing else { return Ok(()) };
+    writeln!(canvas, "  shared by the parts: {}", sharing.kind)?;
+    for (part, share) in sharing.shares.iter().enumerate() {
+        let name = run.parts.get(part).map_or("", String::as_str);
+        let cosine = part.checked_sub(1).and_then(|at| sharing.cosines.get(at).copied().flatten());
+        let cosine = cosine.map(|cosine| format!(", cosine with part 1 {cosine:.2}")).unwrap_or_default();
+        writeln!(canvas, "    {:>3.0} % part {}, {name}{cosine}", 100.0 * share, part + 1)?;
+    }
+    Ok(())
 }
 
 /// The nearest of a kind, each on a line.

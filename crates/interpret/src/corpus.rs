@@ -155,6 +155,19 @@ impl Corpus {
         })
     }
 
+    /// Whether the store has the tokens of `model`, whichever model its rows are of.
+    pub(crate) fn check_tokenizer(&self, model: &LanguageModel) -> Result<(), InterpretError> {
+        let (Some(manifest), given) = (self.store.manifest(), model.identity()) else { return Ok(()) };
+        let captured = &manifest.model;
+        if captured.tokenizer_sha256 == given.tokenizer_sha256 {
+            return Ok(());
+        }
+        Err(InterpretError::OtherModel {
+            expected: model_name(&captured.name, &captured.weights_sha256),
+            found: model_name(&given.name, &given.weights_sha256),
+        })
+    }
+
     /// Reads `part` block by block: every block with its codes. The first column is what is read, the last what is
     /// reconstructed. While one block is visited the next is read and encoded.
     pub(crate) fn each_block(

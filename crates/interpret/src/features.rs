@@ -5,7 +5,7 @@
 //! kept, however long the store.
 
 use crate::corpus::Corpus;
-use crate::database::{DatabaseWriter, Run, sae_sha256};
+use crate::database::{DatabaseWriter, Frozen, Run, sae_sha256};
 use crate::error::InterpretError;
 use crate::excerpts::{Excerpts, excerpts};
 use crate::kept::Kept;
@@ -16,16 +16,16 @@ use crate::label::{Proposal, RuleLabeller, add_label};
 use crate::logits::{Effects, LogitLens};
 use crate::neighbours::{Fired, nearest};
 use crate::passes::{Gathered, Shown, gather, score, show};
-use crate::point::{check_model, written_point_of};
+use crate::point::check_model;
 use crate::saying::{AGREEMENT, CONFIDENCE, LensLabeller, OUTPUT, Raising, SAID, SaidScorer, said};
+use crate::steer::{Dictionary, Kind};
 use crate::vocabulary::Vocabulary;
 use crate::windows::{Reach, Window};
 use rayon::prelude::*;
 use std::path::Path;
 use untangle_model::LanguageModel;
-use untangle_sae::Sae;
 use untangle_schema::label::F1;
-use untangle_schema::{Example, FeatureCard, LabelKind, Observer, TOOL_VERSION};
+use untangle_schema::{Example, FeatureCard, LabelKind, NearMiss, Observer, TOOL_VERSION};
 use untangle_store::RowBlock;
 
 /// What is gathered of every feature.
@@ -39,8 +39,10 @@ pub struct FeaturesPlan {
     pub reach: Reach,
     /// Tokens raised and lowered most.
     pub logits: usize,
-    /// Features whose decoder rows are nearest.
+    /// Features that are near, of each kind of nearness.
     pub neighbours: usize,
+    /// Places at which near features fire and the feature is silent.
+    pub near_misses: usize,
     /// Whether every feature is turned up, to see what it makes the model say.
     pub outputs: bool,
     /// Seed of the sample and of the shuffled label control.
@@ -49,7 +51,16 @@ pub struct FeaturesPlan {
 
 impl Default for FeaturesPlan {
     fn default() -> Self {
-        Self { top: 20, sampled: 10, reach: Reach::default(), logits: 10, neighbours: 10, outputs: true, seed: 0 }
+        Self {
+            top: 20,
+            sampled: 10,
+            reach: Reach::default(),
+            logits: 10,
+            neighbours: 10,
+            near_misses: 5,
+            outputs: true,
+            seed: 0,
+        }
     }
 }
 
@@ -72,27 +83,27 @@ pub struct FeaturesReport {
     pub mean_floor: f64,
 }
 
-/// Describes every feature of `sae` from `corpus` and writes the database `path`. `sae_name` is the name that the
-/// database remembers. The model gives tokens their text and features their logit effects.
+/// Describes every feature of a dictionary from `corpus` and writes the database `path`, which remembers its name and what labels reach of a `frozen` one. The model gives tokens their text and features their logit effects.
 ///
 /// # Errors
 /// When store, dictionary and model do not belong together, the store has no rows to show, or writing fails. Nothing is
 /// then left under `path`.
 #[allow(clippy::too_many_arguments, reason = "each is a different artefact, and none belongs to another")]
 pub fn features(
-    sae: &Sae,
-    sae_name: &str,
+    dictionary: Dictionary<'_>,
     corpus: &Corpus,
     model: Option<&LanguageModel>,
+    frozen: Option<Frozen>,
     plan: &FeaturesPlan,
     path: &Path,
     force: bool,
     observer: &dyn Observer,
 ) -> Result<FeaturesReport, InterpretError> {
     corpus.require_tokens()?;
-    model.map_or(Ok(()), |model| corpus.check_model(model).and_then(|()| check_model(sae, model)))?;
+    let sae = dictionary.sae();
+    model.map_or(Ok(()), |model| check(dictionary, corpus, model))?;
     let vocabulary = model.map(Vocabulary::of).transpose()?.unwrap_or_default();
-    let lens = model.map(|model| LogitLens::new(sae, model, written_point_of(sae)?)).transpose()?;
+    let lens = model.map(|model| LogitLens::new(dictionary, model)).transpose()?;
     // Claimed before the work, so that a taken name costs no time.
     let writer = DatabaseWriter::create(path, force)?;
     let mut gathered = gather(sae, corpus, &vocabulary, plan, path, observer)?;
@@ -103,7 +114,10 @@ pub fn features(
         .collect();
     let scorer = score(sae, corpus, &vocabulary, &proposals, plan.seed, observer)?;
     let excerpts = excerpts(sae, corpus, &vocabulary, &gathered.drawn, plan.reach)?;
-    let shown = show(sae, corpus, &mut gathered, plan, observer)?;
+    let mut near = nearest(sae, plan.neighbours, observer)?;
+    let together = std::mem::replace(&mut gathered.fired, Fired::new(plan.seed)).together(sae.d_sae(), plan.neighbours);
+    near.iter_mut().zip(together).for_each(|(near, together)| near.extend(together));
+    let shown = show(sae, corpus, &mut gathered, &near, plan, observer)?;
     gathered.kept = Kept::default();
     let effects = match lens {
         Some(lens) => lens.effects(plan.logits.max(SAID), &vocabulary)?,
@@ -115,16 +129,13 @@ pub fn features(
         .map(|(feature, effects)| Raising { max: gathered.moments[feature].max(), raised: effects.top.clone() });
     let raising: Vec<Raising> = raising.collect();
     let turned = match model.filter(|_| plan.outputs) {
-        Some(model) => said(model, sae, &raising, &opening(corpus)?, observer)?,
+        Some(model) => said(model, dictionary, &raising, &opening(corpus)?, observer)?,
         None => vec![None; sae.d_sae()],
     };
-    let mut near = nearest(sae, plan.neighbours, observer)?;
-    let together = std::mem::replace(&mut gathered.fired, Fired::new(plan.seed)).together(sae.d_sae(), plan.neighbours);
-    near.iter_mut().zip(together).for_each(|(near, together)| near.extend(together));
     let run = Run {
         tool_version: TOOL_VERSION.to_owned(),
-        sae: sae_name.to_owned(),
-        config: sae.written(),
+        sae: dictionary.name.to_owned(),
+        config: dictionary.written(),
         sae_sha256: sae_sha256(sae),
         store: corpus.store().name(),
         store_content: corpus.store().content_identity(),
@@ -132,13 +143,19 @@ pub fn features(
         rows: gathered.rows,
         held_out_rows: scorer.rows(),
         seed: plan.seed,
+        parts: dictionary.parts(),
+        frozen,
     };
     let known =
         Known { gathered, firings: (0..sae.d_sae()).map(|f| scorer.firings(f)).collect(), vocabulary: &vocabulary };
     let mut labeller = RuleLabeller(&proposals);
     let all = effects.into_iter().zip(shown).zip(near);
     let cards = all.enumerate().map(|(feature, ((effects, shown), near))| {
-        let mut card = FeatureCard { neighbours: near, ..known.card(feature, effects, &shown) };
+        let mut card = FeatureCard {
+            neighbours: near,
+            sharing: dictionary.sharing(feature),
+            ..known.card(feature, effects, &shown)
+        };
         add_label(&mut card, &mut labeller, &mut [&mut ByF1(&scorer), &mut BySensitivity(&scorer)])?;
         let [mut output, mut confidence, mut agreement] =
             [OUTPUT, CONFIDENCE, AGREEMENT].map(|name| SaidScorer { said: &turned, name, features: &raising });
@@ -148,6 +165,14 @@ pub fn features(
         Ok(card)
     });
     write(writer, cards, &excerpts, run)
+}
+
+/// Refuses a model that the dictionary or the store is not of. The rows of a crosscoder are of several models.
+fn check(dictionary: Dictionary<'_>, corpus: &Corpus, model: &LanguageModel) -> Result<(), InterpretError> {
+    match dictionary.kind {
+        Kind::Sae(sae) => corpus.check_model(model).and_then(|()| check_model(sae, model)),
+        Kind::Crosscoder(_) => corpus.check_tokenizer(model).and_then(|()| dictionary.writes(model).map(|_| ())),
+    }
 }
 
 /// Tokens of the text behind which features are turned up, at most.
@@ -188,9 +213,15 @@ impl Known<'_> {
             histogram: moments.histogram(),
             examples: examples(&shown.top),
             sampled: examples(&shown.sampled),
+            near_misses: shown
+                .near
+                .iter()
+                .map(|(by, window)| NearMiss { by: *by, example: example(window, self.vocabulary) })
+                .collect(),
             top_logits: effects.top,
             bottom_logits: effects.bottom,
             neighbours: Vec::new(),
+            ..FeatureCard::default()
         }
     }
 }

@@ -13,7 +13,7 @@ use untangle_store::RowBlock;
 
 /// Codes by row. Rows come in ascending order.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub struct Kept {
     file: Option<File>,
     /// What was kept together, in the order of the rows.
     lots: Vec<Lot>,
@@ -44,12 +44,12 @@ struct Loaded {
 
 impl Kept {
     /// Keeps codes in a file beside `path`; nowhere where none can be made.
-    pub(crate) fn beside(path: &Path) -> Self {
+    pub fn beside(path: &Path) -> Self {
         Self { file: unnamed(path).ok(), ..Self::default() }
     }
 
     /// Keeps the codes of a block.
-    pub(crate) fn push(&mut self, block: &RowBlock, codes: &Codes) {
+    pub fn push(&mut self, block: &RowBlock, codes: &Codes) {
         let (Some(file), Some(last)) = (&self.file, block.rows.last()) else { return };
         let lot = Lot { last: *last, n_rows: block.len(), n_codes: codes.nnz(), place: self.length };
         let mut bytes = Vec::with_capacity(12 * lot.n_rows + 8 * lot.n_codes);
@@ -67,7 +67,7 @@ impl Kept {
     }
 
     /// The active features of a row with their activations; none of a row that was not kept.
-    pub(crate) fn row(&mut self, row: u64) -> Option<(&[u32], &[f32])> {
+    pub fn row(&mut self, row: u64) -> Option<(&[u32], &[f32])> {
         let number = self.lots.partition_point(|lot| lot.last < row);
         let lot = self.lots.get(number)?;
         if self.loaded.as_ref().is_none_or(|loaded| loaded.number != number) {

@@ -40,7 +40,7 @@ pub mod sharing;
 pub mod excerpts;
 pub mod extremes;
 pub mod features;
-mod kept;
+pub mod kept;
 pub mod label;
 pub mod moments;
 pub mod neighbours;

@@ -7,6 +7,8 @@
 
 use crate::error::InterpretError;
 use crate::intervene::flat;
+use crate::steer::Dictionary;
+use crate::steer::dictionary::Part;
 use crate::vocabulary::Vocabulary;
 use tch::{Device, Kind, Tensor};
 use untangle_model::LanguageModel;
@@ -70,30 +72,30 @@ impl TokenLens {
     }
 }
 
-/// Reads the decoder rows of a dictionary through the unembedding of a model.
+/// Reads what the features of a dictionary write through the unembedding of a model.
 #[derive(Debug)]
 pub struct LogitLens<'a> {
     sae: &'a Sae,
-    point: HookPoint,
+    /// The part of the decoder rows that is read, and where the model has it.
+    part: Part,
     lens: TokenLens,
 }
 
 impl<'a> LogitLens<'a> {
-    /// The lens for `sae`, which writes at `point` of `model`.
+    /// The lens for a dictionary of `model`; of a crosscoder, for its last part that lies in the model's residual stream.
     ///
     /// # Errors
-    /// When the dictionary's width is not the model's at `point`.
-    pub fn new(sae: &'a Sae, model: &LanguageModel, point: HookPoint) -> Result<Self, InterpretError> {
-        let found = model.width_of(point)?;
-        if found != sae.d_out() {
-            return Err(InterpretError::OutputWidthDiffers {
-                d_out: sae.d_out(),
-                what: format!("{point} of this model"),
-                found,
-            });
-        }
-        let lens = if writes_to_stream(point) { TokenLens::new(model) } else { TokenLens { unembedding: None } };
-        Ok(Self { sae, point, lens })
+    /// When the dictionary does not belong to the model.
+    pub fn new(dictionary: Dictionary<'a>, model: &LanguageModel) -> Result<Self, InterpretError> {
+        let parts = dictionary.writes(model)?;
+        let of_stream = parts.iter().rfind(|part| writes_to_stream(part.point));
+        let part = *of_stream.unwrap_or(&parts[parts.len() - 1]);
+        let lens = if of_stream.is_some() { TokenLens::new(model) } else { TokenLens { unembedding: None } };
+        Ok(Self { sae: dictionary.sae(), part, lens })
+    }
+
+    fn row(&self, feature: usize) -> &[f32] {
+        &self.sae.decoder_row(feature)[self.part.first..self.part.first + self.part.width]
     }
 
     /// The `n` tokens that each of the features raises and lowers most; none where directions do not lie in the
@@ -109,7 +111,7 @@ impl<'a> LogitLens<'a> {
         };
         let mut effects = Vec::with_capacity(features.len());
         for block in features.chunks(BLOCK) {
-            let rows: Vec<&[f32]> = block.iter().map(|feature| self.sae.decoder_row(*feature)).collect();
+            let rows: Vec<&[f32]> = block.iter().map(|feature| self.row(*feature)).collect();
             let (top, bottom) = (self.lens.extremes(&rows, n, true)?, self.lens.extremes(&rows, n, false)?);
             effects.extend(top.into_iter().zip(bottom).map(|(t, b)| Effects { top: named(t), bottom: named(b) }));
         }
@@ -121,7 +123,7 @@ impl<'a> LogitLens<'a> {
     /// # Errors
     /// When libtorch fails.
     pub fn raised(&self, features: &[usize], n: usize) -> Result<Vec<u32>, InterpretError> {
-        let rows: Vec<_> = features.iter().map(|feature| (self.point, self.sae.decoder_row(*feature))).collect();
+        let rows: Vec<_> = features.iter().map(|feature| (self.part.point, self.row(*feature))).collect();
         self.lens.raised(&rows, n)
     }
 }

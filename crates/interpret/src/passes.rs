@@ -21,7 +21,7 @@ use crate::windows::{Window, windows};
 use rayon::prelude::*;
 use std::path::Path;
 use untangle_sae::Sae;
-use untangle_schema::{Event, Observer, Unit};
+use untangle_schema::{Event, Nearness, Neighbour, Observer, Unit};
 use untangle_store::{HeldOut, Part};
 
 /// Features that one core counts at least.
@@ -177,6 +177,8 @@ pub(crate) fn score<'a>(
 pub(crate) struct Shown {
     pub(crate) top: Vec<Window>,
     pub(crate) sampled: Vec<Window>,
+    /// Where it is silent though a feature fires that is near to it: that one's number, and the place.
+    pub(crate) near: Vec<(usize, Window)>,
 }
 
 /// The surroundings of every example.
@@ -184,24 +186,68 @@ pub(crate) fn show(
     sae: &Sae,
     corpus: &Corpus,
     gathered: &mut Gathered,
+    near: &[Vec<Neighbour>],
     plan: &FeaturesPlan,
     observer: &dyn Observer,
 ) -> Result<Vec<Shown>, InterpretError> {
-    let of_feature = |feature: usize| {
-        let top = gathered.strongest[feature].firings().to_vec();
-        let sampled = gathered.samples[feature].quantiles(plan.sampled);
-        top.into_iter().map(|firing| (true, firing)).chain(sampled.into_iter().map(|firing| (false, firing)))
-    };
-    let wanted: Vec<(usize, bool, Firing)> =
-        (0..sae.d_sae()).flat_map(|feature| of_feature(feature).map(move |(top, f)| (feature, top, f))).collect();
+    let wanted: Vec<(usize, Sort, Firing)> = (0..sae.d_sae()).flat_map(|f| wanted(gathered, near, plan, f)).collect();
     let firings: Vec<(usize, Firing)> = wanted.iter().map(|(feature, _, firing)| (*feature, *firing)).collect();
     let mut progress = Progress::start(observer, "examples", Unit::Examples, firings.len() as u64);
     let found = windows(sae, corpus, &mut gathered.kept, &firings, plan.reach, &mut progress)?;
     progress.finish();
     let mut shown = vec![Shown::default(); sae.d_sae()];
-    for ((feature, top, _), window) in wanted.into_iter().zip(found) {
+    for ((feature, sort, _), window) in wanted.into_iter().zip(found) {
         let shown = &mut shown[feature];
-        if top { shown.top.push(window) } else { shown.sampled.push(window) }
+        match sort {
+            Sort::Top => shown.top.push(window),
+            Sort::Sampled => shown.sampled.push(window),
+            Sort::Near(by) if shown.near.len() < plan.near_misses => {
+                let is_new = shown.near.iter().all(|(_, other)| other.firing.document != window.firing.document);
+                let is_silent = window.activations.iter().all(|value| *value == 0.0);
+                if is_new && is_silent {
+                    let firing = Firing { activation: 0.0, ..window.firing };
+                    shown.near.push((by, Window { firing, ..window }));
+                }
+            }
+            Sort::Near(_) => {}
+        }
     }
     Ok(shown)
+}
+
+/// Why a place is looked at.
+#[derive(Clone, Copy)]
+enum Sort {
+    Top,
+    Sampled,
+    /// This other feature fires there most.
+    Near(usize),
+}
+
+/// The places that are looked at for one feature.
+fn wanted(
+    gathered: &Gathered,
+    near: &[Vec<Neighbour>],
+    plan: &FeaturesPlan,
+    feature: usize,
+) -> Vec<(usize, Sort, Firing)> {
+    let top = gathered.strongest[feature].firings().iter().map(|firing| (feature, Sort::Top, *firing));
+    let sampled = gathered.samples[feature].quantiles(plan.sampled).into_iter();
+    let sampled = sampled.map(|firing| (feature, Sort::Sampled, firing));
+    // Of both kinds of nearness in turn, the nearest first; a place of each, because one at which the feature fires too says nothing.
+    let [writing, firing] = Nearness::ALL.map(|kind| near[feature].iter().filter(move |near| near.kind == kind));
+    let (writing, firing): (Vec<_>, Vec<_>) =
+        (writing.take(plan.near_misses).collect(), firing.take(plan.near_misses).collect());
+    let in_turn = (0..plan.near_misses).flat_map(|at| [writing.get(at), firing.get(at)]).flatten();
+    let mut others: Vec<usize> = Vec::new();
+    for other in in_turn {
+        if !others.contains(&other.feature) {
+            others.push(other.feature);
+        }
+    }
+    // A feature that never fires has no places where it might have.
+    others.truncate(if gathered.moments[feature].firings() > 0 { others.len() } else { 0 });
+    let strongest =
+        |other: usize| gathered.strongest[other].firings().first().map(|f| (feature, Sort::Near(other), *f));
+    top.chain(sampled).chain(others.into_iter().filter_map(strongest)).collect()
 }

@@ -19,7 +19,6 @@ use crate::steer::{Dictionary, Edit, Operator, Steering, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use tch::{Kind, Tensor};
 use untangle_model::{LanguageModel, NoHook};
-use untangle_sae::Sae;
 use untangle_schema::{FeatureCard, Label, LabelKind, LogitEffect, Observer, Score, Share, Unit};
 
 /// The source of labels that are tokens raised by the direction alone.
@@ -72,7 +71,7 @@ pub struct Raising {
 /// When the dictionary does not belong to the model, the text does not fit, or the observer asks to stop.
 pub fn said(
     model: &LanguageModel,
-    sae: &Sae,
+    dictionary: Dictionary<'_>,
     features: &[Raising],
     neutral: &[u32],
     observer: &dyn Observer,
@@ -84,7 +83,7 @@ pub fn said(
     let asked: Vec<usize> = (0..features.len()).filter(|at| features[*at].can_be_asked()).collect();
     let mut progress = Progress::start(observer, "turn features up", Unit::Examples, asked.len() as u64);
     let neutral: Vec<i64> = neutral.iter().map(|id| i64::from(*id)).collect();
-    let dictionaries = [Dictionary::only(sae)];
+    let dictionaries = [dictionary];
     let itself = next(model, &neutral, 1, &mut NoHook)?.remove(0);
     for (number, block) in asked.chunks(BATCH).enumerate() {
         let steps: Vec<Vec<Step>> = block.iter().map(|at| vec![features[*at].step(*at)]).collect();

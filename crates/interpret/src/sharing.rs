@@ -16,6 +16,7 @@
 
 use serde::Serialize;
 use untangle_sae::Crosscoder;
+use untangle_schema::PartShares;
 
 /// Weight up to which a feature is absent (the outer tenths of the field's histograms of relative norms; chosen).
 pub const ABSENT: f64 = 0.1;
@@ -76,6 +77,32 @@ fn weights(shares: &[f64]) -> Vec<f64> {
 fn cosines(crosscoder: &Crosscoder, feature: usize) -> impl Iterator<Item = f64> + '_ {
     let pairs = (0..crosscoder.parts()).flat_map(|second| (0..second).map(move |first| (first, second)));
     pairs.filter_map(move |(first, second)| crosscoder.cosine(feature, first, second))
+}
+
+impl Shared {
+    /// The kind as files name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Shared::Exclusive(_) => "exclusive",
+            Shared::Partial => "partial",
+            Shared::Between => "between",
+            Shared::Alike => "alike",
+            Shared::Turned => "turned",
+            Shared::Nowhere => "nowhere",
+        }
+    }
+}
+
+/// All that is known of how a feature is shared.
+pub fn part_shares(crosscoder: &Crosscoder, feature: usize) -> PartShares {
+    let shares = crosscoder.shares(feature);
+    let weights = weights(&shares);
+    PartShares {
+        kind: shared(crosscoder, feature).name().to_owned(),
+        present: (0..weights.len()).filter(|part| weights[*part] > ABSENT).collect(),
+        cosines: (1..crosscoder.parts()).map(|part| crosscoder.cosine(feature, 0, part)).collect(),
+        shares,
+    }
 }
 
 /// What a feature is to the parts.

@@ -50,7 +50,7 @@ const BATCH_ROWS: u64 = 8192;
 ///
 /// # Errors
 /// When reading fails, or the user asks to stop.
-pub(crate) fn windows(
+pub fn windows(
     sae: &Sae,
     corpus: &Corpus,
     kept: &mut Kept,

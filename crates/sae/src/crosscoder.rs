@@ -180,7 +180,10 @@ pub(crate) mod tests {
         assert_eq!((&a.w_enc[..], &a.w_dec[..], &a.b_dec, &a.b_enc), (&b.w_enc[..], &b.w_dec[..], &b.b_dec, &b.b_enc));
         assert_eq!(a.activation, b.activation);
         let message = Sae::load(dir.path()).expect_err("not an autoencoder").to_string();
-        assert!(message.contains("is a crosscoder") && message.contains("inspect and evaluate"), "{message}");
+        assert!(
+            message.contains("is a crosscoder") && message.contains("features, encode and steer take it"),
+            "{message}"
+        );
         let path = dir.path().join(files::CONFIG);
         let text = fs::read_to_string(&path).expect("read").replace("\"d_in\": 2", "\"d_in\": 3");
         fs::write(&path, text).expect("written");

@@ -22,6 +22,29 @@ pub struct Example {
     pub peak: usize,
 }
 
+/// A place where a feature is silent though one that is near to it fires: what its label must not say of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NearMiss {
+    /// The feature that fires there.
+    pub by: usize,
+    /// The place; activations are those of the silent feature, all 0.
+    #[serde(flatten)]
+    pub example: Example,
+}
+
+/// How a feature of a crosscoder is shared between its parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartShares {
+    /// In one word: `exclusive`, `partial`, `between`, `alike`, `turned` or `nowhere`.
+    pub kind: String,
+    /// The share of every part in the norms of what it writes, each 0 to 1.
+    pub shares: Vec<f64>,
+    /// The cosine of what it writes into the first part and into each of the others; none where it writes nothing into one.
+    pub cosines: Vec<Option<f64>>,
+    /// The parts in which it is there at all, numbered from 0.
+    pub present: Vec<usize>,
+}
+
 /// A token and how much the feature's direction moves its logit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogitEffect {
@@ -82,7 +105,7 @@ pub struct Neighbour {
 }
 
 /// One feature: where it fires, what it writes, and its labels.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FeatureCard {
     /// Index of the feature.
     pub feature: usize,
@@ -101,6 +124,12 @@ pub struct FeatureCard {
     /// Examples drawn evenly over the quantiles of the activations, strongest first: what the feature is usually like.
     #[serde(default)]
     pub sampled: Vec<Example>,
+    /// Where it is silent though a near feature fires, by how near that is.
+    #[serde(default)]
+    pub near_misses: Vec<NearMiss>,
+    /// Of a crosscoder's features, how it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<PartShares>,
     /// Sizes of the activations on the rows on which it fires.
     #[serde(default)]
     pub histogram: Histogram,

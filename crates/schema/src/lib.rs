@@ -49,7 +49,7 @@ pub use capture::{BosPolicy, CaptureManifest, CorpusFile, ModelIdentity, StoreDt
 pub use concept::{Annotation, Concept, ConceptId, ConceptKind, Coverage};
 pub use event::{Event, Observer, Silent, Unit};
 pub use fault::{Classify, Fault};
-pub use feature::{Example, FeatureCard, Histogram, LogitEffect, Nearness, Neighbour};
+pub use feature::{Example, FeatureCard, Histogram, LogitEffect, NearMiss, Nearness, Neighbour, PartShares};
 pub use hook_point::{HookPoint, Site, UnknownHookPoint};
 pub use label::{Label, LabelKind, Score};
 pub use shard::ShardId;

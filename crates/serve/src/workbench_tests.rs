@@ -42,6 +42,7 @@ fn card() -> FeatureCard {
         top_logits: vec![],
         bottom_logits: vec![],
         neighbours: vec![],
+        ..FeatureCard::default()
     }
 }
 

@@ -112,7 +112,7 @@ fn describe(path: &Path, sae: &Sae) {
     let run = Run {
         tool_version: "0".to_owned(),
         sae: "wide".to_owned(),
-        config: sae.written(),
+        config: serde_json::to_value(sae.written()).expect("JSON"),
         sae_sha256: sae_sha256(sae),
         store: "store.h5".to_owned(),
         store_content: String::new(),
@@ -120,6 +120,8 @@ fn describe(path: &Path, sae: &Sae) {
         rows: 1_000_000,
         held_out_rows: 50_000,
         seed: 0,
+        parts: Vec::new(),
+        frozen: None,
     };
     writer.finish(&run).expect("finished");
 }
@@ -174,5 +176,6 @@ fn card(feature: usize) -> FeatureCard {
             .map(near(Nearness::Decoder))
             .chain((NEAR..2 * NEAR).map(near(Nearness::Coactivation)))
             .collect(),
+        ..FeatureCard::default()
     }
 }

@@ -1,18 +1,25 @@
 //! `untangle features`: where does every feature fire, what does it write, and what is it about?
 
-use super::options::{ComputeArgs, load_model, open_store};
+use super::options::{ComputeArgs, load_model, open_beside};
 use super::outputs;
 use crate::cards::summary_rows;
 use crate::commands::words::BelongingArgs;
 use crate::context::Context;
+use crate::exit::Complaint;
 use crate::output::table;
 use clap::Args;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use untangle_interpret::database::Frozen;
 use untangle_interpret::features::{FeaturesPlan, features};
+use untangle_interpret::steer::{Dictionary, Kind};
 use untangle_interpret::{Corpus, DATABASE};
-use untangle_sources::NamedModel;
-use untangle_sources::dictionary::say_doubts;
-use untangle_sources::{Dictionary, Rows};
+use untangle_sae::{Crosscoder, Sae};
+use untangle_schema::label::{F1, SENSITIVITY};
+use untangle_sources::dictionary::{load_sae, say_doubts};
+use untangle_sources::{NamedModel, Origin, Rows};
+use untangle_store::ActivationSet;
 
 /// Describe every feature: examples, statistics, raised and lowered tokens, and a first label, in one database
 #[derive(Debug, Args)]
@@ -23,6 +30,9 @@ pub(crate) struct FeaturesArgs {
     /// Store with tokens, captured from the dictionary's model
     #[arg(long, value_name = "STORE", num_args = 1.., required = true)]
     store: Vec<String>,
+    /// Stores of the other models whose activations a crosscoder reads beside those of --store
+    #[arg(long, value_name = "STORE", num_args = 1..)]
+    with: Vec<String>,
     /// Database to write
     #[arg(long, value_name = "FEATURES.db")]
     out: PathBuf,
@@ -35,6 +45,10 @@ pub(crate) struct FeaturesArgs {
     /// Examples kept besides, spread over the quantiles of the activations
     #[arg(long, value_name = "N", default_value_t = FeaturesPlan::default().sampled)]
     sampled: usize,
+    /// Database of a dictionary of the same rows that was trained with --freeze: the scores of its labels stand beside these, since
+    /// one that features reach which nobody learned says nothing
+    #[arg(long, value_name = "FROZEN.db")]
+    frozen: Option<PathBuf>,
     /// Leave out what turning every feature up makes the model say, a pass of the model each
     #[arg(long)]
     no_outputs: bool,
@@ -55,15 +69,15 @@ const LISTED: usize = 10;
 
 pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> {
     args.model.as_deref().map(NamedModel::find).transpose()?;
-    let dictionary = Dictionary::load_any(&args.sae, args.belonging.other_model, &context.surroundings())?;
-    let store = open_store(&args.store, context)?;
-    let model = outputs::paths(args.model.as_ref(), &[]);
-    let inputs: Vec<PathBuf> = store.paths().into_iter().chain([args.sae.clone()]).chain(model).collect();
+    let (store, loaded) = (open_beside(&args.store, &args.with, context)?, Loaded::read(args, context)?);
+    let inputs = args.model.iter().chain(&args.frozen).filter(|path| path.exists()).chain([&args.sae]).cloned();
+    let inputs: Vec<PathBuf> = store.paths().into_iter().chain(inputs).collect();
     outputs::check(&args.out, &DATABASE, args.force, &inputs)?;
-    dictionary.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
-    say_doubts(&dictionary.sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
-    let held_out = dictionary.rows_of(&store, Rows::HeldOut).held_out;
-    let corpus = Corpus::new(store, &dictionary.sae, held_out)?;
+    let frozen = match &args.frozen {
+        Some(path) => Some(context.database(path)?.as_frozen()?),
+        None => None,
+    };
+    let corpus = loaded.corpus(store, context)?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     let plan = FeaturesPlan {
         top: args.examples,
@@ -72,8 +86,9 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
         outputs: !args.no_outputs,
         ..FeaturesPlan::default()
     };
-    let (sae, name) = (&dictionary.sae, &dictionary.name);
-    let report = features(sae, name, &corpus, model.as_ref(), &plan, &args.out, args.force, &context.progress)?;
+    let dictionary = Dictionary { name: &loaded.origin.name, kind: loaded.kind(), database: None };
+    let observer = &context.progress;
+    let report = features(dictionary, &corpus, model.as_ref(), frozen, &plan, &args.out, args.force, observer)?;
     let best = context.database(&args.out)?.list(LISTED)?;
     let value = serde_json::json!({ "database": args.out, "report": report, "best": best });
     context.output.result(&value, |out| {
@@ -81,9 +96,63 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
         writeln!(out, "{}: {all} features, {dead} dead in {rows} rows, {labelled} labelled", args.out.display())?;
         writeln!(
             out,
-            "labels as rules on held-out rows: mean F1 {:.3}; labels of other features reach {:.3}, always firing {:.3}\n",
+            "labels as rules on held-out rows: mean F1 {:.3}; labels of other features reach {:.3}, always firing {:.3}",
             report.mean_f1, report.mean_control, report.mean_floor
         )?;
+        report.run.frozen.as_ref().map_or(Ok(()), |frozen| write_frozen(out, frozen))?;
+        writeln!(out)?;
         table(out, &summary_rows(&best), &[4])
     })
+}
+
+/// What labels reach of features that nobody learned.
+fn write_frozen(out: &mut dyn Write, frozen: &Frozen) -> io::Result<()> {
+    let middle = |scorer: &str| frozen.quantiles.get(scorer).map(|quantiles| quantiles[quantiles.len() / 2]);
+    let of = |(name, scorer): (&str, &str)| middle(scorer).map(|value| format!("{name} {value:.3}"));
+    let all: Vec<String> = [("F1", F1), ("sensitivity", SENSITIVITY)].into_iter().filter_map(of).collect();
+    writeln!(out, "of the frozen dictionary {} the label in the middle has {}", frozen.sae, all.join(", "))
+}
+
+/// A dictionary of either kind.
+struct Loaded {
+    kind: LoadedKind,
+    origin: Origin,
+}
+
+enum LoadedKind {
+    Sae(Sae),
+    Crosscoder(Crosscoder),
+}
+
+impl Loaded {
+    fn read(args: &FeaturesArgs, context: &Context) -> anyhow::Result<Self> {
+        let kind = match Crosscoder::is_at(&args.sae) {
+            true => LoadedKind::Crosscoder(Crosscoder::load(&args.sae)?),
+            false => LoadedKind::Sae(load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?),
+        };
+        if !args.with.is_empty() && matches!(kind, LoadedKind::Sae(_)) {
+            return Err(Complaint::usage("--with is for crosscoders, which read the activations of several models"));
+        }
+        Ok(Self { kind, origin: Origin::read(&args.sae)? })
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        match &self.kind {
+            LoadedKind::Sae(sae) => Kind::Sae(sae),
+            LoadedKind::Crosscoder(crosscoder) => Kind::Crosscoder(crosscoder),
+        }
+    }
+
+    /// The rows that it is described on.
+    fn corpus(&self, store: Arc<ActivationSet>, context: &Context) -> anyhow::Result<Corpus> {
+        self.origin.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
+        let held_out = self.origin.rows_of(&store, Rows::HeldOut).held_out;
+        Ok(match &self.kind {
+            LoadedKind::Crosscoder(crosscoder) => Corpus::of_crosscoder(store, crosscoder, held_out)?,
+            LoadedKind::Sae(sae) => {
+                say_doubts(sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
+                Corpus::new(store, sae, held_out)?
+            }
+        })
+    }
 }

@@ -33,6 +33,12 @@ pub(crate) struct SelectArgs {
     /// Only features that fire on at most this part of the tokens, such as 0.1
     #[arg(long, value_name = "PART")]
     max_density: Option<f64>,
+    /// Only features of a crosscoder that are in no part before this one, numbered from 1 as `inspect` lists them
+    #[arg(long, value_name = "PART", value_parser = clap::value_parser!(u32).range(1..))]
+    appeared_in: Option<u32>,
+    /// Only features of a crosscoder that its parts share in this way
+    #[arg(long, value_enum)]
+    shared: Option<SharedAs>,
     /// Only features in this state
     #[arg(long, value_enum)]
     only: Option<State>,
@@ -45,6 +51,21 @@ enum Kind {
     Input,
     /// What it makes the model say
     Output,
+}
+
+/// How the parts of a crosscoder share a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SharedAs {
+    /// In one part alone
+    Exclusive,
+    /// In several parts, absent from others
+    Partial,
+    /// In all parts, in some much more than in others
+    Between,
+    /// In all parts about equally, in one direction
+    Alike,
+    /// In all parts about equally, in different directions
+    Turned,
 }
 
 /// A state of features.
@@ -94,6 +115,8 @@ impl SelectArgs {
             min_score: self.min_score,
             min_density: self.min_density,
             max_density: self.max_density,
+            shared: self.shared.and_then(|shared| Some(shared.to_possible_value()?.get_name().to_owned())),
+            appeared_in: self.appeared_in.map(|part| part as usize - 1),
             only: self.only.map(|state| match state {
                 State::Labelled => Only::Labelled,
                 State::Unlabelled => Only::Unlabelled,
@@ -128,7 +151,20 @@ impl SelectArgs {
         if let Some(Sort::Score(Some(scorer))) = &self.sort {
             check("score", scorer, database.scorers()?)?;
         }
-        self.source.as_ref().map_or(Ok(()), |source| check("source", source, database.sources()?))
+        self.source.as_ref().map_or(Ok(()), |source| check("source", source, database.sources()?))?;
+        let parts = database.run()?.parts.len();
+        match (self.appeared_in, self.shared) {
+            (None, None) => Ok(()),
+            _ if parts == 0 => {
+                let problem =
+                    "--appeared-in and --shared are about crosscoders, and these features are of another dictionary";
+                Err(Complaint::usage(problem))
+            }
+            (Some(part), _) if part as usize > parts => {
+                Err(Complaint::usage(format!("there is no part {part}; the crosscoder has {parts}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct ShowArgs {
     /// Neighbours of each, of every kind that the database has
     #[arg(long, value_name = "N", default_value_t = 3)]
     neighbours: usize,
+    /// Places of each at which features near to it fire and it is silent
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    near_misses: usize,
     /// Features to show at most where none is named
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
@@ -48,13 +51,20 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> anyhow::Result<()> {
         }
     };
     let labels = labels_of_neighbours(&database, &cards)?;
-    let detail = Detail { examples: args.examples, around: 12, logits: 8, neighbours: args.neighbours };
+    let detail = Detail {
+        examples: args.examples,
+        around: 12,
+        logits: 8,
+        neighbours: args.neighbours,
+        near_misses: args.near_misses,
+    };
+    let run = database.run()?;
     context.output.drawing(&json!({ "features": cards }), |canvas| {
         for (index, card) in cards.iter().enumerate() {
             if index > 0 {
                 writeln!(canvas)?;
             }
-            draw_card(canvas, &Shown { card, labels: &labels }, detail)?;
+            draw_card(canvas, &Shown { card, labels: &labels, run: &run }, detail)?;
         }
         if cards.is_empty() {
             writeln!(canvas, "no feature is as asked for")?;
@@ -65,7 +75,9 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> anyhow::Result<()> {
 
 /// What the neighbours of these features are called.
 fn labels_of_neighbours(database: &Database, cards: &[FeatureCard]) -> anyhow::Result<BTreeMap<usize, String>> {
-    let near: BTreeSet<usize> = cards.iter().flat_map(|card| &card.neighbours).map(|near| near.feature).collect();
+    let near = cards.iter().flat_map(|card| card.neighbours.iter().map(|near| near.feature));
+    let silent = cards.iter().flat_map(|card| card.near_misses.iter().map(|near| near.by));
+    let near: BTreeSet<usize> = near.chain(silent).collect();
     let found = database.summaries_of(&near.into_iter().collect::<Vec<_>>())?;
     Ok(found.into_iter().filter_map(|summary| Some((summary.feature, summary.label?))).collect())
 }

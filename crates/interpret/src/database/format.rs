@@ -4,6 +4,7 @@ use crate::error::InterpretError;
 use rusqlite::{Error, ErrorCode, Row};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -14,7 +15,7 @@ use untangle_store::{ActivationSet, Artefact};
 /// `PRAGMA application_id`: "Untg".
 pub(super) const APPLICATION_ID: i32 = 0x556e_7467;
 /// `PRAGMA user_version`: raised whenever a table changes.
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,7 +32,10 @@ CREATE TABLE scores (
 CREATE TABLE examples (
     feature INTEGER NOT NULL REFERENCES features (id), kind TEXT NOT NULL, rank INTEGER NOT NULL, row INTEGER NOT NULL,
     document INTEGER NOT NULL, position INTEGER NOT NULL, activation REAL NOT NULL, peak INTEGER NOT NULL,
-    tokens TEXT NOT NULL, activations BLOB NOT NULL, PRIMARY KEY (feature, kind, rank)) WITHOUT ROWID;
+    tokens TEXT NOT NULL, activations BLOB NOT NULL, by INTEGER, PRIMARY KEY (feature, kind, rank)) WITHOUT ROWID;
+CREATE TABLE sharing (
+    feature INTEGER PRIMARY KEY REFERENCES features (id), kind TEXT NOT NULL, first INTEGER NOT NULL,
+    shares TEXT NOT NULL, cosines TEXT NOT NULL, present TEXT NOT NULL);
 CREATE TABLE logits (
     feature INTEGER NOT NULL REFERENCES features (id), side TEXT NOT NULL, rank INTEGER NOT NULL, id INTEGER NOT NULL,
     token TEXT NOT NULL, effect REAL NOT NULL, PRIMARY KEY (feature, side, rank)) WITHOUT ROWID;
@@ -63,12 +67,31 @@ pub(super) fn is_database(path: &Path) -> std::io::Result<bool> {
 pub(super) mod kind {
     pub(crate) const TOP: &str = "top";
     pub(crate) const SAMPLED: &str = "sampled";
+    pub(crate) const NEAR: &str = "near";
 }
 
 /// Sides of the logit effects.
 pub(super) mod side {
     pub(crate) const TOP: &str = "top";
     pub(crate) const BOTTOM: &str = "bottom";
+}
+
+/// What rules reach of a dictionary whose decoder or encoder was left as it was drawn: what labels reach of features that nobody
+/// learned (arXiv 2602.14111).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Name of its directory.
+    pub sae: String,
+    /// By scorer, the scores of its features' labels at 0, 1, … 100 % of them, ascending.
+    pub quantiles: BTreeMap<String, Vec<f64>>,
+}
+
+impl Frozen {
+    /// The share of its labels whose score is less than `value`, 0 to 1; none of a scorer that did not score them.
+    pub fn below(&self, scorer: &str, value: f64) -> Option<f64> {
+        let quantiles = self.quantiles.get(scorer).filter(|quantiles| !quantiles.is_empty())?;
+        Some(quantiles.partition_point(|quantile| *quantile < value) as f64 / quantiles.len() as f64)
+    }
 }
 
 /// How a database was made: enough to make it again.
@@ -79,7 +102,7 @@ pub struct Run {
     /// Name of the dictionary's directory.
     pub sae: String,
     /// Its configuration, as its file has it.
-    pub config: Written,
+    pub config: serde_json::Value,
     /// SHA-256 over its tensors, see [`sae_sha256`].
     pub sae_sha256: String,
     /// Name of the store.
@@ -94,19 +117,25 @@ pub struct Run {
     pub held_out_rows: u64,
     /// Seed of the samples and of the shuffled controls.
     pub seed: u64,
+    /// The parts of a crosscoder, in order.
+    #[serde(default)]
+    pub parts: Vec<String>,
+    /// What labels of a dictionary reach that did not learn what it writes.
+    #[serde(default)]
+    pub frozen: Option<Frozen>,
 }
 
 impl Run {
     /// The hook point that the dictionary reads, as its configuration has it.
     pub fn hook(&self) -> Option<String> {
-        let config = serde_json::to_value(&self.config).ok()?;
-        let found = [&config["metadata"]["hook_name"], &config["hook_name"]];
+        let found = [&self.config["metadata"]["hook_name"], &self.config["hook_name"]];
         found.into_iter().find_map(serde_json::Value::as_str).map(str::to_owned)
     }
 
     /// Whether the database describes `sae` as it is on `store` as it is.
     pub fn is_of(&self, sae: &Sae, store: &ActivationSet) -> bool {
-        self.config == sae.written()
+        let config = serde_json::from_value::<Written>(self.config.clone());
+        config.is_ok_and(|config| config == sae.written())
             && self.sae_sha256 == sae_sha256(sae)
             && self.store_content == store.content_identity()
     }

@@ -7,6 +7,7 @@
 //! | `labels` | feature, kind and source | a label |
 //! | `scores` | label and scorer | how well it holds |
 //! | `examples` | feature, kind and rank | a window of tokens with the activation at each |
+//! | `sharing` | feature of a crosscoder | its share of every part |
 //! | `logits` | feature, side and rank | a token that the feature raises or lowers |
 //! | `neighbours` | feature, kind and rank | a feature that is near |
 //! | `excerpts` | place | a window of tokens, drawn whatever fires there |
@@ -25,7 +26,7 @@ mod search;
 mod write;
 
 pub use edit::DatabaseEditor;
-pub use format::{DATABASE, Run, sae_sha256};
+pub use format::{DATABASE, Frozen, Run, sae_sha256};
 pub(crate) use query::singular;
 pub use query::{Only, Query, Sort};
 pub use rank::most_interpretable;

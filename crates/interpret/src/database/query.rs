@@ -1,11 +1,13 @@
 //! Which features are asked for, and in which order?
 
 use super::foreign::{count, finite};
+use super::format::Frozen;
 use super::read::{Database, Summary};
 use crate::error::InterpretError;
 use rusqlite::types::Value;
 use std::collections::BTreeMap;
 use untangle_schema::LabelKind;
+use untangle_schema::label::{F1, SENSITIVITY};
 
 /// Weights of label, examples and logits in the ranking of a search (chosen: a label says most).
 const WEIGHTS: &str = "10.0, 2.0, 1.0";
@@ -59,6 +61,10 @@ pub struct Query {
     pub min_density: Option<f64>,
     /// Those that fire on at most this part of the rows.
     pub max_density: Option<f64>,
+    /// Those of a crosscoder that are shared in this way, see [`untangle_schema::PartShares::kind`].
+    pub shared: Option<String>,
+    /// Those of a crosscoder that are in this part, numbered from 0, and in none before it.
+    pub appeared_in: Option<usize>,
     /// Further narrowing.
     pub only: Option<Only>,
     /// At most so many; none for all.
@@ -163,6 +169,27 @@ impl Database {
     }
 }
 
+/// Quantiles that are kept of a frozen dictionary's scores.
+const QUANTILES: usize = 101;
+
+impl Database {
+    /// What its labels that are rules reach, to stand beside those of a dictionary that learned what it writes.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn as_frozen(&self) -> Result<Frozen, InterpretError> {
+        let features: Vec<usize> = (0..self.n_features()?).collect();
+        let mut quantiles = BTreeMap::new();
+        for scorer in [F1, SENSITIVITY] {
+            let mut scores: Vec<f64> = self.scores_of(&features, scorer)?.into_values().collect();
+            scores.sort_by(f64::total_cmp);
+            let at = |n: usize| scores.get(n * scores.len().saturating_sub(1) / (QUANTILES - 1)).copied();
+            quantiles.insert(scorer.to_owned(), (0..QUANTILES).filter_map(at).collect());
+        }
+        Ok(Frozen { sae: self.run()?.sae, quantiles })
+    }
+}
+
 fn condition(only: Only) -> &'static str {
     match only {
         Only::Labelled => "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id)",
@@ -201,6 +228,14 @@ fn narrow(statement: &mut Statement, query: &Query) {
     }
     if let Some(most) = query.max_density {
         statement.require("f.density <= ?", [Value::Real(most)]);
+    }
+    if let Some(kind) = &query.shared {
+        let has = "EXISTS (SELECT 1 FROM sharing h WHERE h.feature = f.id AND h.kind = ?)";
+        statement.require(has, [Value::Text(kind.clone())]);
+    }
+    if let Some(part) = query.appeared_in {
+        let has = "EXISTS (SELECT 1 FROM sharing h WHERE h.feature = f.id AND h.first = ?)";
+        statement.require(has, [Value::Integer(i64::try_from(part).unwrap_or(i64::MAX))]);
     }
     if let Some(only) = query.only {
         statement.require(condition(only), []);

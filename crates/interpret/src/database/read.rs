@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
 use untangle_schema::whole::with_suffix;
-use untangle_schema::{Example, FeatureCard, LogitEffect, Nearness, Neighbour};
+use untangle_schema::{Example, FeatureCard, LogitEffect, NearMiss, Nearness, Neighbour, PartShares};
 
 /// A finished feature database, opened for reading.
 #[derive(Debug)]
@@ -201,12 +201,7 @@ impl Database {
                 mean_activation: finite(row, 2)? as f32,
                 histogram: from_json(row, 3)?,
                 held_out_firings: count(row, 4)?,
-                labels: Vec::new(),
-                examples: Vec::new(),
-                sampled: Vec::new(),
-                top_logits: Vec::new(),
-                bottom_logits: Vec::new(),
-                neighbours: Vec::new(),
+                ..FeatureCard::default()
             })
         };
         select.query_row([feature as i64], read).optional()
@@ -214,17 +209,33 @@ impl Database {
 
     fn fill(&self, card: &mut FeatureCard) -> rusqlite::Result<()> {
         card.labels = labels::read(&self.connection, card.feature as i64)?;
-        card.examples = self.examples(card.feature, kind::TOP)?;
-        card.sampled = self.examples(card.feature, kind::SAMPLED)?;
+        let plain = |(_, example)| example;
+        card.examples = self.examples(card.feature, kind::TOP)?.into_iter().map(plain).collect();
+        card.sampled = self.examples(card.feature, kind::SAMPLED)?.into_iter().map(plain).collect();
+        let near = self.examples(card.feature, kind::NEAR)?.into_iter();
+        card.near_misses = near.filter_map(|(by, example)| Some(NearMiss { by: by?, example })).collect();
+        card.sharing = self.sharing(card.feature)?;
         card.top_logits = self.logits(card.feature, side::TOP)?;
         card.bottom_logits = self.logits(card.feature, side::BOTTOM)?;
         card.neighbours = self.neighbours(card.feature)?;
         Ok(())
     }
 
-    fn examples(&self, feature: usize, kind: &str) -> rusqlite::Result<Vec<Example>> {
+    /// How a crosscoder's feature is shared.
+    fn sharing(&self, feature: usize) -> rusqlite::Result<Option<PartShares>> {
+        let mut select =
+            self.connection.prepare_cached("SELECT kind, shares, cosines, present FROM sharing WHERE feature = ?1")?;
+        let read = |row: &Row<'_>| {
+            let (shares, cosines, present) = (from_json(row, 1)?, from_json(row, 2)?, from_json(row, 3)?);
+            Ok(PartShares { kind: row.get(0)?, shares, cosines, present })
+        };
+        select.query_row([feature as i64], read).optional()
+    }
+
+    /// Examples, each with the feature that fires in place of this one, where one does.
+    fn examples(&self, feature: usize, kind: &str) -> rusqlite::Result<Vec<(Option<usize>, Example)>> {
         let mut select = self.connection.prepare_cached(
-            "SELECT row, document, position, activation, tokens, activations, peak FROM examples
+            "SELECT row, document, position, activation, tokens, activations, peak, by FROM examples
              WHERE feature = ?1 AND kind = ?2 ORDER BY rank",
         )?;
         let read = |row: &Row<'_>| {
@@ -246,7 +257,8 @@ impl Database {
                     format!("an example of {tokens} tokens has {bytes} bytes of activations, peak {peak}"),
                 ));
             }
-            Ok(example)
+            let by: Option<i64> = row.get(7)?;
+            Ok((by.map(|by| by as usize), example))
         };
         select.query_map(params![feature as i64, kind], read)?.collect()
     }

@@ -8,7 +8,7 @@ use crate::excerpts::Excerpts;
 use rusqlite::{Connection, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use untangle_schema::{Example, FeatureCard, LogitEffect, Neighbour};
+use untangle_schema::{Example, FeatureCard, LogitEffect, Neighbour, PartShares};
 use untangle_store::durable::{create, remove};
 use untangle_store::{Partial, StoreError};
 
@@ -107,8 +107,10 @@ fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
     let (density, max, mean) = (card.density, card.max_activation, card.mean_activation);
     insert.execute(params![id, density, max, mean, json(&card.histogram)?, card.held_out_firings as i64])?;
     card.labels.iter().try_for_each(|label| labels::put(connection, id, label))?;
-    put_examples(connection, id, kind::TOP, &card.examples)?;
-    put_examples(connection, id, kind::SAMPLED, &card.sampled)?;
+    put_examples(connection, id, kind::TOP, card.examples.iter().map(|example| (None, example)))?;
+    put_examples(connection, id, kind::SAMPLED, card.sampled.iter().map(|example| (None, example)))?;
+    put_examples(connection, id, kind::NEAR, card.near_misses.iter().map(|near| (Some(near.by), &near.example)))?;
+    put_sharing(connection, id, card.sharing.as_ref())?;
     put_logits(connection, id, side::TOP, &card.top_logits)?;
     put_logits(connection, id, side::BOTTOM, &card.bottom_logits)?;
     put_neighbours(connection, id, &card.neighbours)?;
@@ -121,10 +123,16 @@ fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn put_examples(connection: &Connection, id: i64, kind: &str, examples: &[Example]) -> rusqlite::Result<()> {
+/// Examples, each with the feature that fires in place of this one, where one does.
+fn put_examples<'a>(
+    connection: &Connection,
+    id: i64,
+    kind: &str,
+    examples: impl Iterator<Item = (Option<usize>, &'a Example)>,
+) -> rusqlite::Result<()> {
     let mut insert =
-        connection.prepare_cached("INSERT INTO examples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
-    for (rank, example) in examples.iter().enumerate() {
+        connection.prepare_cached("INSERT INTO examples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
+    for (rank, (by, example)) in examples.enumerate() {
         let activations: Vec<u8> = example.activations.iter().flat_map(|a| a.to_le_bytes()).collect();
         insert.execute(params![
             id,
@@ -137,6 +145,7 @@ fn put_examples(connection: &Connection, id: i64, kind: &str, examples: &[Exampl
             example.peak as i64,
             json(&example.tokens)?,
             activations,
+            by.map(|by| by as i64),
         ])?;
     }
     Ok(())
@@ -147,6 +156,14 @@ fn put_logits(connection: &Connection, id: i64, side: &str, effects: &[LogitEffe
     for (rank, effect) in effects.iter().enumerate() {
         insert.execute(params![id, side, rank as i64, effect.id, effect.token, effect.effect])?;
     }
+    Ok(())
+}
+
+fn put_sharing(connection: &Connection, id: i64, sharing: Option<&PartShares>) -> rusqlite::Result<()> {
+    let Some(PartShares { kind, shares, cosines, present }) = sharing else { return Ok(()) };
+    let first = present.first().map_or(-1, |part| *part as i64);
+    let mut insert = connection.prepare_cached("INSERT INTO sharing VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    insert.execute(params![id, kind, first, json(shares)?, json(cosines)?, json(present)?])?;
     Ok(())
 }
 

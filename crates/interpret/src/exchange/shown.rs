@@ -72,6 +72,7 @@ mod tests {
             top_logits: Vec::new(),
             bottom_logits: Vec::new(),
             neighbours: Vec::new(),
+            ..FeatureCard::default()
         }
     }
 

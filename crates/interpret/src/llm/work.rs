@@ -159,6 +159,7 @@ mod tests {
             top_logits: Vec::new(),
             bottom_logits: Vec::new(),
             neighbours: Vec::new(),
+            ..FeatureCard::default()
         };
         let mut work = Work::new(card, Material::default());
         assert!(work.labels("llm:x").expect("none").is_empty());

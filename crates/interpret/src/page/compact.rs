@@ -6,6 +6,8 @@
 //! | `labels` | `kind`, `source`, `text`, and `scores` of `scorer`, `value`, `interval`, `floor`, `control`, `n` |
 //! | `edges`, `counts` | histogram |
 //! | `top`, `sampled` | examples: `a` activation, `d` document, `p` position, `k` peak, `t` tokens, `v` activations |
+//! | `miss` | places where it is silent and a near feature fires: an example each, with that one as `by` |
+//! | `parts` | of a crosscoder's features: `kind`, `shares`, `cosines` with the first part |
 //! | `up`, `down` | tokens raised and lowered: pairs of token and effect |
 //! | `near` | neighbours: kind, feature, value |
 //!
@@ -64,6 +66,17 @@ pub fn short(value: f64) -> Value {
 pub fn feature(card: &FeatureCard, tokens: &mut Tokens) -> Value {
     let mut examples = |all: &[Example]| all.iter().map(|one| example(one, tokens)).collect::<Vec<_>>();
     let (top, sampled) = (examples(&card.examples), examples(&card.sampled));
+    let misses = card.near_misses.iter().map(|near| {
+        let mut one = example(&near.example, tokens);
+        one["by"] = json!(near.by);
+        one
+    });
+    let misses: Vec<Value> = misses.collect();
+    let parts = card.sharing.as_ref().map(|sharing| {
+        let shares: Vec<Value> = sharing.shares.iter().map(|share| short(*share)).collect();
+        let cosines: Vec<Value> = sharing.cosines.iter().map(|cosine| cosine.map_or(Value::Null, short)).collect();
+        json!({ "kind": sharing.kind, "shares": shares, "cosines": cosines })
+    });
     let near = |near: &untangle_schema::Neighbour| json!([near.kind.name(), near.feature, short(near.value.into())]);
     json!({
         "id": card.feature,
@@ -76,6 +89,8 @@ pub fn feature(card: &FeatureCard, tokens: &mut Tokens) -> Value {
         "counts": card.histogram.counts,
         "top": top,
         "sampled": sampled,
+        "miss": misses,
+        "parts": parts,
         "up": effects(&card.top_logits),
         "down": effects(&card.bottom_logits),
         "near": card.neighbours.iter().map(near).collect::<Vec<_>>(),

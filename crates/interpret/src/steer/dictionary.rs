@@ -3,9 +3,11 @@
 use crate::database::Database;
 use crate::error::InterpretError;
 use crate::point::{check_model, point_of, written_point_of};
+use crate::sharing::part_shares;
+use serde_json::Value;
 use untangle_model::LanguageModel;
-use untangle_sae::{Crosscoder, Sae};
-use untangle_schema::HookPoint;
+use untangle_sae::{Crosscoder, Place, Sae};
+use untangle_schema::{HookPoint, PartShares};
 
 /// A dictionary under a name, with what is known of its features.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +31,12 @@ pub enum Kind<'a> {
 
 /// Columns of what a dictionary reads or writes, and where they lie in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) point: HookPoint,
+pub(crate) struct Part {
+    pub(crate) point: HookPoint,
     /// First of the columns.
-    pub(super) first: usize,
+    pub(crate) first: usize,
     /// Their number.
-    pub(super) width: usize,
+    pub(crate) width: usize,
 }
 
 impl<'a> Dictionary<'a> {
@@ -51,6 +53,32 @@ impl<'a> Dictionary<'a> {
         }
     }
 
+    /// Its configuration, as its file has it.
+    pub(crate) fn written(&self) -> Value {
+        match self.kind {
+            Kind::Sae(sae) => serde_json::to_value(sae.written()).unwrap_or_default(),
+            Kind::Crosscoder(crosscoder) => crosscoder.written(),
+        }
+    }
+
+    /// What the parts of a crosscoder are called; none of other dictionaries.
+    pub(crate) fn parts(&self) -> Vec<String> {
+        let Kind::Crosscoder(crosscoder) = self.kind else { return Vec::new() };
+        let name = |place: &Place| {
+            let hook = place.hook.as_deref().unwrap_or("a matrix");
+            place.model.as_deref().map_or_else(|| hook.to_owned(), |model| format!("{hook} of {model}"))
+        };
+        crosscoder.places().iter().map(name).collect()
+    }
+
+    /// How a feature of a crosscoder is shared; none of other dictionaries.
+    pub(crate) fn sharing(&self, feature: usize) -> Option<PartShares> {
+        match self.kind {
+            Kind::Sae(_) => None,
+            Kind::Crosscoder(crosscoder) => Some(part_shares(crosscoder, feature)),
+        }
+    }
+
     /// Whether a feature is one of its.
     pub(super) fn check_feature(&self, feature: usize) -> Result<(), InterpretError> {
         let d_sae = self.sae().d_sae();
@@ -58,7 +86,7 @@ impl<'a> Dictionary<'a> {
     }
 
     /// The parts of a feature's decoder row that are written into this model.
-    pub(super) fn writes(&self, model: &LanguageModel) -> Result<Vec<Part>, InterpretError> {
+    pub(crate) fn writes(&self, model: &LanguageModel) -> Result<Vec<Part>, InterpretError> {
         match self.kind {
             Kind::Sae(sae) => {
                 check_model(sae, model)?;

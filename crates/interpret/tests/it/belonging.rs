@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use untangle_interpret::ce::Context;
 use untangle_interpret::database::sae_sha256;
+use untangle_interpret::steer::Dictionary;
 use untangle_interpret::{
     Corpus, Database, Edit, FeaturesPlan, InterpretError, Operator, Scope, SteerOptions, ce_recovered, check_model,
     evaluate, features, sweep,
@@ -101,7 +102,17 @@ fn a_database_knows_its_dictionary_and_its_store() {
     let set = store(&folder.path().join("x.h5"), &corpus(300, 20), 3, nobody(), row);
     let path = folder.path().join("x.db");
     let corpus_of = |set: &Arc<ActivationSet>| Corpus::new(Arc::clone(set), &sae, HeldOut::default()).expect("fits");
-    features(&sae, "x", &corpus_of(&set), None, &FeaturesPlan::default(), &path, false, &Silent).expect("described");
+    features(
+        Dictionary { name: "x", ..Dictionary::only(&sae) },
+        &corpus_of(&set),
+        None,
+        None,
+        &FeaturesPlan::default(),
+        &path,
+        false,
+        &Silent,
+    )
+    .expect("described");
     let run = Database::open(&path).expect("valid").run().expect("there");
     assert!(run.is_of(&sae, &set));
     let longer = store(&folder.path().join("y.h5"), &corpus(301, 20), 3, nobody(), row);

@@ -60,6 +60,7 @@ fn card(feature: usize, label: Option<&str>) -> FeatureCard {
             Neighbour { kind: Nearness::Decoder, feature: (feature + 2) % 5, value: -0.5 },
             Neighbour { kind: Nearness::Coactivation, feature: (feature + 3) % 5, value: 0.25 },
         ],
+        ..FeatureCard::default()
     }
 }
 
@@ -70,7 +71,7 @@ fn run() -> Run {
     Run {
         tool_version: "0".into(),
         sae: "mid".into(),
-        config: random_dictionary(3, 5).written(),
+        config: serde_json::to_value(random_dictionary(3, 5).written()).expect("JSON"),
         sae_sha256: "22".into(),
         store: "x.h5".into(),
         store_content: "33".into(),
@@ -78,6 +79,8 @@ fn run() -> Run {
         rows: 1000,
         held_out_rows: 50,
         seed: 0,
+        parts: vec!["a of m".into()],
+        frozen: None,
     }
 }
 

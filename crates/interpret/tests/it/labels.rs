@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 use untangle_interpret::excerpts::EXCERPTS;
+use untangle_interpret::steer::Dictionary;
 use untangle_interpret::{Corpus, Database, FeaturesPlan, FeaturesReport, features};
 use untangle_schema::label::F1;
 use untangle_schema::{FeatureCard, LabelKind, Score, Silent};
@@ -60,7 +61,17 @@ fn make() -> World {
     let corpus = Corpus::new(set, &sae, held_out).expect("fits");
     let path = folder.path().join("FEATURES.db");
     let plan = FeaturesPlan::default();
-    let report = features(&sae, "planted", &corpus, Some(&model), &plan, &path, false, &Silent).expect("done");
+    let report = features(
+        Dictionary { name: "planted", ..Dictionary::only(&sae) },
+        &corpus,
+        Some(&model),
+        None,
+        &plan,
+        &path,
+        false,
+        &Silent,
+    )
+    .expect("done");
     let database = Database::open(&path).expect("written");
     World { _folder: folder, tokens, split, report, database }
 }

@@ -2,13 +2,17 @@
 //! what it is asked for.
 
 use crate::planted::{Token, axes, corpus, nobody, noise, store};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use untangle_interpret::extremes::Firing;
+use untangle_interpret::kept::Kept;
 use untangle_interpret::progress::Progress;
+use untangle_interpret::steer::Dictionary;
 use untangle_interpret::windows::{Reach, windows};
 use untangle_interpret::{Corpus, FeaturesPlan, InterpretError, features};
+use untangle_sae::{Codes, Sae};
 use untangle_schema::{Event, Observer, Silent, Unit};
-use untangle_store::{HeldOut, StoreError};
+use untangle_store::{ActivationSet, HeldOut, RowBlock, StoreError};
 
 const D: usize = 4;
 
@@ -29,7 +33,13 @@ fn windows_come_back_in_the_order_of_the_request() {
     firings.sort_by_key(|(_, firing)| noise(firing.row, 9));
     let mut progress = Progress::start(&Silent, "examples", Unit::Examples, 0);
     let reach = Reach { before: 3, after: 2 };
-    let found = windows(&sae, &set, 0, &firings, reach, &mut progress).expect("read");
+    let whole = Corpus::new(set.clone(), &sae, HeldOut::None).expect("fits");
+    let found = windows(&sae, &whole, &mut Kept::default(), &firings, reach, &mut progress).expect("read");
+    assert_eq!(
+        found,
+        windows(&sae, &whole, &mut kept(&folder.path().join("x.db"), &sae, &set), &firings, reach, &mut progress)
+            .expect("read")
+    );
     assert_eq!(found.len(), firings.len());
     for (window, (_, firing)) in found.iter().zip(&firings) {
         assert_eq!(window.firing, *firing);
@@ -43,6 +53,17 @@ fn windows_come_back_in_the_order_of_the_request() {
         let after = tokens[row + 1..].iter().take(2).take_while(alike).count();
         assert_eq!(window.tokens.len(), window.peak + 1 + after, "as far as context and document go");
     }
+}
+
+/// The codes of two rows of three, so that some are taken from there and others are not.
+fn kept(path: &Path, sae: &Sae, set: &ActivationSet) -> Kept {
+    let (mut kept, mut block, mut codes) = (Kept::beside(path), RowBlock::default(), Codes::new());
+    for from in (0..set.n_rows()).step_by(3) {
+        set.read_rows(from..(from + 2).min(set.n_rows()), &[0], &mut block).expect("read");
+        sae.encode(&block.columns[0], &mut codes).expect("fits");
+        kept.push(&block, &codes);
+    }
+    kept
 }
 
 /// Asks to stop after some events.
@@ -65,8 +86,18 @@ fn an_interrupted_pass_leaves_nothing_under_the_final_name() {
     let set = store(&folder.path().join("x.h5"), &tokens, D, nobody(), row);
     let corpus = Corpus::new(set, &sae, HeldOut::default()).expect("fits");
     let path = folder.path().join("FEATURES.db");
-    let run =
-        |observer: &dyn Observer| features(&sae, "x", &corpus, None, &FeaturesPlan::default(), &path, false, observer);
+    let run = |observer: &dyn Observer| {
+        features(
+            Dictionary { name: "x", ..Dictionary::only(&sae) },
+            &corpus,
+            None,
+            None,
+            &FeaturesPlan::default(),
+            &path,
+            false,
+            observer,
+        )
+    };
     assert!(matches!(run(&Impatient(AtomicUsize::new(0))), Err(InterpretError::Interrupted)));
     assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1, "the store alone");
     run(&Silent).expect("a second run starts afresh");

@@ -137,7 +137,6 @@ impl SearchRequest {
                 Of::Input => LabelKind::Input,
                 Of::Output => LabelKind::Output,
             }),
-            source: None,
             min_score: self.min_score,
             min_density: self.min_density,
             max_density: self.max_density,
@@ -149,6 +148,7 @@ impl SearchRequest {
             }),
             limit: Some(self.limit()? + 1),
             offset: usize::try_from(self.offset.unwrap_or(0)).unwrap_or(usize::MAX),
+            ..Query::default()
         })
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use untangle_capture::CaptureConfig;
 use untangle_interpret::features::{FeaturesPlan, features};
-use untangle_interpret::{Corpus, DATABASE, Database, InterpretError};
+use untangle_interpret::{Corpus, DATABASE, Database, InterpretError, steer};
 use untangle_model::LanguageModel;
 use untangle_sae::Precision;
 use untangle_schema::sae::files;
@@ -192,9 +192,10 @@ impl<'a> Demo<'a> {
         } else {
             let held_out = dictionary.rows_of(store, Rows::HeldOut).held_out;
             let corpus = Corpus::new(Arc::clone(store), &dictionary.sae, held_out)?;
-            let (sae, name, plan) = (&dictionary.sae, &dictionary.name, FeaturesPlan::default());
+            let named = steer::Dictionary { name: &dictionary.name, ..steer::Dictionary::only(&dictionary.sae) };
+            let (plan, observer) = (FeaturesPlan::default(), &self.context.progress);
             // A database that stands here describes something else.
-            features(sae, name, &corpus, Some(self.model), &plan, path, true, &self.context.progress)?;
+            features(named, &corpus, Some(self.model), None, &plan, path, true, observer)?;
         }
         Ok(self.context.database(path)?)
     }

@@ -73,7 +73,8 @@ var untangle = window.untangle || {};
   function spoken(one, tokens, values) {
     const fires = [...values.entries()].sort((a, b) => b[1] - a[1]).slice(0, 3);
     const named = fires.map(([at, value]) => `${line(tokens[one.t[at]]).trim()} ${number(value)}`);
-    return `${line(one.t.map((t) => tokens[t]).join('')).trim()}. Fires on ${named.join(', ')}.`;
+    const said = named.length > 0 ? `Fires on ${named.join(', ')}.` : 'It does not fire.';
+    return `${line(one.t.map((t) => tokens[t]).join('')).trim()}. ${said}`;
   }
 
   // Sizes of activations, in bins of equal ratio. Returns the figure, `mark(value)`, which draws a line there (none for
@@ -147,7 +148,7 @@ var untangle = window.untangle || {};
 
   // A score on a track from 0 to 1, beside what saying nothing and what labels of other features reach.
   function score(one) {
-    const names = { f1: 'F1 on held-out text' };
+    const names = { f1: 'F1 on held-out text', sensitivity: 'sensitivity: it fires in so many of the texts that this describes' };
     const track = el('span', { class: 'track', 'aria-hidden': 'true' });
     const put = (name, value) => {
       if (value === null || value === undefined) return;
@@ -188,6 +189,16 @@ var untangle = window.untangle || {};
       const label = named(feature);
       return el('li', {}, el('span', { class: 'value' }, value.toFixed(2)), bar,
         el('a', { href: href(feature), dir: 'auto' }, el('b', {}, String(feature)), ' ' + (label === null ? 'no label' : line(label))));
+    }));
+  }
+
+  // Shares of the parts of a crosscoder, with the cosines of what is written into them and into the first.
+  function parts(shared) {
+    return el('ol', { class: 'near' }, ...shared.shares.map((share, at) => {
+      const bar = el('span', { class: 'amount', 'aria-hidden': 'true' });
+      bar.style.setProperty('--w', (100 * share).toFixed(1) + '%');
+      const cosine = at > 0 && shared.cosines[at - 1] !== null ? `, cosine with part 1 ${shared.cosines[at - 1].toFixed(2)}` : '';
+      return el('li', {}, el('span', { class: 'value' }, percent(share)), bar, el('span', {}, `part ${at + 1}${cosine}`));
     }));
   }
 
@@ -240,8 +251,15 @@ var untangle = window.untangle || {};
       feature.sampled.length === 0 ? null : section('Over all strengths', 'of-sampled',
         none('Drawn evenly from everything on which it fires: what it is usually like.'), examples(feature.sampled)),
     ];
+    if ((feature.miss || []).length > 0) {
+      const missed = (one) => el('li', {}, el('ol', { class: 'examples' }, example(one, tokens, feature.max)),
+        el('p', { class: 'soft' }, 'here fires ', el('a', { href: page.href(one.by), dir: 'auto' }, el('b', {}, String(one.by)), ' ' + (page.named(one.by) === null ? 'no label' : line(page.named(one.by))))));
+      wide.push(section('Silent here', 'of-miss', none('A feature that is near to it fires most at the marked word, and it does not.'),
+        el('ul', { class: 'misses' }, ...feature.miss.map(missed))));
+    }
     const thin = [
       section('Activations', 'of-chart', chart.node),
+      feature.parts ? section('In the parts', 'of-parts', none(feature.parts.kind), parts(feature.parts)) : null,
       feature.up.length === 0 ? null : section('Makes likelier', 'of-up', effects(feature.up, 'up')),
       feature.down.length === 0 ? null : section('Makes less likely', 'of-down', effects(feature.down, 'down')),
       ...neighbours.filter(([kind]) => all(kind).length > 0).map(([kind, title, meaning]) =>
