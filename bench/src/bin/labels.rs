@@ -3,14 +3,15 @@
 //! `labels SAE FEATURES.db`, of a dictionary of the organism. A feature matches a concept where it detects it with an F1 of
 //! 0.8 or more on test documents, its threshold chosen on validation documents. A label names a concept where at least half
 //! of its words are the concept's own: words that stand in the concept's places of the training documents at least three
-//! times as often as elsewhere. Beside it, the labels of the other matching features in the same place. The sensitivity of
-//! a rule is the share of the held-out tokens it names on which the feature fires; the truth is the share of the concept's
-//! own tokens on which it does.
+//! times as often as elsewhere. Beside it, the labels of the other matching features in the same place. The sensitivity of a
+//! rule is the share of the held-out tokens it names that stand in stretches of text in which the feature fires; the truth is the
+//! same share of the concept's own tokens.
 
 #![allow(clippy::print_stdout, reason = "a measurement is for its reader")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
+use untangle_interpret::label::score::STRETCH;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::truth::detectors::{Detectors, Features};
 use untangle_interpret::truth::labels::Mark;
@@ -46,7 +47,7 @@ const WORDING: [&str; 19] = [
 struct Matched {
     concept: usize,
     label: Option<Label>,
-    /// Share of the documents with the concept in which the feature fires on one of its tokens.
+    /// Share of the concept's tokens that stand in stretches in which the feature fires.
     recall: f64,
 }
 
@@ -86,23 +87,25 @@ fn matched(corpus: &AnnotatedCorpus, sae: &Path, database: &Path) -> Result<Vec<
     let mut progress = Progress::start(&Silent, "match", Unit::Examples, sae.d_sae() as u64);
     let found = match_concepts(&trial, &judged, &mut progress)?;
     let features = encode(&test)?;
-    let numbered = test.readings.iter().enumerate();
-    let documents: Vec<usize> =
-        numbered.flat_map(|(number, reading)| reading.counted.iter().map(move |_| number)).collect();
+    let mut stretches = Vec::new();
+    for reading in &test.readings {
+        let first = stretches.last().map_or(0, |last| last + 1);
+        stretches.extend((0..reading.counted.len()).map(|at| first + at / STRETCH));
+    }
     let mut matched = Vec::new();
     for (feature, meaning) in found.meanings.iter().enumerate() {
         let Some(meaning) = meaning.filter(|meaning| meaning.f1 >= MATCHED) else { continue };
         let marks = test.labels.marks(meaning.concept);
         let mut scratch = Vec::new();
         let entries = features.ranked(feature, &mut scratch).iter();
-        let positive = |row: usize| (marks[row] == Mark::Positive).then(|| documents[row]);
-        let fires: HashSet<usize> = entries.filter_map(|entry| positive(entry.row as usize)).collect();
-        let all: HashSet<usize> = (0..marks.len()).filter_map(positive).collect();
+        let fires: HashSet<usize> = entries.map(|entry| stretches[entry.row as usize]).collect();
+        let own = (0..marks.len()).filter(|row| marks[*row] == Mark::Positive);
+        let own = Share::of(own.map(|row| fires.contains(&stretches[row])));
         let labels = database.card(feature)?.labels.into_iter();
         matched.push(Matched {
             concept: meaning.concept,
             label: labels.into_iter().find(|label| label.kind == LabelKind::Input),
-            recall: fires.len() as f64 / all.len() as f64,
+            recall: own.value(),
         });
     }
     Ok(matched)

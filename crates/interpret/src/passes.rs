@@ -169,6 +169,7 @@ pub(crate) fn score<'a>(
     }
     let visit = |row: &Row<'_>| scorer.add(row.document, row.facts, row.features, row.activations);
     corpus.each_row(Part::HeldOut, sae, vocabulary, "score labels", observer, visit)?;
+    scorer.finish();
     Ok(scorer)
 }
 

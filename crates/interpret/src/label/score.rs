@@ -6,14 +6,16 @@
 //! - floor: F1 of the rule that names every row, `2 density / (1 + density)`
 //! - control: mean F1 over rules of other features, drawn with a seed: what a label reaches that belongs elsewhere
 //!
-//! Precision and recall are of tokens. A label is believed as a whole if a text that it describes has the feature fire, wherever in the
-//! described stretch: *sensitivity* (Tian et al. 2025, arXiv 2509.23717), here over the held-out documents, which are texts that
-//! neither labeller nor dictionary has seen:
+//! Precision and recall are of tokens. A label is of use where text that it describes has the feature fire, if not on every
+//! token: *sensitivity* (arXiv 2509.23717), here over held-out text, which neither labeller nor dictionary has seen, in stretches of
+//! at most [`STRETCH`] tokens of one document:
 //!
-//! `sensitivity = documents with a row that the rule names and on which the feature fires / documents with a row that the rule names`
+//! `sensitivity = named tokens in stretches in which the feature fires / named tokens`
 //!
-//! - floor: the share of all documents with a row on which the feature fires
-//! - control: the same of the documents that rules of other features name
+//! - floor: the share of all tokens that stand in such stretches
+//! - control: the same of the tokens that rules of other features name
+//!
+//! Its interval takes stretches, not tokens, for what is independent.
 
 use super::confusion::Confusion;
 use super::facts::{Class, Facts, Kind};
@@ -23,12 +25,15 @@ use super::rule::Rule;
 use crate::error::InterpretError;
 use crate::hash::Numbers;
 use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use untangle_schema::label::{F1, SENSITIVITY};
 use untangle_schema::{FeatureCard, Label, Score, Share};
 
 /// Rules of other features that each label is compared with.
 const CONTROLS: usize = 4;
+
+/// Tokens of a stretch of text (chosen: about as many as an example shows).
+pub const STRETCH: usize = 32;
 
 /// What is counted for one label.
 #[derive(Clone, Debug, Default)]
@@ -37,26 +42,22 @@ struct Tally {
     mass_named: f64,
     /// Firings on rows that the control rules name.
     controls: [u64; CONTROLS],
-    /// Documents with such rows, of the own rule and of the control rules.
-    documents: Documents,
-    control_documents: [Documents; CONTROLS],
+    /// Stretches in which the rule names something, and named rows in those in which the feature fires.
+    stretches: u64,
+    named_where_it_fires: u64,
+    /// Rows in stretches in which the feature fires, and those of them that the control rules name.
+    rows_where_it_fires: u64,
+    control_where_it_fires: [u64; CONTROLS],
 }
 
-/// A number of documents, which come one after another.
-#[derive(Clone, Copy, Debug, Default)]
-struct Documents {
-    n: u64,
-    /// The number of the last that was counted, from 1 on.
-    last: u64,
-}
-
-impl Documents {
-    /// Counts the document, once.
-    fn add(&mut self, document: u64) {
-        if self.last != document {
-            *self = Documents { n: self.n + 1, last: document };
-        }
-    }
+/// The stretch of text that is being read.
+#[derive(Clone, Debug, Default)]
+struct Stretch {
+    document: Option<u32>,
+    rows: u64,
+    /// By feature, rows that its rule names, and whether it fires.
+    named: HashMap<usize, u64>,
+    fires: HashSet<usize>,
 }
 
 /// Scores the proposals of all features in one pass.
@@ -70,12 +71,7 @@ pub struct RuleScorer<'a> {
     mass: Vec<f64>,
     named: Vec<u64>,
     tallies: Vec<Tally>,
-    /// Documents seen, with what the last of them is called.
-    documents: u64,
-    document: Option<u32>,
-    /// Of each feature, documents with a row that its rule names, and with one on which it fires.
-    documents_named: Vec<Documents>,
-    documents_fired: Vec<Documents>,
+    stretch: Stretch,
 }
 
 impl<'a> RuleScorer<'a> {
@@ -91,44 +87,66 @@ impl<'a> RuleScorer<'a> {
             mass: vec![0.0; n],
             named: vec![0; n],
             tallies: vec![Tally::default(); n],
-            documents: 0,
-            document: None,
-            documents_named: vec![Documents::default(); n],
-            documents_fired: vec![Documents::default(); n],
+            stretch: Stretch::default(),
         }
     }
 
     /// Counts one row of a document with the features that fire on it. Documents come one after another.
     pub fn add(&mut self, document: u32, facts: &Facts, features: &[u32], activations: &[f32]) {
         self.rows += 1;
-        if self.document.replace(document) != Some(document) {
-            self.documents += 1;
+        let stretch = &self.stretch;
+        if stretch.document != Some(document) || stretch.rows == STRETCH as u64 {
+            self.end_stretch();
+            self.stretch.document = Some(document);
         }
-        let document = self.documents;
+        self.stretch.rows += 1;
+        self.stretch.fires.extend(features.iter().map(|feature| *feature as usize));
+        let (named, of_stretch) = (&mut self.named, &mut self.stretch.named);
         self.index.visit(facts, |feature| {
-            self.named[feature] += 1;
-            self.documents_named[feature].add(document);
+            named[feature] += 1;
+            *of_stretch.entry(feature).or_default() += 1;
         });
         for (&feature, &activation) in features.iter().zip(activations) {
             let feature = feature as usize;
             self.fires[feature] += 1;
             self.mass[feature] += f64::from(activation);
-            self.documents_fired[feature].add(document);
             let Some(proposal) = &self.proposals[feature] else { continue };
             let tally = &mut self.tallies[feature];
             if proposal.rule.names(facts) {
                 tally.both += 1;
                 tally.mass_named += f64::from(activation);
-                tally.documents.add(document);
             }
             for (at, control) in self.controls[feature].iter().enumerate() {
                 let rule = control.and_then(|other| self.proposals[other].as_ref());
                 if rule.is_some_and(|other| other.rule.names(facts)) {
                     tally.controls[at] += 1;
-                    tally.control_documents[at].add(document);
                 }
             }
         }
+    }
+
+    /// Counts what the stretch that was read says, and begins another.
+    fn end_stretch(&mut self) {
+        let Stretch { rows, named, fires, .. } = &mut self.stretch;
+        for (feature, n) in named.iter() {
+            let tally = &mut self.tallies[*feature];
+            tally.stretches += 1;
+            tally.named_where_it_fires += if fires.contains(feature) { *n } else { 0 };
+        }
+        for feature in fires.drain() {
+            let tally = &mut self.tallies[feature];
+            tally.rows_where_it_fires += *rows;
+            for (hits, control) in tally.control_where_it_fires.iter_mut().zip(&self.controls[feature]) {
+                *hits += control.and_then(|other| named.get(&other)).copied().unwrap_or(0);
+            }
+        }
+        named.clear();
+        *rows = 0;
+    }
+
+    /// Says that all rows were added.
+    pub fn finish(&mut self) {
+        self.end_stretch();
     }
 
     /// Rows seen.
@@ -174,21 +192,19 @@ impl<'a> RuleScorer<'a> {
         if label.source != SOURCE || self.proposals[feature].is_none() {
             return None;
         }
-        let tally = &self.tallies[feature];
-        let share = |hits: Documents, trials: u64| Share { hits: hits.n, trials };
-        let own = share(tally.documents, self.documents_named[feature].n);
-        let control = |other: usize, at: usize| {
-            let trials = self.documents_named[other].n;
-            (trials > 0).then(|| share(tally.control_documents[at], trials).value())
-        };
-        (own.trials > 0).then(|| Score {
+        let (tally, named) = (&self.tallies[feature], self.named[feature]);
+        let part = |hits: u64, of: u64| (of > 0).then(|| hits as f64 / of as f64);
+        let control = |other: usize, at: usize| part(tally.control_where_it_fires[at], self.named[other]);
+        let value = part(tally.named_where_it_fires, named)?;
+        let hits = (value * tally.stretches as f64).round() as u64;
+        Some(Score {
             scorer: SENSITIVITY.to_owned(),
-            value: own.value(),
-            interval: Some(own.interval()),
-            floor: Some(share(self.documents_fired[feature], self.documents).value()),
+            value,
+            interval: Some(Share { hits, trials: tally.stretches }.interval()),
+            floor: part(tally.rows_where_it_fires, self.rows),
             control: self.over_controls(feature, control),
-            n: own.trials,
-            detail: BTreeMap::new(),
+            n: tally.stretches,
+            detail: BTreeMap::from([("tokens".to_owned(), named as f64)]),
         })
     }
 
@@ -214,7 +230,7 @@ impl Scorer for ByF1<'_> {
     }
 }
 
-/// Sensitivity of rules, over the documents whose rows were added.
+/// Sensitivity of rules, over the stretches that were added.
 #[derive(Debug)]
 pub struct BySensitivity<'a>(pub &'a RuleScorer<'a>);
 
