@@ -26,8 +26,13 @@ impl Classify for InterpretError {
             | E::NeedsDatabase { .. }
             | E::NoSuchLabel { .. }
             | E::AmbiguousLabel { .. }
+            | E::NothingToEncode
             | E::TwiceSteered { .. } => Fault::Usage,
-            E::Database { .. } | E::DatabaseTaken { .. } | E::ReadText { .. } | E::NothingAnswered { .. } => Fault::Io,
+            E::Table { .. }
+            | E::Database { .. }
+            | E::DatabaseTaken { .. }
+            | E::ReadText { .. }
+            | E::NothingAnswered { .. } => Fault::Io,
             E::Torch { .. } | E::TokensDiffer { .. } => Fault::Internal,
             E::Interrupted => Fault::Interrupted,
             E::WidthDiffers { .. }

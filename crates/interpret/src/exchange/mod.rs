@@ -5,14 +5,18 @@
 //! | [`Form::Neuronpedia`] | the rows of Neuronpedia's tables: `features/`, `activations/` and `explanations/`, `batch-N.jsonl.gz` each, with `model.jsonl`, `sourceset.jsonl`, `source.jsonl` and `release.jsonl` |
 //! | [`Form::SaeDashboard`] | `batch-N.json` as SAEDashboard's Neuronpedia runner writes them, with `run_settings.json` and `skipped_indexes.json` |
 //! | [`Form::Csv`] | `features.csv`: a line for each feature, its labels, scores and statistics |
+//! | [`Form::Parquet`] | `features.parquet` and `labels.parquet`: the same, and every label with every score |
+//! | [`Form::Delphi`] | `latents/`: where every feature fires in a store, as delphi caches it |
 //!
 //! What a form has a field for and nobody measured is left out, or is an empty list where the tools read it without asking.
 //! [`explanations`] reads Neuronpedia's explanations, which become labels of a source of their own.
 
 mod csv;
+mod delphi;
 mod explanations;
 mod files;
 mod neuronpedia;
+mod parquet;
 mod plan;
 mod saedashboard;
 mod shown;
@@ -64,6 +68,8 @@ pub fn export(
         Form::Neuronpedia => neuronpedia::write(database, &run, plan, &root, &mut advance)?,
         Form::SaeDashboard => saedashboard::write(database, &run, plan, &root, &mut advance)?,
         Form::Csv => csv::write(database, &root, &mut advance)?,
+        Form::Parquet => parquet::write(database, &run, &root, &mut advance)?,
+        Form::Delphi => delphi::write(&run, plan, &root, observer)?,
     };
     files::write(&root, files::RECORD, Record::of(n, TOOL_VERSION).text().as_bytes())?;
     files += 1;
