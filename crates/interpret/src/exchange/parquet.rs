@@ -190,3 +190,36 @@ fn table(columns: Vec<Column>, about: &str) -> Result<Vec<u8>, ParquetError> {
     writer.close()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use std::io::Write;
+
+    #[test]
+    fn what_is_written_is_read_again_with_what_is_missing() {
+        let columns = vec![
+            column("feature", Values::Integers(vec![3, 5, 9])),
+            column("f1", Values::Numbers(vec![Some(0.5), None, Some(-1.0)])),
+            column("text", Values::Texts(vec![None, Some("a, \"b\"\n".to_owned()), Some(String::new())])),
+            column(
+                "raises",
+                Values::Lists(vec![vec![" a".to_owned(), "b".to_owned()], Vec::new(), vec!["c".to_owned()]]),
+            ),
+        ];
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&table(columns, "{\"sae\":\"toy\"}").expect("a table")).expect("written");
+        let reader = SerializedFileReader::new(file).expect("a table");
+        let about = reader.metadata().file_metadata().key_value_metadata().expect("some");
+        assert!(about.iter().any(|pair| pair.key == "untangle" && pair.value.as_deref() == Some("{\"sae\":\"toy\"}")));
+        let rows: Vec<serde_json::Value> =
+            reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row").to_json_value()).collect();
+        let expected = [
+            json!({ "feature": 3, "f1": 0.5, "text": null, "raises": [" a", "b"] }),
+            json!({ "feature": 5, "f1": null, "text": "a, \"b\"\n", "raises": [] }),
+            json!({ "feature": 9, "f1": -1.0, "text": "", "raises": ["c"] }),
+        ];
+        assert_eq!(rows, expected);
+    }
+}
