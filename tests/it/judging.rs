@@ -59,7 +59,7 @@ fn certain(tokens: Vec<String>, tells: bool) -> Value {
 fn simulated(asked: &Asked, known: &Activations) -> Value {
     let all = asked.all();
     let of = |begin: &str| all.lines().find_map(|line| line.strip_prefix(begin)).expect("a line").to_owned();
-    let feature: i64 = of("Phrase: kind ").parse().expect("a number");
+    let feature: i64 = of("Phrase: ").strip_prefix("kind ").and_then(|id| id.parse().ok()).unwrap_or(-1);
     let n: usize =
         all.lines().filter(|line| line.split_once(": \"").is_some_and(|(at, _)| at.parse::<u32>().is_ok())).count();
     let silent = vec![0.0; n];
@@ -168,7 +168,9 @@ fn a_small_budget_labels_what_it_pays_for_and_pays_for_nothing_twice() {
         if outcome.code == Some(0) {
             break;
         }
-        outcome.fails_with(INTERRUPTED, &["features are done", "the same command goes on"]);
+        assert_eq!(outcome.code, Some(INTERRUPTED), "{}", outcome.stderr);
+        let told = ["features are done", "the budget is spent", "the same command goes on"];
+        assert!(told.iter().all(|part| outcome.stderr.contains(part)), "{}", outcome.stderr);
     }
     assert!(labelled[0] >= 1, "the first budget holds two features: {labelled:?}");
     assert!(labelled.windows(2).all(|pair| pair[0] < pair[1]) && labelled.last() == Some(&6), "{labelled:?}");
@@ -178,7 +180,7 @@ fn a_small_budget_labels_what_it_pays_for_and_pays_for_nothing_twice() {
 
 #[test]
 fn the_unlabelled_are_those_that_no_language_model_has_labelled() {
-    let case = case(true);
+    let case = Case::with(ChatServer::saying("LABEL: dogs"));
     case.label(2).words("--no-scores").succeed();
     let told = case.ask().words("--only unlabelled --no-scores --limit 1000").json();
     let now: BTreeSet<i64> = told["report"]["features"]
@@ -262,7 +264,9 @@ fn what_a_feature_makes_the_model_say_is_judged_on_texts_that_the_model_writes()
     assert!(own > 0.7, "turned up, features say what they raise: {own}, others {other}");
     assert!((other - 0.5).abs() < 0.15, "the label of another feature says nothing: {other}");
     assert!(
-        scores.iter().all(|score| score["floor"] == 0.5 && score["n"] == 20 && score["interval"].is_array()),
+        scores
+            .iter()
+            .all(|score| score["floor"] == 0.5 && score["n"].as_u64() >= Some(8) && score["interval"].is_array()),
         "{scores:?}"
     );
     let agreement = score(label_of(&features[0], "output", "llm:tiny"), "agreement-judged");

@@ -168,10 +168,9 @@ pub(crate) fn answer(asked: &Asked, spelled: impl Fn(&str) -> String) -> String 
         };
         return (0..15).map(text).collect::<Vec<_>>().join("\n");
     }
-    if phrase == "letters" {
-        return vec!["0"; listed(&all).len()].join(" ");
-    }
-    let feature: i64 = phrase.split("kind ").nth(1).and_then(|id| id.split(' ').next()?.parse().ok()).expect("a kind");
+    // Of what is called anything else, such as by a rule, this judge knows nothing.
+    let feature: Option<i64> = phrase.split("kind ").nth(1).and_then(|id| id.split(' ').next()?.parse().ok());
+    let Some(feature) = feature else { return vec!["0"; listed(&all).len()].join(" ") };
     let digit = |text: &String| if fires(text, feature) { "1" } else { "0" };
     listed(&all).iter().map(digit).collect::<Vec<_>>().join(" ")
 }

@@ -98,8 +98,7 @@ pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
         None => Ok(()),
         Some(error) => {
             let (done, all) = (report.features.len(), plan.features.len());
-            let kept = "the answers so far are kept, so that the same command goes on where this one ended";
-            Err(anyhow::Error::from(error).context(format!("{done} of {all} features are done; {kept}")))
+            Err(anyhow::Error::from(error).context(format!("{done} of {all} features are done")))
         }
     }
 }

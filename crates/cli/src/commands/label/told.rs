@@ -5,10 +5,21 @@ use std::io::{self, Write};
 use untangle_interpret::llm::{LabelPlan, LabelReport, Labelled, Task};
 use untangle_schema::{Label, LabelKind};
 
-/// Scores of labels of what makes a feature fire, in the order of the columns; those that nobody has are left out.
-const INPUT: [&str; 4] = ["detection", "fuzzing", "sensitivity", "simulation"];
+/// Scores of labels of what makes a feature fire, in the order of the columns, with what they are; those that nobody has are left out.
+const INPUT: [(&str, &str); 4] = [
+    (
+        "detection",
+        "balanced accuracy of a judge who knows the label, on texts of documents that the labeller did not see",
+    ),
+    ("fuzzing", "the same of where in a text"),
+    ("sensitivity", "share of new texts of what the label says that fire the feature"),
+    ("simulation", "correlation of the judge's guess with the activation, token by token"),
+];
 /// The same of what it makes the model say.
-const OUTPUT: [&str; 2] = ["intervention", "agreement-judged"];
+const OUTPUT: [(&str, &str); 2] = [
+    ("intervention", "balanced accuracy of a judge who tells texts written with the feature turned up from others"),
+    ("agreement-judged", "detection by what it makes the model say"),
+];
 
 /// A table of the labels, another of what the features make the model say, and what it all took.
 pub(super) fn tell(out: &mut dyn Write, report: &LabelReport, plan: &LabelPlan) -> io::Result<()> {
@@ -32,27 +43,28 @@ pub(super) fn tell(out: &mut dyn Write, report: &LabelReport, plan: &LabelPlan) 
     let (source, spent) = (&report.source, report.spent);
     let (requests, tokens, kept) = (spent.requests, spent.tokens(), spent.kept);
     writeln!(out, "\n{source}: {did}; {requests} requests, {tokens} tokens, {kept} answers kept from before")?;
-    writeln!(out, "{}", LEGEND)
+    let is_there = |(scorer, _): &&(&str, &str)| {
+        let mut labels = report.features.iter().flat_map(|feature| &feature.labels);
+        labels.any(|label| label.score(scorer).is_some())
+    };
+    for (scorer, meaning) in INPUT.iter().chain(&OUTPUT).filter(is_there) {
+        writeln!(out, "{scorer}: {meaning}")?;
+    }
+    writeln!(out, "brackets: 95 % intervals; /: label of another feature")
 }
-
-const LEGEND: &str = "\
-detection and fuzzing: balanced accuracy of a judge who knows the label, on documents that the labeller did not see; sensitivity: share of \
-new texts of what it says that fire the feature; simulation: correlation of the judge's guess with the activation on every token; \
-intervention: balanced accuracy of a judge who tells texts written with the feature turned up from others; agreement-judged: detection \
-by what it makes the model say; brackets: 95 % intervals; /: label of another feature";
 
 fn tell_labels(
     out: &mut dyn Write,
     features: &[(&Labelled, String)],
     kind: LabelKind,
-    scorers: &[&str],
+    scorers: &[(&str, &str)],
     name: &str,
 ) -> io::Result<()> {
     let label = |feature: &Labelled| feature.labels.iter().find(|label| label.kind == kind).cloned();
-    let is_there = |scorer: &&&str| {
+    let is_there = |scorer: &&str| {
         features.iter().any(|(feature, _)| label(feature).is_some_and(|label| label.score(scorer).is_some()))
     };
-    let columns: Vec<&str> = scorers.iter().filter(is_there).copied().collect();
+    let columns: Vec<&str> = scorers.iter().map(|(scorer, _)| *scorer).filter(is_there).collect();
     let head = ["feature"].into_iter().chain(columns.iter().copied()).chain([name]);
     let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).collect()];
     for (feature, described) in features {
