@@ -109,7 +109,7 @@ fn delphi_gets_where_every_feature_fires() {
         let own = starts[at] as usize..starts[at + 1] as usize;
         expected.extend(own.map(|entry| (*row, features[entry], half(activations[entry]))));
     }
-    assert!(expected.len() > 10_000 && rows.len() as u64 % CONTEXT != 0);
+    assert!(expected.len() > 10_000 && !(rows.len() as u64).is_multiple_of(CONTEXT));
     assert_eq!(found, expected, "{} and {}", found.len(), expected.len());
     assert_eq!(tokens[rows.len()..], vec![BOS; tokens.len() - rows.len()], "the last context is filled up");
     // What is there is replaced with --force alone, and a stranger's file never.

@@ -25,7 +25,7 @@ pub use explanations::{Explanation, explanations};
 pub use files::EXPORT;
 pub use plan::{ExportPlan, Form};
 
-use crate::database::Database;
+use crate::database::{Database, Run};
 use crate::error::InterpretError;
 use crate::progress::Progress;
 use files::{Record, is_part};
@@ -61,18 +61,35 @@ pub fn export(
     plan.sae.map_or(Ok(()), |sae| database.check_dictionary(sae))?;
     let folder = PartialFolder::claim(out, EXPORT, is_part, force)?;
     let (n, run) = (database.n_features()?, database.run()?);
-    let mut progress = Progress::start(observer, "export", Unit::Examples, n as u64);
-    let mut advance = |features: usize| progress.advance(features as u64);
     let root = folder.data();
     let mut files = match plan.form {
-        Form::Neuronpedia => neuronpedia::write(database, &run, plan, &root, &mut advance)?,
-        Form::SaeDashboard => saedashboard::write(database, &run, plan, &root, &mut advance)?,
-        Form::Csv => csv::write(database, &root, &mut advance)?,
-        Form::Parquet => parquet::write(database, &run, &root, &mut advance)?,
+        // Its work is in the rows of a store, and not in the database.
         Form::Delphi => delphi::write(&run, plan, &root, observer)?,
+        _ => of_database(database, &run, plan, &root, observer)?,
     };
     files::write(&root, files::RECORD, Record::of(n, TOOL_VERSION).text().as_bytes())?;
     files += 1;
-    progress.finish();
     Ok(ExportReport { folder: folder.finish()?, features: n, files })
+}
+
+/// Writes what the database says of every feature; returns how many files that makes.
+fn of_database(
+    database: &Database,
+    run: &Run,
+    plan: &ExportPlan<'_>,
+    root: &Path,
+    observer: &dyn Observer,
+) -> Result<usize, InterpretError> {
+    let mut progress = Progress::start(observer, "export", Unit::Features, database.n_features()? as u64);
+    let mut advance = |features: usize| progress.advance(features as u64);
+    let files = match plan.form {
+        Form::Neuronpedia => neuronpedia::write(database, run, plan, root, &mut advance)?,
+        Form::SaeDashboard => saedashboard::write(database, run, plan, root, &mut advance)?,
+        Form::Csv => csv::write(database, root, &mut advance)?,
+        Form::Parquet => parquet::write(database, run, root, &mut advance)?,
+        // Written of a store, by whoever calls.
+        Form::Delphi => 0,
+    };
+    progress.finish();
+    Ok(files)
 }

@@ -125,7 +125,7 @@ impl Demo<'_> {
 
 /// The first words of the text's first line that has some.
 fn opening_words(text: &Path) -> anyhow::Result<String> {
-    let failed = |error| Complaint::io(&text, &error);
+    let failed = |error| Complaint::io(text, &error);
     for line in BufReader::new(File::open(text).map_err(failed)?).lines() {
         let line = line.map_err(failed)?;
         let words: Vec<_> = line.split_whitespace().take(PROMPT_WORDS).collect();
