@@ -201,7 +201,7 @@ mod tests {
     fn what_is_written_is_read_again_with_what_is_missing() {
         let columns = vec![
             column("feature", Values::Integers(vec![3, 5, 9])),
-            column("f1", Values::Numbers(vec![Some(0.5), None, Some(-0.25)])),
+            column("f1", Values::Numbers(vec![Some(0.5), None, Some(0.75)])),
             column("text", Values::Texts(vec![None, Some("a, \"b\"\n".to_owned()), Some(String::new())])),
             column(
                 "raises",
@@ -218,7 +218,7 @@ mod tests {
         let expected = [
             "{feature: 3, f1: 0.5, text: null, raises: [\" a\", \"b\"]}",
             "{feature: 5, f1: null, text: \"a, \"b\"\n\", raises: []}",
-            "{feature: 9, f1: -0.25, text: \"\", raises: [\"c\"]}",
+            "{feature: 9, f1: 0.75, text: \"\", raises: [\"c\"]}",
         ];
         assert_eq!(rows, expected);
     }
