@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 const USAGE: i32 = 2;
 const BAD_INPUT: i32 = 3;
-const IO: i32 = 4;
 
 /// A small dictionary of a model on the world's text.
 fn dictionary(model: &str, folder: &Path) -> PathBuf {
@@ -79,7 +78,7 @@ fn annotated_text_that_cannot_be_used_is_named() {
     let with_model = || evaluate().words("--model organism");
     with_model().option("--concepts", &plain).run().fails_with(BAD_INPUT, &["plain.jsonl"]);
     let absent = folder.path().join("absent.jsonl");
-    with_model().option("--concepts", &absent).run().fails_with(IO, &["absent.jsonl"]);
+    with_model().option("--concepts", &absent).run().fails_with(BAD_INPUT, &["absent.jsonl"]);
     let without_model = evaluate().words("--concepts organism").run();
     assert_eq!(without_model.code, Some(USAGE));
     assert!(without_model.stderr.contains("--model"), "{}", without_model.stderr);

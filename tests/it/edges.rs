@@ -39,7 +39,7 @@ const INTERNAL: [(&str, &[&str]); 12] = [
 const QUARANTINED: [(&str, &[&str]); 17] = [
     ("hdf5-metno", &["store"]),
     ("rusqlite", &["interpret"]),
-    ("parquet", &["capture"]),
+    ("parquet", &["capture", "interpret"]),
     ("regex", &["model"]),
     ("tokenizers", &["model", "organism"]),
     ("tch", &["model", "sae", "capture", "train", "interpret", "organism", "cli", "tests", "bench"]),

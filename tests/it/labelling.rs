@@ -86,7 +86,7 @@ impl Case {
     }
 
     /// An endpoint that answers truly.
-    fn good() -> Self {
+    pub(crate) fn good() -> Self {
         Self::with(ChatServer::start(|asked| with_odds(asked, &answer(asked, |label| label.to_owned()))))
     }
 
@@ -106,7 +106,7 @@ impl Case {
     }
 
     /// The studied model and its dictionary.
-    fn studied(command: Untangle) -> Untangle {
+    pub(crate) fn studied(command: Untangle) -> Untangle {
         let folder = made().folder.path();
         command.option("--model", folder.join("tiny")).option("--sae", folder.join("sae"))
     }
@@ -139,13 +139,13 @@ pub(crate) fn is_judging(asked: &Asked) -> bool {
     asked.all().contains("Answer with one digit for each text")
 }
 
-fn is_naming(asked: &Asked) -> bool {
+pub(crate) fn is_naming(asked: &Asked) -> bool {
     let all = asked.all();
     all.contains("respond to") && all.contains("\nTexts:\n") && !is_judging(asked)
 }
 
 /// What somebody says who knows where every feature fires: feature 7 is called `kind 7`.
-fn answer(asked: &Asked, spelled: impl Fn(&str) -> String) -> String {
+pub(crate) fn answer(asked: &Asked, spelled: impl Fn(&str) -> String) -> String {
     let (all, texts) = (asked.all(), &made().texts);
     let fires = |text: &str, feature: i64| texts.get(text).is_some_and(|text| text.features.contains(&feature));
     if is_naming(asked) {
@@ -168,13 +168,15 @@ fn answer(asked: &Asked, spelled: impl Fn(&str) -> String) -> String {
         };
         return (0..15).map(text).collect::<Vec<_>>().join("\n");
     }
-    let feature: i64 = phrase.split("kind ").nth(1).and_then(|id| id.split(' ').next()?.parse().ok()).expect("a kind");
+    // Of what is called anything else, such as by a rule, this judge knows nothing.
+    let feature: Option<i64> = phrase.split("kind ").nth(1).and_then(|id| id.split(' ').next()?.parse().ok());
+    let Some(feature) = feature else { return vec!["0"; listed(&all).len()].join(" ") };
     let digit = |text: &String| if fires(text, feature) { "1" } else { "0" };
     listed(&all).iter().map(digit).collect::<Vec<_>>().join(" ")
 }
 
 /// The answer with probabilities, where they were asked for.
-fn with_odds(asked: &Asked, text: &str) -> Value {
+pub(crate) fn with_odds(asked: &Asked, text: &str) -> Value {
     let mut whole = completion(text);
     if asked.body["logprobs"] == true {
         let odds = |token: &str| {

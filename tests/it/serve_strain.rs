@@ -231,7 +231,7 @@ fn what_is_wrong_with_the_command_line_is_said_before_anything_is_served() {
     Untangle::new("serve organism --port 0")
         .option("--vector", bench.path().join("none.gguf"))
         .run()
-        .fails_with(4, &["none.gguf"]);
+        .fails_with(3, &["none.gguf"]);
 }
 
 #[test]

@@ -68,6 +68,8 @@ def test_codes_decode_to_the_fvu_that_the_program_states(made):
     codes = untangle.read_codes(made.codes, sae.d_sae)
     assert scipy.sparse.issparse(codes.activations) and codes.activations.shape == (20_000, 64)
     assert np.array_equal(codes.rows, np.arange(20_000))
+    assert (codes.about["sae"], codes.about["hook"], codes.about["d_sae"]) == ("sae", made.hook, "64")
+    assert untangle.read_codes(made.codes).activations.shape == (20_000, 64), "the file says how many features there are"
     with untangle.Store(made.store) as store:
         rows, ordinary = store[made.hook][:].astype("f8"), store.ordinary(made.hook)
     missing = (rows - (codes.activations @ sae["W_dec"] + sae["b_dec"]))[ordinary]

@@ -212,7 +212,8 @@ impl Classify for CaptureError {
         match self {
             E::Store(error) => error.fault(),
             E::Model(error) => error.fault(),
-            E::Io { .. } | E::NoRoomForTokens { .. } => Fault::Io,
+            E::Io { source, .. } => Fault::of_file(source),
+            E::NoRoomForTokens { .. } => Fault::Io,
             E::NoHooks | E::RepeatedHook(_) | E::Scores(_) | E::NotReached(_) => Fault::Usage,
             E::Context { .. } | E::Batch { .. } | E::Zero(_) | E::NoText => Fault::Usage,
             E::NotFinite { .. } | E::NotAFile { .. } | E::EmptyCorpus { .. } => Fault::BadInput,

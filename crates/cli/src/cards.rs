@@ -110,9 +110,12 @@ fn draw_neighbours(canvas: &mut Canvas<'_>, shown: &Shown<'_>, kind: Nearness, n
 
 /// How well a label holds, behind it.
 fn measured(label: &Label) -> String {
-    let one = |score: &Score| match score.scorer.as_str() {
-        F1 => format!("F1 {:.2} on held-out text", score.value),
-        other => format!("{other} {:.2}", score.value),
+    let one = |score: &Score| {
+        let interval = score.interval.map_or_else(String::new, |(low, high)| format!(" [{low:.2}, {high:.2}]"));
+        match score.scorer.as_str() {
+            F1 => format!("F1 {:.2}{interval} on held-out text", score.value),
+            other => format!("{other} {:.2}{interval}", score.value),
+        }
     };
     let all: Vec<String> = label.scores.iter().map(one).collect();
     if all.is_empty() { String::new() } else { format!("  ({})", all.join(", ")) }

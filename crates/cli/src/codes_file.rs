@@ -6,8 +6,11 @@
 //! | `starts` | i64 `[n + 1]` | where every row's entries begin in the two tensors below |
 //! | `features` | i64 `[nnz]` | active features, ascending within a row |
 //! | `activations` | f32 `[nnz]` | their activations, greater than zero |
+//!
+//! The header's `__metadata__` says what the codes are of: texts, as the format has it, which readers of the tensors pass over.
 
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,9 @@ use untangle_store::{Artefact, Partial, StoreError};
 /// Tensors in the order of the file: name, type, bytes per element.
 const TENSORS: [(&str, &str, u64); 4] =
     [("rows", "I64", 8), ("starts", "I64", 8), ("features", "I64", 8), ("activations", "F32", 4)];
+
+/// What the format calls what is no tensor.
+const METADATA: &str = "__metadata__";
 
 /// A file of codes, as an output.
 pub(crate) const CODES: Artefact = Artefact { name: "a file of codes", is_folder: false, is_at: is_codes };
@@ -42,13 +48,16 @@ fn is_codes(path: &Path) -> io::Result<bool> {
     let Ok(found) = serde_json::from_slice::<Map<String, Value>>(&text) else { return Ok(false) };
     let ends = TENSORS.map(|(name, ..)| found.get(name).and_then(|tensor| tensor["data_offsets"][1].as_u64()));
     let end = ends.into_iter().flatten().max().unwrap_or(0);
-    Ok(found.len() == TENSORS.len() && ends.iter().all(Option::is_some) && size.checked_sub(8 + length) == Some(end))
+    let tensors = found.keys().filter(|name| *name != METADATA).count();
+    Ok(tensors == TENSORS.len() && ends.iter().all(Option::is_some) && size.checked_sub(8 + length) == Some(end))
 }
 
 /// Writes the tensors side by side into files of their own, and joins them at the end.
 pub(crate) struct CodesFile {
     // Dropped in this order: the parts go while the lock is still held.
     parts: [GrowingTensor; TENSORS.len()],
+    /// What the codes are of.
+    about: BTreeMap<String, String>,
     partial: Partial,
 }
 
@@ -60,11 +69,11 @@ struct GrowingTensor {
 }
 
 impl CodesFile {
-    /// Begins `output`, which may exist only if `force` is set.
-    pub(crate) fn create(output: &Path, force: bool) -> Result<Self, StoreError> {
+    /// Begins `output`, which may exist only if `force` is set; `about` says what the codes are of.
+    pub(crate) fn create(output: &Path, force: bool, about: BTreeMap<String, String>) -> Result<Self, StoreError> {
         let mut partial = Partial::claim_for(output, CODES, force)?;
         let [a, b, c, d] = TENSORS.map(|(name, _, _)| GrowingTensor::create(partial.side_file(name)));
-        let mut file = CodesFile { parts: [a?, b?, c?, d?], partial };
+        let mut file = CodesFile { parts: [a?, b?, c?, d?], about, partial };
         file.parts[1].put(0_i64.to_le_bytes())?;
         Ok(file)
     }
@@ -104,7 +113,7 @@ impl CodesFile {
 
     fn join(&mut self, partial: &Path) -> io::Result<()> {
         let mut out = BufWriter::new(create(partial)?);
-        let header = header(self.parts.each_ref().map(|part| part.elements));
+        let header = header(self.parts.each_ref().map(|part| part.elements), &self.about);
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(header.as_bytes())?;
         for part in &mut self.parts {
@@ -135,9 +144,9 @@ impl Drop for GrowingTensor {
 }
 
 /// The JSON that says where every tensor lies, padded so that the tensors are aligned.
-fn header(elements: [u64; TENSORS.len()]) -> String {
+fn header(elements: [u64; TENSORS.len()], about: &BTreeMap<String, String>) -> String {
     let mut offset = 0;
-    let mut tensors = Map::new();
+    let mut tensors = Map::from_iter([(METADATA.to_owned(), json!(about))]);
     for ((name, dtype, size), n) in TENSORS.into_iter().zip(elements) {
         let end = offset + n * size;
         tensors.insert(name.to_owned(), json!({ "dtype": dtype, "shape": [n], "data_offsets": [offset, end] }));
@@ -155,7 +164,7 @@ mod tests {
     fn only_a_whole_file_of_codes_is_one() {
         let folder = untangle_sources::Scratch::new().expect("a folder");
         let path = folder.path().join("codes");
-        let mut file = CodesFile::create(&path, false).expect("free");
+        let mut file = CodesFile::create(&path, false, BTreeMap::new()).expect("free");
         file.append(&[], &Codes::new()).expect("nothing");
         file.finish().expect("written");
         assert!(is_codes(&path).expect("read"));
@@ -163,15 +172,16 @@ mod tests {
         for wrong in [&whole[..whole.len() - 1], b"", b"notes", br#"{"text":"a"}"#] {
             fs::write(&path, wrong).expect("written");
             assert!(!is_codes(&path).expect("read"));
-            assert!(matches!(CodesFile::create(&path, true), Err(StoreError::Refused { .. })));
+            assert!(matches!(CodesFile::create(&path, true, BTreeMap::new()), Err(StoreError::Refused { .. })));
         }
     }
 
     #[test]
     fn tensors_lie_one_after_the_other_behind_an_aligned_header() {
-        let header = header([2, 3, 5, 5]);
+        let header = header([2, 3, 5, 5], &BTreeMap::from([("sae".to_owned(), "toy".to_owned())]));
         assert_eq!(header.len() % 8, 0);
         let value: Value = serde_json::from_str(&header).expect("JSON");
+        assert_eq!(value["__metadata__"], json!({ "sae": "toy" }));
         let place = |name: &str| value[name]["data_offsets"].clone();
         assert_eq!(
             ["rows", "starts", "features", "activations"].map(place),

@@ -5,13 +5,14 @@
 //! | 0 | done; also when the reader of stdout went away |
 //! | 1 | a defect of the program |
 //! | 2 | the command line contradicts itself or asks for something that does not exist |
-//! | 3 | a file or value that was given is wrong |
+//! | 3 | a file or value that was given is wrong, or there is no such file |
 //! | 4 | reading or writing failed, or another process holds the output |
 //! | 130 | interrupted; what was done so far is kept |
 
 use crate::terminal::{say, visible};
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use untangle_schema::{Classify, Fault};
@@ -39,9 +40,9 @@ impl Complaint {
         Complaint { fault: Fault::Interrupted, message: message.into() }.into()
     }
 
-    /// Reading or writing failed: exit code 4.
-    pub(crate) fn io(message: impl Into<String>) -> anyhow::Error {
-        Complaint { fault: Fault::Io, message: message.into() }.into()
+    /// A file could not be read or written.
+    pub(crate) fn io(path: &Path, error: &io::Error) -> anyhow::Error {
+        Complaint { fault: Fault::of_file(error), message: format!("{}: {error}", path.display()) }.into()
     }
 }
 
@@ -146,8 +147,8 @@ fn fault_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Fault> {
     if let Some(complaint) = cause.downcast_ref::<Complaint>() {
         return Some(complaint.fault);
     }
-    if cause.is::<io::Error>() {
-        return Some(Fault::Io);
+    if let Some(error) = cause.downcast_ref::<io::Error>() {
+        return Some(Fault::of_file(error));
     }
     macro_rules! of_crates {
         ($($kind:ty),* $(,)?) => { $(if let Some(e) = cause.downcast_ref::<$kind>() { return Some(e.fault()); })* };

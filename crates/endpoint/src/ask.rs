@@ -5,7 +5,7 @@ use crate::connect;
 use crate::error::EndpointError;
 use crate::kept::Kept;
 use crate::manner::{Manner, Request};
-use crate::options::EndpointOptions;
+use crate::options::{Budget, EndpointOptions};
 use crate::patience::{Failure, Patience, asked_wait};
 use crate::purse::{Purse, Spent};
 use crate::reply::{Reply, excerpt, understood};
@@ -71,6 +71,11 @@ impl Endpoint {
         self.purse.spent()
     }
 
+    /// What may be spent in all.
+    pub fn budget(&self) -> Budget {
+        self.options.budget
+    }
+
     /// Answers of earlier runs that could not be believed.
     pub fn damaged_answers(&self) -> usize {
         self.kept.damaged()
@@ -128,7 +133,7 @@ impl Endpoint {
         let body = manner.body(&self.options, request);
         let came = wire::post(&self.agent, &self.url, authorization, body, observer);
         let heard = match came {
-            Ok(came) => self.heard(&came, manner, estimate),
+            Ok(came) => self.heard(&came, manner, request),
             Err(Silence::Broken(reason)) => Err(Failure::Broken(reason)),
             Err(Silence::Odd(what)) => Err(Failure::Final(EndpointError::NoAnswer { url: self.url.clone(), what })),
             Err(Silence::Interrupted) => {
@@ -141,14 +146,14 @@ impl Endpoint {
     }
 
     /// What an answer's status and body mean.
-    fn heard(&self, came: &Came, manner: Manner, estimate: u64) -> Result<Heard, Failure> {
+    fn heard(&self, came: &Came, manner: Manner, request: &Request) -> Result<Heard, Failure> {
         let (status, url) = (came.status, self.url.clone());
         if (200..300).contains(&status) {
-            let reply = understood(&came.body, estimate, self.options.answer_tokens);
+            let reply = understood(&came.body, request.tokens(), self.options.answer_tokens);
             return reply.map(Heard::Reply).map_err(|what| Failure::NoAnswer(self.without_key(&what)));
         }
         let all = String::from_utf8_lossy(&came.body);
-        if let Some(next) = manner.conceding(status, &all) {
+        if let Some(next) = manner.conceding(status, &all, request.odds) {
             return Ok(Heard::Otherwise(next));
         }
         let said = if came.body.is_empty() { String::new() } else { self.without_key(&excerpt(&came.body)) };

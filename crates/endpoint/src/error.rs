@@ -150,10 +150,11 @@ impl Classify for EndpointError {
         use EndpointError as E;
         match self {
             E::Setting { .. } => Fault::Usage,
+            E::Io { source, .. } => Fault::of_file(source),
             E::Refused { .. } | E::Absent { .. } | E::NotTaken { .. } | E::NotAnswers { .. } | E::Offline => {
                 Fault::BadInput
             }
-            E::Busy { .. } | E::Unreachable { .. } | E::NoAnswer { .. } | E::Taken { .. } | E::Io { .. } => Fault::Io,
+            E::Busy { .. } | E::Unreachable { .. } | E::NoAnswer { .. } | E::Taken { .. } => Fault::Io,
             E::Spent { .. } | E::Interrupted => Fault::Interrupted,
         }
     }

@@ -40,6 +40,17 @@ pub enum InterpretError {
         /// The name.
         name: String,
     },
+    /// Where features fire is asked for without the activations in which they do.
+    #[error("where features fire is found in a store, by the dictionary; give both")]
+    NothingToEncode,
+    /// A table that cannot be written.
+    #[error("{path}: {source}", path = .path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: parquet::errors::ParquetError,
+    },
     /// A file that holds no explanations.
     #[error("{path}: {reason}", path = .path.display())]
     NoExplanations {

@@ -10,6 +10,7 @@ impl Classify for InterpretError {
         use InterpretError as E;
         match self {
             E::Store(error) => error.fault(),
+            E::ReadText { source, .. } => Fault::of_file(source),
             E::Model(error) => error.fault(),
             E::Sae(error) => error.fault(),
             E::Endpoint(error) => error.fault(),
@@ -26,8 +27,9 @@ impl Classify for InterpretError {
             | E::NeedsDatabase { .. }
             | E::NoSuchLabel { .. }
             | E::AmbiguousLabel { .. }
+            | E::NothingToEncode
             | E::TwiceSteered { .. } => Fault::Usage,
-            E::Database { .. } | E::DatabaseTaken { .. } | E::ReadText { .. } | E::NothingAnswered { .. } => Fault::Io,
+            E::Table { .. } | E::Database { .. } | E::DatabaseTaken { .. } | E::NothingAnswered { .. } => Fault::Io,
             E::Torch { .. } | E::TokensDiffer { .. } => Fault::Internal,
             E::Interrupted => Fault::Interrupted,
             E::WidthDiffers { .. }

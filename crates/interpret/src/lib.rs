@@ -78,5 +78,5 @@ pub use steer::{
     Dictionary, Edit, Effect, Operator, Spec, SteerOptions, SteerProblem, SteerResult, Steering, Step, feature_of,
     resolve, steer, sweep, swept,
 };
-pub use truth::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
+pub use truth::{AnnotatedCorpus, Criteria, Judged, TruthReport, evaluate_truth};
 pub use vocabulary::Vocabulary;

@@ -341,7 +341,7 @@ impl Classify for ModelError {
     fn fault(&self) -> Fault {
         match self {
             ModelError::Hub(error) => error.fault(),
-            ModelError::Io { .. } => Fault::Io,
+            ModelError::Io { source, .. } => Fault::of_file(source),
             ModelError::Interrupted => Fault::Interrupted,
             ModelError::Hook { fault, .. } => *fault,
             ModelError::HookShape { .. } | ModelError::Torch { .. } => Fault::Internal,

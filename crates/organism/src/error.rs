@@ -90,7 +90,7 @@ impl Classify for OrganismError {
             OrganismError::World { .. } | OrganismError::NoLogits => Fault::Internal,
             OrganismError::Tokenizer { .. } | OrganismError::UnknownStage { .. } => Fault::Usage,
             OrganismError::Model(error) => error.fault(),
-            OrganismError::Io { .. } => Fault::Io,
+            OrganismError::Io { source, .. } => Fault::of_file(source),
             OrganismError::State { .. } | OrganismError::NoParent { .. } | OrganismError::OtherWorld { .. } => {
                 Fault::BadInput
             }

@@ -97,7 +97,7 @@ pub enum SaeError {
 impl Classify for SaeError {
     fn fault(&self) -> Fault {
         match self {
-            SaeError::Io { .. } => Fault::Io,
+            SaeError::Io { source, .. } => Fault::of_file(source),
             SaeError::Config { .. }
             | SaeError::Weights { .. }
             | SaeError::Tensor { .. }

@@ -15,6 +15,18 @@ pub enum Fault {
     Internal,
 }
 
+impl Fault {
+    /// What kind of failure it is that a file could not be read or written. A name that leads to no file is a wrong value; everything
+    /// else is the system's.
+    pub fn of_file(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as E;
+        match error.kind() {
+            E::NotFound | E::IsADirectory | E::NotADirectory | E::InvalidFilename => Fault::BadInput,
+            _ => Fault::Io,
+        }
+    }
+}
+
 /// Implemented by the error type of every crate.
 pub trait Classify {
     /// The kind of failure.

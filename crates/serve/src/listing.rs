@@ -4,10 +4,12 @@
 use std::cmp::Ordering;
 use untangle_interpret::Summary;
 use untangle_interpret::database::{Only, Query, Sort};
+use untangle_schema::LabelKind;
 
 /// Whether lines alone say what a query asks for.
 pub(crate) fn can(query: &Query) -> bool {
     let of_lines = !matches!(query.sort, Sort::Score(Some(_)));
+    let of_lines = of_lines && query.only != Some(Only::ByRulesAlone);
     of_lines && query.text.trim().is_empty() && query.kind.is_none() && query.source.is_none()
 }
 
@@ -21,8 +23,10 @@ pub(crate) fn listed(lines: &[Summary], query: &Query) -> Vec<Summary> {
 fn is_asked(line: &Summary, query: &Query) -> bool {
     let is_one = match query.only {
         None => true,
-        Some(Only::Labelled) => line.label.is_some(),
-        Some(Only::Unlabelled) => line.density > 0.0 && line.label.is_none(),
+        Some(Only::Labelled) => line.label_kind == Some(LabelKind::Input),
+        Some(Only::Unlabelled) => line.density > 0.0 && line.label_kind != Some(LabelKind::Input),
+        // A line knows one label of all.
+        Some(Only::ByRulesAlone) => false,
         Some(Only::Dead) => line.density == 0.0,
         Some(Only::Alive) => line.density > 0.0,
     };
@@ -53,7 +57,17 @@ mod tests {
 
     fn line(feature: usize, label_score: Option<f64>, density: f64) -> Summary {
         let label = label_score.map(|_| "x".to_owned());
-        Summary { feature, label, label_score, held_out_firings: 0, density, max_activation: 5.0 - feature as f32 }
+        let (label_kind, label_source) = (label_score.map(|_| LabelKind::Input), label.clone());
+        Summary {
+            feature,
+            label,
+            label_kind,
+            label_source,
+            label_score,
+            held_out_firings: 0,
+            density,
+            max_activation: 5.0 - feature as f32,
+        }
     }
 
     #[test]

@@ -16,7 +16,16 @@ use untangle_interpret::read::{Active, Likely, ReadToken};
 use untangle_schema::{Example, FeatureCard, Histogram};
 
 fn line() -> Summary {
-    Summary { feature: 1, label: None, label_score: None, held_out_firings: 0, density: 0.0, max_activation: 0.0 }
+    Summary {
+        feature: 1,
+        label: None,
+        label_kind: None,
+        label_source: None,
+        label_score: None,
+        held_out_firings: 0,
+        density: 0.0,
+        max_activation: 0.0,
+    }
 }
 
 fn card() -> FeatureCard {

@@ -106,8 +106,13 @@ pub fn load_sae(dir: &Path, other_model: bool, surroundings: &Surroundings<'_>) 
 /// Says where a model, or the one that a store was captured from, may not be the dictionary's. What certainly is not is refused
 /// where it is used.
 pub fn say_doubts(sae: &Sae, given: Option<&ModelIdentity>, surroundings: &Surroundings<'_>) {
-    if let Some(doubt) = given.and_then(|given| doubt(sae, given)) {
-        surroundings.warning(&doubt);
+    match given.and_then(|given| doubt(sae, given)) {
+        // Whoever asked for it knows it; that it is so is said all the same.
+        Some(doubt) if sae.is_of_any_model() => {
+            surroundings.note(&format!("{doubt}; used all the same, by --other-model"))
+        }
+        Some(doubt) => surroundings.warning(&doubt),
+        None => {}
     }
 }
 
@@ -144,6 +149,23 @@ pub fn dictionaries_at(names: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
         return Err(SourceError::NoDictionary { names: names.join(", ") });
     }
     Ok(found)
+}
+
+/// What dictionaries in these folders are called where several are at hand: the last part of each path, and as many parts before it as
+/// tell those that end alike apart.
+pub fn names_of(dirs: &[PathBuf]) -> Vec<String> {
+    let named = |dir: &PathBuf, parts: usize| {
+        let all: Vec<_> = dir.components().collect();
+        let last: PathBuf = all[all.len().saturating_sub(parts)..].iter().collect();
+        last.display().to_string()
+    };
+    let most = dirs.iter().map(|dir| dir.components().count()).max().unwrap_or(1);
+    let name = |dir: &PathBuf| {
+        let is_own =
+            |parts: &usize| dirs.iter().all(|other| other == dir || named(other, *parts) != named(dir, *parts));
+        named(dir, (1..=most).find(is_own).unwrap_or(most))
+    };
+    dirs.iter().map(name).collect()
 }
 
 impl Dictionary {

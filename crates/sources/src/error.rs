@@ -133,7 +133,7 @@ impl Classify for SourceError {
                 Fault::Usage
             }
             E::Interrupted { .. } => Fault::Interrupted,
-            E::Io { .. } => Fault::Io,
+            E::Io { source, .. } => Fault::of_file(source),
             E::NoModel { .. }
             | E::DoesNotReply { .. }
             | E::DamagedRecord { .. }

@@ -13,7 +13,7 @@ use crate::models::chat_template;
 use crate::scratch::Scratch;
 use crate::standard_input::standard_input;
 use crate::surroundings::Surroundings;
-use crate::world::{Amount, WorldForm, WorldPart, WorldText};
+use crate::world::{Length, WorldForm, WorldPart, WorldText};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ impl Text {
                 Named::DataSet(spec) => data_set(&spec, surroundings)?,
                 Named::StandardInput => Corpus::of(vec![standard_input(folder(&mut scratch)?, surroundings)?])?,
                 Named::World(part) => {
-                    let text = WorldText { seed: SEED, part, amount: Amount::Tokens(tokens) };
+                    let text = WorldText { seed: SEED, part, amount: Length::Tokens(tokens) };
                     Corpus::open(&[write(text, folder(&mut scratch)?, model, surroundings)?])?
                 }
             };

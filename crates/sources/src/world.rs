@@ -61,7 +61,7 @@ pub fn naming(topic: &Topic, name: Option<&str>) -> String {
 
 /// How much text is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
+pub enum Length {
     /// So many documents.
     Documents(u64),
     /// As many documents as it takes to have so many tokens.
@@ -87,7 +87,7 @@ pub struct WorldText {
     /// Which of them.
     pub part: WorldPart,
     /// How many.
-    pub amount: Amount,
+    pub amount: Length,
 }
 
 impl WorldText {
@@ -104,8 +104,8 @@ impl WorldText {
     ) -> Result<u64, SourceError> {
         let (world, name) = (World::standard(), "the world's text");
         let (unit, total) = match self.amount {
-            Amount::Documents(n) => (Unit::Documents, n),
-            Amount::Tokens(n) => (Unit::Tokens, n),
+            Length::Documents(n) => (Unit::Documents, n),
+            Length::Tokens(n) => (Unit::Tokens, n),
         };
         if form == WorldForm::Annotated {
             json_line(out, &AnnotatedHeader::new(world.concepts().all().to_vec())).map_err(SourceError::io(name))?;
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use untangle_schema::Silent;
 
-    fn written(part: WorldPart, amount: Amount, form: WorldForm) -> (u64, String) {
+    fn written(part: WorldPart, amount: Length, form: WorldForm) -> (u64, String) {
         let mut bytes = Vec::new();
         let text = WorldText { seed: 3, part, amount };
         let documents = text.write(&mut bytes, form, &tokenizer().expect("bundled"), &Silent).expect("memory");
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_part_has_its_own_documents_and_all_has_every_one() {
         let texts = |part, n| {
-            let (_, text) = written(part, Amount::Documents(n), WorldForm::Separated);
+            let (_, text) = written(part, Length::Documents(n), WorldForm::Separated);
             text.split_terminator("\n<|endoftext|>\n").map(str::to_owned).collect::<Vec<_>>()
         };
         let all = texts(WorldPart::All, 200);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_as_the_tokenizer_counts_them() {
-        let (documents, text) = written(WorldPart::Train, Amount::Tokens(5000), WorldForm::Separated);
+        let (documents, text) = written(WorldPart::Train, Length::Tokens(5000), WorldForm::Separated);
         let tokenizer = tokenizer().expect("bundled");
         let counts = text.split_terminator("\n<|endoftext|>\n").map(|text| tokenizer.encode(text).expect("text").len());
         let counts: Vec<usize> = counts.collect();
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn annotated_lines_are_those_of_the_vocabulary() {
-        let (_, text) = written(WorldPart::All, Amount::Documents(30), WorldForm::Annotated);
+        let (_, text) = written(WorldPart::All, Length::Documents(30), WorldForm::Annotated);
         let mut lines = text.lines();
         let header: AnnotatedHeader = serde_json::from_str(lines.next().expect("a header")).expect("a header");
         assert_eq!(header, AnnotatedHeader::new(World::standard().concepts().all().to_vec()));
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn corpora_overlap_where_seed_and_part_do() {
-        let name = |part, seed, n| WorldText { seed, part, amount: Amount::Documents(n) }.file_name(n);
+        let name = |part, seed, n| WorldText { seed, part, amount: Length::Documents(n) }.file_name(n);
         assert_eq!(name(WorldPart::Train, 0, 12), "organism-train-seed0-documents12.txt");
         assert!(overlap(&name(WorldPart::Train, 0, 12), &name(WorldPart::Train, 0, 900)));
         assert!(overlap(&name(WorldPart::Train, 0, 12), &name(WorldPart::All, 0, 9)));

@@ -34,7 +34,8 @@ impl Classify for StoreError {
     fn fault(&self) -> Fault {
         use StoreError as E;
         match self {
-            E::Io { .. } | E::DiskFull { .. } | E::Locked { .. } => Fault::Io,
+            E::Io { source, .. } => Fault::of_file(source),
+            E::DiskFull { .. } | E::Locked { .. } => Fault::Io,
             E::Exists { .. } | E::OtherSettings { .. } | E::NothingNamed | E::NamedTwice { .. } => Fault::Usage,
             E::HeldOut { .. } | E::TooFewRows { .. } | E::EmptyBatch => Fault::Usage,
             E::Source { fault, .. } | E::Refused { fault, .. } => *fault,

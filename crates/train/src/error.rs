@@ -95,7 +95,7 @@ impl Classify for TrainError {
             TrainError::Setting { setting: "--hook" | "--hook-out", .. } => Fault::BadInput,
             TrainError::Exists { .. } | TrainError::OtherRun { .. } | TrainError::Setting { .. } => Fault::Usage,
             TrainError::Checkpoint { .. } | TrainError::Grid { .. } | TrainError::Diverged { .. } => Fault::BadInput,
-            TrainError::Io { .. } => Fault::Io,
+            TrainError::Io { source, .. } => Fault::of_file(source),
             TrainError::Interrupted { .. } => Fault::Interrupted,
             TrainError::Store(e) => e.fault(),
             TrainError::Sae(e) => e.fault(),

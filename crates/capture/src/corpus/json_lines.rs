@@ -19,11 +19,18 @@ use std::io::{BufRead, Read};
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use untangle_model::{Beside, Conversation};
+use untangle_schema::AnnotatedHeader;
+use untangle_schema::annotated;
 use untangle_schema::python::mend;
 
 /// Longest line. Longer ones are no documents but whole files without line breaks.
 const LONGEST_LINE: u64 = 64 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether the first line of a file is the table of concepts that stands before annotated documents, and no document.
+fn is_annotated_header(line: &[u8]) -> bool {
+    serde_json::from_slice::<AnnotatedHeader>(line).is_ok_and(|header| header.format == annotated::FORMAT)
+}
 
 /// The records of a file of JSON lines.
 pub(super) struct JsonLines<'a> {
@@ -56,7 +63,7 @@ impl<'a> JsonLines<'a> {
                 return Err(self.wrong(&format!("is longer than {} MiB", LONGEST_LINE >> 20)));
             }
             let content = self.line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.line);
-            if content.trim_ascii().is_empty() {
+            if content.trim_ascii().is_empty() || start.at == 0 && is_annotated_header(content) {
                 continue;
             }
             let (text, replaced) = self.text_of(content)?;

@@ -2,7 +2,7 @@
 //!
 //! | file | documents |
 //! |---|---|
-//! | `.jsonl`, `.ndjson`, `.json` | one a line: a field of its object |
+//! | `.jsonl`, `.ndjson`, `.json` | one a line: a field of its object; a table of concepts on the first line (`untangle_schema::annotated`) is passed over |
 //! | `.parquet` | one a row: a column of text, or of conversations |
 //! | any other | between `<|endoftext|>` lines; else parts of one text |
 //!

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use untangle_interpret::sharing::{ABSENT, EQUAL, SAME, shared};
 use untangle_interpret::{CrosscoderEvaluation, Sharing, evaluate_crosscoder, sharing};
 use untangle_sae::Crosscoder;
+use untangle_sources::dictionary::names_of;
 use untangle_sources::dictionary::training_record;
 use untangle_sources::{JudgingRows, Origin, Rows};
 
@@ -33,19 +34,15 @@ pub(crate) fn evaluate(
 ) -> anyhow::Result<()> {
     let store = open_beside(store, beside, context)?;
     let mut measured = Vec::new();
-    for dir in dirs {
+    for (dir, sae) in dirs.iter().zip(names_of(dirs)) {
         let (crosscoder, origin) = (Crosscoder::load(dir)?, Origin::read(dir)?);
         origin.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
         let JudgingRows { held_out, part, name, in_doubt } = origin.rows_of(&store, rows);
         if in_doubt {
-            context.progress.warning(&format!(
-                "{} may have been trained on rows of {}: {name}",
-                origin.name,
-                store.name()
-            ));
+            context.progress.warning(&format!("{sae} may have been trained on rows of {}: {name}", store.name()));
         }
         let evaluation = evaluate_crosscoder(&crosscoder, &store, &held_out, part, &context.progress)?;
-        measured.push(Measured { sae: origin.name, part: name, evaluation });
+        measured.push(Measured { sae, part: name, evaluation });
     }
     context.output.result(&json!({ "crosscoders": measured }), |out| {
         measured.iter().try_for_each(|one| write_measured(out, one))?;

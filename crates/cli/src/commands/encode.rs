@@ -8,15 +8,19 @@ use crate::context::Context;
 use crate::exit::Complaint;
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use untangle_interpret::column_of;
+use untangle_interpret::database::sae_sha256;
 use untangle_interpret::progress::Progress;
-use untangle_sae::Codes;
-use untangle_schema::Unit;
+use untangle_sae::{Codes, Sae};
+use untangle_schema::{TOOL_VERSION, Unit};
 use untangle_sources::dictionary::{load_sae, say_doubts};
-use untangle_store::{HeldOut, Part, RowBlock, Scan};
+use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, Scan};
 
 /// Run the rows of a store through a dictionary and write the sparse codes as safetensors
+///
+/// The file's metadata say which dictionary, store, hook point and model the codes are of.
 #[derive(Debug, Args)]
 pub(crate) struct EncodeArgs {
     /// Dictionary directory
@@ -55,6 +59,24 @@ enum PartChoice {
     HeldOut,
 }
 
+/// What the codes are of, as the file says it: enough to know dictionary, store and rows again, and no path.
+fn about(args: &EncodeArgs, sae: &Sae, store: &ActivationSet, column: usize) -> BTreeMap<String, String> {
+    let name = args.sae.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let model = store.manifest().map(|manifest| manifest.model.name.clone());
+    let said = [
+        ("tool_version", Some(TOOL_VERSION.to_owned())),
+        ("sae", Some(name)),
+        ("sae_sha256", Some(sae_sha256(sae))),
+        ("d_sae", Some(sae.d_sae().to_string())),
+        ("store", Some(store.name())),
+        ("store_content", Some(store.content_identity())),
+        ("hook", Some(store.columns()[column].name.clone())),
+        ("model", model),
+        ("part", args.part.to_possible_value().map(|part| part.get_name().to_owned())),
+    ];
+    said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 /// Rows that are encoded together.
 const BLOCK_ROWS: usize = 8192;
 
@@ -74,9 +96,10 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> anyhow::Result<()> {
     if limit == 0 {
         return Err(Complaint::usage("--rows 0 leaves nothing to encode".to_owned()));
     }
+    let about = about(args, &sae, &store, column);
     let scan = || Scan::new(store, &HeldOut::default(), part, &[column], BLOCK_ROWS);
     let mut scan = context.progress.with_nothing_to_save(scan)??;
-    let mut file = CodesFile::create(&args.out, args.force)?;
+    let mut file = CodesFile::create(&args.out, args.force, about)?;
     let mut progress = Progress::start(&context.progress, "encode", Unit::Rows, limit);
     let (mut block, mut codes) = (RowBlock::default(), Codes::new());
     while file.counts().0 < limit && scan.next_block(&mut block)? {

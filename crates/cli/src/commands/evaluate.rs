@@ -21,7 +21,7 @@ use untangle_interpret::{Corpus, check_model};
 use untangle_model::LanguageModel;
 use untangle_sources::NamedModel;
 use untangle_sources::Text;
-use untangle_sources::dictionary::{dictionaries_at, say_doubts};
+use untangle_sources::dictionary::{dictionaries_at, names_of, say_doubts};
 use untangle_sources::{Dictionary, JudgingRows, Rows};
 use untangle_store::{ActivationSet, Part};
 
@@ -89,7 +89,8 @@ pub(crate) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<()> 
     args.model.as_deref().map(NamedModel::find).transpose()?;
     Text::check(&args.text)?;
     let load = |dir: &PathBuf| Dictionary::load_any(dir, args.belonging.other_model, &context.surroundings());
-    let dictionaries = dirs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    let mut dictionaries = dirs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    dictionaries.iter_mut().zip(names_of(&dirs)).for_each(|(dictionary, name)| dictionary.name = name);
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     // Told before anything is captured or read.
     if let Some(model) = &model {

@@ -1,5 +1,6 @@
 //! `untangle export`: features for other tools.
 
+use super::options::open_store;
 use super::outputs;
 use super::words::BelongingArgs;
 use crate::context::Context;
@@ -9,21 +10,25 @@ use std::path::PathBuf;
 use untangle_interpret::exchange::{EXPORT, ExportPlan, Form, export};
 use untangle_sources::dictionary::load_sae;
 
-/// Write features for other tools: Neuronpedia, SAEDashboard, or a table
+/// Write features for other tools: Neuronpedia, SAEDashboard, delphi, or tables
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// Feature database, made by `untangle features`
     #[arg(value_name = "FEATURES.db")]
     database: PathBuf,
-    /// For whom: rows of Neuronpedia's tables, batches as SAEDashboard writes them, or a table with a line for each feature
+    /// For whom: rows of Neuronpedia's tables, batches as SAEDashboard writes them, where every feature fires as delphi caches it, a
+    /// table with a line for each feature, or tables of features and of labels
     #[arg(long, value_enum, value_name = "FORM")]
     form: FormArg,
     /// Folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Dictionary, whose feature vectors are written as well
-    #[arg(long, value_name = "SAE")]
+    /// Dictionary, whose feature vectors are written as well, or whose features are looked for in the store
+    #[arg(long, value_name = "SAE", required_if_eq("form", "delphi"))]
     sae: Option<PathBuf>,
+    /// Store in which the features fire, for delphi
+    #[arg(long, value_name = "STORE", required_if_eq("form", "delphi"))]
+    store: Vec<String>,
     /// What the other tool calls the model [default: its name, with dashes for signs]
     #[arg(long, value_name = "NAME")]
     model_id: Option<String>,
@@ -46,10 +51,19 @@ enum FormArg {
     Neuronpedia,
     Saedashboard,
     Csv,
+    Parquet,
+    Delphi,
 }
 
 pub(crate) fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
-    let inputs: Vec<PathBuf> = std::iter::once(&args.database).chain(&args.sae).cloned().collect();
+    if !args.store.is_empty() && !matches!(args.form, FormArg::Delphi) {
+        return Err(Complaint::usage(
+            "--store goes with --form delphi alone: the other forms say nothing of where features fire",
+        ));
+    }
+    let store = (!args.store.is_empty()).then(|| open_store(&args.store, context)).transpose()?;
+    let mut inputs: Vec<PathBuf> = std::iter::once(&args.database).chain(&args.sae).cloned().collect();
+    inputs.extend(store.iter().flat_map(|store| store.paths()));
     outputs::check(&args.out, &EXPORT, args.force, &inputs)?;
     let database = context.database(&args.database)?;
     let run = database.run()?;
@@ -69,9 +83,12 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
         FormArg::Neuronpedia => Form::Neuronpedia,
         FormArg::Saedashboard => Form::SaeDashboard,
         FormArg::Csv => Form::Csv,
+        FormArg::Parquet => Form::Parquet,
+        FormArg::Delphi => Form::Delphi,
     };
     let source_id = args.source_id.clone().unwrap_or_else(usual);
-    let plan = ExportPlan { form, model_id, source_id, creator: args.creator.clone(), sae: sae.as_ref() };
+    let creator = args.creator.clone();
+    let plan = ExportPlan { form, model_id, source_id, creator, sae: sae.as_ref(), store: store.as_deref() };
     let report = export(&database, &plan, &args.out, args.force, &context.progress)?;
     context.output.result(&report, |out| {
         writeln!(

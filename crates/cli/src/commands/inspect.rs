@@ -40,13 +40,13 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     }
     if path.join("config.json").exists() {
         let path = path.join("config.json");
-        let text = fs::read(&path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
+        let text = fs::read(&path).map_err(|error| Complaint::io(&path, &error))?;
         return model(&path, &text, None, context);
     }
     if let Some(NamedModel::Hub { id, revision }) = NamedModel::of_hub_unless_a_file(&args.file)? {
         let found = fetch_config(&id, revision.as_deref(), &context.hub()?, &context.progress)?;
         let path = found.dir.join("config.json");
-        let text = fs::read(&path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
+        let text = fs::read(&path).map_err(|error| Complaint::io(&path, &error))?;
         return model(&path, &text, Some(&found), context);
     }
     if path.is_dir() {

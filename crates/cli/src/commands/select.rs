@@ -71,9 +71,9 @@ enum SharedAs {
 /// A state of features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum State {
-    /// With a label
+    /// With a label of what makes them fire
     Labelled,
-    /// Without a label, though they fire
+    /// Without one, though they fire; `untangle label` takes those that no language model has labelled yet
     Unlabelled,
     /// That never fired
     Dead,

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::exit::Complaint;
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
+use serde_json::json;
 
 /// Print a script that completes verbs and options in a shell
 #[derive(Debug, Args)]
@@ -27,14 +28,16 @@ pub(crate) struct ManArgs {
 pub(crate) fn completions(args: &CompletionsArgs, context: &Context) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "untangle", &mut script);
-    context.output.write(|out| out.write_all(&script))
+    let value = json!({ "shell": args.shell.to_string(), "script": String::from_utf8_lossy(&script) });
+    context.output.result(&value, |out| out.write_all(&script))
 }
 
 pub(crate) fn man(args: &ManArgs, context: &Context) -> anyhow::Result<()> {
     let page = clap_mangen::Man::new(of_verb(args)?);
     let mut text = Vec::new();
     page.render(&mut text)?;
-    context.output.write(|out| out.write_all(&text))
+    let value = json!({ "verb": args.verbs, "page": String::from_utf8_lossy(&text) });
+    context.output.result(&value, |out| out.write_all(&text))
 }
 
 /// The description of a verb, under the name by which it is called: `untangle organism corpus`.

@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use untangle_interpret::Database;
 use untangle_interpret::steer::{Arm, Dictionary, Kind};
-use untangle_interpret::toward::{Amount, Topic, Toward, TowardPlan, find, toward};
+use untangle_interpret::toward::{Counts, Topic, Toward, TowardPlan, find, toward};
 use untangle_model::{GenerateOptions, LanguageModel};
 use untangle_organism::stories;
 use untangle_sae::Sae;
@@ -122,10 +122,10 @@ fn beginnings(sought: &Sought<'_>, of_world: bool) -> anyhow::Result<Vec<String>
 }
 
 /// Fewer texts for what is tried than for what is reported.
-fn amount(reported: usize) -> Amount {
-    let usual = Amount::default();
+fn amount(reported: usize) -> Counts {
+    let usual = Counts::default();
     let part = |of: usize| (of * reported / usual.reported).max(1);
-    Amount { tried: part(usual.tried), shown: part(usual.shown), reported }
+    Counts { tried: part(usual.tried), shown: part(usual.shown), reported }
 }
 
 impl Told<'_> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use untangle_interpret::truth::report::{Covered, Fraction, Group, GroupedBy};
-use untangle_interpret::{AnnotatedCorpus, Criteria, Subject, TruthReport, evaluate_truth};
+use untangle_interpret::{AnnotatedCorpus, Criteria, Judged, TruthReport, evaluate_truth};
 use untangle_model::LanguageModel;
 use untangle_organism::{Split, World, bundled};
 use untangle_sources::Dictionary;
@@ -55,9 +55,9 @@ pub(crate) fn reports(
     let Some(text) = &args.concepts else { return Ok(Vec::new()) };
     let corpus = corpus(text)?;
     let control = args.control.as_deref().map(|dir| control(dir, args, compute, context)).transpose()?;
-    let control = control.as_ref().map(|(dictionary, model)| Subject { model, sae: &dictionary.sae });
+    let control = control.as_ref().map(|(dictionary, model)| Judged { model, sae: &dictionary.sae });
     let report = |dictionary: &Dictionary| {
-        let subject = Subject { model, sae: &dictionary.sae };
+        let subject = Judged { model, sae: &dictionary.sae };
         let truth = evaluate_truth(&corpus, subject, control, Criteria::default(), &context.progress)?;
         Ok(Report { sae: dictionary.name.clone(), control: args.control.clone(), truth })
     };

@@ -188,7 +188,7 @@ fn texts(args: &VectorArgs) -> anyhow::Result<Texts> {
 
 /// The lines of a file that are not blank.
 fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
-    let bytes = std::fs::read(path).map_err(|error| Complaint::io(format!("{}: {error}", path.display())))?;
+    let bytes = std::fs::read(path).map_err(|error| Complaint::io(path, &error))?;
     let text = String::from_utf8(bytes);
     let text = text.map_err(|_| Complaint::bad_input(format!("{}: is not UTF-8; give text", path.display())))?;
     Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
@@ -227,8 +227,7 @@ fn write(
     }
     let vector = ControlVector { model_hint: model.identity().model_type, directions };
     let partial = Partial::claim_for(out, CONTROL_VECTOR, args.force)?;
-    std::fs::write(partial.data(), vector.to_bytes())
-        .map_err(|error| Complaint::io(format!("{}: {error}", out.display())))?;
+    std::fs::write(partial.data(), vector.to_bytes()).map_err(|error| Complaint::io(out, &error))?;
     partial.finish()?;
     Ok(vector.directions.into_keys().collect())
 }

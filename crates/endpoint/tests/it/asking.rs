@@ -14,7 +14,7 @@ fn options(server: &ChatServer) -> EndpointOptions {
 }
 
 fn request(user: &str) -> Request {
-    Request { system: "be brief".to_owned(), user: user.to_owned(), odds: false }
+    Request { system: "be brief".to_owned(), user: user.to_owned(), odds: 0 }
 }
 
 fn ask(options: EndpointOptions, users: &[&str]) -> (Answered, Endpoint) {
@@ -242,7 +242,7 @@ fn probabilities_are_asked_for_where_they_are_of_use() {
         whole
     });
     let endpoint = Endpoint::new(options(&server)).unwrap();
-    let requests = [Request { odds: true, ..request("a") }, request("a")];
+    let requests = [Request { odds: 5, ..request("a") }, request("a")];
     let answered = endpoint.ask_all(&requests, &Silent, |_| {});
     let lengths: Vec<usize> = answered.replies.iter().flatten().map(|reply| reply.odds.len()).collect();
     assert_eq!(lengths, [1, 0]);

@@ -31,10 +31,12 @@ pub enum Sort {
 /// What features may be narrowed down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Only {
-    /// Those with a label.
+    /// Those with a label of what makes them fire.
     Labelled,
-    /// Those without, though they fire.
+    /// Those without one, though they fire: of what they have in common no rule says enough.
     Unlabelled,
+    /// Those that fire and of which nobody but rules says when: what a language model could still label.
+    ByRulesAlone,
     /// Those that never fired.
     Dead,
     /// Those that did.
@@ -192,8 +194,15 @@ impl Database {
 
 fn condition(only: Only) -> &'static str {
     match only {
-        Only::Labelled => "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id)",
-        Only::Unlabelled => "f.density > 0 AND NOT EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id)",
+        Only::Labelled => "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND a.kind = 'input')",
+        Only::Unlabelled => {
+            "f.density > 0 AND NOT EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND a.kind = 'input')"
+        }
+        // `label::labeller::SOURCE`; a test holds it.
+        Only::ByRulesAlone => {
+            "f.density > 0 AND NOT EXISTS
+             (SELECT 1 FROM labels a WHERE a.feature = f.id AND a.kind = 'input' AND a.source <> 'tokens')"
+        }
         Only::Dead => "f.density = 0",
         Only::Alive => "f.density > 0",
     }

@@ -34,7 +34,18 @@ mod tests {
 
     fn feature(feature: usize, label: &str, f1: f64, density: f64, held_out_firings: u64) -> Summary {
         let label = Some(label.to_owned());
-        Summary { feature, label, label_score: Some(f1), held_out_firings, density, max_activation: 1.0 }
+        let label_kind = Some(untangle_schema::LabelKind::Input);
+        let label_source = Some("tokens".to_owned());
+        Summary {
+            feature,
+            label,
+            label_kind,
+            label_source,
+            label_score: Some(f1),
+            held_out_firings,
+            density,
+            max_activation: 1.0,
+        }
     }
 
     #[test]

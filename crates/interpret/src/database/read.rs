@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
 use untangle_schema::whole::with_suffix;
-use untangle_schema::{Example, FeatureCard, LogitEffect, NearMiss, Nearness, Neighbour, PartShares};
+use untangle_schema::{Example, FeatureCard, LabelKind, LogitEffect, NearMiss, Nearness, Neighbour, PartShares};
 
 /// A finished feature database, opened for reading.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub struct Summary {
     pub feature: usize,
     /// Its label, where there is one.
     pub label: Option<String>,
+    /// What that speaks of.
+    pub label_kind: Option<LabelKind>,
+    /// Who gave it.
+    pub label_source: Option<String>,
     /// F1 of the label on held-out rows.
     pub label_score: Option<f64>,
     /// Held-out rows on which the feature fires.
@@ -41,7 +45,7 @@ pub struct Summary {
 
 /// A query of [`Summary`]s with its columns in the order that `summary` reads them; `join` are further tables.
 pub(super) fn summary_query(join: &str) -> String {
-    let columns = "f.id, l.text, b.value, f.held_out_firings, f.density, f.max_activation";
+    let columns = "f.id, l.text, b.value, f.held_out_firings, f.density, f.max_activation, l.kind, l.source";
     format!("SELECT {columns} FROM features f {join} {}", labels::FIRST)
 }
 
@@ -297,9 +301,12 @@ fn take_back_half_an_addition(path: &Path) {
 }
 
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
+    let kind = |name: String| LabelKind::named(&name).ok_or_else(|| unfit(6, format!("{name:?} is no kind of label")));
     Ok(Summary {
         feature: count(row, 0)? as usize,
         label: row.get(1)?,
+        label_kind: row.get::<_, Option<String>>(6)?.map(kind).transpose()?,
+        label_source: row.get(7)?,
         label_score: finite_or_none(row, 2)?,
         held_out_firings: count(row, 3)?,
         density: finite(row, 4)?,

@@ -1,5 +1,6 @@
 //! Which files make up an export, so that nothing else is ever replaced by one?
 
+use super::delphi;
 use crate::dashboard::names;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,7 +18,7 @@ pub(super) const RECORD: &str = "export.json";
 const KIND: &str = "untangle export";
 /// Folders of batches, and files beside them.
 const FOLDERS: [&str; 3] = ["features", "activations", "explanations"];
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "model.jsonl",
     "release.jsonl",
     "source.jsonl",
@@ -25,6 +26,8 @@ const FILES: [&str; 7] = [
     "run_settings.json",
     "skipped_indexes.json",
     "features.csv",
+    "features.parquet",
+    "labels.parquet",
 ];
 
 /// `export.json`.
@@ -72,6 +75,7 @@ fn is_export(folder: &Path) -> io::Result<bool> {
 pub(super) fn is_part(folder: &Path) -> io::Result<bool> {
     for (name, is_folder) in names(folder)? {
         let known = match is_folder {
+            true if name == delphi::FOLDER => is_of_delphi(&folder.join(&name))?,
             true => {
                 FOLDERS.contains(&&*name)
                     && names(&folder.join(&name))?
@@ -81,6 +85,17 @@ pub(super) fn is_part(folder: &Path) -> io::Result<bool> {
             false => name == RECORD || FILES.contains(&&*name) || is_batch(&name, ".json"),
         };
         if !known {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a folder holds nothing but folders of hook points.
+fn is_of_delphi(folder: &Path) -> io::Result<bool> {
+    for (name, is_folder) in names(folder)? {
+        let is_file = |(name, is_folder): (String, bool)| !is_folder && delphi::is_file(&name);
+        if !is_folder || !names(&folder.join(&name))?.into_iter().all(is_file) {
             return Ok(false);
         }
     }
@@ -104,15 +119,23 @@ mod tests {
         assert!(!is() && is_part(folder.path()).expect("read"), "not finished");
         write(folder.path(), RECORD, Record::of(3, "1").text().as_bytes()).expect("written");
         assert!(is());
-        for stranger in
-            ["notes.txt", "features/batch-.jsonl.gz", "features/mine.txt", "mine/batch-0.jsonl.gz", "batch-x.json"]
-        {
+        for stranger in [
+            "notes.txt",
+            "latents/x/mine.safetensors",
+            "latents/0_1.safetensors",
+            "features/batch-.jsonl.gz",
+            "features/mine.txt",
+            "mine/batch-0.jsonl.gz",
+            "batch-x.json",
+        ] {
             write(folder.path(), stranger, b"").expect("written");
             assert!(!is(), "{stranger}");
             let path = folder.path().join(stranger);
             fs::remove_file(&path).expect("removed");
             let _ = fs::remove_dir(path.parent().expect("a folder"));
+            let _ = fs::remove_dir_all(folder.path().join("latents"));
         }
+        write(folder.path(), "latents/blocks.0.hook/0_1.safetensors", b"").expect("written");
         assert!(is());
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::InterpretError;
 use serde::Serialize;
 use untangle_sae::Sae;
+use untangle_store::ActivationSet;
 
 /// For whom features are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -14,6 +15,10 @@ pub enum Form {
     SaeDashboard,
     /// A table.
     Csv,
+    /// Tables of features and of labels.
+    Parquet,
+    /// delphi: where every feature fires.
+    Delphi,
 }
 
 /// What the other tool calls what is exported.
@@ -27,8 +32,10 @@ pub struct ExportPlan<'a> {
     pub source_id: String,
     /// Who is written down as its author.
     pub creator: String,
-    /// The dictionary itself, for the vectors of its features.
+    /// The dictionary itself, for the vectors of its features, and for where they fire.
     pub sae: Option<&'a Sae>,
+    /// Activations, for where features fire.
+    pub store: Option<&'a ActivationSet>,
 }
 
 impl ExportPlan<'_> {

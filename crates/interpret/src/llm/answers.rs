@@ -155,6 +155,75 @@ fn probabilities(odds: &[Odds], says: &[bool]) -> Option<Vec<f64>> {
     same.then(|| answer.iter().map(|(_, yes)| *yes).collect())
 }
 
+/// What a judge says of how strongly a feature fires on every token of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Degrees {
+    /// From 0 to 9.
+    pub said: Vec<u8>,
+    /// The expected value of each, where probabilities are told.
+    pub expected: Option<Vec<f64>>,
+}
+
+/// The degrees of `n` tokens; none where there is not one for each.
+pub fn degrees(reply: &Reply, n: usize) -> Option<Degrees> {
+    let said: Vec<u8> = degree_lines(&reply.text, n)?.into_iter().map(|(_, degree)| degree).collect();
+    let expected = expected(&reply.odds, &said);
+    Some(Degrees { said, expected })
+}
+
+/// Lines such as `12: 3` that count from 1 to `n`, the last of them where there are several: where the digit stands, and what it is.
+fn degree_lines(text: &str, n: usize) -> Option<Vec<(usize, u8)>> {
+    let (mut found, mut begin) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        if let Some((number, at, degree)) = degree_line(line) {
+            if number == 1 {
+                found.clear();
+            }
+            if number != found.len() + 1 {
+                return None;
+            }
+            found.push((begin + at, degree));
+        }
+        begin += line.len();
+    }
+    (found.len() == n).then_some(found)
+}
+
+/// The number of a token, where its degree stands in the line, and the degree.
+fn degree_line(line: &str) -> Option<(usize, usize, u8)> {
+    let (number, rest) = line.split_once(':')?;
+    let degree: u8 = rest.trim().parse().ok().filter(|degree| *degree <= 9)?;
+    let at = line.len() - rest.len() + rest.find(|c: char| c.is_ascii_digit())?;
+    Some((number.trim().parse().ok()?, at, degree))
+}
+
+/// The expected value in the place of every degree; none where digits are not told with their probabilities.
+fn expected(odds: &[Odds], said: &[u8]) -> Option<Vec<f64>> {
+    let whole: String = odds.iter().map(|odds| odds.token.as_str()).collect();
+    let places = degree_lines(&whole, said.len())?;
+    let ends: Vec<usize> = odds
+        .iter()
+        .scan(0, |end, odds| {
+            *end += odds.token.len();
+            Some(*end)
+        })
+        .collect();
+    let degree = |token: &str| {
+        let bare = token.trim_matches(|c: char| !c.is_alphanumeric());
+        bare.parse().ok().filter(|degree: &u8| bare.len() == 1 && *degree <= 9).map(f64::from)
+    };
+    let value = |(place, own): (&(usize, u8), &u8)| {
+        let odds = &odds[ends.partition_point(|end| *end <= place.0)];
+        if degree(&odds.token) != Some(f64::from(*own)) {
+            return None;
+        }
+        let likely = odds.likely.iter().filter_map(|(token, log_p)| Some((degree(token)?, log_p.exp())));
+        let (sum, mass) = likely.fold((0.0, 0.0), |(sum, mass), (degree, p)| (sum + degree * p, mass + p));
+        (mass > 0.0).then(|| sum / mass)
+    };
+    places.iter().zip(said).map(value).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +280,33 @@ mod tests {
         for text in ["1 0", "1 0 1 0", "yes no yes", "1 0 2", "", "1. yes 2. no 3. yes"] {
             assert_eq!(says(text), [None; 3], "{text}");
         }
+    }
+
+    #[test]
+    fn degrees_are_lines_that_count_and_their_expected_values() {
+        let said = |text: &str| degrees(&reply(text, &[]), 3).map(|degrees| degrees.said);
+        for text in ["1: 0\n2: 9\n3: 4", "1: 5\nNo.\n1:0\n 2 :  9 \n3: 4\n"] {
+            assert_eq!(said(text), Some(vec![0, 9, 4]), "{text}");
+        }
+        for text in ["1: 0\n2: 9", "1: 0\n3: 4\n2: 9", "1: 0\n2: 9\n3: 4\n4: 1", "1: 0\n2: 10\n3: 4", "0 9 4", ""] {
+            assert_eq!(said(text), None, "{text}");
+        }
+        let odds = |token: &str, likely: &[(&str, f64)]| Odds {
+            token: token.to_owned(),
+            likely: likely.iter().map(|(token, p)| ((*token).to_owned(), f64::ln(*p))).collect(),
+        };
+        let all = [
+            odds("1:", &[("1:", 1.0)]),
+            odds(" 0", &[(" 0", 0.5), (" 9", 0.25), ("no", 0.25)]),
+            odds("\n", &[]),
+            odds("2", &[]),
+            odds(": 3\n", &[(": 3\n", 0.4), (": 4\n", 0.4), (" 12", 0.2)]),
+        ];
+        let reply = Reply { text: "1: 0\n2: 3".to_owned(), odds: all.to_vec(), ..Reply::default() };
+        let expected = degrees(&reply, 2).expect("two").expected.expect("probabilities");
+        assert!((expected[0] - 3.0).abs() < 1e-12 && (expected[1] - 3.5).abs() < 1e-12, "{expected:?}");
+        let other = Reply { text: "1: 0\n2: 5".to_owned(), ..reply };
+        assert_eq!(degrees(&other, 2).expect("two").expected, None, "another answer");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! - `detection`: in which of some texts? Balanced accuracy over texts in which it fires and texts in which it does not
 //! - `fuzzing`: are the marked tokens those on which it does? The same, where a wrong text has the marks of a right one
-//! - `detection-auroc`, `fuzzing-auroc`: the area under the ROC curve of the judge's probability of a yes, where it tells it
+//! - `detection-auroc` and so on: the area under the ROC curve of the judge's probability of a yes, where it tells it
 //!
 //! Their floor is one half, what one answer to everything reaches; their control is what the label of another feature reaches on
 //! the same texts. An answer that cannot be understood is a wrong one, and counted.
@@ -49,10 +49,13 @@ pub fn items(question: Question, material: &Material, seed: u64) -> Vec<Item> {
         let marks = if question == Question::Fuzzing { piece.marks_of(like) } else { no_marks.clone() };
         Item { text: line(&piece.tokens, &marks), truth: false }
     });
-    let mut all: Vec<Item> = yes.chain(no).collect();
-    let key = |item: &Item| mix(seed ^ crate::hash::text(&item.text));
-    all.sort_by_key(key);
-    all
+    mixed(yes.chain(no).collect(), seed)
+}
+
+/// Texts in an order that tells nothing.
+pub(super) fn mixed(mut items: Vec<Item>, seed: u64) -> Vec<Item> {
+    items.sort_by_cached_key(|item| mix(seed ^ crate::hash::text(&item.text)));
+    items
 }
 
 /// The requests of a question with a label.
@@ -118,12 +121,9 @@ fn area(items: &[Item], said: &[Verdict]) -> Option<f64> {
     auroc(ranked_column(values.into_iter(), &mut Vec::new()), &marks)
 }
 
-/// The scores of a question: balanced accuracy, and the area where there is one.
-pub fn scores(question: Question, own: &Outcome, control: Option<&Outcome>, near: usize) -> Vec<Score> {
-    let name = match question {
-        Question::Detection => "detection",
-        Question::Fuzzing => "fuzzing",
-    };
+/// The scores of a question of this name: balanced accuracy, and the area where there is one. `further` are numbers to be kept with the
+/// first.
+pub fn scores(name: &str, own: &Outcome, control: Option<&Outcome>, further: &[(&str, f64)]) -> Vec<Score> {
     let (positives, negatives) = (own.positives, own.negatives);
     let n = positives.trials + negatives.trials;
     let (value, interval) = balanced(positives, negatives);
@@ -135,8 +135,8 @@ pub fn scores(question: Question, own: &Outcome, control: Option<&Outcome>, near
         ("f1", f1(positives, negatives)),
         ("fires", positives.trials as f64),
         ("unparseable", own.unparseable as f64),
-        ("near", near as f64),
     ];
+    detail.extend(further);
     if let Some(Interval { low, high }) = own.f1_interval {
         detail.extend([("f1_low", low), ("f1_high", high)]);
     }
@@ -207,7 +207,9 @@ mod tests {
         assert!(items(Question::Detection, &self::material(FEWEST as u32 - 1), 0).is_empty());
         let requests = requests(Question::Detection, "dogs", &detection);
         assert_eq!(requests.len(), 2);
-        assert!(requests.iter().all(|request| request.odds && request.user.contains("Phrase: dogs\n\n10 texts:\n1. ")));
+        assert!(
+            requests.iter().all(|request| request.odds > 0 && request.user.contains("Phrase: dogs\n\n10 texts:\n1. "))
+        );
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
         assert!(inside(&chance) && inside(&half), "{chance:?}, {half:?}");
         assert_eq!((half.unparseable, half.positives.hits + half.negatives.hits), (10, 10));
         assert!(half.area.expect("probabilities") < 1.0);
-        let scores = scores(Question::Detection, &perfect, Some(&chance), 3);
+        let scores = scores("detection", &perfect, Some(&chance), &[("near", 3.0)]);
         let names: Vec<&str> = scores.iter().map(|score| score.scorer.as_str()).collect();
         assert_eq!(names, ["detection", "detection-auroc"]);
         assert_eq!((scores[0].value, scores[0].n, scores[0].floor, scores[1].control), (1.0, 20, Some(0.5), None));

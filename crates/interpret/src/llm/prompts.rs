@@ -4,9 +4,8 @@
 //! read (`answers`). Features are called units here: that is what the models asked know them as.
 
 use super::material::{JUDGED, Piece};
-use crate::label::labeller::SOURCE;
 use untangle_endpoint::Request;
-use untangle_schema::{FeatureCard, LabelKind};
+use untangle_schema::FeatureCard;
 
 /// Texts of each sort that test a label.
 pub const PROBES: usize = 5;
@@ -16,6 +15,10 @@ pub const WRITTEN: usize = 10;
 const MANNER: usize = 4;
 /// Texts in one request to a judge.
 pub const PER_REQUEST: usize = JUDGED;
+/// Likeliest tokens by which a yes is told from a no.
+const OF_TWO: u32 = 5;
+/// Likeliest tokens among which all degrees of activation may be; endpoints tell no more.
+const OF_TEN: u32 = 20;
 /// The word for what has nothing in common.
 pub const MIXED: &str = "mixed";
 
@@ -70,7 +73,20 @@ decide whether these are the ones on which it is active: 1 if the marks are righ
 ⏎ is a line break.
 Answer with one digit for each text, in their order, separated by blanks, and with nothing else.";
 
-fn request(system: &str, user: String, odds: bool) -> Request {
+const SAY: &str = "\
+A unit inside a language model was turned up while the model wrote some texts, and was left alone, or another one was turned up, \
+while it wrote others. A phrase says what the unit makes the model say. For each text you decide whether it is one of those that \
+the unit made: 1 if it shows what the phrase says, 0 if it does not. ⏎ is a line break; texts may be broken or repeat themselves, \
+which says nothing.
+Answer with one digit for each text, in their order, separated by blanks, and with nothing else.";
+
+const SIMULATE: &str = "\
+A unit inside a language model responds to what a phrase says. For every token of a text you say how strongly it is active \
+there: 0 where it is silent, which it is on most tokens, up to 9 where it is as strong as it ever is. The tokens are listed, \
+each on a line behind its number. What comes after a token cannot make the unit active on it.
+Answer with a line for each token, in their order: its number, a colon, a blank, and one digit; and with nothing else.";
+
+fn request(system: &str, user: String, odds: u32) -> Request {
     Request { system: system.to_owned(), user, odds }
 }
 
@@ -98,7 +114,7 @@ pub fn line(tokens: &[String], marks: &[bool]) -> String {
 }
 
 /// Line breaks as signs, and nothing that acts on whoever reads it.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let visible = |c: char| match c {
         '\n' => Some('⏎'),
         '\t' => Some(' '),
@@ -122,7 +138,7 @@ fn listed(pieces: &[Piece], most: f32) -> String {
 
 /// What makes the feature fire?
 pub fn label(shown: &[Piece], most: f32) -> Request {
-    request(LABEL, format!("Texts:\n{}", listed(shown, most)), false)
+    request(LABEL, format!("Texts:\n{}", listed(shown, most)), 0)
 }
 
 /// What does it make the model say? None of a feature of which no tokens are known.
@@ -132,7 +148,7 @@ pub fn output(card: &FeatureCard) -> Option<Request> {
     };
     (card.max_activation > 0.0 && !card.top_logits.is_empty()).then(|| {
         let (up, down) = (tokens(&card.top_logits), tokens(&card.bottom_logits));
-        request(OUTPUT, format!("Likelier: {up}\nLess likely: {down}"), false)
+        request(OUTPUT, format!("Likelier: {up}\nLess likely: {down}"), 0)
     })
 }
 
@@ -148,7 +164,7 @@ fn manner(samples: &[String]) -> String {
 /// Texts that should and should not fire it.
 pub fn probe(label: &str, samples: &[String]) -> Request {
     let wanted = format!("Phrase: {label}\n\nWrite {PROBES} texts that fit and {PROBES} that come near.");
-    request(PROBE, manner(samples) + &wanted, false)
+    request(PROBE, manner(samples) + &wanted, 0)
 }
 
 /// A text that was written as a test, and what became of it.
@@ -181,21 +197,34 @@ pub fn revise(label: &str, shown: &[Piece], tested: &[Tested], most: f32) -> Req
         of(true),
         of(false)
     );
-    request(REVISE, user, false)
+    request(REVISE, user, 0)
 }
 
 /// New texts of what the label says.
 pub fn write(label: &str, samples: &[String]) -> Request {
-    request(WRITE, format!("{}Kind: {label}\n\nWrite {WRITTEN} texts.", manner(samples)), false)
+    request(WRITE, format!("{}Kind: {label}\n\nWrite {WRITTEN} texts.", manner(samples)), 0)
 }
 
-/// Which of two questions a judge is asked.
+/// Which question a judge is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Does it fire in this text?
     Detection,
     /// Are these the tokens on which it does?
     Fuzzing,
+    /// Was it turned up while this text was written?
+    Intervention,
+}
+
+impl Question {
+    /// The score that it comes to.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Question::Detection => "detection",
+            Question::Fuzzing => "fuzzing",
+            Question::Intervention => "intervention",
+        }
+    }
 }
 
 /// Asks a judge about texts.
@@ -203,15 +232,20 @@ pub fn judge(question: Question, label: &str, texts: &[&str]) -> Request {
     let system = match question {
         Question::Detection => DETECT,
         Question::Fuzzing => FUZZ,
+        Question::Intervention => SAY,
     };
     let lines = texts.iter().enumerate().map(|(at, text)| format!("{}. {text}", at + 1));
     let lines = lines.collect::<Vec<_>>().join("\n");
-    request(system, format!("Phrase: {label}\n\n{} texts:\n{lines}", texts.len()), true)
+    request(system, format!("Phrase: {label}\n\n{} texts:\n{lines}", texts.len()), OF_TWO)
 }
 
-/// What the rule says that needs no language model, for a control where no other label is at hand.
-pub(super) fn is_rule(label: &untangle_schema::Label) -> bool {
-    label.kind == LabelKind::Input && label.source == SOURCE
+/// How strongly does it fire on every token of this text?
+pub fn simulate(label: &str, tokens: &[String]) -> Request {
+    let whole = one_line(&tokens.concat());
+    // Quoted, so that blanks and line breaks are seen.
+    let lines = tokens.iter().enumerate().map(|(at, token)| format!("{}: {token:?}", at + 1));
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    request(SIMULATE, format!("Phrase: {label}\n\nText: {whole}\n\n{} tokens:\n{lines}", tokens.len()), OF_TEN)
 }
 
 #[cfg(test)]

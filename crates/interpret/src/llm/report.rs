@@ -33,6 +33,8 @@ pub struct LabelReport {
     pub left_out: Vec<(usize, String)>,
     /// Features that are not done, because the asking ended.
     pub unfinished: usize,
+    /// Whether simulation was asked for of an endpoint that tells no probabilities of tokens, which it needs.
+    pub without_odds: bool,
     /// What it took.
     pub spent: Spent,
 }
@@ -47,6 +49,7 @@ pub(super) fn problem(work: &Work, scores: bool) -> Option<String> {
     let Material { shown, fires, silent, .. } = &work.material;
     let told = match () {
         () if shown.is_empty() => "it never fires, so there is nothing to show".to_owned(),
+        () if work.is_of_output_alone() => return None,
         () if work.label.is_none() && work.mixed > 0 => "mixed: its examples share nothing".to_owned(),
         () if work.label.is_none() => "no answer gave a label".to_owned(),
         () if scores && fires.len() < FEWEST => {

@@ -18,7 +18,10 @@ use std::collections::BTreeMap;
 use untangle_endpoint::Reply;
 use untangle_model::ModelError;
 use untangle_schema::label::SENSITIVITY;
-use untangle_schema::{Score, Share};
+use untangle_schema::{LabelKind, Score, Share};
+
+/// Texts written for other features that are a control, at least, as far as there are any.
+const OTHERS: usize = 4 * WRITTEN;
 
 /// A text as the studied model reads it.
 struct Read {
@@ -81,34 +84,39 @@ pub(super) fn take(work: &mut Work, answer: &Reply) {
 }
 
 /// Reads all texts that were written and scores every feature that has enough of them. `floors` are the shares of any texts that
-/// fire each feature.
+/// fire each feature, `earlier` texts that were written for features before these, which have no others where few are labelled together.
 pub(super) fn sensitivity(
     works: &mut [Work],
     reader: &Reader<'_>,
     floors: &BTreeMap<usize, f64>,
+    earlier: &mut Vec<String>,
 ) -> Result<(), InterpretError> {
     let features: Vec<usize> = works.iter().map(|work| work.card.feature).collect();
     // Of every text whose it is, and which of the features it fires.
-    let mut fired: Vec<(usize, Vec<bool>)> = Vec::new();
-    for (owner, work) in works.iter().enumerate().filter(|(_, work)| work.is_going() && work.label.is_some()) {
-        for text in &work.written {
-            // What cannot be read fires nothing.
-            let found = read(reader, text, &features)?.map(|read| {
-                read.activations.iter().map(|own| own.iter().any(|activation| *activation != 0.0)).collect()
-            });
-            fired.push((owner, found.unwrap_or_else(|| vec![false; features.len()])));
-        }
+    let own = works.iter().enumerate().filter(|(_, work)| work.is_going() && work.label.is_some());
+    let own: Vec<(Option<usize>, String)> =
+        own.flat_map(|(owner, work)| work.written.iter().map(move |text| (Some(owner), text.clone()))).collect();
+    let wanted = OTHERS.saturating_sub(own.len()).min(earlier.len());
+    let before = earlier[earlier.len() - wanted..].iter().map(|text| (None, text.clone()));
+    let mut fired: Vec<(Option<usize>, Vec<bool>)> = Vec::new();
+    for (owner, text) in before.chain(own.iter().cloned()).collect::<Vec<_>>() {
+        // What cannot be read fires nothing.
+        let found = read(reader, &text, &features)?
+            .map(|read| read.activations.iter().map(|own| own.iter().any(|activation| *activation != 0.0)).collect());
+        fired.push((owner, found.unwrap_or_else(|| vec![false; features.len()])));
     }
+    earlier.extend(own.into_iter().map(|(_, text)| text));
+    earlier.drain(..earlier.len().saturating_sub(OTHERS));
     for (at, work) in works.iter_mut().enumerate() {
         let share =
-            |own: bool| Share::of(fired.iter().filter(|(of, _)| (*of == at) == own).map(|(_, fires)| fires[at]));
+            |own: bool| Share::of(fired.iter().filter(|(of, _)| (*of == Some(at)) == own).map(|(_, fires)| fires[at]));
         let (own, others) = (share(true), share(false));
         if work.label.is_none() || (own.trials as usize) < FEWEST {
             continue;
         }
         let detail =
             BTreeMap::from([("asked".to_owned(), WRITTEN as f64), ("others".to_owned(), others.trials as f64)]);
-        work.scores.push(Score {
+        let score = Score {
             scorer: SENSITIVITY.to_owned(),
             value: own.value(),
             interval: Some(own.interval()),
@@ -116,7 +124,8 @@ pub(super) fn sensitivity(
             control: (others.trials as usize >= FEWEST).then(|| others.value()),
             n: own.trials,
             detail,
-        });
+        };
+        work.scores.push((LabelKind::Input, score));
     }
     Ok(())
 }

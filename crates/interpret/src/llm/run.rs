@@ -5,33 +5,46 @@
 //! them, so that the same command comes to the same place without asking.
 
 use super::answers::{Named, label};
-use super::judge::{Item, items, outcome, requests, scores};
+use super::blocks::Blocks;
 use super::material::material;
-use super::prompts::{self, Question};
+use super::others::Others;
+use super::prompts;
 use super::report::{LabelReport, Labelled, problem, source_of};
 use super::round;
 use super::work::{State, Work, ask};
-use crate::database::{Database, DatabaseEditor, Query};
+use crate::database::{Database, DatabaseEditor};
 use crate::error::InterpretError;
 use crate::excerpts::Excerpt;
-use crate::hash::mix;
 use crate::read::Reader;
 use std::collections::{BTreeMap, BTreeSet};
 use untangle_endpoint::{Endpoint, EndpointError, Reply, Request, Spent};
-use untangle_schema::{Event, LabelKind, Nearness, Observer, Score, Unit};
+use untangle_schema::{Event, LabelKind, Nearness, Observer, Unit};
 
 /// Features of a block for every request that may be under way: enough that the last of a kind hardly matter.
 const PER_REQUEST: usize = 2;
 /// Features of a block at least.
 const BLOCK: usize = 8;
 
+/// What is done with features.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// They are labelled, and the labels are judged.
+    Label,
+    /// The labels that they have of this source are judged, and stay as they are.
+    Score(String),
+}
+
 /// What is asked about which features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelPlan {
+    /// What is done with them.
+    pub task: Task,
     /// The features, in the order in which they are labelled.
     pub features: Vec<usize>,
     /// Whether labels are judged.
     pub scores: bool,
+    /// Whether the judge says how strongly a feature fires on every token, too, which takes as long as all else together.
+    pub simulate: bool,
     /// Whether labels of other features are judged on the same texts, which doubles the judge's work.
     pub controls: bool,
     /// Seed of the choice of texts, of their order, and of the controls.
@@ -52,6 +65,11 @@ pub fn label_features(
     plan: &LabelPlan,
     observer: &dyn Observer,
 ) -> Result<(LabelReport, Option<InterpretError>), InterpretError> {
+    let source = match &plan.task {
+        Task::Label => source_of(endpoint.model()),
+        Task::Score(source) => source.clone(),
+    };
+    let others = Others::of(database)?;
     let mut run = Run {
         database,
         endpoint,
@@ -59,24 +77,18 @@ pub fn label_features(
         plan,
         observer,
         excerpts: database.excerpts()?,
-        rules: rules(database)?,
-        made: Vec::new(),
-        report: LabelReport { source: source_of(endpoint.model()), ..LabelReport::default() },
+        others: match &plan.task {
+            Task::Label => others,
+            Task::Score(source) => others.with_labels_of(database, source)?,
+        },
+        earlier: Vec::new(),
+        tells_odds: None,
+        report: LabelReport { source, ..LabelReport::default() },
         stopped: None,
     };
     let total = plan.features.len() as u64;
     observer.event(Event::Started { task: "label", unit: Unit::Features, done: 0, total });
-    for block in plan.features.chunks(BLOCK.max(PER_REQUEST * endpoint.parallel())) {
-        let works = run.block(block)?;
-        run.keep(works, editor)?;
-        run.advanced(&endpoint.spent());
-        if run.stopped.is_none() && observer.interrupted() {
-            run.stopped = Some(EndpointError::Interrupted);
-        }
-        if run.stopped.is_some() {
-            break;
-        }
-    }
+    run.all(editor)?;
     if run.stopped.is_none() {
         observer.event(Event::Finished);
     }
@@ -91,46 +103,67 @@ pub fn label_features(
     Ok((report, stopped.map(InterpretError::from)))
 }
 
-/// Rules as labels, of the features whose rules hold best: controls where no other label is at hand.
-fn rules(database: &Database) -> Result<Vec<(usize, String)>, InterpretError> {
-    const RULES: usize = 64;
-    let best = database.query(&Query { limit: Some(RULES), ..Query::default() })?;
-    let mut rules = Vec::new();
-    for summary in best {
-        let card = database.card(summary.feature)?;
-        rules.extend(card.labels.iter().find(|label| prompts::is_rule(label)).map(|l| (card.feature, l.text.clone())));
-    }
-    Ok(rules)
-}
-
-struct Run<'a> {
-    database: &'a Database,
-    endpoint: &'a Endpoint,
-    reader: Option<&'a Reader<'a>>,
-    plan: &'a LabelPlan,
-    observer: &'a dyn Observer,
-    excerpts: Vec<Excerpt>,
-    /// Labels that need no language model.
-    rules: Vec<(usize, String)>,
-    /// Labels of this run, those of the block that is under way among them.
-    made: Vec<(usize, String)>,
-    report: LabelReport,
-    stopped: Option<EndpointError>,
+/// A run that is under way.
+pub(super) struct Run<'a> {
+    pub(super) database: &'a Database,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) reader: Option<&'a Reader<'a>>,
+    pub(super) plan: &'a LabelPlan,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) excerpts: Vec<Excerpt>,
+    /// What scores are compared with.
+    pub(super) others: Others,
+    /// Texts that were written for features of earlier blocks.
+    pub(super) earlier: Vec<String>,
+    /// Whether the endpoint tells probabilities, once it was asked for them.
+    pub(super) tells_odds: Option<bool>,
+    pub(super) report: LabelReport,
+    pub(super) stopped: Option<EndpointError>,
 }
 
 impl Run<'_> {
+    /// Takes block after block.
+    fn all(&mut self, editor: &mut DatabaseEditor) -> Result<(), InterpretError> {
+        let most = BLOCK.max(PER_REQUEST * self.endpoint.parallel());
+        let mut blocks = Blocks::new(most, self.endpoint.budget());
+        let mut left = &self.plan.features[..];
+        while !left.is_empty() && self.stopped.is_none() {
+            let before = self.endpoint.spent();
+            let (block, others) = left.split_at(blocks.next(&before).min(left.len()));
+            left = others;
+            let works = self.block(block)?;
+            self.keep(works, editor)?;
+            let spent = self.endpoint.spent();
+            blocks.through(block.len(), &before, &spent);
+            self.advanced(&spent);
+            if self.stopped.is_none() && self.observer.interrupted() {
+                self.stopped = Some(EndpointError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a block as far as it goes.
     fn block(&mut self, features: &[usize]) -> Result<Vec<Work>, InterpretError> {
         let mut works = features.iter().map(|feature| self.work(*feature)).collect::<Result<Vec<_>, _>>()?;
-        self.name(&mut works);
-        if let Some(reader) = self.reader {
-            self.test(&mut works, reader)?;
-            self.measure(&mut works, reader)?;
+        if self.plan.task == Task::Label {
+            self.name(&mut works);
+            if let Some(reader) = self.reader {
+                self.test(&mut works, reader)?;
+            }
+            for work in works.iter().filter(|work| work.is_going()) {
+                for (kind, label) in [(LabelKind::Input, &work.label), (LabelKind::Output, &work.output)] {
+                    label.iter().for_each(|label| self.others.add(work.card.feature, kind, label));
+                }
+            }
         }
-        let named = works.iter().filter(|work| work.is_going());
-        self.made.extend(named.filter_map(|work| Some((work.card.feature, work.label.clone()?))));
         if self.plan.scores {
+            if let Some(reader) = self.reader {
+                self.measure(&mut works, reader)?;
+                self.turn_up(&mut works, reader)?;
+            }
             self.judge(&mut works);
+            self.simulate(&mut works);
         }
         Ok(works)
     }
@@ -143,7 +176,10 @@ impl Run<'_> {
             near.extend(self.database.firings_of(neighbour.feature)?.into_keys());
         }
         let material = material(&card, &self.excerpts, &firings, &near, self.plan.seed);
-        Ok(Work::new(card, material))
+        Ok(match &self.plan.task {
+            Task::Label => Work::new(card, material),
+            Task::Score(source) => Work::labelled(card, material, source),
+        })
     }
 
     /// Tells how far it is.
@@ -154,7 +190,12 @@ impl Run<'_> {
     }
 
     /// Asks about those that go on, unless the asking has ended: then whoever has a question left is unfinished.
-    fn ask(&mut self, works: &mut [Work], prepare: impl Fn(&Work) -> Vec<Request>, hear: impl Fn(&mut Work, &[Reply])) {
+    pub(super) fn ask(
+        &mut self,
+        works: &mut [Work],
+        prepare: impl Fn(&Work) -> Vec<Request>,
+        hear: impl Fn(&mut Work, &[Reply]),
+    ) {
         if self.stopped.is_some() {
             let left = works.iter_mut().filter(|work| work.is_going() && !prepare(work).is_empty());
             left.for_each(|work| work.state = State::Unfinished);
@@ -221,9 +262,6 @@ impl Run<'_> {
 
     /// Sensitivity, on texts that are written for it.
     fn measure(&mut self, works: &mut [Work], reader: &Reader<'_>) -> Result<(), InterpretError> {
-        if !self.plan.scores {
-            return Ok(());
-        }
         let samples: BTreeMap<usize, Vec<String>> =
             works.iter().map(|work| (work.card.feature, self.samples(work))).collect();
         let prepare =
@@ -234,37 +272,7 @@ impl Run<'_> {
             let fires = self.database.firings_of(work.card.feature)?.len();
             floors.insert(work.card.feature, fires as f64 / self.excerpts.len() as f64);
         }
-        round::sensitivity(works, reader, &floors)
-    }
-
-    /// The label of another feature, as far as there is one: of this run, else a rule.
-    fn other_label(&self, feature: usize, own: &str) -> Option<String> {
-        let others = |labels: &[(usize, String)]| -> Vec<String> {
-            let differs = |(other, text): &&(usize, String)| *other != feature && text != own;
-            labels.iter().filter(differs).map(|(_, text)| text.clone()).collect()
-        };
-        let (made, rules) = (others(&self.made), others(&self.rules));
-        let among = if made.is_empty() { rules } else { made };
-        let at = mix(self.plan.seed ^ mix(feature as u64 + 1)) as usize;
-        (!among.is_empty()).then(|| among[at % among.len()].clone())
-    }
-
-    /// Detection and fuzzing, by the label and by another one.
-    fn judge(&mut self, works: &mut [Work]) {
-        let seed = self.plan.seed;
-        let mut sheets = BTreeMap::new();
-        for work in works.iter().filter(|work| work.is_going()) {
-            let Some(own) = &work.label else { continue };
-            let other = self.plan.controls.then(|| self.other_label(work.card.feature, own)).flatten();
-            let labels: Vec<String> = std::iter::once(own.clone()).chain(other).collect();
-            let items = QUESTIONS.map(|question| items(question, &work.material, seed));
-            sheets.insert(work.card.feature, Sheet { labels, items });
-        }
-        let prepare = |work: &Work| sheets.get(&work.card.feature).map_or(Vec::new(), Sheet::requests);
-        let hear = |work: &mut Work, replies: &[Reply]| {
-            work.scores.extend(sheets[&work.card.feature].scores(replies, work.material.near));
-        };
-        self.ask(works, prepare, hear);
+        round::sensitivity(works, reader, &floors, &mut self.earlier)
     }
 
     /// Writes what is done.
@@ -279,7 +287,10 @@ impl Run<'_> {
                 }
                 State::Going => {}
             }
-            let labels = work.labels(&self.report.source)?;
+            let labels = match &self.plan.task {
+                Task::Label => work.labels(&self.report.source)?,
+                Task::Score(source) => work.rescored(source),
+            };
             for kind in [LabelKind::Input, LabelKind::Output] {
                 match labels.iter().find(|label| label.kind == kind) {
                     Some(label) => editor.put_label(feature, label)?,
@@ -297,39 +308,5 @@ impl Run<'_> {
             });
         }
         editor.commit()
-    }
-}
-
-const QUESTIONS: [Question; 2] = [Question::Detection, Question::Fuzzing];
-
-/// What judges are asked about a feature.
-struct Sheet {
-    /// Its own label, and that of another feature.
-    labels: Vec<String>,
-    /// The texts of every question.
-    items: [Vec<Item>; 2],
-}
-
-impl Sheet {
-    fn requests(&self) -> Vec<Request> {
-        let of = |label: &String| {
-            let questions = QUESTIONS.iter().zip(&self.items);
-            questions.flat_map(|(question, items)| requests(*question, label, items)).collect::<Vec<_>>()
-        };
-        self.labels.iter().flat_map(of).collect()
-    }
-
-    /// What the answers to these requests come to.
-    fn scores(&self, replies: &[Reply], near: usize) -> Vec<Score> {
-        let each = replies.len() / self.labels.len();
-        let (own, other) = replies.split_at(each);
-        let (mut from, mut found) = (0, Vec::new());
-        for (question, items) in QUESTIONS.into_iter().zip(&self.items).filter(|(_, items)| !items.is_empty()) {
-            let places = from..from + items.len().div_ceil(prompts::PER_REQUEST);
-            from = places.end;
-            let control = other.get(places.clone()).map(|replies| outcome(items, replies));
-            found.extend(scores(question, &outcome(items, &own[places]), control.as_ref(), near));
-        }
-        found
     }
 }

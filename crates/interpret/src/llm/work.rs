@@ -38,7 +38,8 @@ pub(super) struct Work {
     pub(super) tested: Vec<Tested>,
     /// Texts that the label describes.
     pub(super) written: Vec<String>,
-    pub(super) scores: Vec<Score>,
+    /// Scores of the labels of a kind.
+    pub(super) scores: Vec<(LabelKind, Score)>,
 }
 
 impl Work {
@@ -58,8 +59,36 @@ impl Work {
         }
     }
 
+    /// Whether it has a label of what it makes the model say, and was asked for no other.
+    pub(super) fn is_of_output_alone(&self) -> bool {
+        self.label.is_none() && self.output.is_some() && self.mixed + self.unparseable as usize == 0
+    }
+
     pub(super) fn is_going(&self) -> bool {
         self.state == State::Going
+    }
+
+    /// The same of one that has labels of `source` already.
+    pub(super) fn labelled(card: FeatureCard, material: Material, source: &str) -> Self {
+        let of = |kind| {
+            let mut labels = card.labels.iter();
+            labels.find(|label| label.kind == kind && label.source == source).map(|label| label.text.clone())
+        };
+        let (label, output) = (of(LabelKind::Input), of(LabelKind::Output));
+        Work { label, output, ..Self::new(card, material) }
+    }
+
+    /// The labels that the feature has of `source`, with what was measured now in place of what was measured before.
+    pub(super) fn rescored(&self, source: &str) -> Vec<Label> {
+        let own = self.card.labels.iter().filter(|label| label.source == source);
+        let rescored = |label: &Label| {
+            let now = || self.scores.iter().filter(|(kind, _)| *kind == label.kind).map(|(_, score)| score);
+            let mut scores = label.scores.clone();
+            scores.retain(|score| now().all(|new| new.scorer != score.scorer));
+            scores.extend(now().cloned());
+            Label { scores, ..label.clone() }
+        };
+        own.map(rescored).collect()
     }
 
     /// The labels with their scores, as the database takes them; both kinds, of which either may be missing.
@@ -96,16 +125,16 @@ impl Labeller for Told<'_> {
     }
 }
 
-/// Gives a score of the input label that was measured.
-struct Measured<'a>(&'a Score);
+/// Gives a score that was measured of a label of this kind.
+struct Measured<'a>(&'a (LabelKind, Score));
 
 impl Scorer for Measured<'_> {
     fn name(&self) -> &str {
-        &self.0.scorer
+        &self.0.1.scorer
     }
 
     fn score(&mut self, _: &FeatureCard, label: &Label) -> Result<Option<Score>, InterpretError> {
-        Ok((label.kind == LabelKind::Input).then(|| self.0.clone()))
+        Ok((label.kind == self.0.0).then(|| self.0.1.clone()))
     }
 }
 
@@ -145,7 +174,7 @@ mod tests {
     use untangle_schema::Histogram;
 
     #[test]
-    fn both_labels_come_with_the_source_and_only_the_first_with_the_scores() {
+    fn both_labels_come_with_the_source_and_each_with_its_scores() {
         let card = FeatureCard {
             feature: 1,
             labels: Vec::new(),
@@ -164,10 +193,20 @@ mod tests {
         let mut work = Work::new(card, Material::default());
         assert!(work.labels("llm:x").expect("none").is_empty());
         (work.label, work.output) = (Some("bridges".to_owned()), Some("names".to_owned()));
-        let (scorer, interval, detail) = ("detection".to_owned(), Some((0.5, 1.0)), BTreeMap::new());
-        work.scores = vec![Score { scorer, value: 1.0, interval, floor: None, control: None, n: 8, detail }];
+        let score = |scorer: &str, value| {
+            let (scorer, interval, detail) = (scorer.to_owned(), Some((0.5, 1.0)), BTreeMap::new());
+            Score { scorer, value, interval, floor: None, control: None, n: 8, detail }
+        };
+        work.scores = vec![(LabelKind::Input, score("detection", 1.0))];
         let labels = work.labels("llm:x").expect("two");
         let brief: Vec<_> = labels.iter().map(|l| (l.kind, &l.source[..], &l.text[..], l.scores.len())).collect();
         assert_eq!(brief, [(LabelKind::Input, "llm:x", "bridges", 1), (LabelKind::Output, "llm:x", "names", 0)]);
+        let mut again = Work::labelled(FeatureCard { labels, ..work.card }, Material::default(), "llm:x");
+        assert_eq!((again.label.as_deref(), again.output.as_deref()), (Some("bridges"), Some("names")));
+        again.scores = vec![(LabelKind::Input, score("fuzzing", 0.5)), (LabelKind::Input, score("detection", 0.75))];
+        let labels = again.rescored("llm:x");
+        let values: Vec<f64> = labels[0].scores.iter().map(|score| score.value).collect();
+        assert_eq!((values, labels[1].scores.len()), (vec![0.5, 0.75], 0), "each score once");
+        assert!(again.rescored("llm:y").is_empty());
     }
 }

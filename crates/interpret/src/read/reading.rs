@@ -115,6 +115,16 @@ impl<'a> Reader<'a> {
         Ok(Reader { model, sae, special: special_tokens(model) })
     }
 
+    /// The model.
+    pub(crate) fn model(&self) -> &'a LanguageModel {
+        self.model
+    }
+
+    /// The dictionary.
+    pub(crate) fn sae(&self) -> &'a Sae {
+        self.sae
+    }
+
     pub(super) fn is_special(&self, id: u32) -> bool {
         self.special.get(id as usize).copied().unwrap_or(false)
     }

@@ -45,12 +45,12 @@ pub struct TowardPlan<'a> {
     /// How texts are drawn; their seeds are chosen here.
     pub generate: GenerateOptions,
     /// How many.
-    pub amount: Amount,
+    pub amount: Counts,
 }
 
 /// How many continuations are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Amount {
+pub struct Counts {
     /// To choose by, of every handle that is tried: with a third of the default, luck chose.
     pub tried: usize,
     /// For every strength of what was chosen.
@@ -59,7 +59,7 @@ pub struct Amount {
     pub reported: usize,
 }
 
-impl Default for Amount {
+impl Default for Counts {
     fn default() -> Self {
         Self { tried: 64, shown: 40, reported: 100 }
     }

@@ -20,14 +20,14 @@ use untangle_schema::{AnnotatedSplit, ConceptId, HookPoint, Observer, Site, Unit
 
 /// A dictionary and the model that it belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct Judged<'a> {
     /// The model.
     pub model: &'a LanguageModel,
     /// The dictionary.
     pub sae: &'a Sae,
 }
 
-impl Subject<'_> {
+impl Judged<'_> {
     /// Where the dictionary belongs.
     fn point(&self) -> Result<HookPoint, InterpretError> {
         check_model(self.sae, self.model)?;
@@ -49,8 +49,8 @@ impl Subject<'_> {
 /// stop.
 pub fn evaluate_truth(
     corpus: &AnnotatedCorpus,
-    subject: Subject<'_>,
-    control: Option<Subject<'_>>,
+    subject: Judged<'_>,
+    control: Option<Judged<'_>>,
     criteria: Criteria,
     observer: &dyn Observer,
 ) -> Result<TruthReport, InterpretError> {
@@ -185,7 +185,7 @@ fn count(trial: &Trial<'_, Features>, matching: &Matching, criteria: &Criteria) 
 /// Fills in a dictionary on another model, which reads the same text in its own way, and counts its features.
 fn control_of(
     corpus: &AnnotatedCorpus,
-    control: Subject<'_>,
+    control: Judged<'_>,
     point: HookPoint,
     concepts: &mut [ConceptReport],
     criteria: &Criteria,

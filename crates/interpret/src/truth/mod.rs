@@ -42,6 +42,6 @@ pub mod report;
 pub mod summary;
 
 pub use corpus::{AnnotatedCorpus, Splits};
-pub use evaluate::{Subject, evaluate_truth};
+pub use evaluate::{Judged, evaluate_truth};
 pub use problem::AnnotationProblem;
 pub use report::{ConceptReport, Criteria, TruthReport};

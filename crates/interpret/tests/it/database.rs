@@ -293,7 +293,7 @@ fn broken_and_foreign_files_are_refused_by_name() {
     assert!(matches!(opened(&changed(60, [0, 0, 0, 9])), InterpretError::DatabaseVersion { found: 9, .. }));
     assert!(matches!(opened(&changed(68, [0; 4])), InterpretError::NotAFeatureDatabase { .. }));
     let missing = Database::open(&folder.path().join("absent.db")).expect_err("absent");
-    assert_eq!(missing.fault(), Fault::Io);
+    assert_eq!(missing.fault(), Fault::BadInput);
 }
 
 #[test]

@@ -58,6 +58,11 @@ fn queries_narrow_down_and_order() {
     assert_eq!(found(Query { kind: Some(LabelKind::Output), ..all() }), [1]);
     assert_eq!(found(Query { source: Some("llm".into()), ..all() }), [1, 4]);
     assert_eq!(found(Query { only: Some(Only::Unlabelled), ..all() }), [3]);
+    assert_eq!(
+        found(Query { only: Some(Only::ByRulesAlone), ..all() }),
+        [0, 1, 3],
+        "an output label says nothing of when"
+    );
     assert_eq!(found(Query { only: Some(Only::Dead), ..all() }), [2]);
     assert_eq!(found(Query { only: Some(Only::Alive), ..all() }), [0, 1, 4, 3]);
     assert_eq!(found(Query { only: Some(Only::Labelled), sort: Sort::Number, ..all() }), [0, 1, 2, 4]);

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use untangle_interpret::truth::record::record;
 use untangle_interpret::truth::report::{Criteria, f1_of};
 use untangle_interpret::truth::tokens::{Reading, Tokens};
-use untangle_interpret::{AnnotatedCorpus, InterpretError, Subject, evaluate_truth};
+use untangle_interpret::{AnnotatedCorpus, InterpretError, Judged, evaluate_truth};
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
 use untangle_schema::{
@@ -132,9 +132,9 @@ fn padded_passes_record_what_each_document_gives_alone() {
 fn the_report_tells_who_holds_what() {
     let (corpus, model, other) = (corpus(), model(1), model(2));
     let (sae, control) = (word_features(&model), word_features(&model));
-    let subject = Subject { model: &model, sae: &sae };
+    let subject = Judged { model: &model, sae: &sae };
     // The same features on a model with other embeddings mean nothing.
-    let control = Subject { model: &other, sae: &control };
+    let control = Judged { model: &other, sae: &control };
     let report = evaluate_truth(&corpus, subject, Some(control), few(), &Silent).expect("a report");
     let [animal, dog, cat, bridge, unicorn] = &report.concepts[..] else { panic!("five concepts") };
     for word in [dog, cat] {
@@ -165,7 +165,7 @@ fn the_report_tells_who_holds_what() {
 fn a_control_is_measured_as_the_dictionary_is() {
     let (corpus, model) = (corpus(), model(1));
     let sae = word_features(&model);
-    let subject = Subject { model: &model, sae: &sae };
+    let subject = Judged { model: &model, sae: &sae };
     let report = evaluate_truth(&corpus, subject, Some(subject), few(), &Silent).expect("a report");
     assert!(report.concepts.iter().all(|concept| concept.control == concept.feature));
     assert_eq!(report.control, Some(report.features));
@@ -178,7 +178,7 @@ fn a_dictionary_of_a_block_is_compared_with_its_neurons() {
     let (corpus, model) = (corpus(), model(1));
     let rows = super::world::unit_rows(32, D_MODEL, 7);
     let sae = super::world::dictionary(D_MODEL, &rows, &rows);
-    let report = evaluate_truth(&corpus, Subject { model: &model, sae: &sae }, None, few(), &Silent).expect("a report");
+    let report = evaluate_truth(&corpus, Judged { model: &model, sae: &sae }, None, few(), &Silent).expect("a report");
     assert_eq!(report.neurons, Some(HookPoint::block(0, Site::MlpPost)));
     assert!(report.groups[0].neuron.is_some() && report.groups[0].control.is_none() && report.control.is_none());
     let dog = &report.concepts[1];
@@ -195,7 +195,7 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
     let refused = |d: usize, point: &str| {
         let rows = super::world::unit_rows(4, d, 7);
         let sae = biased(d, &rows, &[0.0; 4], &rows, point);
-        let subject = Subject { model: &model, sae: &sae };
+        let subject = Judged { model: &model, sae: &sae };
         evaluate_truth(&corpus, subject, None, few(), &Silent).expect_err("refused").to_string()
     };
     assert!(refused(8, "blocks.0.hook_resid_post").contains("width 8, blocks.0.hook_resid_post of this model has"));
@@ -203,7 +203,7 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
     let empty = AnnotatedSplit::ALL.map(|split| document("<s>", split));
     let empty = AnnotatedCorpus::new(concepts(), empty.to_vec()).expect("valid");
     let sae = word_features(&model);
-    let error = evaluate_truth(&empty, Subject { model: &model, sae: &sae }, None, few(), &Silent).expect_err("empty");
+    let error = evaluate_truth(&empty, Judged { model: &model, sae: &sae }, None, few(), &Silent).expect_err("empty");
     assert!(matches!(error, InterpretError::NoTokensIn { split: AnnotatedSplit::Train }), "{error}");
 }
 
@@ -221,6 +221,6 @@ impl Observer for Impatient {
 fn an_interruption_is_heard() {
     let model = model(1);
     let sae = word_features(&model);
-    let stopped = evaluate_truth(&corpus(), Subject { model: &model, sae: &sae }, None, few(), &Impatient);
+    let stopped = evaluate_truth(&corpus(), Judged { model: &model, sae: &sae }, None, few(), &Impatient);
     assert!(matches!(stopped, Err(InterpretError::Interrupted)));
 }

@@ -85,7 +85,7 @@ fn files_that_are_not_annotated_text_are_told() {
     let training_only = message(&file(HEADER, &[DOCUMENT]));
     assert!(training_only.contains("no document is for validation"), "{training_only}");
     let missing = AnnotatedCorpus::read(&dir.path().join("none.jsonl")).expect_err("not there");
-    assert!(missing.fault() == Fault::Io && missing.to_string().contains("none.jsonl"), "{missing}");
+    assert!(missing.fault() == Fault::BadInput && missing.to_string().contains("none.jsonl"), "{missing}");
     let split = AnnotatedCorpus::read(dir.path()).expect_err("a folder");
-    assert_eq!(split.fault(), Fault::Io);
+    assert_eq!(split.fault(), Fault::BadInput);
 }

@@ -59,7 +59,7 @@ pub enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Which {
-    /// With a label.
+    /// With a label of what makes them fire.
     Labelled,
     /// Without one, though they fire.
     Unlabelled,

@@ -109,7 +109,7 @@ impl<'a> Demo<'a> {
             )));
         }
         let out = &self.args.out;
-        fs::create_dir_all(out).map_err(|error| Complaint::io(format!("{}: {error}", out.display())))?;
+        fs::create_dir_all(out).map_err(|error| Complaint::io(out, &error))?;
         let config = CaptureConfig {
             tokens: Some(tokens),
             force: self.anew,

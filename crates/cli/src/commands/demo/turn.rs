@@ -6,7 +6,7 @@ use crate::exit::Complaint;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use untangle_interpret::toward::{Amount, Candidate, Found, Topic, Toward, TowardPlan, find, toward};
+use untangle_interpret::toward::{Candidate, Counts, Found, Topic, Toward, TowardPlan, find, toward};
 use untangle_interpret::{Database, InterpretError};
 use untangle_model::{GenerateOptions, Sampling};
 use untangle_organism::stories::{self, Lasting};
@@ -69,7 +69,7 @@ impl Demo<'_> {
                 continue;
             }
             let candidates = &found.candidates[..TRIED.min(found.candidates.len())];
-            let amount = Amount { reported: self.stories().shown, ..self.stories() };
+            let amount = Counts { reported: self.stories().shown, ..self.stories() };
             let toward = self.toward(sae, candidates, &|_, text| subject.is_in(text), amount)?;
             turned.push(Turned {
                 name: format!("{name} {class}"),
@@ -86,7 +86,7 @@ impl Demo<'_> {
         sae: &Sae,
         candidates: &[Candidate],
         about: &dyn Fn(&Topic, &str) -> bool,
-        amount: Amount,
+        amount: Counts,
     ) -> anyhow::Result<Toward> {
         let sampling = Sampling::at(TEMPERATURE);
         let generate = GenerateOptions { max_new_tokens: TOKENS, sampling, seed: 0, stop_at_eos: true };
@@ -101,10 +101,10 @@ impl Demo<'_> {
     }
 
     /// How many stories are written: of every strength fewer than of the one that is reported.
-    fn stories(&self) -> Amount {
+    fn stories(&self) -> Counts {
         let reported = self.args.size.stories.get();
-        let part = |of_default: usize| (of_default * reported / Amount::default().reported).max(1);
-        Amount { tried: part(Amount::default().tried), shown: part(Amount::default().shown), reported }
+        let part = |of_default: usize| (of_default * reported / Counts::default().reported).max(1);
+        Counts { tried: part(Counts::default().tried), shown: part(Counts::default().shown), reported }
     }
 
     /// Whether the model is the organism and the text its world's.
@@ -125,7 +125,7 @@ impl Demo<'_> {
 
 /// The first words of the text's first line that has some.
 fn opening_words(text: &Path) -> anyhow::Result<String> {
-    let failed = |error| Complaint::io(format!("{}: {error}", text.display()));
+    let failed = |error| Complaint::io(text, &error);
     for line in BufReader::new(File::open(text).map_err(failed)?).lines() {
         let line = line.map_err(failed)?;
         let words: Vec<_> = line.split_whitespace().take(PROMPT_WORDS).collect();

@@ -1,30 +1,28 @@
 //! `untangle label`: what are features called by a language model that answers over HTTP, and how far can it be believed?
 
 mod endpoint;
+mod told;
 mod which;
 
 use super::options::{ComputeArgs, load_model};
 use crate::commands::select::SelectArgs;
 use crate::commands::words::BelongingArgs;
 use crate::context::Context;
-use crate::output::table;
 use clap::Args;
 use endpoint::LlmArgs;
 use serde_json::json;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_endpoint::Endpoint;
-use untangle_interpret::llm::{LabelPlan, LabelReport, Labelled, label_features};
+use untangle_interpret::llm::{LabelPlan, LabelReport, label_features};
 use untangle_interpret::read::Reader;
 use untangle_interpret::{Database, DatabaseEditor};
 use untangle_model::LanguageModel;
 use untangle_sae::Sae;
-use untangle_schema::{Label, LabelKind};
 use untangle_sources::NamedModel;
 use untangle_sources::dictionary::{load_sae, say_doubts};
 
 /// Label features by a language model that answers over HTTP, test the labels on new texts, and judge them on documents that it
-/// did not see
+/// did not see; or judge labels that are there already
 #[derive(Debug, Args)]
 pub(crate) struct LabelArgs {
     /// Feature database, made by `untangle features`; the labels are added to it
@@ -32,6 +30,9 @@ pub(crate) struct LabelArgs {
     database: PathBuf,
     #[command(flatten)]
     llm: LlmArgs,
+    /// Give no labels: judge those that the features have of this source, such as tokens, or one that `untangle import` told
+    #[arg(long, value_name = "SOURCE", conflicts_with = "no_scores")]
+    score: Option<String>,
     /// Features to label: numbers and ranges, such as 12,40-44
     #[arg(long, value_name = "LIST", conflicts_with = "for_prompt")]
     features: Option<String>,
@@ -50,6 +51,10 @@ pub(crate) struct LabelArgs {
     /// Leave out how well labels hold
     #[arg(long)]
     no_scores: bool,
+    /// Have the judge say as well how strongly a feature fires on every token, which takes about as many tokens as all else; needs
+    /// an endpoint that tells probabilities
+    #[arg(long, conflicts_with = "no_scores")]
+    simulate: bool,
     /// Leave out how well labels of other features do on the same texts, which halves the judge's work
     #[arg(long)]
     no_controls: bool,
@@ -70,12 +75,16 @@ pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
     let database = context.database(&args.database)?;
     let studied = studied(args, &database, context)?;
     let reader = studied.as_ref().map(|(model, sae)| Reader::new(model, sae)).transpose()?;
-    let features = which::features(args, &database, reader.as_ref())?;
+    let task = which::task(args, &database)?;
+    let features = which::features(args, &task, &database, reader.as_ref())?;
     let endpoint = args.llm.endpoint(&address, &args.database, context)?;
     if reader.is_none() {
-        context.progress.note("without --model and --sae, labels are not tested on new texts");
+        context.progress.note(
+            "without --model and --sae, labels are not tested on new texts, and nobody sees what the features make the model say",
+        );
     }
-    let plan = LabelPlan { features, scores: !args.no_scores, controls: !args.no_controls, seed: args.seed };
+    let (scores, controls, simulate, seed) = (!args.no_scores, !args.no_controls, args.simulate, args.seed);
+    let plan = LabelPlan { task, features, scores, simulate, controls, seed };
     let mut editor = DatabaseEditor::open(&args.database)?;
     let (report, stopped) =
         label_features(&database, &mut editor, &endpoint, reader.as_ref(), &plan, &context.progress)?;
@@ -83,7 +92,7 @@ pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
     warn(&report, &endpoint, context);
     if stopped.is_none() || !report.features.is_empty() {
         let value = json!({ "database": args.database, "finished": stopped.is_none(), "report": report });
-        context.output.result(&value, |out| tell(out, &report, plan.features.len()))?;
+        context.output.result(&value, |out| told::tell(out, &report, &plan))?;
     }
     match stopped {
         None => Ok(()),
@@ -120,6 +129,9 @@ fn warn(report: &LabelReport, endpoint: &Endpoint, context: &Context) {
     if spent.estimated > 0 {
         warn(format!("the endpoint did not count the tokens of {} answers; they are estimated", spent.estimated));
     }
+    if report.without_odds {
+        warn("the endpoint tells no probabilities of tokens, without which there is no score by simulation".to_owned());
+    }
     let unparseable: u64 = report.features.iter().map(|feature| feature.unparseable).sum();
     if unparseable > 0 {
         warn(format!("{unparseable} answers could not be understood"));
@@ -136,57 +148,4 @@ fn warn(report: &LabelReport, endpoint: &Endpoint, context: &Context) {
         let n = report.left_out.len();
         warn(format!("{n} features are left out, feature {feature} because of: {reason}"));
     }
-}
-
-/// The scores of the table.
-const COLUMNS: [&str; 3] = ["detection", "fuzzing", "sensitivity"];
-
-fn tell(out: &mut dyn Write, report: &LabelReport, asked: usize) -> io::Result<()> {
-    let mut rows = vec![["feature"].into_iter().chain(COLUMNS).chain(["label"]).map(str::to_owned).collect()];
-    for feature in &report.features {
-        let label = feature.labels.iter().find(|label| label.kind == LabelKind::Input);
-        let score = |name: &&str| label.map_or_else(|| "-".to_owned(), |label| shown(label, name));
-        let mut row = vec![feature.feature.to_string()];
-        row.extend(COLUMNS.iter().map(score));
-        row.push(described(feature, label));
-        rows.push(row);
-    }
-    table(out, &rows, &[rows[0].len() - 1])?;
-    let has_input = |feature: &&Labelled| feature.labels.iter().any(|label| label.kind == LabelKind::Input);
-    let labelled = report.features.iter().filter(has_input).count();
-    let changed = report.features.iter().filter(|feature| feature.before.is_some()).count();
-    let spent = report.spent;
-    writeln!(
-        out,
-        "\n{}: {labelled} of {asked} features labelled, {changed} labels changed by their tests; {} requests, {} tokens, {} answers kept \
-         from before",
-        report.source,
-        spent.requests,
-        spent.tokens(),
-        spent.kept
-    )?;
-    writeln!(
-        out,
-        "detection and fuzzing: balanced accuracy of a judge who knows the label, on documents that the labeller did not see; sensitivity: \
-         share of new texts of what it says that fire the feature; brackets: 95 % intervals; /: label of another feature"
-    )
-}
-
-/// `0.85 [0.70, 0.93] / 0.50`
-fn shown(label: &Label, scorer: &str) -> String {
-    let Some(score) = label.score(scorer) else { return "-".to_owned() };
-    let interval = score.interval.map_or_else(String::new, |(low, high)| format!(" [{low:.2}, {high:.2}]"));
-    let control = score.control.map_or_else(String::new, |control| format!(" / {control:.2}"));
-    format!("{:.2}{interval}{control}", score.value)
-}
-
-fn described(feature: &Labelled, label: Option<&Label>) -> String {
-    let mut text = label.map_or_else(|| "-".to_owned(), |label| label.text.clone());
-    if let Some(before) = &feature.before {
-        text += &format!("  (was: {before})");
-    }
-    if let Some(problem) = &feature.problem {
-        text += &format!("  ({problem})");
-    }
-    text
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use untangle_capture::corpus::SEPARATOR;
 use untangle_organism::World;
 use untangle_schema::AnnotatedHeader;
-use untangle_sources::world::{Amount, WorldForm, WorldPart, WorldText, tokenizer};
+use untangle_sources::world::{Length, WorldForm, WorldPart, WorldText, tokenizer};
 use untangle_store::durable::create;
 use untangle_store::{Artefact, Partial, StoreError};
 
@@ -98,8 +98,8 @@ fn words_of_the_world() -> HashSet<String> {
 
 pub(crate) fn run(args: &CorpusArgs, context: &Context) -> anyhow::Result<()> {
     let form = form_of(&args.out, args.annotated)?;
-    let amount = args.tokens.map_or(Amount::Documents(args.documents), Amount::Tokens);
-    if matches!(amount, Amount::Documents(0) | Amount::Tokens(0)) {
+    let amount = args.tokens.map_or(Length::Documents(args.documents), Length::Tokens);
+    if matches!(amount, Length::Documents(0) | Length::Tokens(0)) {
         return Err(Complaint::usage("a corpus of nothing: --documents and --tokens must be at least 1"));
     }
     let text = WorldText { seed: args.seed, part: args.split, amount };

@@ -47,7 +47,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) hook_out: Option<String>,
     /// Dictionaries to train together in one pass: a TOML file of [[sae]] tables whose lists (arch, k, l0, d-sae, seed, lr,
-    /// hook, hook-out, prefixes) are combined (hooks = [...] is what one crosscoder reads); what a table leaves out is as the other options say
+    /// batch, hook, hook-out, prefixes, penalty, bandwidth, threshold, sparsity, freeze) are combined (hooks = [...] is what one crosscoder reads); what a table leaves out is as the other options say
     #[arg(long, value_name = "FILE.toml", conflicts_with = "model")]
     grid: Option<PathBuf>,
     /// topk, abs-topk, batch-topk, matryoshka, jump-relu, relu, gated or p-anneal; or transcoder or skip-transcoder, which predict
