@@ -77,6 +77,11 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     assert!(number(&described["report"], "mean_f1") > 0.3, "{described}");
     let named = &described["report"]["run"]["parts"][1];
     assert_eq!(named, "blocks.2.hook_resid_post of organism:sft");
+    let codes = folder.path().join("codes.safetensors");
+    let encode =
+        Untangle::new("encode --rows 2000").arg(&out).arg(&base).option("--with", &chat).option("--out", &codes);
+    let active = number(&encode.json(), "active") / 2000.0;
+    assert!((8.0..32.0).contains(&active), "{active} features a row, about k");
     let found = Untangle::new("search --shared alike --limit 300").arg(&database).json();
     let alike = found["features"].as_array().expect("a list");
     let card = &Untangle::new("show").arg(&database).arg(alike[0]["feature"].to_string()).json()["features"][0];

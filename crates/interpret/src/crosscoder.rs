@@ -120,7 +120,7 @@ pub fn evaluate_crosscoder(
 }
 
 /// Columns of so many rows, each of its own width, as rows of all of them side by side.
-pub(crate) fn side_by_side(columns: &[Vec<f32>], n_rows: usize, rows: &mut Vec<f32>) {
+pub fn side_by_side(columns: &[Vec<f32>], n_rows: usize, rows: &mut Vec<f32>) {
     rows.clear();
     for at in 0..n_rows {
         for column in columns {

@@ -18,13 +18,50 @@ pub(crate) struct Dictionaries(Vec<Loaded>);
 /// A dictionary with its name and what is known of its features.
 struct Loaded {
     name: String,
-    kind: LoadedKind,
+    kind: AnyDictionary,
     database: Option<Database>,
 }
 
-enum LoadedKind {
+/// A dictionary of any kind.
+pub(crate) enum AnyDictionary {
     Sae(Sae),
     Crosscoder(Crosscoder),
+}
+
+impl AnyDictionary {
+    /// Reads a dictionary's directory and says what its files say that a user should know.
+    pub(crate) fn load(dir: &Path, belonging: BelongingArgs, context: &Context) -> anyhow::Result<Self> {
+        Ok(match Crosscoder::is_at(dir) {
+            true => AnyDictionary::Crosscoder(Crosscoder::load(dir)?),
+            false => AnyDictionary::Sae(load_sae(dir, belonging.other_model, &context.surroundings())?),
+        })
+    }
+
+    /// The same for the library.
+    pub(crate) fn kind(&self) -> Kind<'_> {
+        match self {
+            AnyDictionary::Sae(sae) => Kind::Sae(sae),
+            AnyDictionary::Crosscoder(crosscoder) => Kind::Crosscoder(crosscoder),
+        }
+    }
+
+    /// Its tensors; of a crosscoder those of all parts side by side.
+    pub(crate) fn sae(&self) -> &Sae {
+        match self {
+            AnyDictionary::Sae(sae) => sae,
+            AnyDictionary::Crosscoder(crosscoder) => crosscoder.joined(),
+        }
+    }
+
+    /// Refuses stores beside the first where they would not be read.
+    pub(crate) fn check_beside(&self, with: &[String]) -> anyhow::Result<()> {
+        match (self, with) {
+            (AnyDictionary::Sae(_), [_, ..]) => {
+                Err(Complaint::usage("--with is for crosscoders, which read the activations of several models"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Dictionaries {
@@ -37,10 +74,7 @@ impl Dictionaries {
     ) -> anyhow::Result<Self> {
         let mut loaded = Vec::new();
         for (dir, name) in saes.iter().zip(names(saes)) {
-            let kind = match Crosscoder::is_at(dir) {
-                true => LoadedKind::Crosscoder(Crosscoder::load(dir)?),
-                false => LoadedKind::Sae(load_sae(dir, belonging.other_model, &context.surroundings())?),
-            };
+            let kind = AnyDictionary::load(dir, belonging, context)?;
             loaded.push(Loaded { name, kind, database: None });
         }
         for path in databases {
@@ -59,7 +93,7 @@ impl Dictionaries {
     /// Says where the model may not be a dictionary's.
     pub(crate) fn say_doubts(&self, model: &LanguageModel, context: &Context) {
         for loaded in &self.0 {
-            if let LoadedKind::Sae(sae) = &loaded.kind {
+            if let AnyDictionary::Sae(sae) = &loaded.kind {
                 say_doubts(sae, Some(&model.identity()), &context.surroundings());
             }
         }
@@ -100,17 +134,11 @@ fn owner(database: &Database, path: &Path, loaded: &[Loaded], context: &Context)
 
 impl Loaded {
     fn sae(&self) -> &Sae {
-        match &self.kind {
-            LoadedKind::Sae(sae) => sae,
-            LoadedKind::Crosscoder(crosscoder) => crosscoder.joined(),
-        }
+        self.kind.sae()
     }
 
     fn dictionary(&self) -> Dictionary<'_> {
-        let kind = match &self.kind {
-            LoadedKind::Sae(sae) => Kind::Sae(sae),
-            LoadedKind::Crosscoder(crosscoder) => Kind::Crosscoder(crosscoder),
-        };
+        let kind = self.kind.kind();
         Dictionary { name: &self.name, kind, database: self.database.as_ref() }
     }
 }

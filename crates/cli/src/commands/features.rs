@@ -1,11 +1,11 @@
 //! `untangle features`: where does every feature fire, what does it write, and what is it about?
 
+use super::dictionaries::AnyDictionary;
 use super::options::{ComputeArgs, load_model, open_beside};
 use super::outputs;
 use crate::cards::summary_rows;
 use crate::commands::words::BelongingArgs;
 use crate::context::Context;
-use crate::exit::Complaint;
 use crate::output::table;
 use clap::Args;
 use std::io::{self, Write};
@@ -13,11 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use untangle_interpret::database::Frozen;
 use untangle_interpret::features::{FeaturesPlan, features};
-use untangle_interpret::steer::{Dictionary, Kind};
+use untangle_interpret::steer::Dictionary;
 use untangle_interpret::{Corpus, DATABASE};
-use untangle_sae::{Crosscoder, Sae};
 use untangle_schema::label::{F1, SENSITIVITY};
-use untangle_sources::dictionary::{load_sae, say_doubts};
+use untangle_sources::dictionary::say_doubts;
 use untangle_sources::{NamedModel, Origin, Rows};
 use untangle_store::ActivationSet;
 
@@ -69,7 +68,9 @@ const LISTED: usize = 10;
 
 pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> {
     args.model.as_deref().map(NamedModel::find).transpose()?;
-    let (store, loaded) = (open_beside(&args.store, &args.with, context)?, Loaded::read(args, context)?);
+    let loaded = AnyDictionary::load(&args.sae, args.belonging, context)?;
+    loaded.check_beside(&args.with)?;
+    let (store, origin) = (open_beside(&args.store, &args.with, context)?, Origin::read(&args.sae)?);
     let inputs = args.model.iter().chain(&args.frozen).filter(|path| path.exists()).chain([&args.sae]).cloned();
     let inputs: Vec<PathBuf> = store.paths().into_iter().chain(inputs).collect();
     outputs::check(&args.out, &DATABASE, args.force, &inputs)?;
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
         Some(path) => Some(context.database(path)?.as_frozen()?),
         None => None,
     };
-    let corpus = loaded.corpus(store, context)?;
+    let corpus = corpus(&loaded, &origin, store, context)?;
     let model = args.model.as_deref().map(|dir| load_model(dir, &args.compute, context)).transpose()?;
     let plan = FeaturesPlan {
         top: args.examples,
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
         outputs: !args.no_outputs,
         ..FeaturesPlan::default()
     };
-    let dictionary = Dictionary { name: &loaded.origin.name, kind: loaded.kind(), database: None };
+    let dictionary = Dictionary { name: &origin.name, kind: loaded.kind(), database: None };
     let observer = &context.progress;
     let report = features(dictionary, &corpus, model.as_ref(), frozen, &plan, &args.out, args.force, observer)?;
     let best = context.database(&args.out)?.list(LISTED)?;
@@ -113,46 +114,20 @@ fn write_frozen(out: &mut dyn Write, frozen: &Frozen) -> io::Result<()> {
     writeln!(out, "of the frozen dictionary {} the label in the middle has {}", frozen.sae, all.join(", "))
 }
 
-/// A dictionary of either kind.
-struct Loaded {
-    kind: LoadedKind,
-    origin: Origin,
-}
-
-enum LoadedKind {
-    Sae(Sae),
-    Crosscoder(Crosscoder),
-}
-
-impl Loaded {
-    fn read(args: &FeaturesArgs, context: &Context) -> anyhow::Result<Self> {
-        let kind = match Crosscoder::is_at(&args.sae) {
-            true => LoadedKind::Crosscoder(Crosscoder::load(&args.sae)?),
-            false => LoadedKind::Sae(load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?),
-        };
-        if !args.with.is_empty() && matches!(kind, LoadedKind::Sae(_)) {
-            return Err(Complaint::usage("--with is for crosscoders, which read the activations of several models"));
+/// The rows that a dictionary is described on.
+fn corpus(
+    dictionary: &AnyDictionary,
+    origin: &Origin,
+    store: Arc<ActivationSet>,
+    context: &Context,
+) -> anyhow::Result<Corpus> {
+    origin.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
+    let held_out = origin.rows_of(&store, Rows::HeldOut).held_out;
+    Ok(match dictionary {
+        AnyDictionary::Crosscoder(crosscoder) => Corpus::of_crosscoder(store, crosscoder, held_out)?,
+        AnyDictionary::Sae(sae) => {
+            say_doubts(sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
+            Corpus::new(store, sae, held_out)?
         }
-        Ok(Self { kind, origin: Origin::read(&args.sae)? })
-    }
-
-    fn kind(&self) -> Kind<'_> {
-        match &self.kind {
-            LoadedKind::Sae(sae) => Kind::Sae(sae),
-            LoadedKind::Crosscoder(crosscoder) => Kind::Crosscoder(crosscoder),
-        }
-    }
-
-    /// The rows that it is described on.
-    fn corpus(&self, store: Arc<ActivationSet>, context: &Context) -> anyhow::Result<Corpus> {
-        self.origin.unknown_training().into_iter().for_each(|note| context.progress.note(&note));
-        let held_out = self.origin.rows_of(&store, Rows::HeldOut).held_out;
-        Ok(match &self.kind {
-            LoadedKind::Crosscoder(crosscoder) => Corpus::of_crosscoder(store, crosscoder, held_out)?,
-            LoadedKind::Sae(sae) => {
-                say_doubts(sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
-                Corpus::new(store, sae, held_out)?
-            }
-        })
-    }
+    })
 }
