@@ -13,7 +13,7 @@ use untangle_interpret::database::{Only, Sort};
 use untangle_interpret::page::Tallies;
 use untangle_interpret::page::compact::{Tokens, feature};
 use untangle_interpret::read::{Active, Likely, ReadToken};
-use untangle_schema::{Example, FeatureCard, Histogram};
+use untangle_schema::{Example, FeatureCard, Histogram, NearMiss};
 
 fn line() -> Summary {
     Summary {
@@ -38,7 +38,9 @@ fn card() -> FeatureCard {
         activations: vec![1.0],
         peak: 0,
     };
+    let near_misses = vec![NearMiss { by: 2, example: example.clone() }];
     FeatureCard {
+        near_misses,
         feature: 0,
         density: 0.0,
         max_activation: 1.0,
@@ -93,7 +95,7 @@ fn the_description_has_every_field_of_dictionaries_and_features() {
     is_described("FeatureRequest", &[value(&FeatureRequest::default())], &[]);
     let compact = feature(&card(), &mut Tokens::new());
     is_described("Feature", std::slice::from_ref(&compact), &[]);
-    is_described("FeatureExample", &[compact["top"][0].clone()], &[]);
+    is_described("FeatureExample", &[compact["top"][0].clone(), compact["miss"][0].clone()], &[]);
     let answer = FeatureAnswer { dictionary: String::new(), tokens: vec![], feature: compact, names: BTreeMap::new() };
     is_described("FeatureAnswer", &[value(&answer)], &[]);
 }
