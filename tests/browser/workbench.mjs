@@ -1,6 +1,6 @@
 // Uses the workbench as a reader does: workbench.mjs CHROMIUM UNTANGLE FOLDER SHOTS, with sae, plain.db and nasty.db in the folder.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -80,13 +80,13 @@ const stories = (page) => page.$$eval('.story', (all) => all.map((one) => one.te
 const numbers = (page, list) => page.$$eval(`${list} a b`, (all) => all.map((one) => Number(one.textContent)));
 
 const dictionary = ['--sae', 'sae', '--features', 'plain.db'];
-const plain = await serve(['organism', ...dictionary]);
+const plain = await serve(['organism', ...dictionary, '--runs', 'runs']);
 
 const PAGES = [
   ['begin', '#/prompt', '.chip'], ['prompt', `#/prompt?text=${q(PROMPT)}`, '.next li'], ['tokens', `#/prompt?text=${q(PROMPT)}&at=3,4&shade=loss`, '.next li'],
   ['feature', `#/feature/7?test=${q(PROMPT)}`, '.tested .example'], ['search', '#/search?q=b', '.lines li'], ['nothing-found', '#/search?q=zzzz', '.out .empty'],
   ['steer', `#/steer?prompt=${q(BEGINNING)}&s=7%3Aadd%3D2x&n=30`, '.story mark'], ['empty-tray', '#/steer', '.tray .empty'],
-  ['compare', `#/compare?a=${q('The red bridge shone.')}&b=${q('The cow ate grass.')}`, '.differences li:nth-child(4)'], ['dictionary', '#/dictionaries', '.best li'],
+  ['compare', `#/compare?a=${q('The red bridge shone.')}&b=${q('The cow ate grass.')}`, '.differences li:nth-child(4)'], ['dictionary', '#/dictionaries', '.best li'], ['quality', '#/dictionaries', '.dot'], ['runs', '#/runs', '.run-line'], ['run-hidden', '#/runs?hide=frozen', '.run-line'],
   ['no-such-page', '#/elsewhere', '.empty'], ['no-such-feature', '#/feature/99999', '.empty'],
 ];
 for (const [kind, more] of [['light', WIDE], ['dark', { ...WIDE, colorScheme: 'dark' }], ['phone', PHONE]]) {
@@ -208,17 +208,58 @@ await test('a recipe is written and read again; one of something else is not', a
   const page = await open(plain, `#/steer?prompt=${q(BEGINNING)}&s=7%3Aadd%3D2x%20at%20generated&s=!9%3Aablate&seed=5&n=20`);
   await written(page);
   await page.click('summary >> text=Recipe');
-  const recipe = JSON.parse(await page.inputValue('#recipe'));
-  assert.deepEqual(recipe.steering, ['7:add=2x at generated', '!9:ablate']);
-  assert.deepEqual([recipe.seed, recipe.max_tokens, recipe.prompt], [5, 20, BEGINNING]);
-  await page.fill('#recipe', JSON.stringify({ ...recipe, seed: 6, steering: ['3:mul=2'] }));
+  const recipe = await page.inputValue('#recipe');
+  assert.ok(recipe.includes('#: seed = 5\n') && recipe.includes(`#: prompt = ${JSON.stringify(BEGINNING)}`), recipe);
+  // What the page writes, the command line reads, with nothing added but a prompt.
+  fs.writeFileSync(path.join(folder, 'page.toml'), recipe);
+  const said = execFileSync(untangle, ['steer', '--recipe', 'page.toml', '--prompt', BEGINNING, '--max-tokens', '5', '--json', '-q'], { cwd: folder, encoding: 'utf8' });
+  assert.ok(said.includes('7:add=2x at generated') && !said.includes('9:ablate'), 'what is switched off is not made');
+  await page.fill('#recipe', recipe.replace('seed = 5', 'seed = 6').replace(/"7:add[^"]*"/, '\'3:mul=2\'').replace(/^/, 'when = "3>0.1x"\n'));
   await page.click('text=load from the text');
-  await page.waitForFunction(() => document.querySelectorAll('.tray .controls').length === 1);
+  await page.waitForFunction(() => document.querySelector('.tray .controls select').value === 'mul');
   assert.equal(await page.inputValue('#seed'), '6');
-  await page.fill('#recipe', '{"kind": "cake"}');
-  await page.click('text=load from the text');
-  assert.match(await page.textContent('details [role=status]'), /no recipe/);
+  assert.ok(page.url().includes('3%3Amul%3D2+when+3%3E0.1x'), page.url());
+  for (const [text, says] of [['{"kind": "cake"}', /line 1/], ['model = "organism"', /no recipe/], ['steer = ["dance"]', /cannot show dance/]]) {
+    await page.fill('#recipe', text);
+    await page.click('text=load from the text');
+    assert.match(await page.textContent('details [role=status]'), says);
+  }
   await close(page);
+});
+
+await test('a recipe of the command line is what the page begins with', async () => {
+  fs.writeFileSync(path.join(folder, 'calm.toml'), 'model = "organism"\nsae = ["sae"]\nfeatures = ["plain.db"]\nsteer = ["7:add=2x"]\nat = "generated"\n');
+  const server = await serve(['--recipe', 'calm.toml']);
+  const page = await open(server, '#/steer');
+  await page.waitForSelector('.tray .controls');
+  assert.ok(page.url().includes('7%3Aadd%3D2x+at+generated'), page.url());
+  const models = await page.evaluate(async () => (await (await fetch('/v1/models')).json()).data.map((one) => one.id));
+  assert.ok(models.includes('calm'), `${models}`);
+  await close(page);
+  await server.end();
+});
+
+await test('a training is shown while it goes on, and when it is finished', async () => {
+  const none = await serve(['organism', ...dictionary, '--runs', 'empty']);
+  const empty = await open(none, '#/runs');
+  await empty.waitForSelector('.empty, table');
+  await close(empty);
+  const live = path.join(folder, 'empty', 'mine.partial');
+  fs.mkdirSync(live);
+  const step = (n) => `${JSON.stringify({ step: n, tokens: 10 * n, loss: 9 / n, aux_loss: 0, fvu: 1 / n, l0: 8, dead: n, grad_norm: 1, lr: 1, seconds: n, time: Date.now() / 1000 })}\n`;
+  fs.writeFileSync(path.join(live, 'plan.json'), JSON.stringify({ plan: { architecture: 'topk', d_sae: 64, k: 8, schedule: { steps: 10 } }, data: { column: 'x' } }));
+  fs.writeFileSync(path.join(live, 'metrics.jsonl'), step(1) + step(2));
+  const page = await open(none, '#/runs');
+  const row = () => page.locator('tbody tr').filter({ hasText: 'mine' }).textContent();
+  await page.waitForFunction(() => document.querySelector('main').textContent.includes('mine'));
+  assert.match(await row(), /topk, 64 features, k 8running 20/);
+  fs.appendFileSync(path.join(live, 'metrics.jsonl'), step(5));
+  await page.waitForFunction(() => /50\s?%/.test(document.querySelector('tbody').textContent));
+  fs.renameSync(live, path.join(folder, 'empty', 'mine'));
+  fs.writeFileSync(path.join(folder, 'empty', 'mine', 'training.json'), JSON.stringify({ plan: { architecture: 'topk', d_sae: 64, k: 8, schedule: { steps: 10 } }, data: { column: 'x' } }));
+  await page.waitForFunction(() => document.querySelector('tbody').textContent.includes('finished'));
+  await close(page);
+  await none.end();
 });
 
 await test('dose and response are drawn step by step', async () => {

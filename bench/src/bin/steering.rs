@@ -5,52 +5,19 @@
 
 #![allow(clippy::print_stdout, reason = "a measurement is for its reader")]
 
+#[path = "../shape.rs"]
+mod shape;
+
+use shape::{dictionary, model};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 use untangle_interpret::steer::{Dictionary, Steering, Step};
 use untangle_interpret::{Edit, Operator};
-use untangle_model::{
-    GenerateOptions, Hook, LanguageModel, LoadOptions, ModelConfig, NoHook, Request, Sampling, generate_batch,
-};
-use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Description, Parts, Provenance, Sae};
+use untangle_model::{GenerateOptions, Hook, LanguageModel, NoHook, Request, Sampling, generate_batch};
 use untangle_schema::mix::mix;
 
-const D: usize = 768;
 const FEATURES: usize = 16_384;
-const K: usize = 32;
 const PROMPT: usize = 32;
-
-fn model() -> LanguageModel {
-    let json = r#"{"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12,
-        "n_head": 12, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "bos_token_id": 50256,
-        "eos_token_id": 50256}"#;
-    let config = ModelConfig::from_json(Path::new("config.json"), json.as_bytes()).expect("a known shape");
-    LanguageModel::random(config, 1, None, &LoadOptions::default()).expect("made")
-}
-
-/// Random directions of length 1.
-fn dictionary() -> Sae {
-    let mut rows = Buffer::zeros(D * FEATURES);
-    for (row, values) in rows.chunks_exact_mut(D).enumerate() {
-        let drawn = (0..D).map(|at| mix((row * D + at) as u64) as f32 / u64::MAX as f32 - 0.5);
-        values.iter_mut().zip(drawn).for_each(|(value, drawn)| *value = drawn);
-        let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt();
-        values.iter_mut().for_each(|x| *x /= norm);
-    }
-    let description =
-        Description { provenance: Provenance::at("blocks.6.hook_resid_post"), ..Description::new(D, FEATURES) };
-    let parts = Parts {
-        w_enc: Buffer::copy_of(&rows),
-        b_enc: vec![0.0; FEATURES],
-        w_dec: rows,
-        b_dec: vec![0.0; D],
-        w_skip: None,
-        activation: Activation::TopK { k: K },
-    };
-    Sae::new(description, parts).expect("fits")
-}
 
 /// Tokens per second of a batch.
 fn speed(model: &LanguageModel, batch: usize, tokens: usize, hook: &mut dyn Hook) -> f64 {
@@ -65,7 +32,7 @@ fn speed(model: &LanguageModel, batch: usize, tokens: usize, hook: &mut dyn Hook
 fn main() {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>().expect("a number"));
     let (rounds, tokens) = (numbers.next().unwrap_or(5), numbers.next().unwrap_or(32));
-    let (model, sae) = (model(), dictionary());
+    let (model, sae) = (model(None), dictionary(FEATURES));
     let dictionaries = [Dictionary::only(&sae)];
     let step = |feature, operator| -> Vec<Step> { vec![Edit { feature, operator }.into()] };
     let (add, set) = (step(3, Operator::Add(4.0)), step(3, Operator::Set(4.0)));

@@ -5,6 +5,7 @@
 
 use crate::error::ModelError;
 use crate::fields::Fields;
+use crate::room::Room;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
@@ -15,7 +16,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tch::{Kind, Tensor};
-use untangle_schema::git_lfs;
+use untangle_schema::{git_lfs, memory};
 
 /// File name of weights in one piece.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -77,23 +78,37 @@ impl Checkpoint {
         files: impl IntoIterator<Item = PathBuf>,
         reading: &Reading<'_>,
     ) -> Result<Self, ModelError> {
+        let files: Vec<PathBuf> = files.into_iter().collect();
+        let mut room = Room::default();
+        for file in &files {
+            let (source, len) = open(file, &path)?;
+            let (digest, rounded) = (Sha256::new(), false);
+            room.add(&Shard { path: file, source: BufReader::new(source), digest, rounded }.header(len)?, reading);
+        }
+        room.check(&path, reading.kind, memory::available())?;
         let (mut digest, mut rounded) = (Sha256::new(), false);
         let mut tensors = BTreeMap::new();
-        for file in files {
-            let io = |source| ModelError::Io { path: file.clone(), source };
-            let source = File::open(&file).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound if file != path => {
-                    ModelError::MissingShard { path: file.clone(), index: path.clone() }
-                }
-                _ => io(error),
-            })?;
-            let len = source.metadata().map_err(io)?.len();
-            let mut shard = Shard { path: &file, source: BufReader::new(source), digest, rounded };
+        for file in &files {
+            let (source, len) = open(file, &path)?;
+            let mut shard = Shard { path: file, source: BufReader::new(source), digest, rounded };
             shard.read_into(len, reading, &mut tensors)?;
             (digest, rounded) = (shard.digest, shard.rounded);
         }
         Ok(Self { path, tensors, sha256: format!("{:x}", digest.finalize()), rounded })
     }
+}
+
+/// A weight file and its length; `path` is the file itself, or the index that names it.
+fn open(file: &Path, path: &Path) -> Result<(File, u64), ModelError> {
+    let io = |source| ModelError::Io { path: file.to_owned(), source };
+    let source = File::open(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound if file != path => {
+            ModelError::MissingShard { path: file.to_owned(), index: path.to_owned() }
+        }
+        _ => io(error),
+    })?;
+    let len = source.metadata().map_err(io)?.len();
+    Ok((source, len))
 }
 
 /// The shard files that an index names, sorted; all must be plain names, so that no file elsewhere is read.

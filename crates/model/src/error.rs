@@ -67,6 +67,22 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// Weights for which there is not enough memory.
+    #[error(
+        "{}: the model takes {} in {kind} and {} can be had; {remedy}", .path.display(), gibibytes(*.needed), gibibytes(*.free)
+    )]
+    TooLarge {
+        /// The weight file or the index of the shards.
+        path: PathBuf,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that can be had.
+        free: u64,
+        /// Kind of its numbers.
+        kind: &'static str,
+        /// What to do.
+        remedy: String,
+    },
     /// A tensor that the model needs and no weight file holds.
     #[error("{}: tensor `{name}` {expected:?} is missing", .path.display())]
     MissingTensor {
@@ -337,6 +353,11 @@ impl ModelError {
     }
 }
 
+/// A number of bytes as people write it.
+pub(crate) fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
 impl Classify for ModelError {
     fn fault(&self) -> Fault {
         match self {
@@ -357,6 +378,7 @@ impl Classify for ModelError {
             | ModelError::Pointer { .. }
             | ModelError::Field { .. }
             | ModelError::Weights { .. }
+            | ModelError::TooLarge { .. }
             | ModelError::MissingTensor { .. }
             | ModelError::UnexpectedTensor { .. }
             | ModelError::Adapter { .. }

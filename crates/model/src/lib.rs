@@ -21,6 +21,7 @@ mod linear;
 mod merges;
 mod mlp;
 mod norm;
+mod room;
 mod rotary;
 mod surroundings;
 mod tap;

@@ -10,6 +10,7 @@ pub mod codes;
 pub mod crosscoder;
 pub mod description;
 pub mod error;
+mod few;
 mod formats;
 mod io;
 pub mod judge;

@@ -26,9 +26,8 @@ use crate::description::{Description, Provenance};
 use crate::error::SaeError;
 use crate::kernels::above::{AboveScratch, Found};
 use crate::kernels::bounds::Bounds;
-use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS, all_pre_acts};
+use crate::kernels::encode::{Chosen, EncoderWeights, Scratch, TILE_ROWS};
 use crate::kernels::narrow::NarrowWeights;
-use crate::kernels::select::{Candidate, keep_best};
 use crate::kernels::vector;
 use crate::parts::{Activation, Parts};
 use crate::precision::Precision;
@@ -80,7 +79,7 @@ struct Above {
 }
 
 /// Rows below which the encoder product is not worth a tile.
-const FEW_ROWS: usize = 16;
+const FEW_ROWS: usize = 64;
 
 impl Sae {
     /// A dictionary of these tensors, so described.
@@ -222,13 +221,13 @@ impl Sae {
             }
             (_, Some(above)) if rows.len() / d > FEW_ROWS => self.encode_above(rows, above, codes),
             _ => {
-                self.encode_by_dots(rows, codes);
+                self.encode_few(rows, codes);
                 Ok(())
             }
         }
     }
 
-    fn weights(&self) -> EncoderWeights<'_> {
+    pub(crate) fn weights(&self) -> EncoderWeights<'_> {
         EncoderWeights {
             w_enc: &self.parts.w_enc,
             narrow: self.narrow.as_ref(),
@@ -237,7 +236,7 @@ impl Sae {
         }
     }
 
-    fn centred(&self, rows: &[f32]) -> Vec<f32> {
+    pub(crate) fn centred(&self, rows: &[f32]) -> Vec<f32> {
         let mut centred = rows.to_vec();
         if !self.form.is_plain() {
             centred.chunks_exact_mut(self.d_in()).for_each(|row| self.form.enter(row));
@@ -288,56 +287,12 @@ impl Sae {
         Ok(())
     }
 
-    fn encode_by_dots(&self, rows: &[f32], codes: &mut Codes) {
-        let (d, f) = (self.d_in(), self.d_sae());
-        for block in rows.chunks(TILE_ROWS * d) {
-            let centred = self.centred(block);
-            let mut pre_acts = vec![0f32; block.len() / d * f];
-            centred
-                .par_chunks(d)
-                .zip(pre_acts.par_chunks_mut(f))
-                .for_each(|(x, p)| all_pre_acts(&self.weights(), x, p));
-            for pre_acts in pre_acts.chunks_exact(f) {
-                codes.push_row(self.fire(pre_acts));
-            }
-        }
-    }
-
     /// The activation of a feature whose pre-activation exceeds its bound.
-    fn magnitude(&self, feature: u32, p: f32) -> f32 {
+    pub(crate) fn magnitude(&self, feature: u32, p: f32) -> f32 {
         let i = feature as usize;
         match &self.parts.activation {
             Activation::Gated { r_mag, b_mag } => r_mag[i].exp() * (p - self.parts.b_enc[i]) + b_mag[i],
             _ => p,
-        }
-    }
-
-    /// sigma of one row's pre-activations.
-    fn fire(&self, pre_acts: &[f32]) -> Vec<(u32, f32)> {
-        let indexed = (0u32..).zip(pre_acts.iter().copied());
-        match &self.parts.activation {
-            Activation::Relu => indexed.filter(|&(_, p)| p > 0.0).collect(),
-            Activation::JumpRelu { threshold } => {
-                indexed.zip(threshold).filter(|((_, p), theta)| p > theta && *p > 0.0).map(|(pair, _)| pair).collect()
-            }
-            Activation::Gated { .. } => {
-                let open = indexed.filter(|&(_, p)| p > 0.0).map(|(i, p)| (i, self.magnitude(i, p)));
-                open.filter(|&(_, f)| f > 0.0).collect()
-            }
-            Activation::TopK { k } => {
-                let mut all: Vec<_> = indexed.map(|(index, p)| Candidate::new(p, index)).collect();
-                keep_best(&mut all, *k);
-                all.retain(|c| c.value() > 0.0);
-                all.sort_unstable_by_key(|c| c.index());
-                all.into_iter().map(|c| (c.index(), c.value())).collect()
-            }
-            Activation::AbsTopK { k } => {
-                let mut all: Vec<_> = indexed.map(|(index, p)| Candidate::new(p.abs(), index)).collect();
-                keep_best(&mut all, *k);
-                all.retain(|c| c.value() > 0.0);
-                all.sort_unstable_by_key(|c| c.index());
-                all.into_iter().map(|c| (c.index(), pre_acts[c.index() as usize])).collect()
-            }
         }
     }
 

@@ -21,6 +21,7 @@
 //! - [`event`]: how a running engine reports, and how it is asked to stop
 //! - [`fault`]: what kind of failure an error is, which decides the exit code
 //! - [`whole`]: how a file is written so that nobody ever sees half of it
+//! - [`memory`]: how much can still be had
 //! - [`mix`](mod@mix): the hash that decides over samples and splits
 
 pub mod annotated;
@@ -35,6 +36,7 @@ pub mod hook_pattern;
 pub mod hook_point;
 pub mod html;
 pub mod label;
+pub mod memory;
 pub mod mix;
 pub mod npz;
 pub mod numpy;

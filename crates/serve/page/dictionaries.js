@@ -2,6 +2,7 @@
 import { href } from './address.js';
 import { learn, post } from './ask.js';
 import { card, el, gaveUp, latest, line, number, parts, percent, wrong } from './draw.js';
+import { quality } from './quality.js';
 import { noDictionary } from './prompt.js';
 import { nothingKnown } from './search.js';
 
@@ -13,7 +14,9 @@ async function open(main, place, world) {
   const signal = asks.begin();
   main.append(el('h1', { class: 'away' }, 'Dictionaries'));
   const shown = world.dictionaries.map((one) => ({ one, node: el('article', { class: 'dictionary', 'aria-label': line(one.name) }, head(one)) }));
-  main.append(...shown.map(({ node }) => node));
+  const compared = el('div', { class: 'list compared' });
+  main.append(compared, ...shown.map(({ node }) => node));
+  quality().then((cards) => compared.replaceChildren(...cards));
   (async () => {
     for (const { one, node } of shown) {
       if (!one.described) { node.append(nothingKnown(one)); continue; }

@@ -9,11 +9,12 @@ import { search } from './search.js';
 import { steer } from './steer.js';
 import { compare } from './compare.js';
 import { dictionaries } from './dictionaries.js';
+import { runs } from './runs.js';
 
 const byId = (id) => document.getElementById(id);
 const [main, news, said, tip, keys] = ['main', 'news', 'said', 'tip', 'keys'].map(byId);
-const PAGES = { prompt, search, steer, compare, dictionaries, feature };
-const SHOWN = [['prompt', 'Prompt', 'p'], ['search', 'Search', '/'], ['steer', 'Steer', 's'], ['compare', 'Compare', 'c'], ['dictionaries', 'Dictionary', 'd']];
+const PAGES = { prompt, search, steer, compare, dictionaries, runs, feature };
+const SHOWN = [['prompt', 'Prompt', 'p'], ['search', 'Search', '/'], ['steer', 'Steer', 's'], ['compare', 'Compare', 'c'], ['dictionaries', 'Dictionary', 'd'], ['runs', 'Runs', 'r']];
 
 // What is served; the pages read it and change nothing of it.
 const world = { model: '', context: 0, chat: false, dictionaries: [], tool: '' };
@@ -97,7 +98,8 @@ world.away = away;
 async function load() {
   const [list, models] = await Promise.all([get('/api/v1/dictionaries'), get('/v1/models')]);
   const card = models.data[0];
-  Object.assign(world, { model: list.model, dictionaries: list.dictionaries, tool: list.tool_version, context: card.context_length, chat: card.chat, vectors: card.vectors });
+  Object.assign(world, { model: list.model, dictionaries: list.dictionaries, tool: list.tool_version, origin: list.origin, context: card.context_length, chat: card.chat, vectors: card.vectors });
+  tray.begin(list.tray);
 }
 
 // The token, asked for once.
@@ -119,7 +121,7 @@ whenTokenIsWanted((wasWrong) => {
 whenItWaits((message) => world.say(sentence(message)));
 
 // Keys.
-const KEYS = [['p', 'a prompt'], ['/', 'search'], ['s', 'steer'], ['c', 'compare'], ['d', 'the dictionary'], ['Ctrl Enter', 'read, or write'],
+const KEYS = [['p', 'a prompt'], ['/', 'search'], ['s', 'steer'], ['c', 'compare'], ['d', 'the dictionary'], ['r', 'trainings'], ['Ctrl Enter', 'read, or write'],
   ['j  k', 'the next feature, the one before'], ['a', 'take the feature into the tray, or out'], ['←  →', 'through tokens or bins'], ['?', 'this']];
 const WORDS = [['feature', 'A direction that the dictionary found in the model’s activations. Most fire rarely, on something that can be said in a few words.'],
   ['fires', 'Its activation is above zero on a token. Shading says how strongly, as a part of the strongest that was seen.'],

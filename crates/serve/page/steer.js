@@ -5,10 +5,10 @@ import { area, button, card, copied, el, empty, field, gaveUp, latest, later, li
 import { dose } from './dose.js';
 import { noDictionary } from './prompt.js';
 import { towards } from './toward.js';
+import * as toml from './toml.js';
 import * as tray from './tray.js';
 
 const { OPERATORS, PLACES } = tray;
-const KIND = 'untangle recipe';
 const USUAL = { n: 60, t: 0.8, seed: 1 };
 let before = null; // what was asked last, for whoever comes back without an address that says it
 
@@ -94,7 +94,7 @@ async function open(main, place, world) {
       controls.replaceChildren(
         select(null, Object.entries(OPERATORS).map(([key, one]) => [key, one.name]), item.operator, (key) => { tray.change(item, { operator: key, amount: OPERATORS[key].usual ?? 0, plain: false }); redraw(); }, `What is done to feature ${item.feature}`),
         slider || el('span', { class: 'soft grow' }, 'as if it never fired'), operator.none ? '' : el('span', { class: 'measure', title: ticks }, out, unit),
-        select(null, placesOf(item), item.at, (at) => tray.change(item, { at }), `Where feature ${item.feature} is turned`));
+        item.when ? el('span', { class: 'soft small' }, `when ${line(item.when)}`) : '', select(null, placesOf(item), item.at, (at) => tray.change(item, { at }), `Where feature ${item.feature} is turned`));
     };
     redraw();
     return el('li', {}, el('div', { class: 'row' }, on, label, button('×', () => tray.remove(item), { class: 'quiet', 'aria-label': `Take feature ${item.feature} out of the tray` })), controls);
@@ -189,32 +189,34 @@ async function open(main, place, world) {
 
   // Recipes: all of it as a text that can be kept and given to others.
   function recipes() {
-    const box = el('textarea', { id: 'recipe', rows: 8, spellcheck: 'false', 'aria-label': 'Recipe as JSON' });
+    const box = el('textarea', { id: 'recipe', rows: 8, spellcheck: 'false', 'aria-label': 'Recipe as TOML' });
     const says = el('p', { class: 'soft small', role: 'status' });
-    const told = () => JSON.stringify({ kind: KIND, version: 1, model: world.model, prompt: state.prompt, max_tokens: state.n, temperature: state.t, seed: state.seed, chat: state.chat, steering: tray.all().map(tray.words) }, null, 2);
+    // What is switched off stays out: the command line would make it.
+    const told = () => toml.write({ ...world.origin, steer: tray.steering() }, { prompt: state.prompt, max_tokens: state.n, temperature: state.t, seed: state.seed, chat: state.chat });
     const save = button('save', () => {
-      const url = URL.createObjectURL(new Blob([told() + '\n'], { type: 'application/json' }));
-      const link = el('a', { href: url, download: 'recipe.json' });
+      const url = URL.createObjectURL(new Blob([told()], { type: 'application/toml' }));
+      const link = el('a', { href: url, download: 'recipe.toml' });
       document.body.append(link); link.click(); link.remove(); URL.revokeObjectURL(url);
     });
-    const file = el('input', { type: 'file', accept: '.json,application/json', 'aria-label': 'Recipe from a file' });
+    const file = el('input', { type: 'file', accept: '.toml,application/toml', 'aria-label': 'Recipe from a file' });
     file.addEventListener('change', async () => { if (file.files[0]) { box.value = await file.files[0].text(); load(); file.value = ''; } });
     const load = () => {
       try {
-        const given = JSON.parse(box.value);
-        if (given.kind !== KIND || !Array.isArray(given.steering)) throw new Error('this is no recipe of Untangle');
-        const bad = given.steering.find((words) => !tray.read(words));
+        const { recipe, own } = toml.read(box.value);
+        const bad = recipe.steer.find((words) => !tray.read(words));
         if (bad !== undefined) throw new Error(`the tray cannot show ${bad}`);
-        tray.put(given.steering);
-        Object.assign(state, { prompt: String(given.prompt ?? ''), n: Number(given.max_tokens) || USUAL.n, t: Number(given.temperature ?? USUAL.t), seed: Number(given.seed) || 0, chat: given.chat === true && world.chat });
+        const usual = (item) => ({ ...item, at: item.at || recipe.at || '', when: item.when || recipe.when || '' });
+        tray.put(recipe.steer.map((words) => tray.words(usual(tray.read(words)))));
+        Object.assign(state, { prompt: String(own.prompt ?? state.prompt), n: Number(own.max_tokens) || USUAL.n, t: Number(own.temperature ?? USUAL.t), seed: Number(own.seed ?? USUAL.seed) || 0, chat: own.chat === true && world.chat });
         tell();
-        says.textContent = given.model === world.model ? 'Loaded.' : `Loaded; it was made with ${line(String(given.model))}, and this is ${line(world.model)}.`;
+        const other = recipe.model && recipe.model !== world.origin.model;
+        says.textContent = other ? `Loaded; it was made with ${line(recipe.model)}, and this is ${line(world.origin.model)}.` : 'Loaded.';
         box_().put(state.prompt);
         for (const [id, value] of [['tokens', state.n], ['temperature', state.t], ['seed', state.seed]]) document.getElementById(id).value = String(value);
       } catch (error) { says.textContent = sentence(error.message); }
     };
     const box_ = () => document.getElementById('prompt');
-    const details = el('details', { class: 'card' }, el('summary', {}, el('h2', {}, 'Recipe')), el('p', { class: 'soft' }, 'Prompt, seed and interventions as a text, to keep or to give away.'), box,
+    const details = el('details', { class: 'card' }, el('summary', {}, el('h2', {}, 'Recipe')), el('p', { class: 'soft' }, 'Interventions as a file of untangle steer --recipe, to keep or to give away; prompt and seed stand in it as comments.'), box,
       el('div', { class: 'row' }, save, button('load from the text', load), el('label', { class: 'field inline' }, el('span', {}, 'or a file'), file)), says);
     details.addEventListener('toggle', () => { if (details.open) box.value = told(); });
     const renew = () => { if (details.open && document.activeElement !== box) box.value = told(); };

@@ -31,7 +31,7 @@ function changed() {
 export const has = (dictionary, feature) => items.some((item) => item.feature === feature && item.dictionary === dictionary);
 
 export function add(dictionary, feature, operator = 'add', amount = OPERATORS[operator].usual) {
-  items = [...items, { dictionary, feature, operator, amount, at: '', on: true }];
+  items = [...items, { dictionary, feature, operator, amount, at: '', when: '', on: true }];
   changed();
 }
 
@@ -39,6 +39,11 @@ export function change(item, to) { Object.assign(item, to); changed(); }
 export function remove(item) { items = items.filter((one) => one !== item); changed(); }
 export function clear() { items = []; changed(); }
 export function put(all) { items = all.map(read).filter(Boolean); changed(); }
+
+// What the server was started with stands in the tray of a tab that is new.
+export function begin(all) {
+  if (sessionStorage.getItem(KEPT) === null && all.length > 0) put(all);
+}
 
 // Whether strengths are multiples of largest activations: without a database nobody knows these.
 let inMultiples = () => true;
@@ -55,20 +60,20 @@ export function unit(item) {
 export function words(item) {
   const { none } = OPERATORS[item.operator];
   const amount = none ? '' : `=${Number(item.amount.toFixed(4))}${item.plain ? '' : unit(item)}`;
-  return `${item.on ? '' : '!'}${name(item.dictionary)}${item.feature}:${item.operator}${amount}${item.at ? ' at ' + item.at : ''}`;
+  return `${item.on ? '' : '!'}${name(item.dictionary)}${item.feature}:${item.operator}${amount}${item.at ? ' at ' + item.at : ''}${item.when ? ' when ' + item.when : ''}`;
 }
 
 export const steering = () => items.filter((item) => item.on).map((item) => words(item));
 
 // The other way round; null where a text is none that the tray can show.
 export function read(text) {
-  const found = /^(!?)(?:'((?:[^']|'')*)'#)?(\d+):([a-z-]+)(?:=(-?[\d.]+(?:e[-+]?\d+)?)([xn]?))?(?: at (.+))?$/.exec(String(text).trim());
+  const found = /^(!?)(?:'((?:[^']|'')*)'#)?(\d+):([a-z-]+)(?:=(-?[\d.]+(?:e[-+]?\d+)?)([xn]?))?(?: at (.+?))?(?: when (.+))?$/.exec(String(text).trim());
   if (!found) return null;
-  const [, off, dictionary, feature, operator, amount, measure, at] = found;
+  const [, off, dictionary, feature, operator, amount, measure, at, when] = found;
   const known = OPERATORS[operator];
   if (!known || (!known.none && amount === undefined)) return null;
   return {
     dictionary: dictionary === undefined ? null : dictionary.replace(/''/g, "'"), feature: Number(feature), operator,
-    amount: known.none ? 0 : Number(amount), plain: !known.none && !known.factor && measure === '', at: at || '', on: off === '',
+    amount: known.none ? 0 : Number(amount), plain: !known.none && !known.factor && measure === '', at: at || '', when: when || '', on: off === '',
   };
 }

@@ -51,7 +51,10 @@ impl Book {
         if self.database.is_none() || features.is_empty() {
             return Ok(Vec::new());
         }
-        self.ask(|database| database.summaries_of(features))
+        match self.lines.get() {
+            Some(all) => Ok(listing::of(all, features)),
+            None => self.ask(|database| database.summaries_of(features)),
+        }
     }
 
     /// Labels of those features that have one.

@@ -20,6 +20,15 @@ pub(crate) fn listed(lines: &[Summary], query: &Query) -> Vec<Summary> {
     found.into_iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX)).cloned().collect()
 }
 
+/// The lines of these features; a number that there is none of has no line.
+pub(crate) fn of(lines: &[Summary], features: &[usize]) -> Vec<Summary> {
+    let place = |feature: &usize| lines.binary_search_by_key(feature, |line| line.feature).ok();
+    let mut places: Vec<usize> = features.iter().filter_map(place).collect();
+    places.sort_unstable();
+    places.dedup();
+    places.into_iter().map(|place| lines[place].clone()).collect()
+}
+
 fn is_asked(line: &Summary, query: &Query) -> bool {
     let is_one = match query.only {
         None => true,
@@ -83,6 +92,8 @@ mod tests {
         assert_eq!(found(Query { only: Some(Only::Dead), ..all() }), [1]);
         assert_eq!(found(Query { min_score: Some(0.6), ..all() }), [2]);
         assert_eq!(found(Query { max_density: Some(0.1), only: Some(Only::Alive), ..all() }), [0]);
+        let numbers = of(&lines, &[3, 0, 9, 3]).iter().map(|line| line.feature).collect::<Vec<_>>();
+        assert_eq!(numbers, [0, 3], "by number, each once, as the database has them");
         assert!(can(&all()) && !can(&Query { text: "a".to_owned(), ..all() }));
         assert!(!can(&Query { sort: Sort::Score(Some("f1".to_owned())), ..all() }));
     }

@@ -28,7 +28,7 @@ macro_rules! file {
 }
 
 /// All files.
-pub(crate) const FILES: [File; 17] = [
+pub(crate) const FILES: [File; 21] = [
     ("/", PAGE, &[file!("index.html")]),
     ("/assets/icon.svg", "image/svg+xml", &[file!("icon.svg")]),
     ("/assets/style.css", STYLE, &[LOOK, PARTS_STYLE, file!("frame.css"), file!("views.css")]),
@@ -45,6 +45,10 @@ pub(crate) const FILES: [File; 17] = [
     ("/assets/toward.js", SCRIPT, &[file!("toward.js")]),
     ("/assets/dose.js", SCRIPT, &[file!("dose.js")]),
     ("/assets/compare.js", SCRIPT, &[file!("compare.js")]),
+    ("/assets/chart.js", SCRIPT, &[file!("chart.js")]),
+    ("/assets/quality.js", SCRIPT, &[file!("quality.js")]),
+    ("/assets/runs.js", SCRIPT, &[file!("runs.js")]),
+    ("/assets/toml.js", SCRIPT, &[file!("toml.js")]),
     ("/assets/dictionaries.js", SCRIPT, &[file!("dictionaries.js")]),
 ];
 

@@ -9,7 +9,9 @@ use crate::gate::{Gate, Token};
 use crate::limits::{CLOSING, CONNECTIONS, HEAD_TIME, Limits};
 use crate::routes::router;
 use crate::shared::Shared;
+use crate::wire::dictionaries::Origin;
 use crate::wire::models::{DictionaryCard, ModelCard};
+use crate::wire::runs::Trainings;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -52,6 +54,12 @@ pub struct ServeOptions {
     pub template: Result<ChatTemplate, String>,
     /// Names under which the model is steered.
     pub variants: BTreeMap<String, Vec<Spec>>,
+    /// Where model, dictionaries and databases lie, for recipes that the page writes.
+    pub origin: Origin,
+    /// Interventions that the page begins with.
+    pub tray: Vec<Spec>,
+    /// Trainings that the page shows, if any.
+    pub trainings: Option<Box<dyn Trainings>>,
 }
 
 impl Listener {
@@ -101,7 +109,7 @@ impl<'a> Server<'a> {
         let engine = Engine::new(served, options.limits)?;
         engine.check(&options.variants)?;
         let Listener { listener, gate, .. } = listener;
-        let ServeOptions { limits, bos, template, variants } = options;
+        let ServeOptions { limits, bos, template, variants, origin, tray, trainings } = options;
         let model = served.model;
         let shared = Arc::new(Shared {
             desk: Desk::new(limits.queue),
@@ -116,6 +124,9 @@ impl<'a> Server<'a> {
             books: served.dictionaries.iter().map(Book::of).collect::<Result<_, _>>()?,
             variants,
             bos,
+            origin,
+            tray: tray.iter().map(ToString::to_string).collect(),
+            trainings,
         });
         let mut runtime = Builder::new_multi_thread();
         runtime.worker_threads(THREADS).max_blocking_threads(ASIDE).enable_io().enable_time();

@@ -5,7 +5,9 @@ use crate::desk::Desk;
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::problem::Problem;
+use crate::wire::dictionaries::Origin;
 use crate::wire::models::ModelCard;
+use crate::wire::runs::Trainings;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +35,12 @@ pub(crate) struct Shared {
     /// Names under which the model is steered.
     pub(crate) variants: BTreeMap<String, Vec<Spec>>,
     pub(crate) bos: BosPolicy,
+    /// Where model, dictionaries and databases lie.
+    pub(crate) origin: Origin,
+    /// Interventions that the page begins with.
+    pub(crate) tray: Vec<String>,
+    /// Trainings that are looked at, if any.
+    pub(crate) trainings: Option<Box<dyn Trainings>>,
 }
 
 impl Shared {

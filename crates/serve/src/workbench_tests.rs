@@ -1,10 +1,11 @@
 //! The workbench's own words are those of the description.
 
 use crate::tests::{is_described, value};
-use crate::wire::dictionaries::{Described, DictionaryInfo, DictionaryList, Overview, OverviewRequest};
+use crate::wire::dictionaries::{Described, DictionaryInfo, DictionaryList, Origin, Overview, OverviewRequest};
 use crate::wire::features::{By, FeatureAnswer, FeatureRequest, Found, Of, SearchRequest, Which};
 use crate::wire::read;
 use crate::wire::reading::{ActivationsAnswer, ActivationsRequest, FiredText, ReadAnswer, ReadRequest};
+use crate::wire::runs::{HeldOutFigures, RunInfo, RunList, RunPoint, RunState};
 use crate::wire::toward::{CandidateInfo, Candidates, TowardRequest, Tried};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -83,7 +84,9 @@ fn the_description_has_every_field_of_dictionaries_and_features() {
     };
     is_described("Described", &[value(&described)], &[]);
     is_described("DictionaryInfo", &[value(&info)], &[]);
-    let list = DictionaryList { model: String::new(), tool_version: "1", dictionaries: vec![info] };
+    is_described("Origin", &[value(&Origin::default())], &[]);
+    let (origin, tray) = (Origin::default(), Vec::new());
+    let list = DictionaryList { model: String::new(), tool_version: "1", dictionaries: vec![info], origin, tray };
     is_described("DictionaryList", &[value(&list)], &[]);
     is_described("OverviewRequest", &[value(&OverviewRequest::default())], &[]);
     let overview =
@@ -138,6 +141,28 @@ fn the_description_has_every_field_of_readings_and_of_searches_for_a_topic() {
     let candidates = Candidates { stage: "candidates", topic: String::new(), candidates: vec![candidate] };
     is_described("Candidates", &[value(&candidates)], &[]);
     is_described("Tried", &[value(&Tried::of(None, vec![], &[], 0.0))], &[]);
+}
+
+#[test]
+fn the_description_has_every_field_of_trainings() {
+    let held_out = HeldOutFigures { fvu: 0.1, l0: 8.0, dead: 1 };
+    let run = RunInfo {
+        name: String::new(),
+        dictionary: None,
+        state: RunState::Running,
+        subject: None,
+        summary: None,
+        frozen: None,
+        steps: None,
+        quiet_for: None,
+        curve: vec![RunPoint::default()],
+        held_out: Some(held_out),
+    };
+    assert_eq!(value(&run)["state"], json!("running"));
+    is_described("HeldOutFigures", &[value(&held_out)], &[]);
+    is_described("RunPoint", &[value(&RunPoint::default())], &[]);
+    is_described("RunInfo", &[value(&run)], &[]);
+    is_described("RunList", &[value(&RunList::default())], &[]);
 }
 
 #[test]

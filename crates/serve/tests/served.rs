@@ -70,7 +70,15 @@ fn serving<T: Send>(limits: Limits, clients: impl FnOnce(SocketAddr) -> T + Send
     let (address, stop) = (listener.address(), Stop::default());
     let served = Served { model: &model, dictionaries: &[] as &[Dictionary<'_>], vectors: &[] };
     let template = Err("this model does not reply".to_owned());
-    let options = ServeOptions { limits, bos: BosPolicy::Auto, template, variants: Default::default() };
+    let options = ServeOptions {
+        limits,
+        bos: BosPolicy::Auto,
+        template,
+        variants: Default::default(),
+        origin: Default::default(),
+        tray: Vec::new(),
+        trainings: None,
+    };
     let server = Server::new(listener, served, options).unwrap();
     let found = thread::scope(|scope| {
         let clients = scope.spawn(|| {

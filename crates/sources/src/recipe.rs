@@ -64,6 +64,23 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The interventions, each with where and when it is made.
+    ///
+    /// # Errors
+    /// When one cannot be understood.
+    pub fn specs(&self) -> Result<Vec<Spec>, InterpretError> {
+        let place = |text: &str, problem: String| InterpretError::Spec { spec: text.to_owned(), problem };
+        let at = self.at.as_deref().map(|text| Positions::parse(text).map_err(|problem| place(text, problem)));
+        let when = self.when.as_deref().map(|text| Condition::parse(text).map_err(|problem| place(text, problem)));
+        let (at, when) = (at.transpose()?, when.transpose()?);
+        let mut specs = self.steer.iter().map(|text| text.parse()).collect::<Result<Vec<Spec>, _>>()?;
+        for spec in &mut specs {
+            spec.positions = spec.positions.take().or_else(|| at.clone());
+            spec.condition = spec.condition.take().or_else(|| when.clone());
+        }
+        Ok(specs)
+    }
+
     /// Writes the file, with paths relative to its folder where they lie below it, else whole.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use untangle_store::durable;
 
 /// The records of a file; a line that is no record, such as one that was cut short by a kill, is left out.
-pub(crate) fn read(path: &Path) -> Vec<Record> {
+pub fn read(path: &Path) -> Vec<Record> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

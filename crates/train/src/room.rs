@@ -2,6 +2,7 @@
 
 use crate::error::{TrainError, refuse};
 use crate::plan::TrainPlan;
+use untangle_schema::memory;
 
 /// Both matrices with two moments each in f32, and the encoder once more in bf16 at most.
 const BYTES_PER_WEIGHT: u64 = 2 * 3 * 4 + 2;
@@ -13,7 +14,7 @@ fn bytes_needed(d_sae: usize, d_in: usize, d_out: usize) -> u64 {
 
 /// Refuses what cannot fit into the memory that is free; `what` says what needs it.
 fn check_memory(needed: u64, what: &str) -> Result<(), TrainError> {
-    match available_memory().filter(|&free| needed > free) {
+    match memory::available().filter(|&free| needed > free) {
         None => Ok(()),
         Some(free) => {
             let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
@@ -34,12 +35,4 @@ pub fn check_memory_of(plans: &[&TrainPlan]) -> Result<(), TrainError> {
     }
     let all = plans.iter().map(|plan| needed(plan)).fold(0, u64::saturating_add);
     check_memory(all, &format!("{} dictionaries need", plans.len()))
-}
-
-/// Memory that can still be had, in bytes; none where the system does not say.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -7,7 +7,9 @@
 
 mod client;
 mod load;
+#[path = "../../shape.rs"]
 mod shape;
+mod stage;
 
 use client::{get, post};
 use serde_json::{Value, json};
@@ -28,8 +30,8 @@ fn main() {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("{cores} cores; load when it began: {}", load.split(' ').take(3).collect::<Vec<_>>().join(" "));
-    println!("\nGPT-2 small's shape, {} features, 32 tokens, ms (median, least, most of {ROUNDS})", shape::FEATURES);
-    shape::serving(|address| {
+    println!("\nGPT-2 small's shape, {} features, 32 tokens, ms (median, least, most of {ROUNDS})", stage::FEATURES);
+    stage::serving(|address| {
         let prompt: String = ('A'..='Z').chain('a'..='f').collect();
         let read = |losses: bool| json!({ "prompt": prompt, "losses": losses });
         report("prompt to features", address, "/api/v1/read", |_| read(false));
@@ -44,7 +46,7 @@ fn main() {
             "feature page",
             address,
             "/api/v1/feature",
-            |round| json!({ "feature": (round * 2749) % shape::FEATURES }),
+            |round| json!({ "feature": (round * 2749) % stage::FEATURES }),
         );
         report("search by a word", address, "/api/v1/search", |round| json!({ "text": format!("word{}", round % 9) }));
         report("list by score", address, "/api/v1/search", |_| json!({ "sort": "score" }));

@@ -10,6 +10,7 @@
 //! - [`narrow`]: the encoder's weights in the arithmetic that proposes
 //! - [`select`]: the largest entries of a row, without a sort
 //! - [`encode`]: encoder product, selection and exact recomputation of what was selected, a tile of rows at a time
+//! - [`few`]: every pre-activation of a few rows
 //! - [`above`]: the same where all latents above a bound are wanted, however many a row has
 //! - [`decide`]: exact recomputation of what a product proposed
 //! - [`bounds`]: what latents have to exceed
@@ -23,6 +24,7 @@ pub mod bounds;
 pub mod buffer;
 pub mod decide;
 pub mod encode;
+pub mod few;
 mod instructions;
 pub mod int8;
 pub mod int8_error;

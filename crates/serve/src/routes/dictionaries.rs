@@ -16,7 +16,8 @@ use untangle_schema::TOOL_VERSION;
 
 pub(super) async fn list(State(shared): Here) -> Response {
     let dictionaries = shared.books.iter().map(|book| book.info.clone()).collect();
-    json(&DictionaryList { model: shared.card.id.clone(), tool_version: TOOL_VERSION, dictionaries })
+    let (origin, tray) = (shared.origin.clone(), shared.tray.clone());
+    json(&DictionaryList { model: shared.card.id.clone(), tool_version: TOOL_VERSION, dictionaries, origin, tray })
 }
 
 pub(super) async fn overview(State(shared): Here, request: Request) -> Response {

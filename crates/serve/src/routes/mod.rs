@@ -9,6 +9,7 @@
 //! | `/api/v1/dictionaries`, `overview`, `search`, `feature` | [`dictionaries`] |
 //! | `/api/v1/read`, `activations` | [`reading`] |
 //! | `/api/v1/toward` | [`toward`] |
+//! | `/api/v1/runs` | [`runs`] |
 //! | `/`, `/assets/NAME` | [`crate::page`] |
 //! | `/health`, `/openapi.json` | [`about`] |
 //!
@@ -27,6 +28,7 @@ mod lines;
 mod models;
 mod pieces;
 mod reading;
+mod runs;
 mod scores;
 mod tokens;
 mod toward;
@@ -45,7 +47,7 @@ use here::Here;
 use std::sync::Arc;
 
 /// All paths, as `openapi.json` writes them, with the method that each takes.
-pub(crate) const PATHS: [(&str, &str); 16] = [
+pub(crate) const PATHS: [(&str, &str); 17] = [
     ("/v1/models", "GET"),
     ("/v1/models/{id}", "GET"),
     ("/v1/completions", "POST"),
@@ -60,6 +62,7 @@ pub(crate) const PATHS: [(&str, &str); 16] = [
     ("/api/v1/read", "POST"),
     ("/api/v1/activations", "POST"),
     ("/api/v1/toward", "POST"),
+    ("/api/v1/runs", "GET"),
     ("/health", "GET"),
     ("/openapi.json", "GET"),
 ];
@@ -83,6 +86,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/api/v1/read" => post(reading::whole),
             "/api/v1/activations" => post(reading::one_feature),
             "/api/v1/toward" => post(toward::answer),
+            "/api/v1/runs" => get(runs::list),
             "/health" => get(about::health),
             _ => get(about::openapi),
         }

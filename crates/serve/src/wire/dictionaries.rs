@@ -13,6 +13,21 @@ pub struct DictionaryList {
     pub tool_version: &'static str,
     /// In the order in which the server was given them; where a request names none, the first is meant.
     pub dictionaries: Vec<DictionaryInfo>,
+    /// Where all of it lies, so that a recipe of the page is one of the command line.
+    pub origin: Origin,
+    /// Interventions that the page begins with.
+    pub tray: Vec<String>,
+}
+
+/// Where model, dictionaries and databases lie, as `untangle steer --recipe` finds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// A name or a directory.
+    pub model: String,
+    /// Directories of dictionaries.
+    pub sae: Vec<String>,
+    /// Feature databases.
+    pub features: Vec<String>,
 }
 
 /// A dictionary.

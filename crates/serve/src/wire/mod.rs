@@ -4,7 +4,7 @@
 //! - [`steering`]: interventions, in the words of the command line
 //! - [`models`]: what is served
 //! - [`tokens`]: texts as tokens and back
-//! - [`dictionaries`], [`features`], [`reading`], [`toward`]: the workbench's own, under `/api/v1`
+//! - [`dictionaries`], [`features`], [`reading`], [`toward`], [`runs`]: the workbench's own, under `/api/v1`
 
 pub mod chat;
 pub mod completions;
@@ -12,6 +12,7 @@ pub mod dictionaries;
 pub mod features;
 pub mod models;
 pub mod reading;
+pub mod runs;
 pub mod steering;
 pub mod tokens;
 pub mod toward;

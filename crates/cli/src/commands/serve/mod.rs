@@ -1,6 +1,8 @@
 //! `untangle serve`: a page on which one thinks with features, and the model behind OpenAI's API.
 
 mod demo;
+mod origin;
+mod runs;
 
 use super::dictionaries::Dictionaries;
 use super::options::{Bos, ComputeArgs, load_model};
@@ -9,6 +11,7 @@ use crate::context::Context;
 use crate::exit::Complaint;
 use anyhow::Context as _;
 use clap::Args;
+use runs::Watched;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,9 +20,10 @@ use std::path::PathBuf;
 use untangle_interpret::Spec;
 use untangle_interpret::vectors::ControlVector;
 use untangle_schema::Observer;
+use untangle_serve::wire::runs::Trainings;
 use untangle_serve::{Limits, Listener, ServeOptions, Served, Server, Token};
-use untangle_sources::NamedModel;
 use untangle_sources::models::chat_template;
+use untangle_sources::{NamedModel, Recipe};
 
 /// The variable that may hold a token where no file is named.
 const TOKEN: &str = "UNTANGLE_TOKEN";
@@ -49,6 +53,13 @@ pub(crate) struct ServeArgs {
     /// may be given several times, also for one name
     #[arg(long, value_name = "NAME=INTERVENTION", value_parser = variant)]
     steered: Vec<(String, Spec)>,
+    /// Recipe of `untangle steer`: model, dictionaries and databases as far as they are not named here, and interventions, with
+    /// which the page begins and under whose file's name the model is always steered
+    #[arg(long, value_name = "FILE.toml")]
+    recipe: Option<PathBuf>,
+    /// Folder with trainings, finished or going on: the page shows how they come along and how good their dictionaries are
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
     #[command(flatten)]
     belonging: BelongingArgs,
     /// Address to listen at; one that other machines reach needs a token
@@ -77,7 +88,15 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
-    let Named { model: named, saes, databases } = args.named(context)?;
+    let recipe = args.recipe.as_deref().map(Recipe::read).transpose()?;
+    let Named { model: named, saes, databases } = args.named(recipe.as_ref(), context)?;
+    let tray = recipe.as_ref().map(Recipe::specs).transpose()?.unwrap_or_default();
+    if let Some(folder) = args.runs.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(Complaint::bad_input(format!(
+            "{}: no folder; name the one in which dictionaries are trained",
+            folder.display()
+        )));
+    }
     NamedModel::find(&named)?;
     // What is wrong with the address is said before anything is loaded; whoever connects meanwhile waits.
     let listener = Listener::bind(SocketAddr::new(args.host, args.port), args.token()?)?;
@@ -90,10 +109,19 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
         (Limits { batch: args.batch.get(), queue: args.queue.get(), max_tokens: args.max_tokens }, args.bos.into());
     let mut variants: BTreeMap<String, Vec<Spec>> = BTreeMap::new();
     args.steered.iter().for_each(|(name, spec)| variants.entry(name.clone()).or_default().push(spec.clone()));
+    if let Some(path) = args.recipe.as_ref().filter(|_| !tray.is_empty()) {
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        variants.entry(name).or_default().extend(tray.iter().cloned());
+    }
     let all = dictionaries.all();
+    let named_dictionaries = all.iter().map(|dictionary| dictionary.name.to_owned()).zip(saes.iter().cloned());
+    let trainings = Watched { folder: args.runs.clone(), served: named_dictionaries.collect() };
+    let origin = origin::of(&named, &saes, &databases);
     let served = Served { model: &model, dictionaries: &all, vectors: &args.vectors };
     let (address, chat) = (listener.address(), template.is_ok());
-    let server = Server::new(listener, served, ServeOptions { limits, bos, template, variants })?;
+    let trainings: Option<Box<dyn Trainings>> = Some(Box::new(trainings));
+    let server =
+        Server::new(listener, served, ServeOptions { limits, bos, template, variants, origin, tray, trainings })?;
     let url = format!("http://{address}");
     let value = serde_json::json!({
         "url": url, "port": address.port(), "model": model.identity().name, "chat": chat,
@@ -125,9 +153,18 @@ fn variant(text: &str) -> Result<(String, Spec), String> {
 
 impl ServeArgs {
     /// What is to be served: what was named, or what the demo left.
-    fn named(&self, context: &Context) -> anyhow::Result<Named> {
-        match &self.model {
-            Some(model) => Ok(Named { model: model.clone(), saes: self.sae.clone(), databases: self.features.clone() }),
+    fn named(&self, recipe: Option<&Recipe>, context: &Context) -> anyhow::Result<Named> {
+        let or = |said: &[PathBuf], other: Option<&Vec<PathBuf>>| match said {
+            [] => other.cloned().unwrap_or_default(),
+            said => said.to_vec(),
+        };
+        let saes = or(&self.sae, recipe.map(|recipe| &recipe.sae));
+        let databases = or(&self.features, recipe.map(|recipe| &recipe.features));
+        match self.model.clone().or_else(|| recipe?.model.clone()) {
+            Some(model) => Ok(Named { model, saes, databases }),
+            None if recipe.is_some() => {
+                Err(Complaint::usage("name a MODEL, or a --recipe that says which one is meant"))
+            }
             None if self.sae.is_empty() && self.features.is_empty() => demo::left_behind(context),
             None => Err(Complaint::usage(
                 "--sae and --features are of a model; name it first: untangle serve MODEL --sae SAE",

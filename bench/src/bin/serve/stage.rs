@@ -1,5 +1,6 @@
 //! A model of GPT-2 small's shape, a dictionary of 65,536 random features, and what a database would know of them.
 
+use crate::shape::{config, dictionary, model};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,9 +10,8 @@ use std::thread;
 use untangle_interpret::database::sae_sha256;
 use untangle_interpret::steer::{Dictionary, Kind};
 use untangle_interpret::{Database, DatabaseWriter, Run};
-use untangle_model::{LanguageModel, LoadOptions, ModelConfig, Tokenizer, TokenizerFiles};
-use untangle_sae::kernels::buffer::Buffer;
-use untangle_sae::{Activation, Description, Parts, Provenance, Sae};
+use untangle_model::{LanguageModel, Tokenizer, TokenizerFiles};
+use untangle_sae::Sae;
 use untangle_schema::mix::mix;
 use untangle_schema::{
     BosPolicy, Event, Example, FeatureCard, Histogram, Label, LabelKind, LogitEffect, Nearness, Neighbour, Observer,
@@ -19,9 +19,7 @@ use untangle_schema::{
 };
 use untangle_serve::{Limits, Listener, ServeOptions, Served, Server};
 
-const D: usize = 768;
 pub(crate) const FEATURES: usize = 65_536;
-const K: usize = 32;
 /// Examples of a feature, tokens of each, raised tokens and neighbours: those that `untangle features` keeps.
 const EXAMPLES: usize = 20;
 const WINDOW: usize = 32;
@@ -41,7 +39,7 @@ impl Observer for Until {
 
 /// Serves all of it while `clients` ask.
 pub(crate) fn serving(clients: impl FnOnce(SocketAddr) + Send) {
-    let (model, sae) = (model(), dictionary());
+    let (model, sae) = (model_of_letters(), dictionary(FEATURES));
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("features.db");
     describe(&path, &sae);
@@ -51,7 +49,15 @@ pub(crate) fn serving(clients: impl FnOnce(SocketAddr) + Send) {
     let (address, until) = (listener.address(), Until(AtomicBool::new(false)));
     let served = Served { model: &model, dictionaries: &dictionaries, vectors: &[] };
     let template = Err("this model does not reply".to_owned());
-    let options = ServeOptions { limits: Limits::default(), bos: BosPolicy::Auto, template, variants: BTreeMap::new() };
+    let options = ServeOptions {
+        limits: Limits::default(),
+        bos: BosPolicy::Auto,
+        template,
+        variants: BTreeMap::new(),
+        origin: Default::default(),
+        tray: Vec::new(),
+        trainings: None,
+    };
     let server = Server::new(listener, served, options).expect("ready");
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -63,7 +69,7 @@ pub(crate) fn serving(clients: impl FnOnce(SocketAddr) + Send) {
 }
 
 /// Of sixty-four letters, each a token, in a vocabulary of GPT-2's size.
-fn model() -> LanguageModel {
+fn model_of_letters() -> LanguageModel {
     let letters = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['.', ',']);
     let vocab: serde_json::Map<String, Value> =
         letters.enumerate().map(|(id, letter)| (letter.to_string(), json!(id))).collect();
@@ -75,34 +81,8 @@ fn model() -> LanguageModel {
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
             "vocab": vocab, "merges": []}
     });
-    let config = r#"{"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12,
-        "n_head": 12, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "bos_token_id": null,
-        "eos_token_id": null}"#;
-    let config = ModelConfig::from_json(Path::new("config.json"), config.as_bytes()).expect("a known shape");
-    let tokenizer = Tokenizer::new(&TokenizerFiles::in_memory(tokenizer.to_string().as_bytes()), &config).expect("one");
-    LanguageModel::random(config, 1, Some(tokenizer), &LoadOptions::default()).expect("made")
-}
-
-/// Random directions of length 1.
-fn dictionary() -> Sae {
-    let mut rows = Buffer::zeros(D * FEATURES);
-    for (row, values) in rows.chunks_exact_mut(D).enumerate() {
-        let drawn = (0..D).map(|at| mix((row * D + at) as u64) as f32 / u64::MAX as f32 - 0.5);
-        values.iter_mut().zip(drawn).for_each(|(value, drawn)| *value = drawn);
-        let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt();
-        values.iter_mut().for_each(|x| *x /= norm);
-    }
-    let description =
-        Description { provenance: Provenance::at("blocks.6.hook_resid_post"), ..Description::new(D, FEATURES) };
-    let parts = Parts {
-        w_enc: Buffer::copy_of(&rows),
-        b_enc: vec![0.0; FEATURES],
-        w_dec: rows,
-        b_dec: vec![0.0; D],
-        w_skip: None,
-        activation: Activation::TopK { k: K },
-    };
-    Sae::new(description, parts).expect("fits")
+    let tokenizer = TokenizerFiles::in_memory(tokenizer.to_string().as_bytes());
+    model(Some(Tokenizer::new(&tokenizer, &config()).expect("one")))
 }
 
 /// Writes a database with as much of every feature as a real one has.
