@@ -98,7 +98,7 @@ fn the_description_has_every_field_of_dictionaries_and_features() {
     is_described("FeatureRequest", &[value(&FeatureRequest::default())], &[]);
     let compact = feature(&card(), &mut Tokens::new());
     is_described("Feature", std::slice::from_ref(&compact), &[]);
-    is_described("FeatureExample", &[compact["top"][0].clone(), compact["miss"][0].clone()], &[]);
+    is_described("FeatureExample", &[compact["top"][0].clone(), compact["miss"][0].clone()], &["by"]);
     let answer = FeatureAnswer { dictionary: String::new(), tokens: vec![], feature: compact, names: BTreeMap::new() };
     is_described("FeatureAnswer", &[value(&answer)], &[]);
 }
