@@ -1,16 +1,12 @@
 //! Every pre-activation of a few rows, in f32.
 //!
 //! Of few rows the product is a walk through the weights, which are far larger than the caches. So latents are divided among the
-//! threads instead of rows, and every weight is loaded once for all rows. The numbers are those of
+//! threads instead of rows, and every weight is fetched once for all rows. The numbers are those of
 //! [`all_pre_acts`](super::encode::all_pre_acts), bit for bit.
 
 use super::encode::EncoderWeights;
 use super::vector;
 use std::ops::Range;
-
-/// Latents that are multiplied with a row together, so that the row is loaded once for all of them: with four partial sums each
-/// they fill half of the registers of AVX-512.
-const TOGETHER: usize = 4;
 
 /// The pre-activations of `latents` on all rows.
 ///
@@ -26,23 +22,9 @@ pub fn pre_acts_of(weights: &EncoderWeights<'_>, centred: &[f32], latents: Range
 #[inline(always)]
 fn walk(weights: &EncoderWeights<'_>, centred: &[f32], latents: Range<usize>, out: &mut [f32]) {
     let (d, width) = (weights.d_in, latents.len());
-    let all = &weights.w_enc[latents.start * d..latents.end * d];
-    let bias = &weights.b_enc[latents];
-    let whole = all.chunks_exact(TOGETHER * d);
-    let (first_left, left) = (width - width % TOGETHER, whole.remainder());
-    for (block, w) in whole.enumerate() {
-        let w: [&[f32]; TOGETHER] = std::array::from_fn(|at| &w[at * d..(at + 1) * d]);
-        let at = block * TOGETHER;
+    for (at, latent) in latents.enumerate() {
         for (x, out) in centred.chunks_exact(d).zip(out.chunks_exact_mut(width)) {
-            let dots = vector::dots(x, w);
-            for lane in 0..TOGETHER {
-                out[at + lane] = dots[lane] + bias[at + lane];
-            }
-        }
-    }
-    for (at, w) in (first_left..).zip(left.chunks_exact(d)) {
-        for (x, out) in centred.chunks_exact(d).zip(out.chunks_exact_mut(width)) {
-            out[at] = vector::dot(x, w) + bias[at];
+            out[at] = weights.pre_act(x, latent as u32);
         }
     }
 }

@@ -28,13 +28,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
             }
         }
     }
-    total(sums, wide_a.remainder(), wide_b.remainder())
-}
-
-/// What partial sums and the products of what is left, fewer than all sums, add up to.
-#[inline(always)]
-fn total(mut sums: [[f32; LANES]; UNROLL], a: &[f32], b: &[f32]) -> f32 {
-    let (mut narrow_a, mut narrow_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let (mut narrow_a, mut narrow_b) = (wide_a.remainder().chunks_exact(LANES), wide_b.remainder().chunks_exact(LANES));
     for (a, b) in narrow_a.by_ref().zip(narrow_b.by_ref()) {
         for l in 0..LANES {
             sums[0][l] = a[l].mul_add(b[l], sums[0][l]);
@@ -55,27 +49,6 @@ fn total(mut sums: [[f32; LANES]; UNROLL], a: &[f32], b: &[f32]) -> f32 {
         half /= 2;
     }
     total[0]
-}
-
-/// [`dot`] of `a` with several at once, bit for bit: every one has its own sums in the same order.
-#[inline(always)]
-pub fn dots<const N: usize>(a: &[f32], b: [&[f32]; N]) -> [f32; N] {
-    const WIDE: usize = LANES * UNROLL;
-    let mut sums = [[[0f32; LANES]; UNROLL]; N];
-    let blocks = a.len() / WIDE;
-    let wide: [&[[f32; WIDE]]; N] = b.map(|b| &b.as_chunks().0[..blocks]);
-    for (at, a) in a.as_chunks::<WIDE>().0.iter().enumerate() {
-        for n in 0..N {
-            let b = &wide[n][at];
-            for u in 0..UNROLL {
-                for l in 0..LANES {
-                    sums[n][u][l] = a[u * LANES + l].mul_add(b[u * LANES + l], sums[n][u][l]);
-                }
-            }
-        }
-    }
-    let rest = blocks * WIDE;
-    std::array::from_fn(|n| total(sums[n], &a[rest..], &b[n][rest..]))
 }
 
 /// `y += a x`.
