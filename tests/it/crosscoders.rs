@@ -110,12 +110,15 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     steer("base", "1:set=9").run().fails_with(USAGE, &["`1:set=9`: set needs", "organism:sft as well, another model"]);
     steer("dpo", "1:add=9").run().fails_with(BAD_INPUT, &["trained on the model organism and organism:sft"]);
     // No other verb takes it for an autoencoder.
-    let refused = |command: Untangle| command.run().fails_with(BAD_INPUT, &["is a crosscoder", "inspect and evaluate"]);
-    refused(Untangle::new("encode").arg(&out).arg(&base).option("--out", folder.path().join("codes.safetensors")));
+    let read = Untangle::new("read organism --prompt x").option("--sae", &out).run();
+    read.fails_with(BAD_INPUT, &["is a crosscoder", "features, encode and steer take it"]);
+    let alone = |command: Untangle| {
+        command.run().fails_with(BAD_INPUT, &["reads blocks.2.hook_resid_post of organism:sft", "--with"])
+    };
+    alone(Untangle::new("evaluate").arg(&out).option("--store", &base));
+    alone(Untangle::new("encode").arg(&out).arg(&base).option("--out", folder.path().join("alone.safetensors")));
     let features = Untangle::new("features").arg(&out).option("--store", &base);
-    refused(features.option("--out", folder.path().join("features.db")));
-    let alone = Untangle::new("evaluate").arg(&out).option("--store", &base).run();
-    alone.fails_with(BAD_INPUT, &["reads blocks.2.hook_resid_post of organism:sft", "--with"]);
+    alone(features.option("--out", folder.path().join("alone.db")));
     let model = Untangle::new("evaluate").arg(&out).option("--store", &base).option("--model", "organism:base").run();
     model.fails_with(USAGE, &["a crosscoder is judged on stores"]);
 }

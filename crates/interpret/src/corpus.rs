@@ -1,9 +1,8 @@
 //! The rows that a dictionary is judged on: one column of a store, with what a transcoder predicts of it, split as its training was.
 
-use crate::crosscoder::{columns_of, side_by_side};
 use crate::error::InterpretError;
 use crate::label::facts::{Facts, Place, Reader};
-use crate::point::{column_of, model_name, predicted_column_of};
+use crate::point::{column_of, columns_of, model_name, predicted_column_of};
 use crate::progress::Progress;
 use crate::vocabulary::Vocabulary;
 use std::ops::Range;
@@ -67,6 +66,17 @@ pub(crate) fn rows_in(store: &ActivationSet, held_out: &HeldOut, part: Part) -> 
         held_out += rows.filter(|(row, document)| split.is_held_out(**row, **document)).count() as u64;
     }
     Ok(if part == Part::HeldOut { held_out } else { n_rows - held_out })
+}
+
+/// Columns of so many rows, each of its own width, as rows of all of them side by side.
+pub fn side_by_side(columns: &[Vec<f32>], n_rows: usize, rows: &mut Vec<f32>) {
+    rows.clear();
+    for at in 0..n_rows {
+        for column in columns {
+            let d = column.len() / n_rows;
+            rows.extend_from_slice(&column[at * d..(at + 1) * d]);
+        }
+    }
 }
 
 impl Corpus {

@@ -3,9 +3,10 @@
 //! FVU is that of [`untangle_sae::judge`], over all parts made equally large, and of every part on its own.
 
 use crate::bootstrap::Interval;
-use crate::corpus::rows_in;
+use crate::corpus::{rows_in, side_by_side};
 use crate::error::InterpretError;
 use crate::evaluate::{Evaluation, Sums};
+use crate::point::columns_of;
 use crate::progress::Progress;
 use crate::sharing::{Sharing, absent_from, sharing};
 use serde::Serialize;
@@ -46,41 +47,6 @@ pub struct CrosscoderEvaluation {
     pub sharing: Sharing,
 }
 
-/// The columns of `store` that `crosscoder` reads, in order: of every part, the one of its hook point and model.
-///
-/// # Errors
-/// When there is none, or its width is not the crosscoder's.
-pub fn columns_of(crosscoder: &Crosscoder, store: &ActivationSet) -> Result<Vec<usize>, InterpretError> {
-    let d_in = crosscoder.part_width();
-    let mut taken: Vec<usize> = Vec::new();
-    for part in crosscoder.places() {
-        let hook = part.hook.as_deref().unwrap_or_default();
-        let named = store.columns_named(hook);
-        let weights = |column: &usize| store.model_of(*column).map(|model| model.weights_sha256.clone());
-        let same = |column: &&usize| weights(column) == part.model_weights && !taken.contains(*column);
-        let Some(&column) = named.iter().find(same) else {
-            let own = format!("{hook} of {}", part.model.as_deref().unwrap_or("a matrix"));
-            let names = store.columns().iter().enumerate();
-            let names = names.map(|(column, about)| match store.model_of(column) {
-                Some(model) => format!("{} of {}", about.name, model.name),
-                None => about.name.clone(),
-            });
-            return Err(InterpretError::PartMissing {
-                own,
-                store: store.name(),
-                holds: names.collect::<Vec<_>>().join(", "),
-            });
-        };
-        let found = store.columns()[column].d;
-        if found != d_in {
-            let what = format!("`{hook}` of {}", store.name());
-            return Err(InterpretError::WidthDiffers { d_in, what, found });
-        }
-        taken.push(column);
-    }
-    Ok(taken)
-}
-
 /// Evaluates `crosscoder` on a part of `store`, divided by `held_out`.
 ///
 /// # Errors
@@ -117,15 +83,4 @@ pub fn evaluate_crosscoder(
         exclusive: sharing.exclusive[number],
     });
     Ok(CrosscoderEvaluation { evaluation, parts: parts.collect(), sharing })
-}
-
-/// Columns of so many rows, each of its own width, as rows of all of them side by side.
-pub fn side_by_side(columns: &[Vec<f32>], n_rows: usize, rows: &mut Vec<f32>) {
-    rows.clear();
-    for at in 0..n_rows {
-        for column in columns {
-            let d = column.len() / n_rows;
-            rows.extend_from_slice(&column[at * d..(at + 1) * d]);
-        }
-    }
 }

@@ -7,8 +7,7 @@
 
 use crate::error::InterpretError;
 use crate::intervene::flat;
-use crate::steer::Dictionary;
-use crate::steer::dictionary::Part;
+use crate::steer::dictionary::{Dictionary, Part};
 use crate::vocabulary::Vocabulary;
 use tch::{Device, Kind, Tensor};
 use untangle_model::LanguageModel;

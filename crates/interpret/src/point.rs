@@ -3,7 +3,7 @@
 use crate::error::InterpretError;
 use untangle_model::LanguageModel;
 use untangle_model::config::NormKind;
-use untangle_sae::Sae;
+use untangle_sae::{Crosscoder, Sae};
 use untangle_schema::{HookPoint, ModelIdentity};
 use untangle_store::ActivationSet;
 
@@ -92,6 +92,41 @@ pub fn column_of(sae: &Sae, store: &ActivationSet, named: Option<&str>) -> Resul
         return Err(InterpretError::WidthDiffers { d_in, what, found });
     }
     Ok(column)
+}
+
+/// The columns of `store` that `crosscoder` reads, in order: of every part, the one of its hook point and model.
+///
+/// # Errors
+/// When there is none, or its width is not the crosscoder's.
+pub fn columns_of(crosscoder: &Crosscoder, store: &ActivationSet) -> Result<Vec<usize>, InterpretError> {
+    let d_in = crosscoder.part_width();
+    let mut taken: Vec<usize> = Vec::new();
+    for part in crosscoder.places() {
+        let hook = part.hook.as_deref().unwrap_or_default();
+        let named = store.columns_named(hook);
+        let weights = |column: &usize| store.model_of(*column).map(|model| model.weights_sha256.clone());
+        let same = |column: &&usize| weights(column) == part.model_weights && !taken.contains(*column);
+        let Some(&column) = named.iter().find(same) else {
+            let own = format!("{hook} of {}", part.model.as_deref().unwrap_or("a matrix"));
+            let names = store.columns().iter().enumerate();
+            let names = names.map(|(column, about)| match store.model_of(column) {
+                Some(model) => format!("{} of {}", about.name, model.name),
+                None => about.name.clone(),
+            });
+            return Err(InterpretError::PartMissing {
+                own,
+                store: store.name(),
+                holds: names.collect::<Vec<_>>().join(", "),
+            });
+        };
+        let found = store.columns()[column].d;
+        if found != d_in {
+            let what = format!("`{hook}` of {}", store.name());
+            return Err(InterpretError::WidthDiffers { d_in, what, found });
+        }
+        taken.push(column);
+    }
+    Ok(taken)
 }
 
 /// Whether `sae` was trained on activations of `model`, as far as it says: dictionaries from elsewhere do
