@@ -17,7 +17,7 @@ async function open(main, place, world) {
   let timer = 0;
   let closed = false;
   let all = [];
-  const table = el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Trainings' });
+  const table = el('div', { class: 'scrolls', tabindex: '0', role: 'region', 'aria-label': 'Table of trainings' });
   const charts = el('div', { class: 'charts' });
   const says = el('p', { class: 'soft', role: 'status' });
   const rest = el('div', { class: 'list' }, says, card('Trainings', table), charts);
