@@ -1,8 +1,9 @@
 //! What can go wrong with models.
 
 use crate::hub::error::HubError;
+use crate::wording::{gibibytes, pickled};
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use untangle_schema::hook_pattern::NoSuchHooks;
 use untangle_schema::{Classify, Fault, HookPoint};
 
@@ -353,11 +354,6 @@ impl ModelError {
     }
 }
 
-/// A number of bytes as people write it.
-pub(crate) fn gibibytes(bytes: u64) -> String {
-    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
-}
-
 impl Classify for ModelError {
     fn fault(&self) -> Fault {
         match self {
@@ -398,17 +394,5 @@ impl Classify for ModelError {
             | ModelError::Conversation { .. }
             | ModelError::NotFinite { .. } => Fault::BadInput,
         }
-    }
-}
-
-/// What helps where weights are in the form of before safetensors, which is a program to run and is never read.
-fn pickled(dir: &Path) -> &'static str {
-    let has = |name: &str| dir.join(name).exists();
-    match has("pytorch_model.bin") || has("pytorch_model.bin.index.json") {
-        true => {
-            "; its pytorch_model.bin is not read: `AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR)` of \
-             transformers writes safetensors"
-        }
-        false => "",
     }
 }

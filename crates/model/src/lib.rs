@@ -30,6 +30,7 @@ pub mod config;
 mod families;
 mod fields;
 mod validate;
+mod wording;
 
 mod assembly;
 mod checkpoint;

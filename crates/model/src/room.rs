@@ -1,7 +1,8 @@
 //! Is there memory for a model's weights? Said before they are read, from what their files declare.
 
 use crate::checkpoint::Reading;
-use crate::error::{ModelError, gibibytes};
+use crate::error::ModelError;
+use crate::wording::gibibytes;
 use safetensors::tensor::Metadata;
 use std::path::Path;
 use tch::Kind;
