@@ -212,7 +212,7 @@ await test('a recipe is written and read again; one of something else is not', a
   assert.ok(recipe.includes('#: seed = 5\n') && recipe.includes(`#: prompt = ${JSON.stringify(BEGINNING)}`), recipe);
   // What the page writes, the command line reads, with nothing added but a prompt.
   fs.writeFileSync(path.join(folder, 'page.toml'), recipe);
-  const said = execFileSync(untangle, ['steer', '--recipe', 'page.toml', '--prompt', BEGINNING, '--max-tokens', '5', '--json', '-q'], { cwd: folder, encoding: 'utf8' });
+  const said = execFileSync(untangle, ['steer', '--recipe', 'page.toml', '--prompt', BEGINNING, '--tokens', '5', '--json', '-q'], { cwd: folder, encoding: 'utf8' });
   assert.ok(said.includes('7:add=2x at generated') && !said.includes('9:ablate'), 'what is switched off is not made');
   await page.fill('#recipe', recipe.replace('seed = 5', 'seed = 6').replace(/"7:add[^"]*"/, '\'3:mul=2\'').replace(/^/, 'when = "3>0.1x"\n'));
   await page.click('text=load from the text');
