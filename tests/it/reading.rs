@@ -177,7 +177,9 @@ fn features_are_listed_in_every_order_and_narrowed_down() {
     assert_eq!(values("--sort id --limit 3", "feature"), [0.0, 1.0, 2.0]);
     let scores = values("--sort score:f1 --min-score 0.3 --limit 256", "label_score");
     assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|score| *score >= 0.3) && !scores.is_empty());
-    assert!(case.listed("--only unlabelled --limit 256").iter().all(|feature| feature["label"].is_null()));
+    // Nothing says what makes them fire; what they make the model say may be known.
+    let unlabelled = case.listed("--only unlabelled --limit 256");
+    assert!(unlabelled.iter().all(|feature| feature["label"].is_null() || feature["label_kind"] == "output"));
     let rare = values("the --max-density 0.01 --limit 256", "density");
     assert!(rare.iter().all(|density| *density <= 0.01) && !rare.is_empty());
     let search = |words: &str| Untangle::new("search").arg(case.path("f.db")).words(words);
