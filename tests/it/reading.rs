@@ -193,7 +193,9 @@ fn features_are_listed_in_every_order_and_narrowed_down() {
     let text = show().arg("3").succeed();
     assert!(text.contains("writes like") && !text.contains('\u{1b}'), "{text}");
     let near = array(&show().arg("3").json(), "features")[0]["neighbours"].as_array().expect("neighbours").clone();
-    assert!(near.len() == 10 && near.iter().all(|near| near["kind"] == "decoder" && near["feature"] != 3));
+    let of = |kind: &str| near.iter().filter(|near| near["kind"] == kind).count();
+    assert!(of("decoder") == 10 && of("coactivation") <= 10 && near.len() == of("decoder") + of("coactivation"));
+    assert!(near.iter().all(|near| near["feature"] != 3));
     let painted = show().arg("3").env("CLICOLOR_FORCE", "1").succeed();
     assert!(painted.contains("\u{1b}[") && !painted.contains("[1;2m"), "{painted}");
 }
