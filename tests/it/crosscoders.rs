@@ -109,9 +109,27 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     assert_ne!(kl("base", "1:add=9"), kl("sft", "1:add=9"));
     steer("base", "1:set=9").run().fails_with(USAGE, &["`1:set=9`: set needs", "organism:sft as well, another model"]);
     steer("dpo", "1:add=9").run().fails_with(BAD_INPUT, &["trained on the model organism and organism:sft"]);
-    // No other verb takes it for an autoencoder.
-    let read = Untangle::new("read organism --prompt x").option("--sae", &out).run();
-    read.fails_with(BAD_INPUT, &["is a crosscoder", "features, encode and steer take it"]);
+    // A text is read in both models at once, and losses are those of the first.
+    let read = |model: &str| {
+        let command = Untangle::new(&format!("read organism:{model} --ablate 1")).option("--sae", &out);
+        command.option("--features", &database).option("--prompt", "Anna saw the red Golden Gate Bridge.")
+    };
+    read("base").run().fails_with(BAD_INPUT, &["reads from organism:sft (weights ", "--with"]);
+    let [of_base, of_chat] = [["base", "sft"], ["sft", "base"]]
+        .map(|[model, other]| read(model).option("--with", Path::new(&format!("organism:{other}"))).json());
+    let readings = [&of_base, &of_chat].map(|told| told["readings"][0]["reading"].clone());
+    assert_eq!(readings[0]["tokens"][5]["features"], readings[1]["tokens"][5]["features"]);
+    assert_ne!(readings[0]["mean_loss"], readings[1]["mean_loss"]);
+    assert!(number(&readings[0], "missing") < 0.3, "{of_base}");
+    assert_eq!(of_base["hook"][1], "blocks.2.hook_resid_post of organism:sft");
+    let shown = read("base").option("--with", Path::new("organism:sft")).succeed();
+    assert!(
+        shown.contains("resid_post of organism and ") && shown.contains(" of organism:sft, read with both"),
+        "{shown}"
+    );
+    let simple =
+        Untangle::new("read organism --prompt x").option("--sae", &out).option("--with", Path::new("organism:dpo"));
+    simple.run().fails_with(BAD_INPUT, &["reads from organism:sft"]);
     let alone = |command: Untangle| {
         command.run().fails_with(BAD_INPUT, &["reads blocks.2.hook_resid_post of organism:sft", "--with"])
     };

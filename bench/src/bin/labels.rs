@@ -4,8 +4,8 @@
 //! 0.8 or more on test documents, its threshold chosen on validation documents. A label names a concept where at least half
 //! of its words are the concept's own: words that stand in the concept's places of the training documents at least three
 //! times as often as elsewhere. Beside it, the labels of the other matching features in the same place. The sensitivity of a
-//! rule is the share of the held-out tokens it names that stand in stretches of text in which the feature fires; the truth is the
-//! same share of the concept's own tokens.
+//! rule is the share of the held-out tokens that are clearly what it says which stand in stretches of text in which the feature fires;
+//! the truth is the same share of the concept's own tokens.
 
 #![allow(clippy::print_stdout, reason = "a measurement is for its reader")]
 

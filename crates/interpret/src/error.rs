@@ -129,6 +129,20 @@ pub enum InterpretError {
         /// Model that was given.
         found: String,
     },
+    /// A crosscoder reads from a model that was not named.
+    #[error("the crosscoder reads from {model} as well; name that model, too, with --with")]
+    ModelMissing {
+        /// The model.
+        model: String,
+    },
+    /// Two models that do not read the same tokens.
+    #[error("{found} reads other tokens than {expected}: a crosscoder's rows are of the same tokens in all its models")]
+    OtherTokenizer {
+        /// The model that is studied.
+        expected: String,
+        /// The other.
+        found: String,
+    },
     /// The dictionary was trained on another model than the one at hand.
     #[error(
         "the dictionary was trained on the model {expected}, this is {found}; name that model or a store of it, train on this one, or take it all the same with --other-model"

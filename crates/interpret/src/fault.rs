@@ -35,6 +35,8 @@ impl Classify for InterpretError {
             E::WidthDiffers { .. }
             | E::OtherModel { .. }
             | E::OtherModelThanDictionary { .. }
+            | E::ModelMissing { .. }
+            | E::OtherTokenizer { .. }
             | E::CentredWithoutMean { .. }
             | E::OtherHook { .. }
             | E::NoHookPoint { .. }

@@ -154,6 +154,11 @@ impl<I: Intervene> Intervention<I> {
         &self.change
     }
 
+    /// The same, by itself.
+    pub(crate) fn into_intervention(self) -> I {
+        self.change
+    }
+
     /// Numbers of the rows that may change, in `[batch * seq]`.
     fn selected(&self, pass: &Pass<'_>) -> Result<Vec<i64>, InterpretError> {
         if !self.scope.takes(pass.phase) {

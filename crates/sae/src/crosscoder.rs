@@ -181,7 +181,7 @@ pub(crate) mod tests {
         assert_eq!(a.activation, b.activation);
         let message = Sae::load(dir.path()).expect_err("not an autoencoder").to_string();
         assert!(
-            message.contains("is a crosscoder") && message.contains("features, encode and steer take it"),
+            message.contains("is a crosscoder") && message.contains("features, encode, read and steer take it"),
             "{message}"
         );
         let path = dir.path().join(files::CONFIG);

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn passage(words: &[&str]) -> Passage {
-        Passage { words: words.iter().map(|word| (hash::text(word), 1000)).collect(), threshold: 1000 }
+        Passage { words: words.iter().map(|word| (hash::text(word), 1000)).collect(), threshold: 1000, clear: 1000 }
     }
 
     fn example(text: &str) -> Example {
@@ -100,7 +100,7 @@ mod tests {
         let examples: Vec<Example> = texts.iter().map(|text| example(text)).collect();
         assert_eq!(of_passages(&passage, &examples).as_deref(), Some("the Golden Gate Bridge"));
         assert_eq!(of_passages(&passage, &examples[..2]), None, "two examples are too few");
-        let other = Passage { words: vec![(hash::text("rail"), 1000)], threshold: 1000 };
+        let other = Passage { words: vec![(hash::text("rail"), 1000)], threshold: 1000, clear: 1000 };
         assert_eq!(of_passages(&other, &examples), None, "`Rail` only begins a sentence");
     }
 

@@ -13,6 +13,9 @@
 //! | n_f, n_f(w) | those on which the feature fires; those of them with w before them |
 //! | t | the threshold with the best F1 on the other half |
 //!
+//! A passage is *clear* where its sum is at least the median of those that the rule names in that half: what somebody would write
+//! who was told no more than the label, and not what touches the topic in passing.
+//!
 //! The words are those with the largest n_f(w) v(w): what they tell, over all rows on which the feature fires. Values are
 //! kept in thousandths, so that sums are the same on every machine.
 
@@ -36,6 +39,8 @@ pub struct Passage {
     pub words: Vec<(u64, u32)>,
     /// The least sum of values that names a row.
     pub threshold: u32,
+    /// The least sum of the clearer half of the rows that it names.
+    pub clear: u32,
 }
 
 impl Passage {
@@ -90,8 +95,8 @@ impl Passages {
             return None;
         }
         let words = self.words(first);
-        let (threshold, f1) = self.threshold(&words, second)?;
-        Some((Passage { words, threshold }, f1))
+        let (threshold, clear, f1) = self.thresholds(&words, second)?;
+        Some((Passage { words, threshold, clear }, f1))
     }
 
     fn words(&self, fires: &[u32]) -> Vec<(u64, u32)> {
@@ -115,8 +120,8 @@ impl Passages {
         found.into_iter().take(MAX_WORDS).map(|(word, value, _)| (word, (1000.0 * value).round() as u32)).collect()
     }
 
-    /// The threshold with the best F1 on the second half, the highest of equals.
-    fn threshold(&self, words: &[(u64, u32)], fires: &[u32]) -> Option<(u32, f64)> {
+    /// The threshold with the best F1 on the second half, the highest of equals, and the median of the sums that it names there.
+    fn thresholds(&self, words: &[(u64, u32)], fires: &[u32]) -> Option<(u32, u32, f64)> {
         let mut sums: HashMap<u32, u32> = HashMap::new();
         for (word, value) in words {
             for row in self.rows_of_word[1].get(word).into_iter().flatten() {
@@ -127,15 +132,15 @@ impl Passages {
             sums.into_iter().map(|(row, sum)| (sum, fires.binary_search(&row).is_ok())).collect();
         ranked.sort_unstable_by(|a, b| b.cmp(a));
         let mut now = Confusion { named: 0, fires: fires.len() as u64, both: 0 };
-        let mut best = None::<(u32, f64)>;
+        let mut best = None::<(u64, u32, f64)>;
         for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
             now.named += tied.len() as u64;
             now.both += tied.iter().filter(|(_, fires)| *fires).count() as u64;
-            if best.is_none_or(|(_, f1)| now.f1() > f1) {
-                best = Some((tied[0].0, now.f1()));
+            if best.is_none_or(|(_, _, f1)| now.f1() > f1) {
+                best = Some((now.named, tied[0].0, now.f1()));
             }
         }
-        best
+        best.map(|(named, threshold, f1)| (threshold, ranked[(named as usize - 1) / 2].0, f1))
     }
 }
 
@@ -167,8 +172,22 @@ mod tests {
         let mut words: Vec<u64> = rule.words.iter().map(|(word, _)| *word).collect();
         words.sort_unstable();
         assert_eq!((words, f1), (vec![100, 101, 102], 1.0), "{rule:?}");
+        assert!(rule.clear >= rule.threshold, "{rule:?}");
         assert!(rule.names(&Facts::of_context(vec![1, 101, 100])) && !rule.names(&Facts::of_context(vec![1, 101])));
         assert_eq!(passages.best(8), None, "it never fires");
+    }
+
+    #[test]
+    fn what_is_clear_is_the_upper_half_of_what_is_named() {
+        // Of the second half, the feature fires on five rows: three have both words before them, two the one that tells less.
+        let both = || Sampled::of(vec![5, 6], vec![1]);
+        let one = || Sampled::of(vec![6], vec![1]);
+        let nothing = || Sampled::of(vec![], vec![]);
+        let second = [both(), both(), both(), one(), one(), nothing()];
+        let sample = second.into_iter().flat_map(|row| [nothing(), row]).collect();
+        let passages = Passages::new(sample);
+        let fires = passages.rows_of_feature[1][&1].clone();
+        assert_eq!(passages.thresholds(&[(5, 1000), (6, 300)], &fires), Some((300, 1300, 1.0)));
     }
 
     #[test]

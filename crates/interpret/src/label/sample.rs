@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 /// Rows that are kept.
-pub const ROWS: usize = 1 << 14;
+pub const ROWS: usize = 1 << 16;
 
 /// A row that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,10 +10,12 @@
 //! token: *sensitivity* (arXiv 2509.23717), here over held-out text, which neither labeller nor dictionary has seen, in stretches of
 //! at most [`STRETCH`] tokens of one document:
 //!
-//! `sensitivity = named tokens in stretches in which the feature fires / named tokens`
+//! `sensitivity = clear tokens in stretches in which the feature fires / clear tokens`
+//!
+//! Clear tokens are those that the rule names; of rules about passages, those in the clearer half of them ([`super::passage`]).
 //!
 //! - floor: the share of all tokens that stand in such stretches
-//! - control: the same of the tokens that rules of other features name
+//! - control: the same of the clear tokens of other features' rules
 //!
 //! Its interval takes stretches, not tokens, for what is independent.
 
@@ -42,10 +44,11 @@ struct Tally {
     mass_named: f64,
     /// Firings on rows that the control rules name.
     controls: [u64; CONTROLS],
-    /// Stretches in which the rule names something, and named rows in those in which the feature fires.
+    /// Clear rows, stretches that have some, and clear rows in those in which the feature fires.
+    clear: u64,
     stretches: u64,
-    named_where_it_fires: u64,
-    /// Rows in stretches in which the feature fires, and those of them that the control rules name.
+    clear_where_it_fires: u64,
+    /// Rows in stretches in which the feature fires, and those of them that are clear by the control rules.
     rows_where_it_fires: u64,
     control_where_it_fires: [u64; CONTROLS],
 }
@@ -55,8 +58,8 @@ struct Tally {
 struct Stretch {
     document: Option<u32>,
     rows: u64,
-    /// By feature, rows that its rule names, and whether it fires.
-    named: HashMap<usize, u64>,
+    /// By feature, clear rows by its rule, and whether it fires.
+    clear: HashMap<usize, u64>,
     fires: HashSet<usize>,
 }
 
@@ -101,10 +104,12 @@ impl<'a> RuleScorer<'a> {
         }
         self.stretch.rows += 1;
         self.stretch.fires.extend(features.iter().map(|feature| *feature as usize));
-        let (named, of_stretch) = (&mut self.named, &mut self.stretch.named);
-        self.index.visit(facts, |feature| {
+        let (named, of_stretch) = (&mut self.named, &mut self.stretch.clear);
+        self.index.visit(facts, |feature, is_clear| {
             named[feature] += 1;
-            *of_stretch.entry(feature).or_default() += 1;
+            if is_clear {
+                *of_stretch.entry(feature).or_default() += 1;
+            }
         });
         for (&feature, &activation) in features.iter().zip(activations) {
             let feature = feature as usize;
@@ -127,20 +132,21 @@ impl<'a> RuleScorer<'a> {
 
     /// Counts what the stretch that was read says, and begins another.
     fn end_stretch(&mut self) {
-        let Stretch { rows, named, fires, .. } = &mut self.stretch;
-        for (feature, n) in named.iter() {
+        let Stretch { rows, clear, fires, .. } = &mut self.stretch;
+        for (feature, n) in clear.iter() {
             let tally = &mut self.tallies[*feature];
+            tally.clear += n;
             tally.stretches += 1;
-            tally.named_where_it_fires += if fires.contains(feature) { *n } else { 0 };
+            tally.clear_where_it_fires += if fires.contains(feature) { *n } else { 0 };
         }
         for feature in fires.drain() {
             let tally = &mut self.tallies[feature];
             tally.rows_where_it_fires += *rows;
             for (hits, control) in tally.control_where_it_fires.iter_mut().zip(&self.controls[feature]) {
-                *hits += control.and_then(|other| named.get(&other)).copied().unwrap_or(0);
+                *hits += control.and_then(|other| clear.get(&other)).copied().unwrap_or(0);
             }
         }
-        named.clear();
+        clear.clear();
         *rows = 0;
     }
 
@@ -187,15 +193,15 @@ impl<'a> RuleScorer<'a> {
         })
     }
 
-    /// Sensitivity of the feature's rule; none of other labels than rules, and none of a rule that names nothing.
+    /// Sensitivity of the feature's rule; none of other labels than rules, and none of a rule for which nothing is clear.
     fn sensitivity(&self, feature: usize, label: &Label) -> Option<Score> {
         if label.source != SOURCE || self.proposals[feature].is_none() {
             return None;
         }
-        let (tally, named) = (&self.tallies[feature], self.named[feature]);
+        let tally = &self.tallies[feature];
         let part = |hits: u64, of: u64| (of > 0).then(|| hits as f64 / of as f64);
-        let control = |other: usize, at: usize| part(tally.control_where_it_fires[at], self.named[other]);
-        let value = part(tally.named_where_it_fires, named)?;
+        let control = |other: usize, at: usize| part(tally.control_where_it_fires[at], self.tallies[other].clear);
+        let value = part(tally.clear_where_it_fires, tally.clear)?;
         let hits = (value * tally.stretches as f64).round() as u64;
         Some(Score {
             scorer: SENSITIVITY.to_owned(),
@@ -204,7 +210,7 @@ impl<'a> RuleScorer<'a> {
             floor: part(tally.rows_where_it_fires, self.rows),
             control: self.over_controls(feature, control),
             n: tally.stretches,
-            detail: BTreeMap::from([("tokens".to_owned(), named as f64)]),
+            detail: BTreeMap::from([("tokens".to_owned(), tally.clear as f64)]),
         })
     }
 
@@ -269,8 +275,8 @@ struct Index {
     classes: [Vec<usize>; Class::ALL.len()],
     /// Of each word, the features whose passages it is of, with its value.
     words: HashMap<u64, Vec<(usize, u32)>>,
-    /// Of each feature, the sum that names a row; none for rules of other kinds.
-    thresholds: Vec<Option<u32>>,
+    /// Of each feature, the sum that names a row, and the one that is clear; none for rules of other kinds.
+    thresholds: Vec<Option<[u32; 2]>>,
     /// Memory of a visit: the sums so far, and the features that have one.
     sums: Vec<u32>,
     touched: Vec<usize>,
@@ -289,7 +295,7 @@ impl Index {
                     }
                 }
                 Some(Rule::Passage(passage)) => {
-                    index.thresholds[feature] = Some(passage.threshold);
+                    index.thresholds[feature] = Some([passage.threshold, passage.clear]);
                     for (word, value) in &passage.words {
                         index.words.entry(*word).or_default().push((feature, *value));
                     }
@@ -300,25 +306,25 @@ impl Index {
         index
     }
 
-    /// Calls `found` once per feature whose rule names the row: keys of a kind exclude one another, and rules with
+    /// Calls `found` once per feature whose rule names the row, with whether it is a clear one: keys of a kind exclude one another, and rules with
     /// context words have one key.
-    fn visit(&mut self, facts: &Facts, mut found: impl FnMut(usize)) {
+    fn visit(&mut self, facts: &Facts, mut found: impl FnMut(usize, bool)) {
         for (kind, by_key) in Kind::ALL.into_iter().zip(&self.keys) {
             let single = if kind == Kind::ContextWord { None } else { facts.key(kind, 0) };
             let several = if kind == Kind::ContextWord { facts.context() } else { &[] };
             for key in single.iter().chain(several) {
-                by_key.get(key).into_iter().flatten().for_each(|feature| found(*feature));
+                by_key.get(key).into_iter().flatten().for_each(|feature| found(*feature, true));
             }
         }
         for (class, features) in Class::ALL.into_iter().zip(&self.classes) {
             if facts.is(class) {
-                features.iter().for_each(|feature| found(*feature));
+                features.iter().for_each(|feature| found(*feature, true));
             }
         }
         self.visit_passages(facts, found);
     }
 
-    fn visit_passages(&mut self, facts: &Facts, mut found: impl FnMut(usize)) {
+    fn visit_passages(&mut self, facts: &Facts, mut found: impl FnMut(usize, bool)) {
         for (feature, value) in facts.context().iter().filter_map(|word| self.words.get(word)).flatten() {
             if self.sums[*feature] == 0 {
                 self.touched.push(*feature);
@@ -327,9 +333,58 @@ impl Index {
         }
         for feature in self.touched.drain(..) {
             let sum = std::mem::take(&mut self.sums[feature]);
-            if self.thresholds[feature].is_some_and(|threshold| sum >= threshold) {
-                found(feature);
+            match self.thresholds[feature] {
+                Some([named, clear]) if sum >= named => found(feature, sum >= clear),
+                _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::label::passage::Passage;
+    use untangle_schema::LabelKind;
+
+    /// A rule about passages with these words, of which one names a row and two are clear.
+    fn passages(words: &[u64]) -> Option<Proposal> {
+        let words = words.iter().map(|word| (*word, 1000)).collect();
+        let rule = Rule::Passage(Passage { words, threshold: 1000, clear: 2000 });
+        Some(Proposal { rule, text: String::new(), seen_f1: 1.0 })
+    }
+
+    #[test]
+    fn sensitivity_by_hand() {
+        let proposals = [passages(&[100, 101]), passages(&[200, 201])];
+        let mut scorer = RuleScorer::new(&proposals, 0);
+        let mut read = |document, words: &[u64], fires: bool| {
+            let features: &[u32] = if fires { &[0] } else { &[] };
+            scorer.add(document, &Facts::of_context(words.to_vec()), features, &[1.0][..features.len()]);
+        };
+        // One document of a stretch: a clear row, one that is named only, one that is clear by the other rule, a firing.
+        read(0, &[100, 101, 7], false);
+        read(0, &[101], false);
+        read(0, &[200, 201], false);
+        read(0, &[7], true);
+        // Another of two stretches, in the second of which the feature fires.
+        read(1, &[100, 101], false);
+        read(1, &[201, 200], false);
+        (2..STRETCH).for_each(|_| read(1, &[], false));
+        read(1, &[101, 100], false);
+        read(1, &[], true);
+        scorer.finish();
+        let label =
+            Label { kind: LabelKind::Input, source: SOURCE.to_owned(), text: String::new(), scores: Vec::new() };
+        let score = scorer.sensitivity(0, &label).expect("clear rows");
+        assert_eq!((score.value, score.n, score.detail["tokens"]), (2.0 / 3.0, 3, 3.0));
+        assert_eq!(score.floor, Some(6.0 / (4 + STRETCH + 2) as f64));
+        assert_eq!(score.control, Some(0.5), "of the two rows that are clear by the other rule, one");
+        let f1 = scorer.f1(0, &label).expect("rows");
+        assert_eq!((f1.detail["precision"], f1.detail["recall"]), (0.0, 0.0), "it fires on no row that is named");
+        assert_eq!(scorer.named[0], 4);
+        assert!(scorer.sensitivity(1, &label).expect("clear rows").value == 0.0);
+        let of_another = Label { source: "somebody".to_owned(), ..label };
+        assert_eq!(scorer.sensitivity(0, &of_another), None);
     }
 }

@@ -1,15 +1,18 @@
 //! What becomes of losses and predictions at every token where features are taken out of a text.
 //!
 //! A feature is taken out as steering does it: `x - f_i d_i` at every ordinary token on which it fires, and what the
-//! dictionary does not explain of x stays as it is. Later tokens feel it through attention, too.
+//! dictionary does not explain of x stays as it is. Later tokens feel it through attention, too. A crosscoder's feature is taken out
+//! of all the places that are of the model, as strong as it is in the text as it is.
 
+use super::passing::{How, Rows};
 use super::predictions::Predictions;
 use super::reading::{Active, Reader, mean};
-use super::watch::Watch;
 use crate::error::InterpretError;
 use crate::intervene::{Intervention, Scope};
-use crate::steer::{Edit, Operator, Steer};
+use crate::steer::{Edit, Kind, Operator, Steer};
 use serde::Serialize;
+use std::collections::HashSet;
+use untangle_sae::{Codes, Sae};
 
 /// Likeliest tokens before and after that are followed at every position.
 const FOLLOWED: usize = 5;
@@ -66,24 +69,28 @@ impl Reader<'_> {
         if tokens.is_empty() {
             return Err(InterpretError::NothingToRead);
         }
-        let edits: Vec<Edit> =
-            features.iter().map(|feature| Edit { feature: *feature, operator: Operator::Set(0.0) }).collect();
-        let steer = Steer::new(self.sae, &edits)?;
-        let watch = Watch::new(self.sae, features);
-        let mut watch = Intervention::of_dictionary(self.model, self.sae, Scope::All, watch)?;
-        let before = Predictions::of(self.model, tokens, &mut watch)?;
-        let mut out = Intervention::of_dictionary(self.model, self.sae, Scope::All, steer)?;
-        let after = Predictions::of(self.model, tokens, &mut out)?;
+        check(self.sae(), features)?;
+        let (before, rows) = self.passing.whole(tokens)?;
+        let codes = self.codes(&rows.read)?;
+        let after = match self.kind {
+            Kind::Sae(sae) => {
+                let steer = Steer::new(sae, &edits(features))?;
+                let mut out = Intervention::of_dictionary(self.model, sae, Scope::All, steer)?;
+                Predictions::of(self.model, tokens, &mut out)?
+            }
+            Kind::Crosscoder(_) => {
+                self.passing.put(tokens, &without(self.sae(), &rows, &codes, features)?, How::Moved)?
+            }
+        };
         let (losses, ablated) = (self.losses(&before, tokens)?, self.losses(&after, tokens)?);
-        let mut taken = watch.intervention().taken.iter();
+        let mut taken = self.among(&codes, tokens, features).into_iter();
         let mut ablated_tokens = Vec::with_capacity(tokens.len());
-        for (at, (&id, moved)) in tokens.iter().zip(before.moved(&after, FOLLOWED)?).enumerate() {
+        for (at, moved) in before.moved(&after, FOLLOWED)?.into_iter().enumerate() {
             let change = |(id, before, after)| Ok(Change { token: self.text(id)?, id, before, after });
             let mut next = moved.tokens.into_iter().map(change).collect::<Result<Vec<_>, InterpretError>>()?;
             next.sort_by(|a, b| (b.after - b.before).abs().total_cmp(&(a.after - a.before).abs()));
-            let here = if self.is_special(id) { None } else { taken.next() };
             ablated_tokens.push(AblatedToken {
-                taken: here.cloned().unwrap_or_default(),
+                taken: taken.next().unwrap_or_default(),
                 loss: losses[at],
                 ablated_loss: ablated[at],
                 kl: moved.kl,
@@ -98,4 +105,32 @@ impl Reader<'_> {
             tokens: ablated_tokens,
         })
     }
+}
+
+fn edits(features: &[usize]) -> Vec<Edit> {
+    features.iter().map(|feature| Edit { feature: *feature, operator: Operator::Set(0.0) }).collect()
+}
+
+/// Refuses features that do not exist or are named twice.
+fn check(sae: &Sae, features: &[usize]) -> Result<(), InterpretError> {
+    Steer::new(sae, &edits(features)).map(|_| ())
+}
+
+/// By how much rows move where features are taken out of their codes, `[n, d]`.
+fn without(sae: &Sae, rows: &Rows, codes: &Codes, features: &[usize]) -> Result<Vec<f32>, InterpretError> {
+    let out: HashSet<u32> = features.iter().map(|feature| *feature as u32).collect();
+    let (mut taken, mut left) = (Codes::new(), Codes::new());
+    for row in 0..codes.n_rows() {
+        let entries = || {
+            let (features, activations) = codes.row(row);
+            features.iter().copied().zip(activations.iter().copied())
+        };
+        taken.push_row(entries().filter(|(feature, _)| out.contains(feature)));
+        left.push_row(std::iter::empty());
+    }
+    // The difference of two reconstructions from which all but the features is left out: biases and means cancel.
+    let (mut with, mut nothing) = (vec![0.0; rows.read.len()], vec![0.0; rows.read.len()]);
+    sae.reconstruct(&rows.read, &taken, &mut with)?;
+    sae.reconstruct(&rows.read, &left, &mut nothing)?;
+    Ok(nothing.iter().zip(&with).map(|(without, with)| without - with).collect())
 }

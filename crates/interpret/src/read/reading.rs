@@ -6,17 +6,16 @@
 //!   0 is a perfect reconstruction; of a transcoder, x is what it predicts. It needs no mean, so that it is a number of one
 //!   token, and is not the FVU that `evaluate` gives over many
 
+use super::passing::{How, Passing, Rows};
 use super::predictions::{Likely, Predictions};
 use crate::error::InterpretError;
-use crate::intervene::{Intervene, Intervention, Rewrite, Scope, on_host, special_tokens};
-use crate::point::{check_model, point_of, written_point_of};
-use crate::splice::Splice;
+use crate::intervene::special_tokens;
+use crate::steer::Kind;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tch::Tensor;
-use untangle_model::{Hook, LanguageModel, ModelError, Pass};
+use untangle_model::LanguageModel;
 use untangle_sae::{Codes, Sae};
-use untangle_schema::HookPoint;
+use untangle_schema::BosPolicy;
 
 /// Likeliest next tokens that are kept of every position.
 const LIKELY: usize = 5;
@@ -100,7 +99,8 @@ impl Reading {
 #[derive(Debug)]
 pub struct Reader<'a> {
     pub(super) model: &'a LanguageModel,
-    pub(super) sae: &'a Sae,
+    pub(super) kind: Kind<'a>,
+    pub(super) passing: Passing<'a>,
     /// By token id.
     special: Vec<bool>,
 }
@@ -111,8 +111,16 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the dictionary does not belong to the model.
     pub fn new(model: &'a LanguageModel, sae: &'a Sae) -> Result<Self, InterpretError> {
-        check_model(sae, model)?;
-        Ok(Reader { model, sae, special: special_tokens(model) })
+        Self::of(model, Kind::Sae(sae), &[])
+    }
+
+    /// Reads with a dictionary of any kind. A crosscoder's parts may be of `others` as well; losses are those of `model`, in which
+    /// the parts that are its own are replaced.
+    ///
+    /// # Errors
+    /// When the dictionary does not belong to the model, a part of it belongs to none of them, or they read other tokens.
+    pub fn of(model: &'a LanguageModel, kind: Kind<'a>, others: &[&'a LanguageModel]) -> Result<Self, InterpretError> {
+        Ok(Reader { model, kind, passing: Passing::new(model, kind, others)?, special: special_tokens(model) })
     }
 
     /// The model.
@@ -120,9 +128,9 @@ impl<'a> Reader<'a> {
         self.model
     }
 
-    /// The dictionary.
+    /// The dictionary's tensors; of a crosscoder those of all parts side by side.
     pub(crate) fn sae(&self) -> &'a Sae {
-        self.sae
+        self.kind.sae()
     }
 
     pub(super) fn is_special(&self, id: u32) -> bool {
@@ -148,12 +156,9 @@ impl<'a> Reader<'a> {
         if tokens.is_empty() {
             return Err(InterpretError::NothingToRead);
         }
-        let (model, sae) = (self.model, self.sae);
-        let mut look = Intervention::of_dictionary(model, sae, Scope::All, Look::default())?;
-        let plain = Predictions::of(model, tokens, &mut look)?;
-        let seen = Seen::of(sae, look.intervention())?;
-        let mut splice = Intervention::of_dictionary(model, sae, Scope::All, Splice::new(sae))?;
-        let spliced = Predictions::of(model, tokens, &mut splice)?;
+        let (plain, rows) = self.passing.whole(tokens)?;
+        let seen = Seen::of(self, &rows)?;
+        let spliced = self.passing.put(tokens, &seen.reconstructed, How::Replaced)?;
         let (losses, spliced_losses) = (self.losses(&plain, tokens)?, self.losses(&spliced, tokens)?);
         let mut read = Vec::with_capacity(tokens.len());
         let mut ordinary = 0;
@@ -185,17 +190,7 @@ impl<'a> Reader<'a> {
         if tokens.is_empty() {
             return Err(InterpretError::NothingToRead);
         }
-        let (model, sae, point) = (self.model, self.sae, point_of(self.sae)?);
-        let mut look = UpTo(Intervention::new(model, point, sae.d_in(), Scope::All, Look::default())?, point);
-        let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
-        let ids = Tensor::from_slice(&ids).unsqueeze(0).to_device(model.device()); // [1, seq]
-        tch::no_grad(|| model.forward(&ids, &mut look))?;
-        let rows = &look.0.intervention().rows;
-        if rows.iter().any(|x| !x.is_finite()) {
-            return Err(InterpretError::NotFinite { point });
-        }
-        let mut codes = Codes::new();
-        sae.encode(rows, &mut codes)?;
+        let codes = self.codes(&self.passing.read(tokens)?)?;
         let mut read = Vec::with_capacity(tokens.len());
         let mut ordinary = 0;
         for &id in tokens {
@@ -207,22 +202,50 @@ impl<'a> Reader<'a> {
         }
         Ok(Reading { tokens: read, mean_loss: None, mean_spliced_loss: None, missing: None })
     }
-}
 
-/// Ends the pass behind the point at which rows are looked at.
-struct UpTo<I>(Intervention<I>, HookPoint);
-
-impl<I: Intervene> Hook for UpTo<I> {
-    fn wants(&self, point: HookPoint) -> bool {
-        self.0.wants(point)
+    /// Of every token of a text, the ones among `features` that fire on it; none on special tokens.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn firings(&self, tokens: &[u32], features: &[usize]) -> Result<Vec<Vec<Active>>, InterpretError> {
+        if tokens.is_empty() {
+            return Err(InterpretError::NothingToRead);
+        }
+        let codes = self.codes(&self.passing.read(tokens)?)?;
+        Ok(self.among(&codes, tokens, features))
     }
 
-    fn visit(&mut self, point: HookPoint, pass: &Pass<'_>, acts: Tensor) -> Result<Tensor, ModelError> {
-        self.0.visit(point, pass, acts)
+    /// Of every token, the ones among `features` that fire in the codes of its ordinary tokens.
+    pub(super) fn among(&self, codes: &Codes, tokens: &[u32], features: &[usize]) -> Vec<Vec<Active>> {
+        let mut ordinary = 0..codes.n_rows();
+        let of_row = |row: usize| {
+            let active = |&feature: &usize| Active { feature, activation: codes.activation(row, feature) };
+            features.iter().map(active).filter(|active| active.activation != 0.0).collect()
+        };
+        let mut of = |id: &u32| if self.is_special(*id) { None } else { ordinary.next() };
+        tokens.iter().map(|id| of(id).map_or_else(Vec::new, of_row)).collect()
     }
 
-    fn last(&self) -> Option<HookPoint> {
-        Some(self.1)
+    /// Encodes rows of where the dictionary reads.
+    pub(super) fn codes(&self, rows: &[f32]) -> Result<Codes, InterpretError> {
+        if rows.iter().any(|x| !x.is_finite()) {
+            return Err(InterpretError::NotFinite { point: self.passing.written_point()? });
+        }
+        let mut codes = Codes::new();
+        self.sae().encode(rows, &mut codes)?;
+        Ok(codes)
+    }
+
+    /// A text as the model reads it, as far as its context goes: its tokens, and what each stands for.
+    ///
+    /// # Errors
+    /// When the model has no tokenizer, or the text is none that it can read.
+    pub fn tokens(&self, text: &str) -> Result<(Vec<u32>, Vec<String>), InterpretError> {
+        let tokenizer = self.model.tokenizer()?;
+        let mut ids = tokenizer.encode_with_bos(text, BosPolicy::Auto)?;
+        ids.truncate(self.model.max_context());
+        let texts = ids.iter().map(|id| tokenizer.token_text(*id)).collect();
+        Ok((ids, texts))
     }
 }
 
@@ -232,50 +255,27 @@ pub(super) fn mean(values: &[Option<f64>]) -> Option<f64> {
     (!there.is_empty()).then(|| there.iter().sum::<f64>() / there.len() as f64)
 }
 
-/// Keeps the rows that it is shown and changes none.
-#[derive(Debug, Default)]
-struct Look {
-    /// `[n, d_out]`, where the dictionary writes.
-    rows: Vec<f32>,
-    /// `[n, d_in]`, where it reads, in case that is elsewhere.
-    read: Option<Vec<f32>>,
-}
-
-impl Intervene for Look {
-    fn intervene(&mut self, rows: &Tensor, read: Option<&Tensor>) -> Result<Option<Tensor>, InterpretError> {
-        on_host(self, rows, read)
-    }
-}
-
-impl Rewrite for Look {
-    fn rewrite(&mut self, rows: &mut [f32], read: Option<&[f32]>) -> Result<bool, InterpretError> {
-        self.rows.extend_from_slice(rows);
-        if let Some(read) = read {
-            self.read.get_or_insert_default().extend_from_slice(read);
-        }
-        Ok(false)
-    }
-}
-
 /// The ordinary tokens of a text as a dictionary sees them.
 struct Seen {
     codes: Codes,
+    /// `[n, d_out]`, what the dictionary makes of them.
+    reconstructed: Vec<f32>,
     /// Squared lengths of what is missing, and of all, of every row.
     lengths: Vec<(f64, f64)>,
 }
 
 impl Seen {
-    fn of(sae: &Sae, look: &Look) -> Result<Self, InterpretError> {
-        let read = look.read.as_ref().unwrap_or(&look.rows);
-        if look.rows.iter().chain(read).any(|x| !x.is_finite()) {
-            return Err(InterpretError::NotFinite { point: written_point_of(sae)? });
+    fn of(reader: &Reader<'_>, rows: &Rows) -> Result<Self, InterpretError> {
+        let (sae, codes) = (reader.sae(), reader.codes(&rows.read)?);
+        let mut target = rows.written.as_ref().unwrap_or(&rows.read).clone();
+        if target.iter().any(|x| !x.is_finite()) {
+            return Err(InterpretError::NotFinite { point: reader.passing.written_point()? });
         }
-        let mut codes = Codes::new();
-        sae.encode(read, &mut codes)?;
-        let (mut target, mut x_hat) = (look.rows.clone(), vec![0.0; look.rows.len()]);
-        sae.reconstruct(read, &codes, &mut x_hat)?;
+        let mut reconstructed = vec![0.0; target.len()];
+        sae.reconstruct(&rows.read, &codes, &mut reconstructed)?;
+        let mut judged = reconstructed.clone();
         if sae.judges_centred() {
-            sae.centre_judged(&mut target, &mut x_hat);
+            sae.centre_judged(&mut target, &mut judged);
         }
         let of_row = |(x, x_hat): (&[f32], &[f32])| {
             let square = |x: f64| x * x;
@@ -283,7 +283,8 @@ impl Seen {
             (missing, x.iter().map(|x| square(f64::from(*x))).sum())
         };
         let d = sae.d_out();
-        Ok(Seen { codes, lengths: target.chunks_exact(d).zip(x_hat.chunks_exact(d)).map(of_row).collect() })
+        let lengths = target.chunks_exact(d).zip(judged.chunks_exact(d)).map(of_row).collect();
+        Ok(Seen { codes, reconstructed, lengths })
     }
 
     fn missing(&self, row: usize) -> f64 {

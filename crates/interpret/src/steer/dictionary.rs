@@ -39,6 +39,16 @@ pub(crate) struct Part {
     pub(crate) width: usize,
 }
 
+impl<'a> Kind<'a> {
+    /// Its tensors; of a crosscoder those of all parts side by side.
+    pub fn sae(self) -> &'a Sae {
+        match self {
+            Kind::Sae(sae) => sae,
+            Kind::Crosscoder(crosscoder) => crosscoder.joined(),
+        }
+    }
+}
+
 impl<'a> Dictionary<'a> {
     /// An autoencoder or transcoder without a name and without a database, where there is no other.
     pub fn only(sae: &'a Sae) -> Self {
@@ -47,10 +57,7 @@ impl<'a> Dictionary<'a> {
 
     /// Its tensors; of a crosscoder those of all parts side by side.
     pub fn sae(&self) -> &'a Sae {
-        match self.kind {
-            Kind::Sae(sae) => sae,
-            Kind::Crosscoder(crosscoder) => crosscoder.joined(),
-        }
+        self.kind.sae()
     }
 
     /// Its configuration, as its file has it.
@@ -162,7 +169,7 @@ fn parts(crosscoder: &Crosscoder, model: &LanguageModel) -> Result<Vec<Option<Pa
 }
 
 /// Whether weights are this model's, as far as they are known.
-fn is_of(weights: Option<&str>, model: &LanguageModel) -> bool {
+pub(crate) fn is_of(weights: Option<&str>, model: &LanguageModel) -> bool {
     weights.is_none_or(|weights| weights == model.identity().weights_sha256)
 }
 

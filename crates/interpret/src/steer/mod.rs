@@ -37,6 +37,7 @@ pub mod study;
 pub mod tokens;
 
 pub use arm::Arm;
+pub(crate) use dictionary::is_of;
 pub use dictionary::{Dictionary, Kind};
 pub use dose::{Curve, CurveKind, Dose, DosePlan, Window};
 pub use edit::{Edit, Operator, Steer};

@@ -12,6 +12,7 @@ mod neighbours;
 mod planted;
 mod queries;
 mod reading;
+mod reading_crosscoders;
 mod row_scales;
 mod splicing;
 mod steering;

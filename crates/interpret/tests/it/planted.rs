@@ -200,6 +200,11 @@ pub(crate) fn random_dictionary(d: usize, d_sae: usize) -> Sae {
 
 /// A random two-block model that speaks [`VOCABULARY`].
 pub(crate) fn model() -> LanguageModel {
+    model_of(11)
+}
+
+/// The same with other weights.
+pub(crate) fn model_of(seed: u64) -> LanguageModel {
     let n = VOCABULARY.len();
     let json = format!(
         r#"{{"model_type": "gpt2", "vocab_size": {n}, "n_positions": 64, "n_embd": 16, "n_layer": 2, "n_head": 2,
@@ -221,7 +226,7 @@ pub(crate) fn model() -> LanguageModel {
         vocabulary.join(", ")
     );
     let tokenizer = Tokenizer::new(&TokenizerFiles::in_memory(tokenizer.as_bytes()), &config).expect("valid");
-    LanguageModel::random(config, 11, Some(tokenizer), &LoadOptions::default()).expect("made")
+    LanguageModel::random(config, seed, Some(tokenizer), &LoadOptions::default()).expect("made")
 }
 
 /// An identity for stores that come from no model.

@@ -42,7 +42,7 @@ impl Sae {
             return Err(foreign::instead_of(dir));
         };
         if format.of_several {
-            let reason = "is a crosscoder, whose features belong to several activations at once; inspect, evaluate, features, encode and steer take it";
+            let reason = "is a crosscoder, whose features belong to several activations at once; inspect, evaluate, features, encode, read and steer take it";
             return Err(SaeError::Config { path: dir.join(format.marker), reason: reason.to_owned() });
         }
         let Found { description, parts, notes } = (format.read)(folder)?;

@@ -6,6 +6,7 @@ mod named;
 mod tokens;
 mod told;
 
+use super::dictionaries::AnyDictionary;
 use super::options::{Bos, ComputeArgs, load_model};
 use crate::canvas::Canvas;
 use crate::commands::words::BelongingArgs;
@@ -13,15 +14,16 @@ use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
 use named::Named;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use told::{By, Read, Told};
 use untangle_interpret::read::{Reader, contrast};
 use untangle_interpret::{Dictionary, Spec, feature_of, point_of};
 use untangle_model::{Conversation, LanguageModel};
+use untangle_sae::Place;
 use untangle_sources::NamedModel;
-use untangle_sources::dictionary::{load_sae, say_doubts};
+use untangle_sources::dictionary::say_doubts;
 use untangle_sources::models::chat_template;
 
 /// Read a prompt: the features that fire on every token, what the dictionary misses there, and what hangs on a feature
@@ -33,6 +35,9 @@ pub(crate) struct ReadArgs {
     /// Dictionary directory
     #[arg(long, value_name = "SAE")]
     sae: PathBuf,
+    /// Another model from whose activations a crosscoder reads as well; can be given several times
+    #[arg(long, value_name = "MODEL")]
+    with: Vec<PathBuf>,
     /// Text to read; given twice, two texts are read beside each other, by what differs
     #[arg(long = "prompt", value_name = "TEXT", required = true)]
     prompts: Vec<String>,
@@ -66,15 +71,23 @@ pub(crate) struct ReadArgs {
 pub(crate) fn run(args: &ReadArgs, context: &Context) -> anyhow::Result<()> {
     NamedModel::find(&args.model)?;
     check(args)?;
-    let sae = load_sae(&args.sae, args.belonging.other_model, &context.surroundings())?;
+    args.with.iter().try_for_each(|other| NamedModel::find(other).map(|_| ()))?;
+    let loaded = AnyDictionary::load(&args.sae, args.belonging, context)?;
+    if let (AnyDictionary::Sae(_), [_, ..]) = (&loaded, &args.with[..]) {
+        return Err(Complaint::usage("--with is for crosscoders, which read the activations of several models"));
+    }
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
-    database.as_ref().map_or(Ok(()), |database| database.check_dictionary(&sae))?;
+    database.as_ref().map_or(Ok(()), |database| database.check_dictionary(loaded.sae()))?;
     let out = args.ablate.iter().map(|name| format!("{name}:ablate").parse()).collect::<Result<Vec<Spec>, _>>()?;
-    let dictionary = Dictionary { database: database.as_ref(), ..Dictionary::only(&sae) };
+    let dictionary = Dictionary { name: "", kind: loaded.kind(), database: database.as_ref() };
     let out = out.iter().map(|spec| feature_of(spec, dictionary)).collect::<Result<Vec<usize>, _>>()?;
     let model = load_model(&args.model, &args.compute, context)?;
-    say_doubts(&sae, Some(&model.identity()), &context.surroundings());
-    let reader = Reader::new(&model, &sae)?;
+    let others = args.with.iter().map(|other| load_model(other, &args.compute, context));
+    let others = others.collect::<anyhow::Result<Vec<LanguageModel>>>()?;
+    if let AnyDictionary::Sae(sae) = &loaded {
+        say_doubts(sae, Some(&model.identity()), &context.surroundings());
+    }
+    let reader = Reader::of(&model, loaded.kind(), &others.iter().collect::<Vec<_>>())?;
     let mut read = Vec::new();
     for prompt in &args.prompts {
         let tokens = tokens_of(prompt, args, &model, context)?;
@@ -89,16 +102,35 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> anyhow::Result<()> {
         [a, b] => Some(contrast(&a.reading, &b.reading, unit)),
         _ => None,
     };
-    let hook = point_of(&sae)?;
+    let (hook, place) = places(&loaded, &model)?;
     let value = json!({
         "model": model.identity(), "sae": args.sae, "hook": hook, "by": args.by, "readings": read, "contrast": contrast,
         "features": named.summaries(),
     });
     // The folder's own name: a whole path would be longer than a line.
     let folder = args.sae.file_name().map_or_else(|| args.sae.to_string_lossy(), |name| name.to_string_lossy());
-    let head = format!("{} at {hook}, read with {folder} ({} features)", model.identity().name, sae.d_sae());
+    let head = format!("{place}, read with {folder} ({} features)", loaded.sae().d_sae());
     let told = Told { top: args.top, by: args.by, head, read, contrast, named };
     context.output.drawing(&value, |canvas| draw(canvas, &told))
+}
+
+/// Where a dictionary reads: as a program is told it, the hook point or of a crosscoder those of its parts, and as people are.
+fn places(dictionary: &AnyDictionary, model: &LanguageModel) -> anyhow::Result<(Value, String)> {
+    let name = model.identity().name;
+    Ok(match dictionary {
+        AnyDictionary::Sae(sae) => {
+            let hook = point_of(sae)?;
+            (json!(hook), format!("{name} at {hook}"))
+        }
+        AnyDictionary::Crosscoder(crosscoder) => {
+            let told = |place: &Place| {
+                let hook = place.hook.as_deref().unwrap_or_default();
+                place.model.as_deref().map_or_else(|| hook.to_owned(), |model| format!("{hook} of {model}"))
+            };
+            let all: Vec<String> = crosscoder.places().iter().map(told).collect();
+            (json!(all), format!("{name} at {}", all.join(" and ")))
+        }
+    })
 }
 
 fn check(args: &ReadArgs) -> anyhow::Result<()> {
