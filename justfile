@@ -84,6 +84,11 @@ bench-read *arguments: setup
     cargo build --release --locked --workspace --bin read
     target/release/read {{arguments}}
 
+# Tokens per second of generation beside transformers, in an environment of its own (.venv-bench)
+bench-generation *arguments: setup
+    cargo build --release --locked --workspace --bin generation
+    bench/generation/run {{ arguments }}
+
 # What steering adds to the time of generation, one feature and one of its own for every text of a batch
 bench-steering *sizes: setup
     cargo build --release --locked --workspace --bin steering
@@ -103,6 +108,10 @@ bench-labels sae features: setup
 bench-features *sizes: setup
     cargo build --release --locked --workspace --bin features
     target/release/features {{ sizes }}
+
+# Describing every feature of a dictionary beside SAEDashboard's runner, in an environment of its own (.venv-bench-features)
+bench-saedashboard *arguments: build
+    bench/features/run {{ arguments }}
 
 # How long the workbench has one wait, at GPT-2 small's shape and under two hundred clients, in five minutes
 bench-serve *arguments: build

@@ -68,7 +68,7 @@ class Features:
         query = "SELECT * FROM labels LEFT JOIN scores USING (feature, kind, source) ORDER BY feature, kind, source, scorer"
         return pd.read_sql(query, self.connection)
 
-    def examples(self, feature: int, kind: Literal["top", "sampled"] = "top") -> pd.DataFrame:
+    def examples(self, feature: int, kind: Literal["top", "sampled", "band", "near"] = "top") -> pd.DataFrame:
         """Windows of text where a feature fires, the strongest first, with the activation of every token."""
         found = self._of(feature, "SELECT * FROM examples WHERE feature = ? AND kind = ? ORDER BY rank", kind)
         found["tokens"] = found["tokens"].map(json.loads)

@@ -17,7 +17,7 @@ def nasty(plain: str, path: str) -> None:
     with sqlite3.connect(path) as db:
         db.execute("INSERT OR REPLACE INTO labels VALUES (3, 'input', ?, ?)", (NASTY, NASTY))
         db.execute("DELETE FROM labels WHERE feature = 3 AND source <> ?", (NASTY,))
-        score = (3, "input", NASTY, NASTY, 0.5, 0.4, 0.6, 0.1, 0.2, 7, "{}")
+        score = (3, "input", NASTY, NASTY, 0.5, 0.4, 0.6, 0.1, 0.2, 7, "{}", NASTY)
         db.execute("INSERT INTO scores VALUES (" + ", ".join("?" * len(score)) + ")", score)
         db.execute("UPDATE logits SET token = ? WHERE feature = 3", (NASTY,))
         rows = db.execute("SELECT kind, rank, tokens FROM examples WHERE feature = 3").fetchall()

@@ -53,7 +53,7 @@ const QUARANTINED: [(&str, &[&str]); 17] = [
     ("console", &["cli"]),
     ("indicatif", &["cli"]),
     ("signal-hook", &["cli"]),
-    ("rayon", &["sae", "train", "interpret", "cli", "bench"]),
+    ("rayon", &["model", "sae", "train", "interpret", "cli", "bench"]),
 ];
 
 /// All that the vocabulary may use.

@@ -96,7 +96,7 @@ fn what_a_database_says_reaches_no_terminal_as_it_is() {
     let set = |sql: &str, value: &str| database.execute(sql, params![value]).expect("changed");
     set("UPDATE labels SET text = ?1", &format!("label\n{ACTS}"));
     // Beside the measure that decides which features are shown.
-    let columns = "value, low, high, floor, control, n, detail FROM scores";
+    let columns = "value, low, high, floor, control, n, detail, judge FROM scores";
     set(&format!("INSERT INTO scores SELECT feature, kind, source, ?1, {columns} WHERE scorer = 'f1'"), ACTS);
     set("UPDATE logits SET token = ?1", ACTS);
     set("UPDATE words SET label = ?1", "label");

@@ -110,6 +110,13 @@ impl Sample {
         }
     }
 
+    /// All that were kept, in an order that says nothing.
+    pub fn firings(&self) -> Vec<Firing> {
+        let mut all: Vec<Keyed> = self.kept.iter().copied().collect();
+        all.sort();
+        all.into_iter().map(|keyed| keyed.firing).collect()
+    }
+
     /// `n` firings at the middles of `n` quantiles of equal count, strongest first; all where there are fewer.
     pub fn quantiles(&self, n: usize) -> Vec<Firing> {
         let mut all: Vec<Firing> = self.kept.iter().map(|keyed| keyed.firing).collect();

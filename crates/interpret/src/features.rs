@@ -35,6 +35,8 @@ pub struct FeaturesPlan {
     pub top: usize,
     /// Examples spread over the quantiles of the activations.
     pub sampled: usize,
+    /// Examples of each fifth of the range of the activations.
+    pub banded: usize,
     /// Tokens shown around an example.
     pub reach: Reach,
     /// Tokens raised and lowered most.
@@ -54,6 +56,7 @@ impl Default for FeaturesPlan {
         Self {
             top: 20,
             sampled: 10,
+            banded: 2,
             reach: Reach::default(),
             logits: 10,
             neighbours: 10,
@@ -213,6 +216,7 @@ impl Known<'_> {
             histogram: moments.histogram(),
             examples: examples(&shown.top),
             sampled: examples(&shown.sampled),
+            banded: examples(&shown.banded),
             near_misses: shown
                 .near
                 .iter()

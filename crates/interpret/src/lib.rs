@@ -24,6 +24,7 @@ mod hash;
 pub mod point;
 pub mod progress;
 
+pub mod bands;
 pub mod bootstrap;
 pub mod intervene;
 pub mod logits;

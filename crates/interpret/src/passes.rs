@@ -1,6 +1,7 @@
 //! The passes over a store behind the description of features: statistics, examples and counts on the training part,
 //! label scores on the held-out part, and the surroundings of the examples.
 
+use crate::bands;
 use crate::corpus::{Corpus, Row};
 use crate::error::InterpretError;
 use crate::excerpts::Draw;
@@ -178,6 +179,7 @@ pub(crate) fn score<'a>(
 pub(crate) struct Shown {
     pub(crate) top: Vec<Window>,
     pub(crate) sampled: Vec<Window>,
+    pub(crate) banded: Vec<Window>,
     /// Where it is silent though a feature fires that is near to it: that one's number, and the place.
     pub(crate) near: Vec<(usize, Window)>,
 }
@@ -202,6 +204,7 @@ pub(crate) fn show(
         match sort {
             Sort::Top => shown.top.push(window),
             Sort::Sampled => shown.sampled.push(window),
+            Sort::Banded => shown.banded.push(window),
             Sort::Near(by) if shown.near.len() < plan.near_misses => {
                 let is_new = shown.near.iter().all(|(_, other)| other.firing.document != window.firing.document);
                 let is_silent = window.activations.iter().all(|value| *value == 0.0);
@@ -221,6 +224,7 @@ pub(crate) fn show(
 enum Sort {
     Top,
     Sampled,
+    Banded,
     /// This other feature fires there most.
     Near(usize),
 }
@@ -235,6 +239,17 @@ fn wanted(
     let top = gathered.strongest[feature].firings().iter().map(|firing| (feature, Sort::Top, *firing));
     let sampled = gathered.samples[feature].quantiles(plan.sampled).into_iter();
     let sampled = sampled.map(|firing| (feature, Sort::Sampled, firing));
+    // Strong firings are rare, so that the sample has few of them: those of distinct documents come behind it.
+    let drawn =
+        gathered.samples[feature].firings().into_iter().chain(gathered.strongest[feature].firings().iter().copied());
+    let mut distinct: Vec<Firing> = Vec::new();
+    drawn.for_each(|firing| {
+        if !distinct.iter().any(|other| other.row == firing.row) {
+            distinct.push(firing);
+        }
+    });
+    let banded = bands::of_each(&distinct, gathered.moments[feature].max(), plan.banded);
+    let banded = banded.into_iter().map(|firing| (feature, Sort::Banded, firing));
     // Of both kinds of nearness in turn, the nearest first; a place of each, because one at which the feature fires too says nothing.
     let [writing, firing] = Nearness::ALL.map(|kind| near[feature].iter().filter(move |near| near.kind == kind));
     let (writing, firing): (Vec<_>, Vec<_>) =
@@ -250,5 +265,5 @@ fn wanted(
     others.truncate(if gathered.moments[feature].firings() > 0 { others.len() } else { 0 });
     let strongest =
         |other: usize| gathered.strongest[other].firings().first().map(|f| (feature, Sort::Near(other), *f));
-    top.chain(sampled).chain(others.into_iter().filter_map(strongest)).collect()
+    top.chain(sampled).chain(banded).chain(others.into_iter().filter_map(strongest)).collect()
 }

@@ -204,6 +204,7 @@ impl Scorer for SaidScorer<'_> {
             return Ok(None);
         }
         let score = |value, interval, floor, control, n| Score {
+            judge: None,
             scorer: self.name.to_owned(),
             value,
             interval,

@@ -6,6 +6,7 @@
 use crate::block::Block;
 use crate::cache::KvCache;
 use crate::config::ModelConfig;
+use crate::few_rows::{self, FewRows};
 use crate::hook::{Hook, Pass};
 use crate::input::{Input, Logits};
 use crate::norm::{Norm, NormPoints};
@@ -34,6 +35,7 @@ impl Decoder {
         mut cache: Option<&mut KvCache>,
         hook: &mut dyn Hook,
     ) -> Flow<Tensor> {
+        let _few = FewRows::begin(input.tokens.numel() as i64, self.unembed());
         let places = Places::of(input, cache.as_deref());
         let pass = Pass {
             tokens: input.tokens,
@@ -68,7 +70,7 @@ impl Decoder {
             Logits::All => normalized,
             Logits::Last => normalized.narrow(1, -1, 1), // [batch, 1, d_model]
         };
-        let logits = self.ln_final.affine(&normalized).linear(self.unembed(), None::<&Tensor>); // [batch, seq, vocab]
+        let logits = few_rows::linear(&self.ln_final.affine(&normalized), self.unembed(), None); // [batch, seq, vocab]
         let logits = logits.to_kind(Kind::Float);
         ControlFlow::Continue(match self.config.logit_softcap {
             Some(cap) => (logits / cap).tanh() * cap,

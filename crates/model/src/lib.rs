@@ -17,6 +17,7 @@ pub mod hook;
 mod attention;
 mod block;
 mod decoder;
+mod few_rows;
 mod linear;
 mod merges;
 mod mlp;

@@ -1,5 +1,6 @@
 //! A projection: `y = x W^T + b`.
 
+use crate::few_rows;
 use tch::Tensor;
 
 /// One projection with its weights.
@@ -12,6 +13,6 @@ pub(crate) struct Linear {
 impl Linear {
     /// `x` `[.., d_in]` to `[.., d_out]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        few_rows::linear(x, &self.weight, self.bias.as_ref())
     }
 }

@@ -124,6 +124,9 @@ pub struct FeatureCard {
     /// Examples drawn evenly over the quantiles of the activations, strongest first: what the feature is usually like.
     #[serde(default)]
     pub sampled: Vec<Example>,
+    /// Examples of each fifth of the range of its activations, those of the uppermost first: whether it means the same at every strength.
+    #[serde(default)]
+    pub banded: Vec<Example>,
     /// Where it is silent though a near feature fires, by how near that is.
     #[serde(default)]
     pub near_misses: Vec<NearMiss>,

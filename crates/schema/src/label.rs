@@ -60,6 +60,9 @@ pub struct Score {
     pub n: u64,
     /// Further numbers behind it, by name.
     pub detail: BTreeMap<String, f64>,
+    /// The language model that judged, or wrote what was judged on; none where none was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
 }
 
 /// The scorer of rules: F1 of "the feature fires here" over held-out rows. Its details are `precision`, `recall`,
@@ -93,6 +96,7 @@ mod tests {
 
     fn label(kind: LabelKind, source: &str, f1: Option<f64>) -> Label {
         let score = |value| Score {
+            judge: None,
             scorer: F1.to_owned(),
             value,
             interval: None,

@@ -51,6 +51,7 @@ fn card() -> FeatureCard {
         labels: vec![],
         examples: vec![example],
         sampled: vec![],
+        banded: Vec::new(),
         top_logits: vec![],
         bottom_logits: vec![],
         neighbours: vec![],

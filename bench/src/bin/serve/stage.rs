@@ -128,6 +128,7 @@ fn card(feature: usize) -> FeatureCard {
     };
     let (value, scorer) = ((drawn(1) % 1000) as f64 / 1000.0, untangle_schema::label::F1.to_owned());
     let score = Score {
+        judge: None,
         scorer,
         value,
         interval: None,

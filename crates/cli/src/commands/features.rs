@@ -44,6 +44,9 @@ pub(crate) struct FeaturesArgs {
     /// Examples kept besides, spread over the quantiles of the activations
     #[arg(long, value_name = "N", default_value_t = FeaturesPlan::default().sampled)]
     sampled: usize,
+    /// Examples kept besides of each fifth of the range of the activations
+    #[arg(long, value_name = "N", default_value_t = FeaturesPlan::default().banded)]
+    banded: usize,
     /// Database of a dictionary of the same rows that was trained with --freeze: the scores of its labels stand beside these, since
     /// one that features reach which nobody learned says nothing
     #[arg(long, value_name = "FROZEN.db")]
@@ -83,6 +86,7 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     let plan = FeaturesPlan {
         top: args.examples,
         sampled: args.sampled,
+        banded: args.banded,
         seed: args.seed,
         outputs: !args.no_outputs,
         ..FeaturesPlan::default()

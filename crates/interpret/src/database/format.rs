@@ -27,7 +27,7 @@ CREATE TABLE labels (
     PRIMARY KEY (feature, kind, source)) WITHOUT ROWID;
 CREATE TABLE scores (
     feature INTEGER NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL, scorer TEXT NOT NULL, value REAL NOT NULL,
-    low REAL, high REAL, floor REAL, control REAL, n INTEGER NOT NULL, detail TEXT NOT NULL,
+    low REAL, high REAL, floor REAL, control REAL, n INTEGER NOT NULL, detail TEXT NOT NULL, judge TEXT,
     PRIMARY KEY (feature, kind, source, scorer), FOREIGN KEY (feature, kind, source) REFERENCES labels) WITHOUT ROWID;
 CREATE TABLE examples (
     feature INTEGER NOT NULL REFERENCES features (id), kind TEXT NOT NULL, rank INTEGER NOT NULL, row INTEGER NOT NULL,
@@ -67,6 +67,8 @@ pub(super) fn is_database(path: &Path) -> std::io::Result<bool> {
 pub(super) mod kind {
     pub(crate) const TOP: &str = "top";
     pub(crate) const SAMPLED: &str = "sampled";
+    /// Of each fifth of the range of the activations.
+    pub(crate) const BAND: &str = "band";
     pub(crate) const NEAR: &str = "near";
 }
 

@@ -23,7 +23,7 @@ pub(super) fn put(connection: &Connection, feature: i64, label: &Label) -> rusql
         .prepare_cached("INSERT OR REPLACE INTO labels VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![feature, kind, source, label.text])?;
     let mut insert =
-        connection.prepare_cached("INSERT INTO scores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
+        connection.prepare_cached("INSERT INTO scores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?;
     for score in &label.scores {
         let (low, high) = score.interval.unzip();
         insert.execute(params![
@@ -38,6 +38,7 @@ pub(super) fn put(connection: &Connection, feature: i64, label: &Label) -> rusql
             score.control,
             score.n as i64,
             json(&score.detail)?,
+            score.judge,
         ])?;
     }
     Ok(())
@@ -61,7 +62,7 @@ pub(super) fn read(connection: &Connection, feature: i64) -> rusqlite::Result<Ve
 
 fn scores(connection: &Connection, feature: i64, label: &Label) -> rusqlite::Result<Vec<Score>> {
     let mut select = connection.prepare_cached(
-        "SELECT scorer, value, low, high, floor, control, n, detail FROM scores
+        "SELECT scorer, value, low, high, floor, control, n, detail, judge FROM scores
          WHERE feature = ?1 AND kind = ?2 AND source = ?3 ORDER BY scorer",
     )?;
     let read = |row: &Row<'_>| {
@@ -73,6 +74,7 @@ fn scores(connection: &Connection, feature: i64, label: &Label) -> rusqlite::Res
             control: finite_or_none(row, 5)?,
             n: count(row, 6)?,
             detail: from_json(row, 7)?,
+            judge: row.get(8)?,
         })
     };
     select.query_map(params![feature, label.kind.name(), label.source], read)?.collect()

@@ -216,6 +216,7 @@ impl Database {
         let plain = |(_, example)| example;
         card.examples = self.examples(card.feature, kind::TOP)?.into_iter().map(plain).collect();
         card.sampled = self.examples(card.feature, kind::SAMPLED)?.into_iter().map(plain).collect();
+        card.banded = self.examples(card.feature, kind::BAND)?.into_iter().map(plain).collect();
         let near = self.examples(card.feature, kind::NEAR)?.into_iter();
         card.near_misses = near.filter_map(|(by, example)| Some(NearMiss { by: by?, example })).collect();
         card.sharing = self.sharing(card.feature)?;

@@ -109,6 +109,7 @@ fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
     card.labels.iter().try_for_each(|label| labels::put(connection, id, label))?;
     put_examples(connection, id, kind::TOP, card.examples.iter().map(|example| (None, example)))?;
     put_examples(connection, id, kind::SAMPLED, card.sampled.iter().map(|example| (None, example)))?;
+    put_examples(connection, id, kind::BAND, card.banded.iter().map(|example| (None, example)))?;
     put_examples(connection, id, kind::NEAR, card.near_misses.iter().map(|near| (Some(near.by), &near.example)))?;
     put_sharing(connection, id, card.sharing.as_ref())?;
     put_logits(connection, id, side::TOP, &card.top_logits)?;

@@ -41,7 +41,12 @@ pub(super) fn write(
     let (mut cards, scorers) = (Vec::new(), database.scorers()?);
     for feature in 0..database.n_features()? {
         // Examples are not in the tables, and take most of a card's memory.
-        cards.push(FeatureCard { examples: Vec::new(), sampled: Vec::new(), ..database.card(feature)? });
+        cards.push(FeatureCard {
+            examples: Vec::new(),
+            sampled: Vec::new(),
+            banded: Vec::new(),
+            ..database.card(feature)?
+        });
         advance(1)?;
     }
     let about = json!({

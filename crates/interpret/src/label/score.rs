@@ -183,6 +183,7 @@ impl<'a> RuleScorer<'a> {
             Some(Confusion { named: self.named[other], fires, both: tally.controls[at] }.f1())
         };
         Some(Score {
+            judge: None,
             scorer: F1.to_owned(),
             value: confusion.f1(),
             interval: None,
@@ -204,6 +205,7 @@ impl<'a> RuleScorer<'a> {
         let value = part(tally.clear_where_it_fires, tally.clear)?;
         let hits = (value * tally.stretches as f64).round() as u64;
         Some(Score {
+            judge: None,
             scorer: SENSITIVITY.to_owned(),
             value,
             interval: Some(Share { hits, trials: tally.stretches }.interval()),

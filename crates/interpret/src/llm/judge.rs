@@ -142,6 +142,7 @@ pub fn scores(name: &str, own: &Outcome, control: Option<&Outcome>, further: &[(
     }
     let control_of = |of: &dyn Fn(&Outcome) -> Option<f64>| control.and_then(of);
     let score = |scorer: String, value, interval, control, detail: &[(&str, f64)]| Score {
+        judge: None,
         scorer,
         value,
         interval: Some(interval),

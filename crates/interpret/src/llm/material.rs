@@ -1,7 +1,8 @@
 //! Which texts of a feature are shown to a labeller, and which is its label judged on?
 //!
 //! A judge that sees what the labeller saw measures memory. So the documents of a feature's examples are dealt out in order
-//! of strength, one to be shown, one to be judged on, and what does not fire comes from documents that are not shown either.
+//! of strength, one to be shown, one to be judged on, and what does not fire comes from documents that are not shown either. Beside
+//! what fires a labeller sees near misses, so that a label says what the feature is about and not what its neighbours are, too.
 //! Windows lie within their document, so that what holds of documents holds of every token.
 
 use crate::excerpts::Excerpt;
@@ -11,6 +12,8 @@ use untangle_schema::{Example, FeatureCard};
 
 /// Texts that are shown at most (chosen: delphi shows 40 of 32 tokens each, Neuronpedia 10 to 20).
 pub const SHOWN: usize = 16;
+/// Near misses that are shown at most.
+pub const MISSED: usize = 4;
 /// Texts of each sort that a label is judged on at most.
 pub const JUDGED: usize = 10;
 /// With fewer of either sort, or fewer documents to show, a number says nothing.
@@ -38,6 +41,8 @@ pub struct Piece {
 pub struct Material {
     /// For the labeller, strongest first.
     pub shown: Vec<Piece>,
+    /// For the labeller: a feature that is near fires in them, and this one does not.
+    pub missed: Vec<Piece>,
     /// For the judge: the feature fires in them.
     pub fires: Vec<Piece>,
     /// For the judge: it does not.
@@ -106,9 +111,13 @@ pub fn material(
     let mut texts = HashSet::new();
     pieces.retain(|piece| texts.insert(piece.text()));
     let (shown, judged) = dealt(pieces);
-    let of_shown: BTreeSet<u32> = shown.iter().map(|piece| piece.document).collect();
+    let fires = spread(one_each(judged), JUDGED);
+    let is_free = |piece: &Piece| fires.iter().all(|other| other.document != piece.document);
+    let misses = card.near_misses.iter().map(|near| Piece::of_example(&near.example)).filter(is_free);
+    let missed: Vec<Piece> = misses.filter(|piece| texts.insert(piece.text())).take(MISSED).collect();
+    let of_shown: BTreeSet<u32> = shown.iter().chain(&missed).map(|piece| piece.document).collect();
     let (silent, near) = silent(card.feature, excerpts, firings, near, &of_shown, &mut texts, seed);
-    Material { shown, fires: spread(one_each(judged), JUDGED), silent, near }
+    Material { shown, missed, fires, silent, near }
 }
 
 /// Every second document, by its strongest text, is shown, and the others are not.
@@ -169,7 +178,7 @@ fn silent(
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use untangle_schema::Histogram;
+    use untangle_schema::{Histogram, NearMiss};
 
     fn card(examples: Vec<Example>) -> FeatureCard {
         FeatureCard {
@@ -180,6 +189,7 @@ mod tests {
             max_activation: 9.0,
             mean_activation: 1.0,
             sampled: examples.iter().skip(2).cloned().collect(),
+            banded: Vec::new(),
             examples,
             histogram: Histogram::default(),
             top_logits: Vec::new(),
@@ -203,6 +213,7 @@ mod tests {
         fn nothing_is_shown_and_judged_and_nothing_is_both_example_and_negative(
             examples in proptest::collection::vec((0u64..200, 0u32..30, 0u8..60, 1u8..9), 0..40),
             others in proptest::collection::vec((200u64..400, 0u32..40, 0u8..90, proptest::bool::ANY), 0..60),
+            misses in proptest::collection::vec((400u64..500, 0u32..50, 0u8..99), 0..8),
             seed in 0u64..9,
         ) {
             let examples = examples.into_iter().map(|(r, d, t, a)| example(r, d, t, f32::from(a))).collect();
@@ -210,12 +221,17 @@ mod tests {
             let fires = others.iter().enumerate().filter(|(_, (_, _, _, fires))| *fires);
             let firings = fires.map(|(id, _)| (id, vec![0.0, 2.0])).collect();
             let near = (0..excerpts.len()).step_by(3).collect();
-            let found = material(&card(examples), &excerpts, &firings, &near, seed);
+            let misses = misses.into_iter().map(|(r, d, t)| NearMiss { by: 1, example: example(r, d, t, 0.0) });
+            let card = FeatureCard { near_misses: misses.collect(), ..card(examples) };
+            let found = material(&card, &excerpts, &firings, &near, seed);
             let documents = |pieces: &[Piece]| pieces.iter().map(|piece| piece.document).collect::<BTreeSet<_>>();
             let texts = |pieces: &[Piece]| pieces.iter().map(Piece::text).collect::<BTreeSet<_>>();
             let judged = [&found.fires[..], &found.silent].concat();
-            prop_assert!(documents(&found.shown).is_disjoint(&documents(&judged)), "documents shown and judged");
-            prop_assert!(texts(&found.shown).is_disjoint(&texts(&judged)), "copies of a text shown and judged");
+            let seen = [&found.shown[..], &found.missed].concat();
+            prop_assert!(documents(&seen).is_disjoint(&documents(&judged)), "documents shown and judged");
+            prop_assert!(texts(&seen).is_disjoint(&texts(&judged)), "copies of a text shown and judged");
+            prop_assert!(texts(&found.shown).is_disjoint(&texts(&found.missed)), "a text on both sides");
+            prop_assert!(found.missed.iter().all(|piece| piece.strength() == 0.0) && found.missed.len() <= MISSED);
             prop_assert!(texts(&found.fires).is_disjoint(&texts(&found.silent)), "a text on both sides");
             prop_assert!(found.silent.iter().all(|piece| piece.strength() == 0.0));
             prop_assert!(found.fires.iter().chain(&found.shown).all(|piece| piece.strength() > 0.0));

@@ -26,6 +26,7 @@ const LABEL: &str = "\
 You find out what single units inside a language model respond to. A unit is active on some tokens of a text and silent on \
 all others. You are shown texts in which it is active; the tokens on which it is are between << and >>. Before every text \
 stands how strongly, from 1 to 10; ⏎ is a line break.
+Below them may stand texts in which it is silent, though a similar unit is active: what you say must not fit these.
 Look for what the marked tokens share that unmarked ones lack: a word, a kind of word, a part of a word, its place or role in \
 the sentence, what comes before it, what the passage is about, its tone or form. Say it as narrowly as all of the texts \
 allow, in at most twelve words, as a noun phrase. Leave out words such as token, unit, text, or active. If there is nothing \
@@ -137,8 +138,12 @@ fn listed(pieces: &[Piece], most: f32) -> String {
 }
 
 /// What makes the feature fire?
-pub fn label(shown: &[Piece], most: f32) -> Request {
-    request(LABEL, format!("Texts:\n{}", listed(shown, most)), 0)
+pub fn label(shown: &[Piece], missed: &[Piece], most: f32) -> Request {
+    let mut user = format!("Texts:\n{}", listed(shown, most));
+    if !missed.is_empty() {
+        user += &format!("\n\nTexts in which it is silent:\n{}", listed(missed, most));
+    }
+    request(LABEL, user, 0)
 }
 
 /// What does it make the model say? None of a feature of which no tokens are known.

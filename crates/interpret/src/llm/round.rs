@@ -117,6 +117,7 @@ pub(super) fn sensitivity(
         let detail =
             BTreeMap::from([("asked".to_owned(), WRITTEN as f64), ("others".to_owned(), others.trials as f64)]);
         let score = Score {
+            judge: None,
             scorer: SENSITIVITY.to_owned(),
             value: own.value(),
             interval: Some(own.interval()),

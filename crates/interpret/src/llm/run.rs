@@ -6,7 +6,7 @@
 
 use super::answers::{Named, label};
 use super::blocks::Blocks;
-use super::material::material;
+use super::material::{Material, material};
 use super::others::Others;
 use super::prompts;
 use super::report::{LabelReport, Labelled, problem, source_of};
@@ -208,8 +208,8 @@ impl Run<'_> {
     /// Labels of both kinds.
     fn name(&mut self, works: &mut [Work]) {
         let prepare = |work: &Work| {
-            let shown = &work.material.shown;
-            let input = (!shown.is_empty()).then(|| prompts::label(shown, work.card.max_activation));
+            let Material { shown, missed, .. } = &work.material;
+            let input = (!shown.is_empty()).then(|| prompts::label(shown, missed, work.card.max_activation));
             input.into_iter().chain(prompts::output(&work.card)).collect()
         };
         let hear = |work: &mut Work, replies: &[Reply]| {
@@ -277,8 +277,11 @@ impl Run<'_> {
 
     /// Writes what is done.
     fn keep(&mut self, works: Vec<Work>, editor: &mut DatabaseEditor) -> Result<(), InterpretError> {
-        for work in works {
+        for mut work in works {
             let feature = work.card.feature;
+            for (_, score) in &mut work.scores {
+                score.judge = Some(self.endpoint.model().to_owned());
+            }
             match &work.state {
                 State::Unfinished => continue,
                 State::LeftOut(reason) => {

@@ -105,6 +105,7 @@ pub(super) fn score(own: &Simulated, control: Option<&Simulated>) -> Option<Scor
     let detail =
         BTreeMap::from([("texts".to_owned(), sums.len() as f64), ("unparseable".to_owned(), *unparseable as f64)]);
     Some(Score {
+        judge: None,
         scorer: SIMULATION.to_owned(),
         value,
         interval: interval(sums, 0, pearson).map(|interval| (interval.low, interval.high)),

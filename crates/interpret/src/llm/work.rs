@@ -184,6 +184,7 @@ mod tests {
             mean_activation: 1.0,
             examples: Vec::new(),
             sampled: Vec::new(),
+            banded: Vec::new(),
             histogram: Histogram::default(),
             top_logits: Vec::new(),
             bottom_logits: Vec::new(),
@@ -195,7 +196,7 @@ mod tests {
         (work.label, work.output) = (Some("bridges".to_owned()), Some("names".to_owned()));
         let score = |scorer: &str, value| {
             let (scorer, interval, detail) = (scorer.to_owned(), Some((0.5, 1.0)), BTreeMap::new());
-            Score { scorer, value, interval, floor: None, control: None, n: 8, detail }
+            Score { judge: None, scorer, value, interval, floor: None, control: None, n: 8, detail }
         };
         work.scores = vec![(LabelKind::Input, score("detection", 1.0))];
         let labels = work.labels("llm:x").expect("two");

@@ -5,6 +5,7 @@
 //! | `id`, `density`, `max`, `mean`, `held` | number, part of rows, largest and mean activation, held-out firings |
 //! | `labels` | `kind`, `source`, `text`, and `scores` of `scorer`, `value`, `interval`, `floor`, `control`, `n` |
 //! | `edges`, `counts` | histogram |
+//! | `bands` | of each fifth of the range of activations that has some, the uppermost first: its ends `from` and `to`, the `part` of all firings that lie in it, and `examples` |
 //! | `top`, `sampled` | examples: `a` activation, `d` document, `p` position, `k` peak, `t` tokens, `v` activations |
 //! | `miss` | places where it is silent and a near feature fires: an example each, with that one as `by` |
 //! | `parts` | of a crosscoder's features: `kind`, `shares`, `cosines` with the first part |
@@ -14,6 +15,7 @@
 //! Tokens are indices into a list that many features share. Activations of an example are pairs of index and value, of the
 //! tokens on which the feature fires.
 
+use crate::bands::{self, BANDS};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use untangle_schema::{Example, FeatureCard, Label, LogitEffect};
@@ -66,6 +68,17 @@ pub fn short(value: f64) -> Value {
 pub fn feature(card: &FeatureCard, tokens: &mut Tokens) -> Value {
     let mut examples = |all: &[Example]| all.iter().map(|one| example(one, tokens)).collect::<Vec<_>>();
     let (top, sampled) = (examples(&card.examples), examples(&card.sampled));
+    let mut by_band: Vec<Vec<Value>> = vec![Vec::new(); BANDS];
+    for one in &card.banded {
+        by_band[bands::number(one.activation, card.max_activation)].push(example(one, tokens));
+    }
+    // The uppermost first, and those of which there is something to show.
+    let band = |(number, examples): (usize, Vec<Value>)| {
+        let [from, to, part] = bands::ends(card, number).map(|value| short(value.into()));
+        json!({ "from": from, "to": to, "part": part, "examples": examples })
+    };
+    let shown = by_band.into_iter().enumerate().rev().filter(|(_, examples)| !examples.is_empty());
+    let by_band: Vec<Value> = shown.map(band).collect();
     let misses = card.near_misses.iter().map(|near| {
         let mut one = example(&near.example, tokens);
         one["by"] = json!(near.by);
@@ -89,6 +102,7 @@ pub fn feature(card: &FeatureCard, tokens: &mut Tokens) -> Value {
         "counts": card.histogram.counts,
         "top": top,
         "sampled": sampled,
+        "bands": by_band,
         "miss": misses,
         "parts": parts,
         "up": effects(&card.top_logits),

@@ -162,6 +162,7 @@ mod tests {
             mean_activation: 1.0,
             examples: Vec::new(),
             sampled: Vec::new(),
+            banded: Vec::new(),
             histogram: Default::default(),
             top_logits: Vec::new(),
             bottom_logits: Vec::new(),

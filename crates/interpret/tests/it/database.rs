@@ -16,6 +16,7 @@ use untangle_store::StoreError;
 
 fn score(scorer: &str, value: f64) -> Score {
     Score {
+        judge: None,
         scorer: scorer.to_owned(),
         value,
         interval: None,
@@ -52,6 +53,7 @@ fn card(feature: usize, label: Option<&str>) -> FeatureCard {
         mean_activation: 0.1,
         examples: vec![example(1 << 40, 4.5), example(3, 0.1)],
         sampled: vec![example(5, 0.3)],
+        banded: vec![example(6, 0.2)],
         histogram: Histogram { edges: vec![1.0, 2.0, 4.0], counts: vec![3, 4] },
         top_logits: vec![effect(" river", 1.5), effect("?!", 1.25)],
         bottom_logits: vec![effect(" sky", -1.5)],

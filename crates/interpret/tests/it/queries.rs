@@ -12,6 +12,7 @@ fn database(folder: &Path) -> Database {
     crate::database::write(&path);
     let mut editor = DatabaseEditor::open(&path).expect("valid");
     let score = |value| Score {
+        judge: None,
         scorer: "detection".into(),
         value,
         interval: None,

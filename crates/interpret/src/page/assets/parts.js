@@ -251,6 +251,11 @@ var untangle = window.untangle || {};
       feature.sampled.length === 0 ? null : section('Over all strengths', 'of-sampled',
         none('Drawn evenly from everything on which it fires: what it is usually like.'), examples(feature.sampled)),
     ];
+    if ((feature.bands || []).length > 0) {
+      const band = (one) => el('li', {}, el('h3', {}, `${number(one.from)} to ${number(one.to)}`, el('small', {}, ` ${percent(one.part)} of its firings`)), examples(one.examples));
+      wide.push(section('Strength by strength', 'of-bands', none('Fifths of the range of its activations: does it mean the same where it is weak?'),
+        el('ul', { class: 'bands' }, ...feature.bands.map(band))));
+    }
     if ((feature.miss || []).length > 0) {
       const missed = (one) => el('li', {}, el('ol', { class: 'examples' }, example(one, tokens, feature.max)),
         el('p', { class: 'soft' }, 'here fires ', el('a', { href: page.href(one.by), dir: 'auto' }, el('b', {}, String(one.by)), ' ' + (page.named(one.by) === null ? 'no label' : line(page.named(one.by))))));
