@@ -117,7 +117,7 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     read("base").run().fails_with(BAD_INPUT, &["reads from organism:sft (weights ", "--with"]);
     let [of_base, of_chat] = [["base", "sft"], ["sft", "base"]]
         .map(|[model, other]| read(model).option("--with", Path::new(&format!("organism:{other}"))).json());
-    let readings = [&of_base, &of_chat].map(|told| told["readings"][0]["reading"].clone());
+    let readings = [&of_base, &of_chat].map(|told| told["readings"][0].clone());
     assert_eq!(readings[0]["tokens"][5]["features"], readings[1]["tokens"][5]["features"]);
     assert_ne!(readings[0]["mean_loss"], readings[1]["mean_loss"]);
     assert!(number(&readings[0], "missing") < 0.3, "{of_base}");

@@ -278,7 +278,10 @@ fn what_a_feature_makes_the_model_say_is_judged_on_texts_that_the_model_writes()
     // Openings are not shown to the judge, and neither is what was turned up.
     let judged: Vec<Asked> =
         server.requests().into_iter().filter(|asked| asked.all().contains("was turned up")).collect();
-    assert!(judged.iter().all(|asked| listed(&asked.all()).len() == 10));
+    // Ten texts in each request; where copies of a text were left out, the last has fewer.
+    let counts: Vec<usize> = judged.iter().map(|asked| listed(&asked.all()).len()).collect();
+    assert!(counts.iter().all(|n| (1..=10).contains(n)), "{counts:?}");
+    assert!(counts.iter().filter(|n| **n == 10).count() * 2 > counts.len(), "{counts:?}");
     let text = label().succeed();
     assert!(text.contains("makes the model say") && text.contains("intervention"), "{text}");
     assert_eq!(server.requests().len(), 0, "all answers are kept: the model writes the same texts again");

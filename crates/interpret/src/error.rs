@@ -1,5 +1,6 @@
 //! What can go wrong when dictionaries are interpreted.
 
+use crate::read::problem::ReadProblem;
 use crate::steer::problem::SteerProblem;
 use crate::truth::problem::AnnotationProblem;
 use crate::vectors::problem::VectorProblem;
@@ -29,6 +30,9 @@ pub enum InterpretError {
     /// A model that cannot be steered so.
     #[error(transparent)]
     Steer(#[from] SteerProblem),
+    /// Models that a crosscoder cannot read a text in.
+    #[error(transparent)]
+    Read(#[from] ReadProblem),
     /// Texts without a vector between them, or a file without one.
     #[error(transparent)]
     Vector(#[from] VectorProblem),
@@ -127,20 +131,6 @@ pub enum InterpretError {
         /// Model of the store.
         expected: String,
         /// Model that was given.
-        found: String,
-    },
-    /// A crosscoder reads from a model that was not named.
-    #[error("the crosscoder reads from {model} as well; name that model, too, with --with")]
-    ModelMissing {
-        /// The model.
-        model: String,
-    },
-    /// Two models that do not read the same tokens.
-    #[error("{found} reads other tokens than {expected}: a crosscoder's rows are of the same tokens in all its models")]
-    OtherTokenizer {
-        /// The model that is studied.
-        expected: String,
-        /// The other.
         found: String,
     },
     /// The dictionary was trained on another model than the one at hand.

@@ -35,8 +35,7 @@ impl Classify for InterpretError {
             E::WidthDiffers { .. }
             | E::OtherModel { .. }
             | E::OtherModelThanDictionary { .. }
-            | E::ModelMissing { .. }
-            | E::OtherTokenizer { .. }
+            | E::Read(_)
             | E::CentredWithoutMean { .. }
             | E::OtherHook { .. }
             | E::NoHookPoint { .. }

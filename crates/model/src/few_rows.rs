@@ -38,7 +38,7 @@ fn few(x: &Tensor, weight: &Tensor) -> Option<Tensor> {
     let (mut shape, [d_out, d_in]) = (x.size(), weight.size()[..].try_into().ok()?);
     let n = x.numel() as i64 / d_in.max(1);
     let is_small = n == 0 || n > most_rows(weight) || d_out * d_in < LEAST_WEIGHTS;
-    if is_small || !is_plain(x, weight) {
+    if is_small || shape.last() != Some(&d_in) || !is_plain(x, weight) {
         return None;
     }
     let kind = weight.kind();

@@ -11,6 +11,7 @@ pub mod ablation;
 pub mod contrast;
 mod passing;
 mod predictions;
+pub mod problem;
 pub mod reading;
 
 pub use ablation::{AblatedToken, Ablation, Change};

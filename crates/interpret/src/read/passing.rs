@@ -4,6 +4,7 @@
 //! text has ended, and whatever is done with them is done in another pass.
 
 use super::predictions::Predictions;
+use super::problem::ReadProblem;
 use crate::corpus::side_by_side;
 use crate::error::InterpretError;
 use crate::intervene::{Intervene, Intervention, Rewrite, Scope, on_host};
@@ -207,7 +208,7 @@ fn spots<'a>(
     for other in others {
         if other.identity().tokenizer_sha256 != model.identity().tokenizer_sha256 {
             let (expected, found) = (model.identity(), other.identity());
-            return Err(InterpretError::OtherTokenizer { expected: expected.name, found: found.name });
+            return Err(ReadProblem::OtherTokenizer { expected: expected.name, found: found.name }.into());
         }
     }
     let spot = |place: &Place| {
@@ -215,14 +216,14 @@ fn spots<'a>(
         let all = std::iter::once(model).chain(others.iter().copied());
         let Some(model) = all.into_iter().find(|model| is_of(weights, model)) else {
             let name = place.model.as_deref().unwrap_or("a model without a name");
-            return Err(InterpretError::ModelMissing { model: model_name(name, weights.unwrap_or_default()) });
+            return Err(ReadProblem::ModelMissing { model: model_name(name, weights.unwrap_or_default()) }.into());
         };
         let name = place.hook.as_deref().unwrap_or_default();
         let found = format!("hook_name `{name}`");
         let point = name.parse().map_err(|_| InterpretError::NoHookPoint { found })?;
         Ok(Spot { model, point })
     };
-    let spots = crosscoder.places().iter().map(spot).collect::<Result<Vec<_>, _>>()?;
+    let spots = crosscoder.places().iter().map(spot).collect::<Result<Vec<_>, InterpretError>>()?;
     let is_missing = |model: &LanguageModel| !spots.iter().any(|spot| std::ptr::eq(spot.model, model));
     if is_missing(model) {
         let expected = crosscoder.places().iter().filter_map(|place| place.model.as_deref());

@@ -6,6 +6,7 @@ use tch::Tensor;
 use untangle_interpret::InterpretError;
 use untangle_interpret::corpus::side_by_side;
 use untangle_interpret::read::Reader;
+use untangle_interpret::read::problem::ReadProblem;
 use untangle_interpret::steer::Kind;
 use untangle_model::{Hook, LanguageModel, ModelError, Pass, Recorder};
 use untangle_sae::{Codes, Crosscoder, Description, Place, Provenance};
@@ -138,7 +139,10 @@ fn a_part_of_another_model_is_read_there_and_must_be_named() {
     let places = [(&model, POINT), (&other, POINT)];
     let both = crosscoder(places);
     let missing = Reader::of(&model, Kind::Crosscoder(&both), &[]).expect_err("the other is not there");
-    assert!(matches!(missing, InterpretError::ModelMissing { .. }) && missing.to_string().contains("--with"));
+    assert!(
+        matches!(missing, InterpretError::Read(ReadProblem::ModelMissing { .. }))
+            && missing.to_string().contains("--with")
+    );
     let reader = Reader::of(&model, Kind::Crosscoder(&both), &[&other]).expect("both are there");
     let reading = reader.read(&tokens).expect("read");
     let mut codes = Codes::new();
