@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Seconds that it takes to describe every feature of a dictionary, ours and SAEDashboard's.
 
-A random model of GPT-2 small's shape reads a text of random words, and a TopK dictionary of its block 6 is trained. Then both sides
-begin with the model, the dictionary and the text: SAEDashboard's `SaeVisRunner` with its cache of activations, as its users run it,
-without the writing of any file; ours captures to disk, describes the features and writes the page of all of them.
+A random model of GPT-2 small's shape reads a text of random words, and a JumpReLU dictionary of its block 6 is trained (their
+runner takes no TopK dictionary whose decoder rows it would have to fold). Then both sides begin with the model, the dictionary and
+the text: SAEDashboard's `SaeVisRunner` with its cache of activations, as its users run it, without the writing of any file; ours
+captures to disk, describes and labels the features, and writes the page of all of them.
 """
 
 import argparse
@@ -35,7 +36,11 @@ def lens(path):
         n_heads=own.n_head, d_vocab=own.vocab_size, act_fn="gelu_new", eps=own.layer_norm_epsilon,
         normalization_type="LN", default_prepend_bos=False, model_name="gpt2-small-shaped", device="cpu",
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json"), pad_token="w0", bos_token="w0", eos_token="w0")
+    # TransformerLens loads a tokenizer once more from where it lies, so it has to lie there as a whole.
+    special = {"pad_token": "w0", "bos_token": "w0", "eos_token": "w0", "unk_token": "w0"}
+    place = str(path.parent / "tokenizer")
+    PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json"), **special).save_pretrained(place)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(place)
     model = HookedSAETransformer(config, tokenizer=tokenizer)
     model.load_state_dict(convert_gpt2_weights(hf, config), strict=False)
     return model.eval()
@@ -82,8 +87,8 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", required=True, help="the program untangle")
-    parser.add_argument("--features", type=int, default=1024, help="features of the dictionary")
-    parser.add_argument("--tokens", type=int, default=65_536, help="tokens of the text")
+    parser.add_argument("--features", type=int, default=4096, help="features of the dictionary")
+    parser.add_argument("--tokens", type=int, default=32_768, help="tokens of the text")
     parser.add_argument("--rounds", type=int, default=1, help="times that both sides take their turn")
     args = parser.parse_args()
     binary = Path(args.binary).resolve()
@@ -93,7 +98,7 @@ def main():
         maker = Path(__file__).parent.with_name("capture") / "make_model.py"
         subprocess.run([sys.executable, maker, model, text, str(args.tokens)], check=True, stderr=subprocess.DEVNULL)
         run(binary, capture(model, text, args.tokens, store))
-        run(binary, ["train", store, "--out", sae, "--d-sae", args.features, "--k", 32, "--tokens", 4 * args.tokens, "--batch", 1024])
+        run(binary, ["train", store, "--out", sae, "--d-sae", args.features, "--arch", "jump-relu", "--l0", 32, "--tokens", 4 * args.tokens, "--batch", 1024])
         ids = torch.tensor([int(line) for line in text.with_name("text.txt.ids").read_text().split()])
         tokens = ids[: len(ids) // CONTEXT * CONTEXT].view(-1, CONTEXT)
         print(f"{machine()}; {args.features} features, {tokens.numel()} tokens")

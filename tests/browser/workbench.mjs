@@ -75,7 +75,7 @@ async function accessible(page) {
   return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(' ')).slice(0, 3).join(', ')}`);
 }
 
-const written = (page) => page.waitForFunction(() => /Written|are the same/.test(document.querySelector('.written > [role=status]').textContent));
+const written = (page) => page.waitForFunction(() => /Written|are the same/.test(document.querySelector('.written > [role=status]')?.textContent ?? ''));
 const stories = (page) => page.$$eval('.story', (all) => all.map((one) => one.textContent));
 const numbers = (page, list) => page.$$eval(`${list} a b`, (all) => all.map((one) => Number(one.textContent)));
 

@@ -148,7 +148,7 @@ var untangle = window.untangle || {};
 
   // A score on a track from 0 to 1, beside what saying nothing and what labels of other features reach.
   function score(one) {
-    const names = { f1: 'F1 on held-out text', sensitivity: 'sensitivity: it fires in so many of the texts that this describes' };
+    const names = { f1: 'F1 on held-out text', sensitivity: 'sensitivity' };
     const track = el('span', { class: 'track', 'aria-hidden': 'true' });
     const put = (name, value) => {
       if (value === null || value === undefined) return;
