@@ -219,7 +219,7 @@ await test('a recipe is written and read again; one of something else is not', a
   await page.waitForFunction(() => document.querySelector('.tray .controls select').value === 'mul');
   assert.equal(await page.inputValue('#seed'), '6');
   assert.ok(page.url().includes('3%3Amul%3D2+when+3%3E0.1x'), page.url());
-  for (const [text, says] of [['{"kind": "cake"}', /line 1/], ['model = "organism"', /no recipe/], ['steer = ["dance"]', /cannot show dance/]]) {
+  for (const [text, says] of [['{"kind": "cake"}', /line 1/i], ['model = "organism"', /no recipe/i], ['steer = ["dance"]', /cannot show dance/]]) {
     await page.fill('#recipe', text);
     await page.click('text=load from the text');
     assert.match(await page.textContent('details [role=status]'), says);

@@ -218,9 +218,10 @@ async function open(main, place, world) {
     const box_ = () => document.getElementById('prompt');
     const details = el('details', { class: 'card' }, el('summary', {}, el('h2', {}, 'Recipe')), el('p', { class: 'soft' }, 'Interventions as a file of untangle steer --recipe, to keep or to give away; prompt and seed stand in it as comments.'), box,
       el('div', { class: 'row' }, save, button('load from the text', load), el('label', { class: 'field inline' }, el('span', {}, 'or a file'), file)), says);
-    details.addEventListener('toggle', () => { if (details.open) box.value = told(); });
-    const renew = () => { if (details.open && document.activeElement !== box) box.value = told(); };
+    const renew = () => { if (document.activeElement !== box) box.value = told(); };
+    details.addEventListener('toggle', renew);
     details.renew = renew;
+    renew();
     return details;
   }
 
