@@ -36,10 +36,11 @@ def test_a_failure_has_the_programs_words_and_its_exit_code(tmp_path):
     assert failed.value.code == 2
 
 
-def test_a_verb_without_json_says_so():
-    assert "complete" in untangle.run("completions", "bash")
-    with pytest.raises(untangle.UntangleError, match="no JSON"):
-        untangle.run("completions", "bash", json=True)
+def test_verbs_that_print_a_text_give_it_as_json_too():
+    text = untangle.run("completions", "bash")
+    assert "complete" in text
+    told = untangle.run("completions", "bash", json=True)
+    assert told["shell"] == "bash" and told["script"].strip() == text.strip()
 
 
 def test_warnings_of_the_program_are_warnings_of_python(made):
