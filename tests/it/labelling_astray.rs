@@ -127,7 +127,7 @@ fn a_database_of_another_dictionary_or_model_is_refused() {
     case.label(1).run().fails_with(BAD_INPUT, &["f.db", "an excerpt of"]);
     database.execute_batch("PRAGMA user_version = 4").expect("changed");
     drop(database);
-    case.label(1).run().fails_with(BAD_INPUT, &["has version 4, this program reads version 6"]);
+    case.label(1).run().fails_with(BAD_INPUT, &["has version 4, this program reads version 7"]);
     assert!(case.server.requests().is_empty(), "nobody is asked in vain");
 }
 

@@ -65,6 +65,33 @@ fn a_plan_is_what_then_happens() {
 }
 
 #[test]
+fn steering_takes_the_memory_that_was_planned_for_keys_and_values() {
+    let folder = scratch();
+    let steer = |verb: &str, tokens: usize| {
+        let command = Untangle::new(&format!("{verb} organism --tokens {tokens} --sweep 0.1,0.2,0.3 --threads 2"));
+        let command = command.option("--feature", "token ' cat' in blocks.1.hook_resid_post:add-direction=0.1n");
+        (0..16).fold(command, |command, _| command.option("--prompt", "One day, Anna and Ben went out together."))
+    };
+    let plan = steer("plan steer", 240).json();
+    assert_eq!(entries(folder.path()), Vec::<String>::new());
+    // Five layers of 128 numbers each for keys and values, four bytes a number, for the tokens of 64 texts.
+    let texts = &plan["plans"];
+    assert_eq!([texts["texts"].as_u64(), texts["together"].as_u64()], [Some(64), Some(64)], "{plan}");
+    let of_token = 2.0 * 5.0 * 128.0 * 4.0;
+    let tokens = texts["tokens"].as_f64().expect("a number");
+    assert_eq!(part(&plan, "memory", "keys and values"), tokens * of_token, "{plan}");
+    let peak = |tokens: usize| peak_anonymous_memory(&mut steer("steer", tokens).start()) as f64;
+    let found = peak(240);
+    close("memory", plan["memory"]["bytes"].as_f64().expect("a number"), found);
+    assert!(found - peak(1) > 0.7 * part(&plan, "memory", "keys and values"), "keys and values take no memory");
+    let served = Untangle::new("plan serve organism --batch 8").json();
+    let of_context = 8.0 * 256.0 * of_token;
+    assert_eq!(part(&served, "memory", "keys and values, where every text fills the context"), of_context, "{served}");
+    let sought = Untangle::new("plan steer organism --toward bridge").run();
+    sought.fails_with(2, &["depends on what it finds"]);
+}
+
+#[test]
 fn a_live_run_is_planned_and_what_cannot_be_is_refused_as_training_would() {
     let folder = scratch();
     let out = folder.path().join("sae");

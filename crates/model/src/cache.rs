@@ -6,6 +6,8 @@ use tch::{Device, Kind, Tensor};
 
 /// Columns for which there is room when rows have joined others (chosen).
 const SPARE: i64 = 64;
+/// More columns than there can be: how many there will be at most, where nobody has said.
+const UNKNOWN: i64 = i64::MAX / 4;
 
 /// Keys and values of the tokens that a sequence of passes has seen. For inference: appending writes in place, so no
 /// gradient flows through it. Belongs to one model and one batch.
@@ -22,7 +24,7 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for a model of this configuration.
     pub fn new(config: &ModelConfig) -> Self {
-        let layers = (0..config.n_layers).map(|_| LayerCache::default()).collect();
+        let layers = (0..config.n_layers).map(|_| LayerCache::new()).collect();
         Self { layers, mask: None, len: 0, planned_len: 0 }
     }
 
@@ -30,6 +32,27 @@ impl KvCache {
     /// other angles than those of a short one, so that keys of both do not go together; other models do not care.
     pub fn for_length(config: &ModelConfig, len: usize) -> Self {
         Self { planned_len: len, ..Self::new(config) }
+    }
+
+    /// The same, whose buffers have room for no more than `columns` tokens of a row as long as there are no more.
+    pub fn at_most(mut self, columns: usize) -> Self {
+        let most = i64::try_from(columns).unwrap_or(UNKNOWN).min(UNKNOWN);
+        self.layers.iter_mut().for_each(|layer| layer.most = most);
+        self
+    }
+
+    /// Bytes of the keys and values of `rows` texts of `columns` tokens each, in numbers of `kind`: two vectors for every
+    /// layer, head of keys, and token.
+    pub fn bytes_for(config: &ModelConfig, kind: Kind, rows: usize, columns: usize) -> u64 {
+        let attention = &config.attention;
+        let of_token = 2 * config.n_layers * attention.n_kv_heads * attention.d_head * kind.elt_size_in_bytes();
+        (of_token as u64).saturating_mul(rows as u64).saturating_mul(columns as u64)
+    }
+
+    /// Bytes of its buffers now.
+    pub fn bytes(&self) -> u64 {
+        let of = |tensor: &Tensor| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64;
+        self.layers.iter().filter_map(|layer| layer.stored.as_ref()).map(|(keys, values)| of(keys) + of(values)).sum()
     }
 
     /// Tokens that the texts were announced to have.
@@ -113,18 +136,21 @@ impl KvCache {
 impl KvCache {
     /// Some of the rows, without the columns before `first`, in which none of them has a token.
     pub(crate) fn some(&self, rows: &[i64], first: i64) -> Self {
-        let keep = |tensor: &Tensor, columns: i64| {
-            let rows = Tensor::from_slice(rows).to_device(tensor.device());
-            tensor.narrow(columns, first, self.len - first).index_select(0, &rows)
-        };
-        let of_layer = |layer: &LayerCache| LayerCache {
-            stored: layer.stored.as_ref().map(|(keys, values)| (keep(keys, 2), keep(values, 2))),
-            len: self.len - first,
-        };
-        let layers = self.layers.iter().map(of_layer).collect();
-        let mask = self.mask.as_ref().map(|mask| keep(mask, 1)); // [rows, len - first]
-        let mask = mask.filter(|mask| mask.logical_not().any().int64_value(&[]) != 0);
-        Self { layers, mask, len: self.len - first, planned_len: self.planned_len }
+        let layers = self.layers.iter().map(|layer| layer.some(rows, first)).collect();
+        Self { layers, mask: self.mask_of(rows, first), len: self.len - first, planned_len: self.planned_len }
+    }
+
+    /// Forgets the other rows, and the columns before `first`, layer by layer, so that no second cache is held meanwhile.
+    pub(crate) fn keep(&mut self, rows: &[i64], first: i64) {
+        self.layers.iter_mut().for_each(|layer| *layer = layer.some(rows, first));
+        self.mask = self.mask_of(rows, first);
+        self.len -= first;
+    }
+
+    /// Which tokens of some rows are real, `[rows, len - first]`; none when all are.
+    fn mask_of(&self, rows: &[i64], first: i64) -> Option<Tensor> {
+        let mask = self.mask.as_ref().map(|mask| some(mask, 1, rows, first, self.len));
+        mask.filter(|mask| mask.logical_not().any().int64_value(&[]) != 0)
     }
 
     /// Takes in the rows of `other` behind its own; shorter ones get padding at the left. Both hold something.
@@ -158,23 +184,30 @@ impl KvCache {
     }
 }
 
-/// One block's keys and values, in buffers that double when full.
-#[derive(Debug, Default)]
+/// One block's keys and values, in buffers that double when full, as far as there can be tokens.
+#[derive(Debug)]
 pub(crate) struct LayerCache {
     /// Key and value buffers, `[batch, n_kv_heads, capacity, d_head]`.
     stored: Option<(Tensor, Tensor)>,
     len: i64,
+    /// Tokens per row that there will be at most.
+    most: i64,
 }
 
 impl LayerCache {
+    fn new() -> Self {
+        Self { stored: None, len: 0, most: UNKNOWN }
+    }
+
     /// Appends `[batch, n_kv_heads, seq, d_head]` and returns views of all, `[batch, n_kv_heads, keys, d_head]`.
     pub(crate) fn append(&mut self, k: Tensor, v: Tensor) -> (Tensor, Tensor) {
         let (start, seq) = (self.len, k.size()[2]);
         let end = start + seq;
+        let roomy = (2 * end).min(self.most).max(end);
         let (keys, values) = match self.stored.take() {
             Some((keys, values)) if keys.size()[2] >= end => (keys, values),
-            Some((keys, values)) => (grown(&keys, start, 2 * end), grown(&values, start, 2 * end)),
-            None => (grown(&k, 0, 2 * end), grown(&v, 0, 2 * end)),
+            Some((keys, values)) => (grown(&keys, start, roomy), grown(&values, start, roomy)),
+            None => (grown(&k, 0, roomy), grown(&v, 0, roomy)),
         };
         keys.narrow(2, start, seq).copy_(&k);
         values.narrow(2, start, seq).copy_(&v);
@@ -186,14 +219,24 @@ impl LayerCache {
 }
 
 impl LayerCache {
+    /// Some of the rows, without the columns before `first`.
+    fn some(&self, rows: &[i64], first: i64) -> Self {
+        let keep = |tensor: &Tensor| some(tensor, 2, rows, first, self.len);
+        let stored = self.stored.as_ref().map(|(keys, values)| (keep(keys), keep(values)));
+        Self { stored, len: self.len - first, most: (self.most - first).min(UNKNOWN) }
+    }
+
     /// Takes in the rows of `other` behind its own, as the last of `len` columns each.
     fn absorb(&mut self, other: &LayerCache, len: i64) {
         let (Some((keys, values)), Some((other_keys, other_values))) = (self.stored.take(), &other.stored) else {
             return;
         };
+        // The last columns of the shorter one move to the right, and with them its end.
+        self.most = (self.most + len - self.len).max(other.most + len - other.len).min(UNKNOWN);
+        let room = (len + SPARE).min(self.most).max(len);
         let both = |own: &Tensor, others: &Tensor| {
             let (size, rows) = (own.size(), [own.size()[0], others.size()[0]]);
-            let capacity = size[2].max(len + SPARE);
+            let capacity = size[2].max(room);
             // Zeros, since what nobody sees is multiplied by a weight of zero all the same, and NaN would stay NaN.
             let buffer = Tensor::zeros([rows[0] + rows[1], size[1], capacity, size[3]], (own.kind(), own.device()));
             for (from, first, rows, n) in [(own, 0, rows[0], self.len), (others, rows[0], rows[1], other.len)] {
@@ -204,6 +247,12 @@ impl LayerCache {
         self.stored = Some((both(&keys, other_keys), both(&values, other_values)));
         self.len = len;
     }
+}
+
+/// Some rows of `tensor`, and of its columns (a dimension) those from `first` up to `len`.
+fn some(tensor: &Tensor, columns: i64, rows: &[i64], first: i64, len: i64) -> Tensor {
+    let rows = Tensor::from_slice(rows).to_device(tensor.device());
+    tensor.narrow(columns, first, len - first).index_select(0, &rows)
 }
 
 /// A buffer like `old` with another capacity that holds its first `len` entries.

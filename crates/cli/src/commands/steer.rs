@@ -1,6 +1,6 @@
 //! `untangle steer`: what does the model write when features are turned up, set or taken out?
 
-use super::interventions::{InterventionArgs, UNITS, describe};
+use super::interventions::{InterventionArgs, Interventions, UNITS, describe};
 use super::options::{Bos, ComputeArgs, load_model};
 use super::toward::{self, Sought, TowardArgs};
 use crate::cards::one_line;
@@ -94,20 +94,47 @@ struct Steered {
     result: SteerResult,
 }
 
+/// What is steered, read and checked.
+pub(crate) struct Loaded {
+    pub(crate) asked: InterventionArgs,
+    /// What the model was called.
+    named: PathBuf,
+    pub(crate) interventions: Interventions,
+    pub(crate) model: LanguageModel,
+}
+
+impl SteerArgs {
+    /// Whether what is steered is to be found first.
+    pub(crate) fn is_search(&self) -> bool {
+        self.toward.toward.is_some()
+    }
+
+    /// Reads model, dictionaries and databases.
+    pub(crate) fn load(&self, context: &Context) -> anyhow::Result<Loaded> {
+        let mut asked = self.interventions.clone();
+        let named = asked.complete(self.model.as_deref())?;
+        NamedModel::find(&named)?;
+        let specs = asked.specs(!self.is_search())?;
+        self.check_stream(&asked, context)?;
+        let interventions = asked.load(specs, context)?;
+        let model = load_model(&named, &self.compute, context)?;
+        interventions.say_doubts(&model, context);
+        Ok(Loaded { asked, named, interventions, model })
+    }
+
+    fn check_stream(&self, asked: &InterventionArgs, context: &Context) -> anyhow::Result<()> {
+        if self.stream && (self.prompts.len() != 1 || asked.sweep.len() > 1) {
+            return Err(Complaint::usage("--stream shows one prompt with one strength"));
+        }
+        if self.stream && context.output.is_json() {
+            return Err(Complaint::usage("--stream is for people, and --json for programs; choose one"));
+        }
+        Ok(())
+    }
+}
+
 pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
-    let mut asked = args.interventions.clone();
-    let named = asked.complete(args.model.as_deref())?;
-    NamedModel::find(&named)?;
-    let specs = asked.specs(args.toward.toward.is_none())?;
-    if args.stream && (args.prompts.len() != 1 || asked.sweep.len() > 1) {
-        return Err(Complaint::usage("--stream shows one prompt with one strength"));
-    }
-    if args.stream && context.output.is_json() {
-        return Err(Complaint::usage("--stream is for people, and --json for programs; choose one"));
-    }
-    let interventions = asked.load(specs, context)?;
-    let model = load_model(&named, &args.compute, context)?;
-    interventions.say_doubts(&model, context);
+    let Loaded { asked, named, interventions, model } = args.load(context)?;
     if let Some(words) = &args.toward.toward {
         let generate = options(args).generate;
         let (model_name, prompts, save) = (named.as_path(), &args.prompts[..], args.save_recipe.as_deref());
@@ -162,7 +189,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 /// The prompts as the model reads them.
-fn prompts(args: &SteerArgs, model: &LanguageModel, context: &Context) -> anyhow::Result<Vec<String>> {
+pub(crate) fn prompts(args: &SteerArgs, model: &LanguageModel, context: &Context) -> anyhow::Result<Vec<String>> {
     if !args.chat {
         return Ok(args.prompts.clone());
     }
@@ -171,7 +198,7 @@ fn prompts(args: &SteerArgs, model: &LanguageModel, context: &Context) -> anyhow
     args.prompts.iter().map(render).collect()
 }
 
-fn options(args: &SteerArgs) -> TextOptions {
+pub(crate) fn options(args: &SteerArgs) -> TextOptions {
     let SamplingArgs { temperature, top_k, top_p, min_p, repetition_penalty, seed, .. } = args.sampling;
     // A search counts texts, of which the likeliest alone are too few.
     let temperature = temperature.unwrap_or(if args.toward.toward.is_some() { SOUGHT_AT } else { 0.0 });

@@ -15,7 +15,7 @@ use untangle_store::{ActivationSet, Artefact};
 /// `PRAGMA application_id`: "Untg".
 pub(super) const APPLICATION_ID: i32 = 0x556e_7467;
 /// `PRAGMA user_version`: raised whenever a table changes.
-pub(super) const VERSION: i32 = 6;
+pub(super) const VERSION: i32 = 7;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -12,7 +12,9 @@ use crate::logits::TokenLens;
 use serde::Serialize;
 use std::ops::ControlFlow;
 use tch::Tensor;
-use untangle_model::{GenerateOptions, LanguageModel, Recorder, StopReason, TextRequest, Written, generate_texts};
+use untangle_model::{
+    GenerateOptions, KvCache, LanguageModel, Recorder, StopReason, TextRequest, Written, generate_texts,
+};
 use untangle_sae::Sae;
 use untangle_schema::{BosPolicy, HookPoint};
 
@@ -52,6 +54,19 @@ pub struct SteerResult {
     pub steered: String,
     /// What the steps do to the next-token distribution on the prompt, all of its tokens being steered.
     pub effect: Effect,
+}
+
+/// What [`steer_texts`] would write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedTexts {
+    /// Texts in all: of every prompt the model's own, and one for each set of steps.
+    pub texts: usize,
+    /// Texts that are written at a time, at most.
+    pub together: usize,
+    /// Tokens of prompts and of what is written, of all texts.
+    pub tokens: u64,
+    /// Bytes of the keys and values of the texts that are written at a time, at most.
+    pub keys_and_values: u64,
 }
 
 /// Is told the prompt, the set of steps, none of the baseline, and what has been written behind it; a break ends that text.
@@ -130,6 +145,52 @@ pub fn steer_texts(
     Ok(results)
 }
 
+/// What [`steer_texts`] would write with so many sets of steps, where no text ends before it must.
+///
+/// # Errors
+/// When a prompt cannot be encoded.
+pub fn plan_texts(
+    model: &LanguageModel,
+    sets: usize,
+    prompts: &[String],
+    options: &TextOptions,
+) -> Result<PlannedTexts, InterpretError> {
+    let tokenizer = model.tokenizer()?;
+    let encode = |prompt: &String| Ok(tokenizer.encode_with_bos(prompt, options.bos)?);
+    let prompts: Vec<Vec<u32>> = prompts.iter().map(encode).collect::<Result<_, InterpretError>>()?;
+    let rows = rows(prompts.len(), sets);
+    let len = |row: &Row| prompts[row.0].len().saturating_add(options.generate.max_new_tokens);
+    let len = |row: &Row| len(row).min(model.max_context());
+    let mut planned = PlannedTexts { texts: rows.len(), together: 0, tokens: 0, keys_and_values: 0 };
+    for batch in batches(model, &rows, &prompts) {
+        let columns = batch.iter().map(len).max().unwrap_or(0);
+        let bytes = KvCache::bytes_for(model.config(), model.kind(), batch.len(), columns);
+        planned.together = planned.together.max(batch.len());
+        planned.tokens += batch.iter().map(|row| len(row) as u64).sum::<u64>();
+        planned.keys_and_values = planned.keys_and_values.max(bytes);
+    }
+    Ok(planned)
+}
+
+/// A prompt, and the set of steps with which it is continued; none for the model's own text.
+type Row = (usize, Option<usize>);
+
+/// All texts: every prompt as the model would continue it and then with each of the sets.
+fn rows(prompts: usize, sets: usize) -> Vec<Row> {
+    let of = |prompt| std::iter::once(None).chain((0..sets).map(Some)).map(move |set| (prompt, set));
+    (0..prompts).flat_map(of).collect()
+}
+
+/// The texts that are written at a time. Those of models with angles of their own for long ones pass with those of the same
+/// length alone.
+fn batches<'r>(model: &LanguageModel, rows: &'r [Row], prompts: &[Vec<u32>]) -> impl Iterator<Item = &'r [Row]> {
+    let together: Vec<&[Row]> = match model.long_text_border() {
+        Some(_) => rows.chunk_by(|a, b| prompts[a.0].len() == prompts[b.0].len()).collect(),
+        None => vec![rows],
+    };
+    together.into_iter().flat_map(|rows| rows.chunks(BATCH))
+}
+
 /// What is written behind every prompt, as the model would and then with each of the sets.
 fn write(
     model: &LanguageModel,
@@ -139,18 +200,10 @@ fn write(
     options: &TextOptions,
     told: &mut Told<'_>,
 ) -> Result<Vec<Written>, InterpretError> {
-    let rows: Vec<(usize, Option<usize>)> = (0..prompts.len())
-        .flat_map(|prompt| std::iter::once(None).chain((0..sets.len()).map(Some)).map(move |set| (prompt, set)))
-        .collect();
-    // Texts of models with angles of their own for long ones pass with those of the same length alone.
-    let apart = |a: &(usize, Option<usize>), b: &(usize, Option<usize>)| prompts[a.0].len() != prompts[b.0].len();
-    let together: Vec<&[(usize, Option<usize>)]> = match model.long_text_border() {
-        Some(_) => rows.chunk_by(|a, b| !apart(a, b)).collect(),
-        None => vec![&rows],
-    };
+    let rows = rows(prompts.len(), sets.len());
     let mut written = Vec::with_capacity(rows.len());
-    for rows in together.into_iter().flat_map(|rows| rows.chunks(BATCH)) {
-        let request = |(prompt, _): &(usize, Option<usize>)| TextRequest {
+    for rows in batches(model, &rows, prompts) {
+        let request = |(prompt, _): &Row| TextRequest {
             prompt: prompts[*prompt].clone(),
             options: options.generate,
             stop: options.stop.clone(),

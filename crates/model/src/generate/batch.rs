@@ -194,7 +194,7 @@ impl<'a> Batch<'a> {
             return;
         }
         if !kept.is_empty() {
-            self.texts = self.texts.some(kept);
+            self.texts.keep(kept);
         }
         let mut at = 0;
         self.writing.retain(|_| {

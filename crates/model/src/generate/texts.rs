@@ -25,6 +25,8 @@ pub(super) struct Texts<'a> {
     /// Columns in all.
     columns: usize,
     rows: Vec<Text>,
+    /// Columns that there will be at most.
+    most: usize,
 }
 
 /// The tokens of one row.
@@ -39,7 +41,14 @@ impl<'a> Texts<'a> {
         let prompt = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
         let text = |request: &Request| Text { padding: prompt - request.prompt.len(), tokens: request.prompt.clone() };
         let rows: Vec<Text> = requests.iter().map(text).collect();
-        let texts = Self { model, cache: KvCache::new(model.config()), prompt, columns: prompt, rows };
+        // A text ends where it was asked to, or where its context is full.
+        let tokens = |request: &Request| {
+            let asked = request.prompt.len().saturating_add(request.options.max_new_tokens);
+            asked.min(model.max_context().max(request.prompt.len()))
+        };
+        let most = rows.iter().zip(requests).map(|(row, request)| row.padding + tokens(request)).max().unwrap_or(0);
+        let cache = KvCache::new(model.config()).at_most(most);
+        let texts = Self { model, cache, prompt, columns: prompt, rows, most };
         let longest = requests.iter().map(|request| request.prompt.len() + request.options.max_new_tokens).max();
         match model.config().long_text_border() {
             // All tokens of a row that outgrows the border pass again, which the rows of a batch can only do together.
@@ -74,7 +83,7 @@ impl<'a> Texts<'a> {
     /// turns the tokens of texts of this length by other angles, over all tokens again.
     pub(super) fn last_logits(&mut self, hook: &mut dyn Hook) -> Result<Vec<Vec<f32>>, ModelError> {
         if self.cache.is_outgrown_by(self.columns, self.model.config()) {
-            self.cache = KvCache::for_length(self.model.config(), self.columns);
+            self.cache = KvCache::for_length(self.model.config(), self.columns).at_most(self.most);
         }
         let mut logits = None;
         for (end, phase) in [(self.prompt, Phase::Prompt), (self.columns, Phase::Generated)] {
@@ -93,7 +102,7 @@ impl<'a> Texts<'a> {
         read: &mut dyn FnMut(usize, &Tensor),
     ) -> Result<Vec<Vec<f32>>, ModelError> {
         let at_once = (LOGITS / (self.rows.len() * self.model.vocab_size()).max(1)).max(1);
-        self.cache = KvCache::for_length(self.model.config(), self.columns);
+        self.cache = KvCache::for_length(self.model.config(), self.columns).at_most(self.most);
         loop {
             let (start, end) = (self.cache.len(), (self.cache.len() + at_once).min(self.prompt));
             let logits = self.pass(end, Phase::Prompt, Logits::All, hook)?;
@@ -111,17 +120,38 @@ impl<'a> Texts<'a> {
 
     /// Some of the rows. What was read of prompts only in part is read anew.
     pub(super) fn some(&self, rows: &[usize]) -> Self {
-        let padding = |row: &usize| self.rows[*row].padding;
-        let first = rows.iter().map(padding).min().unwrap_or(0);
-        let kept =
-            rows.iter().map(|row| Text { padding: padding(row) - first, tokens: self.rows[*row].tokens.clone() });
-        let numbers: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        let first = self.first_of(rows);
+        let kept = rows.iter().map(|row| &self.rows[*row]);
+        let kept = kept.map(|row| Text { padding: row.padding - first, tokens: row.tokens.clone() }).collect();
+        let most = self.most - first;
         let cache = match self.cache.len() < self.prompt {
-            true => KvCache::new(self.model.config()),
-            false => self.cache.some(&numbers, first as i64),
+            true => KvCache::new(self.model.config()).at_most(most),
+            false => self.cache.some(&numbers(rows), first as i64),
         };
         let (prompt, columns) = (self.prompt.saturating_sub(first), self.columns - first);
-        Self { model: self.model, cache, prompt, columns, rows: kept.collect() }
+        Self { model: self.model, cache, prompt, columns, rows: kept, most }
+    }
+
+    /// The same in place; `rows` are in ascending order.
+    pub(super) fn keep(&mut self, rows: &[usize]) {
+        let first = self.first_of(rows);
+        match self.cache.len() < self.prompt {
+            true => self.cache = KvCache::new(self.model.config()).at_most(self.most - first),
+            false => self.cache.keep(&numbers(rows), first as i64),
+        }
+        let mut at = 0;
+        self.rows.retain(|_| {
+            at += 1;
+            rows.binary_search(&(at - 1)).is_ok()
+        });
+        self.rows.iter_mut().for_each(|row| row.padding -= first);
+        self.prompt = self.prompt.saturating_sub(first);
+        (self.columns, self.most) = (self.columns - first, self.most - first);
+    }
+
+    /// The first column in which one of some rows has a token.
+    fn first_of(&self, rows: &[usize]) -> usize {
+        rows.iter().map(|row| self.rows[*row].padding).min().unwrap_or(0)
     }
 
     /// Takes in other texts behind its own. Of both, all but the last token of every row has been read.
@@ -130,7 +160,9 @@ impl<'a> Texts<'a> {
         for texts in [&mut *self, &mut other] {
             let more = columns - texts.columns;
             texts.rows.iter_mut().for_each(|row| row.padding += more);
+            texts.most += more;
         }
+        self.most = self.most.max(other.most);
         self.cache.absorb(&other.cache);
         self.rows.append(&mut other.rows);
         // Prompts end at columns of their own now, and all of them have been read.
@@ -157,6 +189,11 @@ impl<'a> Texts<'a> {
         let logits = self.model.forward_with(&input, Some(&mut self.cache), hook)?;
         Ok(logits.expect("a hook without a last point does not end a pass"))
     }
+}
+
+/// Rows as indices of tensors.
+fn numbers(rows: &[usize]) -> Vec<i64> {
+    rows.iter().map(|row| *row as i64).collect()
 }
 
 /// Logits `[batch, 1, vocab]` as rows.

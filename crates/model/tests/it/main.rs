@@ -21,6 +21,7 @@ mod laws; // caches, padding, batches, early stops and hooks change only what th
 mod parity; // every hook point equals transformers'
 mod points; // the points within norms and before the MLP
 mod real; // the models beside the project
+mod room; // a cache takes the memory that was said beforehand
 mod text;
 mod tokenizers; // tokenizers and generation
 mod training; // the pass is differentiable from random weights

@@ -1,6 +1,6 @@
 //! What a capture would take: the size of its file, and a few of its passes.
 
-use super::resources::{Flops, Parts, Resources, Time, own_memory, seconds};
+use super::resources::{Flops, Parts, Resources, Time, own_memory, seconds, weights};
 use crate::commands::capture::{CaptureArgs, with_plan};
 use crate::context::Context;
 use serde_json::json;
@@ -23,7 +23,7 @@ pub(super) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let began = Instant::now();
     with_plan(args, Some(&scratch.path().join("text")), context, |plan, model, reference, text| {
-        let parameters: usize = model.parameters().iter().map(|(_, tensor)| tensor.numel()).sum();
+        let weights = weights(&model);
         let order = LiveConfig {
             seed: 0,
             batch_rows: BATCH,
@@ -41,21 +41,17 @@ pub(super) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
         let file = planned_bytes(&manifest);
         let (token_ids, packed) = (manifest.n_rows * 8, if args.is_compressed() { file } else { 0 });
         let resources = Resources {
-            memory: Parts {
-                bytes: own_memory() + WAITING,
-                parts: vec![("model and passes", own_memory()), ("rows that wait to be written", WAITING)],
-            },
-            disk: Parts {
-                bytes: file + packed + token_ids,
-                parts: vec![
-                    ("store", file),
-                    ("its compressed form beside it, at most", packed),
-                    ("token ids until it is finished", token_ids),
-                ],
-            },
-            // Two for every weight; embeddings are looked up, so this is a little too much.
-            flops: Some(of_tokens(2.0 * parameters as f64 * tokens)),
-            time: Time {
+            memory: Parts::together(vec![
+                ("model and passes", own_memory()),
+                ("rows that wait to be written", WAITING),
+            ]),
+            disk: Parts::together(vec![
+                ("store", file),
+                ("its compressed form beside it, at most", packed),
+                ("token ids until it is finished", token_ids),
+            ]),
+            flops: Some(Flops::of_passes(weights, manifest.n_rows)),
+            time: Some(Time {
                 expected: reading + tokens * per_token,
                 least: reading + tokens * per_token,
                 most: reading + tokens * per_token,
@@ -64,15 +60,11 @@ pub(super) fn run(args: &CaptureArgs, context: &Context) -> anyhow::Result<()> {
                     seconds(reading),
                     1.0 / per_token
                 ),
-            },
+            }),
             plans: json!({ "manifest": manifest }),
         };
         resources.show(&format!("{}: {} hook points", args.out().display(), manifest.hooks.len()), context)
     })
-}
-
-fn of_tokens(flops: f64) -> Flops {
-    Flops { expected: flops, least: flops, most: flops }
 }
 
 /// Seconds that a token takes.

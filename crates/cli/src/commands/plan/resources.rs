@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
+use untangle_model::LanguageModel;
 
 /// What a command would take.
 #[derive(Debug, Serialize)]
@@ -12,7 +13,8 @@ pub(super) struct Resources {
     pub(super) memory: Parts,
     pub(super) disk: Parts,
     pub(super) flops: Option<Flops>,
-    pub(super) time: Time,
+    /// None of what goes on until it is stopped.
+    pub(super) time: Option<Time>,
     /// What was decided, for programs.
     pub(super) plans: Value,
 }
@@ -26,12 +28,33 @@ pub(super) struct Parts {
     pub(super) parts: Vec<(&'static str, u64)>,
 }
 
+impl Parts {
+    /// All of these at the same time.
+    pub(super) fn together(parts: Vec<(&'static str, u64)>) -> Self {
+        Parts { bytes: parts.iter().map(|(_, bytes)| bytes).sum(), parts }
+    }
+}
+
 /// Floating-point operations; a multiplication and an addition are two.
 #[derive(Debug, Serialize)]
 pub(super) struct Flops {
     pub(super) expected: f64,
     pub(super) least: f64,
     pub(super) most: f64,
+}
+
+impl Flops {
+    /// Of passes of so many tokens through a model with so many weights: two for every weight and token. Embeddings are
+    /// looked up, so this is a little too much.
+    pub(super) fn of_passes(weights: usize, tokens: u64) -> Self {
+        let flops = 2.0 * weights as f64 * tokens as f64;
+        Flops { expected: flops, least: flops, most: flops }
+    }
+}
+
+/// The numbers that a model consists of.
+pub(super) fn weights(model: &LanguageModel) -> usize {
+    model.parameters().iter().map(|(_, tensor)| tensor.numel()).sum()
 }
 
 /// Seconds.
@@ -50,14 +73,18 @@ impl Resources {
         context.output.result(self, |out| {
             writeln!(out, "{what}")?;
             bytes(out, "memory", &self.memory)?;
-            bytes(out, "disk", &self.disk)?;
+            if self.disk.bytes > 0 {
+                bytes(out, "disk", &self.disk)?;
+            }
             if let Some(flops) = &self.flops {
                 let range = range(flops.least, flops.most, flops.expected, |f| format!("{f:.1e}"));
                 writeln!(out, "  FLOPs   {:.2e}{range}", flops.expected)?;
             }
-            let Time { expected, least, most, parts } = &self.time;
-            let range = range(*least, *most, *expected, seconds);
-            writeln!(out, "  time    {}{range}: {parts}", seconds(*expected))
+            if let Some(Time { expected, least, most, parts }) = &self.time {
+                let range = range(*least, *most, *expected, seconds);
+                writeln!(out, "  time    {}{range}: {parts}", seconds(*expected))?;
+            }
+            Ok(())
         })
     }
 }
@@ -89,10 +116,11 @@ pub(super) fn mebibytes(bytes: u64) -> String {
     }
 }
 
-/// `3.1 s`, `75 s`, `3 min 20 s`, `2 h 30 min`.
+/// `40 ms`, `3.1 s`, `75 s`, `3 min 20 s`, `2 h 30 min`.
 pub(super) fn seconds(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
+        0 if seconds < 0.1 => format!("{:.0} ms", seconds * 1e3),
         0..10 => format!("{seconds:.1} s"),
         10..120 => format!("{whole} s"),
         120..7200 => format!("{} min {} s", whole / 60, whole % 60),
@@ -115,7 +143,10 @@ mod tests {
     #[test]
     fn sizes_and_times_read_as_people_write_them() {
         assert_eq!([5 << 18, 300 << 20, 3 << 29, 20 << 30].map(mebibytes), ["1.2 MiB", "300 MiB", "1.5 GiB", "20 GiB"]);
-        assert_eq!([3.12, 75.2, 200.0, 9000.0].map(seconds), ["3.1 s", "75 s", "3 min 20 s", "2 h 30 min"]);
+        assert_eq!(
+            [0.04, 3.12, 75.2, 200.0, 9000.0].map(seconds),
+            ["40 ms", "3.1 s", "75 s", "3 min 20 s", "2 h 30 min"]
+        );
         assert_eq!(range(1.0, 1.01, 1.0, seconds), "");
         assert_eq!(range(10.0, 20.0, 15.0, seconds), " (from 10 s to 20 s)");
     }

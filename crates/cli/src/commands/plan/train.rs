@@ -92,7 +92,7 @@ fn show(
         memory: of_memory(&memory, planned),
         disk: of_disk(&disk, planned),
         flops: Some(flops(runs, &rehearsal)),
-        time: time(&rehearsal, planned),
+        time: Some(time(&rehearsal, planned)),
         plans: json!({
             "dictionaries": runs.iter().map(|run| json!({ "name": run.name, "plan": run.plan })).collect::<Vec<_>>(),
             "rehearsal": rehearsal,

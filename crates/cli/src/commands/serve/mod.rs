@@ -19,6 +19,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use untangle_interpret::Spec;
 use untangle_interpret::vectors::ControlVector;
+use untangle_model::LanguageModel;
 use untangle_schema::Observer;
 use untangle_serve::wire::runs::Trainings;
 use untangle_serve::{Limits, Listener, ServeOptions, Served, Server, Token};
@@ -88,8 +89,8 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
-    let recipe = args.recipe.as_deref().map(Recipe::read).transpose()?;
-    let Named { model: named, saes, databases } = args.named(recipe.as_ref(), context)?;
+    let recipe = args.recipe()?;
+    let named = args.named(recipe.as_ref(), context)?;
     let tray = recipe.as_ref().map(Recipe::specs).transpose()?.unwrap_or_default();
     if let Some(folder) = args.runs.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(Complaint::bad_input(format!(
@@ -97,16 +98,13 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
             folder.display()
         )));
     }
-    NamedModel::find(&named)?;
+    NamedModel::find(&named.model)?;
     // What is wrong with the address is said before anything is loaded; whoever connects meanwhile waits.
     let listener = Listener::bind(SocketAddr::new(args.host, args.port), args.token()?)?;
     args.vectors.iter().try_for_each(|path| ControlVector::read(path).map(drop))?;
-    let dictionaries = Dictionaries::load(&saes, &databases, args.belonging, context)?;
-    let model = load_model(&named, &args.compute, context)?;
-    dictionaries.say_doubts(&model, context);
+    let Loaded { dictionaries, model } = named.load(args, context)?;
     let template = chat_template(&model, &context.surroundings()).map_err(|error| error.to_string());
-    let (limits, bos) =
-        (Limits { batch: args.batch.get(), queue: args.queue.get(), max_tokens: args.max_tokens }, args.bos.into());
+    let (limits, bos) = (args.limits(), args.bos.into());
     let mut variants: BTreeMap<String, Vec<Spec>> = BTreeMap::new();
     args.steered.iter().for_each(|(name, spec)| variants.entry(name.clone()).or_default().push(spec.clone()));
     if let Some(path) = args.recipe.as_ref().filter(|_| !tray.is_empty()) {
@@ -114,9 +112,9 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
         variants.entry(name).or_default().extend(tray.iter().cloned());
     }
     let all = dictionaries.all();
-    let named_dictionaries = all.iter().map(|dictionary| dictionary.name.to_owned()).zip(saes.iter().cloned());
+    let named_dictionaries = all.iter().map(|dictionary| dictionary.name.to_owned()).zip(named.saes.iter().cloned());
     let trainings = Watched { folder: args.runs.clone(), served: named_dictionaries.collect() };
-    let origin = origin::of(&named, &saes, &databases);
+    let origin = origin::of(&named.model, &named.saes, &named.databases);
     let served = Served { model: &model, dictionaries: &all, vectors: &args.vectors };
     let (address, chat) = (listener.address(), template.is_ok());
     let trainings: Option<Box<dyn Trainings>> = Some(Box::new(trainings));
@@ -136,10 +134,26 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 /// What is served.
-struct Named {
+pub(crate) struct Named {
     model: PathBuf,
     saes: Vec<PathBuf>,
     databases: Vec<PathBuf>,
+}
+
+/// The same, read.
+pub(crate) struct Loaded {
+    dictionaries: Dictionaries,
+    pub(crate) model: LanguageModel,
+}
+
+impl Named {
+    /// Reads it.
+    pub(crate) fn load(&self, args: &ServeArgs, context: &Context) -> anyhow::Result<Loaded> {
+        let dictionaries = Dictionaries::load(&self.saes, &self.databases, args.belonging, context)?;
+        let model = load_model(&self.model, &args.compute, context)?;
+        dictionaries.say_doubts(&model, context);
+        Ok(Loaded { dictionaries, model })
+    }
 }
 
 /// Reads a name and what is steered under it.
@@ -152,8 +166,18 @@ fn variant(text: &str) -> Result<(String, Spec), String> {
 }
 
 impl ServeArgs {
+    /// The recipe that is named.
+    pub(crate) fn recipe(&self) -> anyhow::Result<Option<Recipe>> {
+        Ok(self.recipe.as_deref().map(Recipe::read).transpose()?)
+    }
+
+    /// How much may be asked at a time.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { batch: self.batch.get(), queue: self.queue.get(), max_tokens: self.max_tokens }
+    }
+
     /// What is to be served: what was named, or what the demo left.
-    fn named(&self, recipe: Option<&Recipe>, context: &Context) -> anyhow::Result<Named> {
+    pub(crate) fn named(&self, recipe: Option<&Recipe>, context: &Context) -> anyhow::Result<Named> {
         let or = |said: &[PathBuf], other: Option<&Vec<PathBuf>>| match said {
             [] => other.cloned().unwrap_or_default(),
             said => said.to_vec(),
