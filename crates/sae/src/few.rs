@@ -35,7 +35,7 @@ impl Sae {
 
     /// What may fire among the latents from `first` on, ascending, by their pre-activations in one row: of a dictionary with a
     /// fixed k, as many as fire at most.
-    fn fire(&self, first: usize, pre_acts: &[f32]) -> Vec<(u32, f32)> {
+    pub(crate) fn fire(&self, first: usize, pre_acts: &[f32]) -> Vec<(u32, f32)> {
         let indexed = (first as u32..).zip(pre_acts.iter().copied());
         match &self.parts().activation {
             Activation::Relu => indexed.filter(|&(_, p)| p > 0.0).collect(),

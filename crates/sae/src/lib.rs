@@ -6,6 +6,7 @@
 //!
 //! Sizes in shapes: `n` rows, `d_in` width of an activation, `d_sae` features, `k` active features per row.
 
+mod asked;
 pub mod codes;
 pub mod crosscoder;
 pub mod description;

@@ -254,7 +254,7 @@ impl Sae {
         centred
     }
 
-    fn few_rows(&self) -> usize {
+    pub(crate) fn few_rows(&self) -> usize {
         if matches!(self.narrow, Some(NarrowWeights::Int8(_))) { FEW_ROWS_BESIDE_BYTES } else { FEW_ROWS }
     }
 

@@ -5,24 +5,31 @@ use super::step::{Direction, dot, norm};
 use crate::error::InterpretError;
 use crate::intervene::flat;
 use tch::{Kind, Tensor};
-use untangle_sae::{Codes, Sae};
+use untangle_sae::Sae;
 use untangle_schema::HookPoint;
 
 /// What a dictionary reads in the pass at hand, token by token, as it arrives at each hook point.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) parts: Vec<Part>,
-    /// Whether features' activations are wanted, and not the scale of rows alone.
-    pub(super) encodes: bool,
+    /// Features whose activations are wanted, ascending; none where the scale of rows alone is.
+    features: Vec<usize>,
     /// Numbers of the rows that are heard, in `[batch * seq]`, ascending.
     pub(super) rows: Vec<i64>,
-    read: Vec<f32>, // [rows, d_in]
-    codes: Codes,
+    read: Vec<f32>,        // [rows, d_in]
+    activations: Vec<f32>, // [rows, features]
 }
 
 impl Reader {
     pub(super) fn new(parts: Vec<Part>) -> Self {
-        Reader { parts, encodes: false, rows: Vec::new(), read: Vec::new(), codes: Codes::new() }
+        Reader { parts, features: Vec::new(), rows: Vec::new(), read: Vec::new(), activations: Vec::new() }
+    }
+
+    /// Has a feature's activation known.
+    pub(super) fn listen_for(&mut self, feature: usize) {
+        if let Err(at) = self.features.binary_search(&feature) {
+            self.features.insert(at, feature);
+        }
     }
 
     /// The point after which it knows all.
@@ -40,8 +47,8 @@ impl Reader {
                 row[part.first..part.first + part.width].copy_from_slice(heard);
             }
         }
-        if point == self.last() && self.encodes {
-            sae.encode(&self.read, &mut self.codes)?;
+        if point == self.last() {
+            self.activations = sae.activations(&self.read, &self.features)?;
         }
         Ok(())
     }
@@ -52,9 +59,10 @@ impl Reader {
         &self.read[at * sae.d_in()..(at + 1) * sae.d_in()]
     }
 
-    /// A feature's activation on a row of the pass.
+    /// The activation of a feature that was [listened for](Self::listen_for), on a row of the pass.
     pub(super) fn activation(&self, row: i64, feature: usize) -> f32 {
-        self.codes.activation(self.place(row), feature)
+        let at = self.features.binary_search(&feature).expect("every feature that is asked for was listened for");
+        self.activations[self.place(row) * self.features.len() + at]
     }
 
     fn place(&self, row: i64) -> usize {

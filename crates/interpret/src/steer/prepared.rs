@@ -55,19 +55,19 @@ impl Prepared {
             readers: Vec::new(),
             probes: Vec::new(),
         };
-        if let Change::Feature { dictionary, operator, .. } = step.change {
+        if let Change::Feature { dictionary, feature, operator } = step.change {
             let (reads, scales) = (operator.reads(), dictionaries[dictionary].sae().scales_rows());
             prepared.is_plain &= !scales;
             if reads || scales {
                 let why = if reads { operator.name() } else { "a dictionary that scales its rows" };
-                prepared.read(dictionary, reads, why, first, (model, dictionaries), ears)?;
+                prepared.read(dictionary, reads.then_some(feature), why, first, (model, dictionaries), ears)?;
             }
         }
         for test in &step.tests {
             let probe = match &test.value {
                 Value::Activation { dictionary, feature } => {
                     dictionaries[*dictionary].check_feature(*feature)?;
-                    prepared.read(*dictionary, true, "the condition", first, (model, dictionaries), ears)?;
+                    prepared.read(*dictionary, Some(*feature), "the condition", first, (model, dictionaries), ears)?;
                     None
                 }
                 Value::Along(direction) => {
@@ -91,11 +91,11 @@ impl Prepared {
         }
     }
 
-    /// Has a dictionary read in time.
+    /// Has a dictionary read in time, and a feature's activation known where there is one.
     fn read(
         &mut self,
         dictionary: usize,
-        encodes: bool,
+        feature: Option<usize>,
         why: &str,
         first: Option<HookPoint>,
         (model, dictionaries): (&LanguageModel, &[Dictionary<'_>]),
@@ -111,7 +111,9 @@ impl Prepared {
             self.check_order(part.point, why, first)?;
         }
         let reader = ears.readers[dictionary].get_or_insert_with(|| Reader::new(parts));
-        reader.encodes |= encodes;
+        if let Some(feature) = feature {
+            reader.listen_for(feature);
+        }
         if !self.readers.contains(&dictionary) {
             self.readers.push(dictionary);
         }
