@@ -79,7 +79,11 @@ fn features_go_to_other_tools_and_explanations_come_back() {
     let labels = shown["features"][0]["labels"].as_array().or(shown["labels"].as_array()).expect("a list").clone();
     let texts: Vec<&str> =
         labels.iter().filter(|label| label["source"] == "np").filter_map(|l| l["text"].as_str()).collect();
-    assert_eq!(texts.len(), 1, "{labels:?}");
+    assert_eq!(texts.len(), 2, "{labels:?}");
+    let kinds = |kind: &str| labels.iter().filter(|l| l["source"] == "np" && l["kind"] == kind).count();
+    assert_eq!((kinds("input"), kinds("output")), (1, 1), "each kind comes back as what it was: {labels:?}");
+    let own = Untangle::new("import").arg(&database).arg(&explanations).option("--source", "tokens").run();
+    own.fails_with(USAGE, &["--source tokens", "the program's own"]);
     let wrong = folder.path().join("wrong.jsonl");
     fs::write(&wrong, "{\"index\": 9999, \"description\": \"too far\"}").expect("is written");
     Untangle::new("import").arg(&database).arg(&wrong).run().fails_with(BAD_INPUT, &["9999", "wrong.jsonl"]);

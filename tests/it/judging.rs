@@ -142,8 +142,17 @@ fn labels_of_any_source_are_judged_and_stay_as_they_are() {
         let detection = score(label, "detection");
         let value = detection["value"].as_f64().expect("a number");
         assert!(if feature == kind { value == 1.0 } else { value < 0.8 }, "{feature} as {kind}: {detection}");
-        assert!(detection["control"].as_f64() < Some(1.0) && !score(label, "sensitivity").is_null(), "{label}");
+        assert!(detection["control"].as_f64() < Some(1.0) && !score(label, "sensitivity-written").is_null(), "{label}");
         assert!(label_of(&shown, "input", "llm:tiny").is_null());
+    }
+    // A list has the label of the source that is asked for, with the score of that label.
+    let listed =
+        Untangle::new("search --source neuronpedia:other --sort score:detection").arg(case.path("f.db")).json();
+    for line in listed["features"].as_array().expect("a list") {
+        let shown = case.shown(line["feature"].as_i64().expect("a number"));
+        let label = label_of(&shown, "input", "neuronpedia:other");
+        assert_eq!((&line["label"], &line["label_source"]), (&label["text"], &json!("neuronpedia:other")));
+        assert_eq!(line["score"]["value"], score(label, "detection")["value"], "{line}");
     }
     let refused = case.ask().option("--score", "nobody").run();
     refused.fails_with(USAGE, &["--score nobody", "neuronpedia:other", "tokens"]);

@@ -223,7 +223,7 @@ fn labels_are_given_tested_judged_and_shown() {
         }
         let detail = &score(label, "detection")["detail"];
         assert_eq!((detail["f1"].as_f64(), detail["unparseable"].as_f64()), (Some(1.0), Some(0.0)));
-        let sensitivity = score(label, "sensitivity");
+        let sensitivity = score(label, "sensitivity-written");
         assert_eq!(sensitivity["n"], 10);
         assert!(sensitivity["floor"].as_f64().is_some() && sensitivity["control"].as_f64().is_some(), "{sensitivity}");
         assert_eq!(label_of(feature, "output", "llm:tiny")["text"], "letters");

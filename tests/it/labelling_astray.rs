@@ -82,20 +82,17 @@ fn refused_roles_reasoning_and_missing_probabilities_are_met() {
 }
 
 #[test]
-fn verdicts_that_cannot_be_understood_count_as_wrong_and_labels_that_cannot_are_none() {
+fn verdicts_that_cannot_be_understood_are_no_score_and_labels_that_cannot_are_none() {
     let case = saying("LABEL: dogs");
     let outcome = case.label(1).run();
     assert!(
-        outcome.stderr.contains("verdicts of the judge could not be understood; they count as wrong"),
+        outcome.stderr.contains("answers could not be understood; what they were to tell has no score"),
         "{}",
         outcome.stderr
     );
     let shown = case.shown(made().features[0]);
-    let detection = score(label_of(&shown, "input", "llm:tiny"), "detection");
-    assert_eq!(
-        (detection["value"].as_f64(), &detection["detail"]["unparseable"]),
-        (Some(0.0), &detection["n"].as_f64().into())
-    );
+    let label = label_of(&shown, "input", "llm:tiny");
+    assert_eq!((&label["text"], score(label, "detection")), (&json!("dogs"), &Value::Null), "nothing was measured");
     // Another time it says that there is nothing in common: what was said before goes.
     let other = saying("LABEL: mixed");
     fs::copy(case.path("f.db"), other.path("f.db")).expect("copied");

@@ -158,6 +158,22 @@ fn stream(server: &Server, body: &Value) -> BufReader<std::net::TcpStream> {
 }
 
 #[test]
+fn those_who_never_finish_what_they_say_keep_nobody_waiting_for_long() {
+    let server = served("organism");
+    let half = || {
+        let mut stream = server.connect();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: local").expect("sent");
+        stream
+    };
+    let those: Vec<_> = (0..300).map(|_| half()).collect();
+    let answer = server.get("/health");
+    assert_eq!(answer.status, 503, "there is room for 256");
+    assert!(answer.json()["error"]["message"].as_str().is_some_and(|text| text.contains("too many connections")));
+    drop(those);
+    server.wait_until("room", |health| health["status"] == "ok");
+}
+
+#[test]
 fn texts_of_a_client_that_leaves_are_given_up() {
     let server = served("organism --batch 1");
     let long = json!({"prompt": PROMPT, "max_tokens": 500, "n": 120, "stream": true});

@@ -111,6 +111,13 @@ fn texts_are_what_they_are_alone() {
             assert_eq!(texts(&alone[0]), texts(&together[3 * number + at]), "{prompt} {value}");
         }
     }
+    // A prompt is given back as it was, special tokens too; and what names none of its tokens is said.
+    let special = "a<|end|>b<|end|>";
+    let outcome = bench.steer(&["late#7:add=3 at prompt[50]"]).option("--prompt", special).words("--json").run();
+    let value: Value = serde_json::from_str(&outcome.stdout).expect("json");
+    let whole = value["steered"][0]["baseline"].as_str().expect("a text");
+    assert!(whole.starts_with(special) && value["steered"][0]["steered"] == whole, "{value}");
+    assert!(outcome.stderr.contains("no token of the prompts"), "{}", outcome.stderr);
     // A text ends before given words, and is the same up to there.
     let whole = together[0]["baseline"].as_str().expect("a text");
     let words = whole[PROMPT.len() + 8..].split_whitespace().nth(2).expect("a word");
@@ -142,9 +149,16 @@ fn what_cannot_be_steered_is_said() {
     refused("late#3:add=1", "--min-p 2", USAGE, &["min_p"]);
     refused("late#3:add=1", "--repetition-penalty 0", USAGE, &["repetition_penalty"]);
     let long = "very ".repeat(3000);
-    bench.steer(&["late#3:add=1"]).option("--prompt", &long).run().fails_with(USAGE, &["context"]);
+    bench
+        .steer(&["late#3:add=1"])
+        .option("--prompt", &long)
+        .run()
+        .fails_with(USAGE, &["prompt 1 (`very very", "context"]);
+    refused("late#3:add=1", "--stop=", USAGE, &["--stop"]);
+    refused("late#3:add=1", "--continuations 5", USAGE, &["--toward"]);
+    refused("late#3:add=1", "--temperature -1", USAGE, &["temperature is -1"]);
     let without = Untangle::new("steer organism --feature 3:add=1 --prompt x").run();
-    without.fails_with(USAGE, &["none (give one with --sae)"]);
+    without.fails_with(USAGE, &["there is no dictionary; give it with --sae"]);
     // A direction of the model's own needs no dictionary.
     let token = "token ' cat' in blocks.1.hook_resid_post:add-direction=0.4n";
     let found = Untangle::new("steer organism --tokens 8").option("--feature", token).option("--prompt", PROMPT).json();

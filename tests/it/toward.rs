@@ -114,6 +114,25 @@ fn what_cannot_be_sought_or_shown_is_said_before_any_work() {
     fs::write(&recipe, "steer = [\"12:add=1\"]").expect("is written");
     let read = Untangle::new("steer --prompt a").option("--recipe", &recipe).run();
     read.fails_with(USAGE, &["name a MODEL"]);
+    // What a search would not heed is not passed over.
+    for ignored in ["--at prompt", "--when 3>1", "--stop x", "--bos never", "--chat", "--tokens 0"] {
+        let option = ignored.split(' ').next().expect("a word");
+        refused(&format!("steer organism {nowhere} --toward bridge {ignored}"), USAGE, &[option]);
+    }
+    // Nor is what lies there replaced, or found out after the work that it cannot be written.
+    let mine = folder.path().join("mine.txt");
+    fs::write(&mine, "mine").expect("is written");
+    let study = format!("study organism {nowhere} --feature 1:add=1 --sweep 1,2");
+    let page = |path: PathBuf| Untangle::new(&study).option("--page", path).words("--force").run();
+    page(mine.clone()).fails_with(USAGE, &["mine.txt", "a page of `untangle study`"]);
+    page(folder.path().join("absent").join("p.html")).fails_with(USAGE, &["there is no folder"]);
+    let steer = format!("steer organism {nowhere} --feature 1:add=1 --prompt a");
+    let save = |path: &PathBuf, words: &str| Untangle::new(&steer).option("--save-recipe", path).words(words).run();
+    save(&mine, "--force").fails_with(USAGE, &["mine.txt", "a recipe of `untangle steer`"]);
+    save(&recipe, "").fails_with(USAGE, &["r.toml", "--force"]);
+    save(&mine, "--sweep 1,2").fails_with(USAGE, &["--sweep"]);
+    assert_eq!(fs::read_to_string(&mine).expect("is there"), "mine");
+    refused(&format!("{study} --temperature 0 --continuations 40"), USAGE, &["the same"]);
 }
 
 #[test]
@@ -128,7 +147,9 @@ fn words_that_no_feature_has_are_said_and_a_stream_ends_in_the_same_text() {
         command.option("--prompt", "One day, Anna")
     };
     let streamed = steer().words("--stream").succeed();
-    let (shown, whole) = streamed.split_once("\n\n").expect("an empty line");
+    let (shown, rest) = streamed.split_once("\n\n").expect("an empty line");
+    let whole = steer().succeed();
     let steered = whole.lines().find(|line| line.starts_with("steered:")).expect("the steered text");
     assert_eq!(shown, steered, "{streamed}");
+    assert!(!rest.contains("steered:") && rest.contains("baseline:"), "said once: {streamed}");
 }

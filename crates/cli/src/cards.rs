@@ -38,16 +38,16 @@ pub(crate) fn draw_card(canvas: &mut Canvas<'_>, shown: &Shown<'_>, detail: Deta
     match card.labels.split_first() {
         None => writeln!(canvas, "no label")?,
         Some((first, others)) => {
-            writeln!(canvas, "{}{}", first.text, measured(first))?;
+            writeln!(canvas, "{}{}", one_line(&first.text), measured(first))?;
             draw_frozen(canvas, first, shown.run)?;
             for label in others {
-                let (kind, source, text) = (label.kind.name(), &label.source, &label.text);
+                let (kind, source, text) = (label.kind.name(), &label.source, one_line(&label.text));
                 writeln!(canvas, "  {kind} label ({source}): {text}{}", measured(label))?;
             }
         }
     }
-    let density = 100.0 * card.density;
-    writeln!(canvas, "  fires on {density:.2} % of tokens, at most {:.2}", card.max_activation)?;
+    let density = percent(card.density);
+    writeln!(canvas, "  fires on {density} of tokens, at most {:.2}", card.max_activation)?;
     for example in card.examples.iter().take(detail.examples) {
         write!(canvas, "  {:>7.2}  ", example.activation)?;
         draw_example(canvas, example, detail.around, card.max_activation)?;
@@ -87,7 +87,7 @@ fn draw_sharing(canvas: &mut Canvas<'_>, card: &FeatureCard, run: &Run) -> io::R
         let name = run.parts.get(part).map_or("", String::as_str);
         let cosine = part.checked_sub(1).and_then(|at| sharing.cosines.get(at).copied().flatten());
         let cosine = cosine.map(|cosine| format!(", cosine with part 1 {cosine:.2}")).unwrap_or_default();
-        writeln!(canvas, "    {:>3.0} % part {}, {name}{cosine}", 100.0 * share, part + 1)?;
+        writeln!(canvas, "    {:>5.1} % part {}, {name}{cosine}", 100.0 * share, part + 1)?;
     }
     Ok(())
 }
@@ -114,11 +114,22 @@ fn measured(label: &Label) -> String {
         let interval = score.interval.map_or_else(String::new, |(low, high)| format!(" [{low:.2}, {high:.2}]"));
         match score.scorer.as_str() {
             F1 => format!("F1 {:.2}{interval} on held-out text", score.value),
-            other => format!("{other} {:.2}{interval}", score.value),
+            // A score that saying nothing nearly reaches is none without that beside it.
+            other => match score.floor.filter(|floor| *floor > 0.0 && 2.0 * floor > score.value) {
+                Some(floor) => format!("{other} {:.2}{interval}, saying nothing {floor:.2}", score.value),
+                None => format!("{other} {:.2}{interval}", score.value),
+            },
         }
     };
     let all: Vec<String> = label.scores.iter().map(one).collect();
     if all.is_empty() { String::new() } else { format!("  ({})", all.join(", ")) }
+}
+
+/// A part of all tokens: `0.71 %`, and `0.00018 %` where two decimals would say that there are none.
+fn percent(part: f64) -> String {
+    let percent = 100.0 * part;
+    let decimals = if percent > 0.0 { (1 - percent.log10().floor() as i32).max(2) as usize } else { 2 };
+    format!("{percent:.decimals$} %")
 }
 
 /// Cells of a line in a list of features; the first row is the head.
@@ -127,7 +138,7 @@ pub(crate) fn summary_rows(summaries: &[Summary]) -> Vec<Vec<String>> {
     let row = |summary: &Summary| {
         vec![
             summary.feature.to_string(),
-            format!("{:.2} %", 100.0 * summary.density),
+            percent(summary.density),
             format!("{:.2}", summary.max_activation),
             summary.label_score.map_or("-".to_owned(), |f1| format!("{f1:.2}")),
             summary.label.clone().unwrap_or_else(|| "-".to_owned()),

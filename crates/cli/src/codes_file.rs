@@ -33,23 +33,38 @@ const LONGEST_HEADER: u64 = 1 << 16;
 
 /// Whether a file has these tensors, no others, and ends with them.
 fn is_codes(path: &Path) -> io::Result<bool> {
+    Ok(header_of(path)?.is_some())
+}
+
+/// What a file of codes says of itself: rows, active features, and what they are of; none of any other file.
+pub(crate) fn told(path: &Path) -> io::Result<Option<(u64, u64, Map<String, Value>)>> {
+    let Some(header) = header_of(path)? else { return Ok(None) };
+    let n = |tensor: &str| header[tensor]["shape"][0].as_u64().unwrap_or(0);
+    let about = header.get(METADATA).and_then(Value::as_object).cloned().unwrap_or_default();
+    Ok(Some((n("rows"), n("features"), about)))
+}
+
+/// The header of a file that has these tensors, no others, and ends with them.
+fn header_of(path: &Path) -> io::Result<Option<Map<String, Value>>> {
     let mut file = File::open(path)?;
     let (mut length, mut text) = ([0; 8], Vec::new());
     let size = file.metadata()?.len();
     if size < 8 {
-        return Ok(false);
+        return Ok(None);
     }
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
     if length > LONGEST_HEADER {
-        return Ok(false);
+        return Ok(None);
     }
     file.take(length).read_to_end(&mut text)?;
-    let Ok(found) = serde_json::from_slice::<Map<String, Value>>(&text) else { return Ok(false) };
+    let Ok(found) = serde_json::from_slice::<Map<String, Value>>(&text) else { return Ok(None) };
     let ends = TENSORS.map(|(name, ..)| found.get(name).and_then(|tensor| tensor["data_offsets"][1].as_u64()));
     let end = ends.into_iter().flatten().max().unwrap_or(0);
     let tensors = found.keys().filter(|name| *name != METADATA).count();
-    Ok(tensors == TENSORS.len() && ends.iter().all(Option::is_some) && size.checked_sub(8 + length) == Some(end))
+    let is_codes =
+        tensors == TENSORS.len() && ends.iter().all(Option::is_some) && size.checked_sub(8 + length) == Some(end);
+    Ok(is_codes.then_some(found))
 }
 
 /// Writes the tensors side by side into files of their own, and joins them at the end.

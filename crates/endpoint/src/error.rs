@@ -85,11 +85,13 @@ pub enum EndpointError {
         /// What is wrong with it.
         what: String,
     },
-    /// The budget is spent.
-    #[error("the budget is spent ({spent}); with a larger one the same command goes on")]
+    /// The budget does not hold another request.
+    #[error("the budget is spent{needs} ({spent}); with a larger one the same command goes on")]
     Spent {
         /// How much was, in words.
         spent: String,
+        /// What is left, and what is needed, where something is.
+        needs: String,
     },
     /// Nobody may be asked, and this was not asked before.
     #[error("offline, and not all of this was asked before; leave --offline out")]

@@ -70,7 +70,13 @@ impl Purse {
         let tokens = state.spent.tokens().saturating_add(state.under_way).saturating_add(prompt_tokens);
         let over = |limit: Option<u64>, value: u64| limit.is_some_and(|limit| value > limit);
         if over(self.budget.requests, state.spent.requests + 1) || over(self.budget.tokens, tokens) {
-            return Err(EndpointError::Spent { spent: state.spent.in_words() });
+            let used = state.spent.tokens().saturating_add(state.under_way);
+            let left = self.budget.tokens.map(|tokens| tokens.saturating_sub(used)).filter(|left| *left > 0);
+            let needs = match left.filter(|_| over(self.budget.tokens, tokens)) {
+                Some(left) => format!(" but for {left} tokens, and the next request has {prompt_tokens} at least"),
+                None => String::new(),
+            };
+            return Err(EndpointError::Spent { spent: state.spent.in_words(), needs });
         }
         state.spent.requests += 1;
         state.under_way += prompt_tokens;

@@ -59,7 +59,7 @@ impl Endpoint {
                 }
             }
         });
-        if let Some(EndpointError::Spent { spent }) = &mut answered.stopped {
+        if let Some(EndpointError::Spent { spent, .. }) = &mut answered.stopped {
             // What was under way when the budget ended counts as well.
             *spent = self.spent().in_words();
         }

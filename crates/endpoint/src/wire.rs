@@ -74,9 +74,8 @@ fn exchange(agent: &Agent, url: &str, authorization: Option<String>, body: Strin
 fn failure(error: ureq::Error) -> Silence {
     use ureq::Error as E;
     match error {
-        E::Io(_) | E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::Protocol(_) => {
-            Silence::Broken(error.to_string())
-        }
+        E::Timeout(_) => Silence::Broken("no answer within --timeout".to_owned()),
+        E::Io(_) | E::HostNotFound | E::ConnectionFailed | E::Protocol(_) => Silence::Broken(error.to_string()),
         other => Silence::Odd(other.to_string()),
     }
 }

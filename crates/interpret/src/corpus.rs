@@ -8,7 +8,7 @@ use crate::vocabulary::Vocabulary;
 use std::ops::Range;
 use std::sync::Arc;
 use untangle_model::LanguageModel;
-use untangle_sae::{Codes, Crosscoder, Sae};
+use untangle_sae::{Activation, Codes, Crosscoder, Sae};
 use untangle_schema::capture::row_flags;
 use untangle_schema::{Observer, Unit};
 use untangle_store::{ActivationSet, HeldOut, Part, RowBlock, Scan, Split};
@@ -66,6 +66,16 @@ pub(crate) fn rows_in(store: &ActivationSet, held_out: &HeldOut, part: Part) -> 
         held_out += rows.filter(|(row, document)| split.is_held_out(**row, **document)).count() as u64;
     }
     Ok(if part == Part::HeldOut { held_out } else { n_rows - held_out })
+}
+
+/// The features that fire, as they are described: where an activation has a sign, a feature that is negative is another thing than
+/// one that is positive, and is left out.
+fn described(sae: &Sae, rows: &[f32], codes: &mut Codes) -> Result<(), InterpretError> {
+    sae.encode(rows, codes)?;
+    if matches!(sae.parts().activation, Activation::AbsTopK { .. }) {
+        codes.keep_positive();
+    }
+    Ok(())
 }
 
 /// Columns of so many rows, each of its own width, as rows of all of them side by side.
@@ -133,7 +143,7 @@ impl Corpus {
         codes: &mut Codes,
     ) -> Result<(), InterpretError> {
         self.store.read_rows(rows, &self.columns, block)?;
-        Ok(sae.encode(self.rows_of(block, &mut Vec::new()), codes)?)
+        described(sae, self.rows_of(block, &mut Vec::new()), codes)
     }
 
     /// What is held out.
@@ -195,7 +205,7 @@ impl Corpus {
         let mut read = |block: &mut RowBlock, codes: &mut Codes| {
             let is_there = scan.next_block(block)?;
             if is_there {
-                sae.encode(self.rows_of(block, &mut joined), codes)?;
+                described(sae, self.rows_of(block, &mut joined), codes)?;
             }
             Ok::<_, InterpretError>(is_there)
         };

@@ -235,7 +235,7 @@ pub enum InterpretError {
         specs: String,
     },
     /// A strength in multiples of the largest activation, which is not known.
-    #[error("`{spec}`: {problem}; give the feature database, or a strength without x, as in 12:add=8")]
+    #[error("`{spec}`: {problem}")]
     NeedsDatabase {
         /// The text.
         spec: String,
@@ -259,7 +259,9 @@ pub enum InterpretError {
         candidates: Vec<String>,
     },
     /// The same feature was given twice.
-    #[error("feature {feature} is steered twice; give each feature once")]
+    #[error(
+        "feature {feature} is steered twice at the same tokens; give it once, or say with `at` at which tokens each is meant"
+    )]
     TwiceSteered {
         /// The feature.
         feature: usize,

@@ -69,6 +69,8 @@ impl Strongest {
 pub struct Sample {
     limit: usize,
     salt: u64,
+    /// The largest key that is kept.
+    largest: u64,
     kept: BinaryHeap<Keyed>,
 }
 
@@ -95,12 +97,17 @@ impl Ord for Keyed {
 impl Sample {
     /// Keeps at most `limit` firings of `feature`.
     pub fn new(limit: usize, seed: u64, feature: usize) -> Self {
-        Self { limit, salt: mix(seed ^ mix(feature as u64 + 1)), kept: BinaryHeap::new() }
+        Self { limit, salt: mix(seed ^ mix(feature as u64 + 1)), largest: 0, kept: BinaryHeap::new() }
     }
 
     /// Considers one firing.
     pub fn offer(&mut self, firing: Firing) {
-        let keyed = Keyed { key: mix(self.salt ^ firing.row), firing };
+        let key = mix(self.salt ^ firing.row);
+        // Of many firings nearly all end here.
+        if self.kept.len() == self.limit && key > self.largest {
+            return;
+        }
+        let keyed = Keyed { key, firing };
         if self.kept.len() < self.limit {
             self.kept.push(keyed);
         } else if let Some(mut largest) = self.kept.peek_mut()
@@ -108,6 +115,7 @@ impl Sample {
         {
             *largest = keyed;
         }
+        self.largest = self.kept.peek().map_or(0, |keyed| keyed.key);
     }
 
     /// All that were kept, in an order that says nothing.

@@ -5,7 +5,7 @@
 //! kept, however long the store.
 
 use crate::corpus::Corpus;
-use crate::database::{DatabaseWriter, Frozen, Run, sae_sha256};
+use crate::database::{DatabaseWriter, Frozen, Ready, Run, sae_sha256};
 use crate::error::InterpretError;
 use crate::excerpts::{Excerpts, excerpts};
 use crate::kept::Kept;
@@ -25,7 +25,7 @@ use rayon::prelude::*;
 use std::path::Path;
 use untangle_model::LanguageModel;
 use untangle_schema::label::F1;
-use untangle_schema::{Example, FeatureCard, LabelKind, NearMiss, Observer, TOOL_VERSION};
+use untangle_schema::{Example, FeatureCard, LabelKind, NearMiss, Neighbour, Observer, PartShares, TOOL_VERSION};
 use untangle_store::RowBlock;
 
 /// What is gathered of every feature.
@@ -151,24 +151,27 @@ pub fn features(
     };
     let known =
         Known { gathered, firings: (0..sae.d_sae()).map(|f| scorer.firings(f)).collect(), vocabulary: &vocabulary };
-    let mut labeller = RuleLabeller(&proposals);
-    let all = effects.into_iter().zip(shown).zip(near);
-    let cards = all.enumerate().map(|(feature, ((effects, shown), near))| {
-        let mut card = FeatureCard {
-            neighbours: near,
-            sharing: dictionary.sharing(feature),
-            ..known.card(feature, effects, &shown)
-        };
+    let sharing: Vec<Option<PartShares>> = (0..sae.d_sae()).map(|feature| dictionary.sharing(feature)).collect();
+    let card = |(feature, ((effects, shown), near)): (usize, ((Effects, Shown), Vec<Neighbour>))| {
+        let mut card =
+            FeatureCard { neighbours: near, sharing: sharing[feature].clone(), ..known.card(feature, effects, &shown) };
+        let mut labeller = RuleLabeller(&proposals);
         add_label(&mut card, &mut labeller, &mut [&mut ByF1(&scorer), &mut BySensitivity(&scorer)])?;
         let [mut output, mut confidence, mut agreement] =
             [OUTPUT, CONFIDENCE, AGREEMENT].map(|name| SaidScorer { said: &turned, name, features: &raising });
-        add_label(&mut card, &mut LensLabeller, &mut [&mut output, &mut confidence, &mut agreement])?;
+        add_label(&mut card, &mut LensLabeller(&vocabulary), &mut [&mut output, &mut confidence, &mut agreement])?;
         card.top_logits.truncate(plan.logits);
         card.bottom_logits.truncate(plan.logits);
-        Ok(card)
-    });
-    write(writer, cards, &excerpts, run)
+        Ready::new(card, path)
+    };
+    let mut all = effects.into_iter().zip(shown).zip(near).enumerate();
+    let mut made =
+        || all.by_ref().take(TOGETHER).collect::<Vec<_>>().into_par_iter().map(card).collect::<Result<Vec<_>, _>>();
+    write(writer, &mut made, &excerpts, run)
 }
+
+/// Features that are made ready while others are written.
+const TOGETHER: usize = 512;
 
 /// Refuses a model that the dictionary or the store is not of. The rows of a crosscoder are of several models.
 fn check(dictionary: Dictionary<'_>, corpus: &Corpus, model: &LanguageModel) -> Result<(), InterpretError> {
@@ -242,16 +245,18 @@ fn example(window: &Window, vocabulary: &Vocabulary) -> Example {
     }
 }
 
+/// Writes all features; `made` makes the next ones ready, which goes on while others are written, and is empty at the end.
 fn write(
     mut writer: DatabaseWriter,
-    cards: impl Iterator<Item = Result<FeatureCard, InterpretError>>,
+    made: &mut (dyn FnMut() -> Result<Vec<Ready>, InterpretError> + Send),
     excerpts: &Excerpts,
     run: Run,
 ) -> Result<FeaturesReport, InterpretError> {
     let (mut features, mut dead, mut labelled, mut scored) = (0, 0, 0, 0);
     let (mut f1, mut control, mut floor) = (0.0, 0.0, 0.0);
-    for card in cards {
-        let card = card?;
+    let mut put = |ready: Ready| {
+        writer.put_ready(&ready)?;
+        let card = &ready.card;
         features += 1;
         dead += usize::from(card.max_activation == 0.0);
         labelled += usize::from(card.labels.iter().any(|label| label.kind == LabelKind::Input));
@@ -261,7 +266,13 @@ fn write(
             control += score.control.unwrap_or(0.0);
             floor += score.floor.unwrap_or(0.0);
         }
-        writer.put(&card)?;
+        Ok::<_, InterpretError>(())
+    };
+    let mut here = made()?;
+    while !here.is_empty() {
+        let (next, written) = rayon::join(&mut *made, || here.into_iter().try_for_each(&mut put));
+        written?;
+        here = next?;
     }
     writer.put_excerpts(excerpts)?;
     writer.finish(&run)?;

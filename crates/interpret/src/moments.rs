@@ -29,9 +29,7 @@ impl Moments {
         self.firings += 1;
         self.sum += f64::from(activation);
         self.max = self.max.max(activation);
-        let octave = activation.log2() - OCTAVES.start as f32;
-        let bin = (octave * BINS_PER_OCTAVE as f32).clamp(0.0, (N_BINS - 1) as f32);
-        self.bins[bin as usize] += 1;
+        self.bins[bin(activation)] += 1;
     }
 
     /// Rows on which the feature fires.
@@ -58,6 +56,16 @@ impl Moments {
     }
 }
 
+/// The bin of an activation, of which the exponent is the octave: at or above an edge, and below the next.
+fn bin(activation: f32) -> usize {
+    let bits = activation.to_bits();
+    // Of numbers too small to have an exponent it is below all octaves, as they are.
+    let octave = (bits >> 23) as i32 - 127;
+    let is_upper_half = bits & 0x007f_ffff >= std::f32::consts::SQRT_2.to_bits() & 0x007f_ffff;
+    let bin = (octave - OCTAVES.start) * BINS_PER_OCTAVE + i32::from(is_upper_half);
+    bin.clamp(0, N_BINS as i32 - 1) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +80,18 @@ mod tests {
         assert_eq!(histogram.counts, [2, 0, 1, 0, 1]);
         assert_eq!(histogram.edges.len(), 6);
         assert_eq!((histogram.edges[0], histogram.edges[2], histogram.edges[4]), (1.0, 2.0, 4.0));
+    }
+
+    #[test]
+    fn bins_are_those_of_logarithms() {
+        let by_logarithm = |activation: f32| {
+            let octave = f64::from(activation).log2() - f64::from(OCTAVES.start);
+            (octave * f64::from(BINS_PER_OCTAVE)).clamp(0.0, (N_BINS - 1) as f64) as usize
+        };
+        let steps = (0..4000).map(|at| 1e-7f32 * 1.01f32.powi(at % 3600) * (1.0 + at as f32 * 1e-5));
+        for activation in steps.chain([1.0, 2.0, 0.5, f32::MIN_POSITIVE, 1e-42, f32::MAX, 3.0]) {
+            assert_eq!(bin(activation), by_logarithm(activation), "{activation}");
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ use untangle_sae::Sae;
 use untangle_schema::{Event, Nearness, Neighbour, Observer, Unit};
 use untangle_store::{HeldOut, Part};
 
+/// Rows that are counted together at least: what is known of all features is more than the caches hold, and passes through them once
+/// for each such lot.
+const LOT_ROWS: usize = 1 << 15;
 /// Features that one core counts at least.
 const MIN_FEATURES: usize = 64;
 /// Firings from which the quantile examples are drawn, per example.
@@ -70,7 +73,6 @@ pub(crate) fn gather(
     };
     let (mut reader, mut lot) = (Reader::new(vocabulary), Lot::default());
     corpus.each_block(Part::Train, sae, "features", observer, |block, codes| {
-        lot.clear();
         let mut visit = |row: &Row<'_>| {
             gathered.drawn.offer(row.row, row.document, row.position);
             gathered.sample.offer(row.row, row.facts, row.features);
@@ -80,9 +82,12 @@ pub(crate) fn gather(
         };
         gathered.rows += corpus.rows_in_block(block, codes, &mut reader, &mut visit)?;
         gathered.kept.push(block, codes);
-        gathered.count(&mut lot);
+        if lot.rows.len() >= LOT_ROWS {
+            gathered.count(&mut lot);
+        }
         Ok(())
     })?;
+    gathered.count(&mut lot);
     if gathered.rows == 0 {
         return Err(InterpretError::NoRows { store: corpus.store().name(), part: "the training part" });
     }
@@ -138,12 +143,12 @@ impl Gathered {
     /// Counts what fires in a lot. What is known of one feature is nothing to another, so all are counted side by side.
     fn count(&mut self, lot: &mut Lot) {
         lot.order(self.moments.len());
-        let lot = &*lot;
+        let by_feature = &*lot;
         let of_feature = self.moments.par_iter_mut().zip(&mut self.strongest).zip(&mut self.samples);
         let of_feature = of_feature.zip(&mut self.counts.features).enumerate().with_min_len(MIN_FEATURES);
         of_feature.for_each(|(feature, (((moments, strongest), sample), counts))| {
-            for &(row, activation) in lot.of(feature) {
-                let (firing, counted) = &lot.rows[row as usize];
+            for &(row, activation) in by_feature.of(feature) {
+                let (firing, counted) = &by_feature.rows[row as usize];
                 let firing = Firing { activation, ..*firing };
                 moments.add(activation);
                 strongest.offer(firing);
@@ -151,6 +156,7 @@ impl Gathered {
                 counts.add(counted);
             }
         });
+        lot.clear();
     }
 }
 

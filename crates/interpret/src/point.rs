@@ -168,7 +168,8 @@ fn check_identity(sae: &Sae, given: &ModelIdentity) -> Result<(), InterpretError
 pub fn doubt(sae: &Sae, given: &ModelIdentity) -> Option<String> {
     let own = sae.provenance().model();
     match sae.provenance().model_weights() {
-        Some(hash) if hash == given.weights_sha256 => None,
+        // Where no other model was asked for, it is refused where it is used, and once is enough.
+        Some(hash) if hash == given.weights_sha256 || !sae.is_of_any_model() => None,
         Some(hash) => Some(format!(
             "the dictionary was trained on the model {}, this is {}",
             model_name(own.unwrap_or("a model"), hash),
@@ -202,7 +203,7 @@ const ALIASES: [(&str, &str); 15] = [
 
 /// Whether two names are spellings of one: `gpt2-small`, `gpt2` and `openai-community/gpt2` are. Names of which one only contains the
 /// other are those of two models, such as a base and its chat model.
-fn are_spellings(one: &str, other: &str) -> bool {
+pub fn are_spellings(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }
 

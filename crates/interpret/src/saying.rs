@@ -16,6 +16,7 @@ use crate::intervene::flat;
 use crate::label::{Labeller, Scorer};
 use crate::progress::Progress;
 use crate::steer::{Dictionary, Edit, Operator, Steering, Step};
+use crate::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
 use tch::{Kind, Tensor};
 use untangle_model::{LanguageModel, NoHook};
@@ -164,9 +165,9 @@ fn next(
 
 /// Labels by the tokens that a direction raises.
 #[derive(Clone, Copy, Debug)]
-pub struct LensLabeller;
+pub struct LensLabeller<'a>(pub &'a Vocabulary);
 
-impl Labeller for LensLabeller {
+impl Labeller for LensLabeller<'_> {
     fn kind(&self) -> LabelKind {
         LabelKind::Output
     }
@@ -177,8 +178,8 @@ impl Labeller for LensLabeller {
 
     fn label(&mut self, card: &FeatureCard) -> Result<Option<String>, InterpretError> {
         let mut seen = BTreeSet::new();
-        let words = card.top_logits.iter().filter(|effect| seen.insert(effect.token.trim().to_lowercase()));
-        let words: Vec<String> = words.take(NAMED).map(|effect| format!("{:?}", effect.token.trim())).collect();
+        let words = card.top_logits.iter().map(|effect| self.0.quoted(effect.id));
+        let words: Vec<String> = words.filter(|word| seen.insert(word.to_lowercase())).take(NAMED).collect();
         Ok((card.max_activation > 0.0 && !words.is_empty()).then(|| format!("makes likelier: {}", words.join(", "))))
     }
 }

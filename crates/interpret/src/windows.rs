@@ -9,6 +9,7 @@ use crate::error::InterpretError;
 use crate::extremes::Firing;
 use crate::kept::Kept;
 use crate::progress::Progress;
+use rayon::prelude::*;
 use std::ops::Range;
 use untangle_sae::{Codes, Sae};
 use untangle_store::RowBlock;
@@ -71,10 +72,12 @@ pub fn windows(
     while !rest.is_empty() {
         let taken = batch.plan(rest.iter().map(|at| range(&firings[*at].1)));
         batch.read(sae, corpus, kept)?;
-        for at in &rest[..taken] {
+        let cut = |at: &usize| {
             let (feature, firing) = firings[*at];
-            windows[*at] = Some(batch.window(feature, firing, range(&firing)));
-        }
+            (*at, batch.window(feature, firing, range(&firing)))
+        };
+        let found: Vec<(usize, Window)> = rest[..taken].par_iter().map(cut).collect();
+        found.into_iter().for_each(|(at, window)| windows[at] = Some(window));
         progress.advance(taken as u64)?;
         rest = &rest[taken..];
     }

@@ -37,6 +37,23 @@ impl Codes {
         self.starts.push(self.features.len());
     }
 
+    /// Forgets activations that are not positive, such as abs-top-k has.
+    pub fn keep_positive(&mut self) {
+        let mut kept = 0;
+        let mut begin = 0;
+        for row in 1..self.starts.len() {
+            for at in begin..self.starts[row] {
+                if self.activations[at] > 0.0 {
+                    (self.features[kept], self.activations[kept]) = (self.features[at], self.activations[at]);
+                    kept += 1;
+                }
+            }
+            begin = std::mem::replace(&mut self.starts[row], kept);
+        }
+        self.features.truncate(kept);
+        self.activations.truncate(kept);
+    }
+
     /// Number of rows.
     pub fn n_rows(&self) -> usize {
         self.starts.len().saturating_sub(1)
@@ -78,6 +95,17 @@ impl Codes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_positive_can_be_left_out() {
+        let (mut codes, mut expected) = (Codes::new(), Codes::new());
+        for row in [&[(1, 0.5), (7, -2.0)][..], &[(2, -1.0)], &[], &[(0, 3.0), (3, -1.0), (9, 1.0)]] {
+            codes.push_row(row.iter().copied());
+            expected.push_row(row.iter().copied().filter(|(_, activation)| *activation > 0.0));
+        }
+        codes.keep_positive();
+        assert_eq!(codes, expected);
+    }
 
     #[test]
     fn rows_are_found_again() {

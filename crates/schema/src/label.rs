@@ -71,6 +71,9 @@ pub const F1: &str = "f1";
 
 /// The scorer of labels by texts that they describe: the share of these in which the feature fires.
 pub const SENSITIVITY: &str = "sensitivity";
+/// Of new texts that somebody wrote who was told the label, the part on which the feature fires. One number is of text as there is,
+/// the other of text that was written for the label; of one label they differ.
+pub const SENSITIVITY_WRITTEN: &str = "sensitivity-written";
 
 impl Label {
     /// The score of a scorer.

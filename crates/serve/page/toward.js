@@ -32,7 +32,7 @@ export function towards(place, world, asked, take) {
         if (event.stage === 'candidates') {
           event.candidates.forEach((one) => labels.set(one.feature, one));
           total = event.candidates.length + 1;
-          says.textContent = `${event.candidates.length} features may be about ${event.topic}. Each is tried …`;
+          says.textContent = `${event.candidates.length} features may be about ${event.topic}. Each is tried; counted are texts ${event.sign}.`;
         } else if (event.stage === 'tried') {
           waiting += 1;
           says.textContent = waiting <= total ? `Tried ${Math.max(0, waiting - 1)} of ${total - 1} features …` : 'Trying other strengths of the best …';

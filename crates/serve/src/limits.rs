@@ -12,6 +12,10 @@ pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Connections at a time (chosen: well below the number of files that systems give a process).
 pub(crate) const CONNECTIONS: usize = 256;
+/// How long a connection may wait for room among the others (chosen).
+pub(crate) const ROOM_TIME: Duration = Duration::from_secs(2);
+/// How long the answer to a connection that there is no room for may take (chosen).
+pub(crate) const TURNED_AWAY: Duration = Duration::from_secs(2);
 /// Continuations of one prompt (chosen; OpenAI's is 128).
 pub(crate) const CHOICES: usize = 128;
 /// Words that end a text (chosen; OpenAI's is 4).

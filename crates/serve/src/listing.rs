@@ -73,6 +73,7 @@ mod tests {
             label_kind,
             label_source,
             label_score,
+            asked: None,
             held_out_firings: 0,
             density,
             max_activation: 5.0 - feature as f32,

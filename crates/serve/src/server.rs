@@ -6,12 +6,13 @@ use crate::engine::{Engine, Served};
 use crate::error::ServeError;
 use crate::fresh::now;
 use crate::gate::{Gate, Token};
-use crate::limits::{CLOSING, CONNECTIONS, HEAD_TIME, Limits};
+use crate::limits::{CLOSING, CONNECTIONS, HEAD_TIME, Limits, ROOM_TIME, TURNED_AWAY};
 use crate::routes::router;
 use crate::shared::Shared;
 use crate::wire::dictionaries::Origin;
 use crate::wire::models::{DictionaryCard, ModelCard};
 use crate::wire::runs::Trainings;
+use crate::wire::toward::Subjects;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +23,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use untangle_interpret::Spec;
@@ -60,6 +62,8 @@ pub struct ServeOptions {
     pub tray: Vec<Spec>,
     /// Trainings that the page shows, if any.
     pub trainings: Option<Box<dyn Trainings>>,
+    /// What texts may be about beyond what words say, if that is known.
+    pub subjects: Option<Box<dyn Subjects>>,
 }
 
 impl Listener {
@@ -109,7 +113,7 @@ impl<'a> Server<'a> {
         let engine = Engine::new(served, options.limits)?;
         engine.check(&options.variants)?;
         let Listener { listener, gate, .. } = listener;
-        let ServeOptions { limits, bos, template, variants, origin, tray, trainings } = options;
+        let ServeOptions { limits, bos, template, variants, origin, tray, trainings, subjects } = options;
         let model = served.model;
         let shared = Arc::new(Shared {
             desk: Desk::new(limits.queue),
@@ -127,6 +131,7 @@ impl<'a> Server<'a> {
             origin,
             tray: tray.iter().map(ToString::to_string).collect(),
             trainings,
+            subjects,
         });
         let mut runtime = Builder::new_multi_thread();
         runtime.worker_threads(THREADS).max_blocking_threads(ASIDE).enable_io().enable_time();
@@ -179,25 +184,56 @@ fn card(served: Served<'_>, chat: bool) -> ModelCard {
     }
 }
 
+/// What is answered where there are as many connections as there may be.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-length: 116\r\n\r\n{\"error\":{\"message\":\"too many connections; try again in a moment\",\"type\":\"server_error\",\"param\":null,\"code\":\"busy\"}}";
+
+/// Answers that there is no room, once something was asked, and lets the sender read it.
+async fn turn_away(stream: TcpStream) {
+    let talk = async {
+        // What was asked is read before the end, or the system would take the answer back.
+        stream.readable().await?;
+        let _ = stream.try_read(&mut [0; 4096]);
+        stream.writable().await?;
+        stream.try_write(FULL)
+    };
+    // Whoever does not listen is not waited for.
+    let _ = tokio::time::timeout(TURNED_AWAY, talk).await;
+}
+
 async fn accept(listener: tokio::net::TcpListener, router: Router, open: Arc<GracefulShutdown>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let (room, queue) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
         // Pieces of an answer are small and are wanted at once.
         let _ = stream.set_nodelay(true);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = open.watch(connection);
-        tokio::spawn(async move {
-            // A connection that breaks off is its sender's affair.
-            let _ = connection.await;
-            drop(permit);
-        });
+        let (room, queue) = (Arc::clone(&room), Arc::clone(&queue));
+        tokio::spawn(connection(stream, room, queue, router.clone(), Arc::clone(&open)));
     }
+}
+
+/// Answers what comes over a connection, as soon as there is room for one. Where there is none for a while, that is told rather than
+/// have whoever asks wait behind those who may never finish what they began to say.
+async fn connection(
+    stream: TcpStream,
+    room: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    router: Router,
+    open: Arc<GracefulShutdown>,
+) {
+    let Ok(queued) = queue.try_acquire_owned() else { return turn_away(stream).await };
+    let Ok(Ok(permit)) = tokio::time::timeout(ROOM_TIME, room.acquire_owned()).await else {
+        return turn_away(stream).await;
+    };
+    drop(queued);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // A connection that breaks off is its sender's affair.
+    let _ = open.watch(connection).await;
+    drop(permit);
 }

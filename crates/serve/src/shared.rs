@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::wire::dictionaries::Origin;
 use crate::wire::models::ModelCard;
 use crate::wire::runs::Trainings;
+use crate::wire::toward::Subjects;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) tray: Vec<String>,
     /// Trainings that are looked at, if any.
     pub(crate) trainings: Option<Box<dyn Trainings>>,
+    /// What texts may be about beyond what words say.
+    pub(crate) subjects: Option<Box<dyn Subjects>>,
 }
 
 impl Shared {

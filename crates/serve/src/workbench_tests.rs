@@ -23,6 +23,7 @@ fn line() -> Summary {
         label_kind: None,
         label_source: None,
         label_score: None,
+        asked: None,
         held_out_firings: 0,
         density: 0.0,
         max_activation: 0.0,
@@ -139,7 +140,8 @@ fn the_description_has_every_field_of_readings_and_of_searches_for_a_topic() {
     is_described("TowardRequest", &[value(&TowardRequest::default())], &[]);
     let candidate = CandidateInfo { feature: 1, label: None, raises: None, density: 0.0 };
     is_described("CandidateInfo", &[value(&candidate)], &[]);
-    let candidates = Candidates { stage: "candidates", topic: String::new(), candidates: vec![candidate] };
+    let candidates =
+        Candidates { stage: "candidates", topic: String::new(), sign: String::new(), candidates: vec![candidate] };
     is_described("Candidates", &[value(&candidates)], &[]);
     is_described("Tried", &[value(&Tried::of(None, vec![], &[], 0.0))], &[]);
 }

@@ -78,6 +78,7 @@ fn serving<T: Send>(limits: Limits, clients: impl FnOnce(SocketAddr) -> T + Send
         origin: Default::default(),
         tray: Vec::new(),
         trainings: None,
+        subjects: None,
     };
     let server = Server::new(listener, served, options).unwrap();
     let found = thread::scope(|scope| {

@@ -97,6 +97,9 @@ impl Training {
 /// # Errors
 /// When it cannot be read.
 pub fn load_sae(dir: &Path, other_model: bool, surroundings: &Surroundings<'_>) -> Result<Sae, SourceError> {
+    if !dir.exists() {
+        return Err(SourceError::NoDictionary { names: dir.display().to_string() });
+    }
     let sae = Sae::load(dir)?;
     let name = dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
     sae.notes().iter().for_each(|note| surroundings.warning(&format!("{name}: {note}")));

@@ -104,6 +104,20 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A prompt that is longer than the model's context.
+    #[error(
+        "prompt {number} (`{begins} …`) has {tokens} tokens, and the model's context has {max_context}; shorten it"
+    )]
+    LongPrompt {
+        /// Its number, from 1.
+        number: usize,
+        /// How it begins.
+        begins: String,
+        /// Its tokens.
+        tokens: usize,
+        /// Tokens that the model can read.
+        max_context: usize,
+    },
     /// Folders without a dictionary.
     #[error("{names}: holds no dictionary; name a dictionary's directory or a grid's")]
     NoDictionary {
@@ -129,9 +143,12 @@ impl Classify for SourceError {
             E::Capture(error) => error.fault(),
             E::Sae(error) => error.fault(),
             E::Organism(error) => error.fault(),
-            E::TwoRevisions { .. } | E::NoRevisions | E::Terminal | E::InputTwice | E::NoSuchPart { .. } => {
-                Fault::Usage
-            }
+            E::LongPrompt { .. }
+            | E::TwoRevisions { .. }
+            | E::NoRevisions
+            | E::Terminal
+            | E::InputTwice
+            | E::NoSuchPart { .. } => Fault::Usage,
             E::Interrupted { .. } => Fault::Interrupted,
             E::Io { source, .. } => Fault::of_file(source),
             E::NoModel { .. }

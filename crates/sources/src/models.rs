@@ -152,10 +152,13 @@ impl FetchedModel {
     }
 }
 
+/// Letters by which a prompt is known.
+const BEGINNING: usize = 40;
+
 /// Warns where a continuation of `prompts` by `tokens` reaches the end of the model's positions and stops there.
 ///
 /// # Errors
-/// When the model has no tokenizer.
+/// When the model has no tokenizer, or a prompt does not fit its context.
 pub fn warn_of_end(
     model: &LanguageModel,
     prompts: &[String],
@@ -164,8 +167,12 @@ pub fn warn_of_end(
     surroundings: &Surroundings<'_>,
 ) -> Result<(), SourceError> {
     let (tokenizer, positions) = (model.tokenizer()?, model.max_context());
-    for prompt in prompts {
+    for (number, prompt) in (1..).zip(prompts) {
         let n = tokenizer.encode_with_bos(prompt, bos)?.len();
+        if n > positions {
+            let begins = prompt.chars().take(BEGINNING).collect();
+            return Err(SourceError::LongPrompt { number, begins, tokens: n, max_context: positions });
+        }
         // The last token is chosen by the pass before it, and needs no position.
         let room = (positions + 1).saturating_sub(n);
         if room > 0 && room < tokens {

@@ -14,11 +14,27 @@
 
 use crate::error::SourceError;
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use untangle_interpret::steer::grammar::{Condition, Positions};
 use untangle_interpret::{InterpretError, Spec};
 use untangle_schema::whole;
+use untangle_store::Artefact;
+
+/// Bytes of a recipe at most (chosen): what is longer is something else.
+const LARGEST: u64 = 1 << 20;
+
+/// A recipe, as an output.
+pub const RECIPE: Artefact = Artefact {
+    name: "a recipe of `untangle steer`",
+    is_folder: false,
+    is_at: |path| match Recipe::read(path) {
+        Ok(_) => Ok(true),
+        Err(SourceError::NoRecipe { .. }) => Ok(false),
+        Err(_) => File::open(path).map(|_| false),
+    },
+};
 
 /// What is steered, of which model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,8 +65,14 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read, is not TOML of this form, or an intervention in it cannot be understood.
     pub fn read(path: &Path) -> Result<Self, SourceError> {
-        let text = fs::read_to_string(path).map_err(SourceError::io(path.display()))?;
         let wrong = |reason: String| SourceError::NoRecipe { path: path.to_owned(), reason };
+        let file = File::open(path).map_err(SourceError::io(path.display()))?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(SourceError::io(path.display()))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(wrong(format!("it is longer than {LARGEST} bytes")));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| wrong("it is no text".to_owned()))?;
         let mut recipe: Recipe =
             toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().replace('\n', " ")))?;
         recipe.check().map_err(wrong)?;
@@ -170,6 +192,7 @@ mod tests {
             ("steer = [\"12:ablate\"]\nat = \"nowhere\"", "at: "),
             ("steer = [\"12:ablate\"]\nfeature = 3", "unknown field"),
             ("steer: 12", "r.toml"),
+            (&"#".repeat(1 << 21), "longer than"),
         ] {
             let said = said(text);
             assert!(said.contains(words) && said.contains("r.toml"), "{text}: {said}");

@@ -57,6 +57,7 @@ pub(crate) fn serving(clients: impl FnOnce(SocketAddr) + Send) {
         origin: Default::default(),
         tray: Vec::new(),
         trainings: None,
+        subjects: None,
     };
     let server = Server::new(listener, served, options).expect("ready");
     thread::scope(|scope| {
@@ -88,7 +89,7 @@ fn model_of_letters() -> LanguageModel {
 /// Writes a database with as much of every feature as a real one has.
 fn describe(path: &Path, sae: &Sae) {
     let mut writer = DatabaseWriter::create(path, false).expect("a file");
-    (0..FEATURES).for_each(|feature| writer.put(&card(feature)).expect("written"));
+    (0..FEATURES).for_each(|feature| writer.put(card(feature)).expect("written"));
     let run = Run {
         tool_version: "0".to_owned(),
         sae: "wide".to_owned(),

@@ -94,12 +94,23 @@ fn columns(
     match (dictionary, &args.hook) {
         (AnyDictionary::Sae(sae), hook) => {
             say_doubts(sae, store.manifest().map(|manifest| &manifest.model), &context.surroundings());
-            Ok(vec![column_of(sae, store, hook.as_deref())?])
+            let column = column_of(sae, store, hook.as_deref())?;
+            say_other_hook(sae, &store.columns()[column].name, context);
+            Ok(vec![column])
         }
         (AnyDictionary::Crosscoder(crosscoder), None) => Ok(columns_of(crosscoder, store)?),
         (AnyDictionary::Crosscoder(_), Some(_)) => Err(Complaint::usage(
             "--hook is for dictionaries of one activation; a crosscoder says itself which it reads",
         )),
+    }
+}
+
+/// Says where what was named is not what the dictionary reads.
+fn say_other_hook(sae: &Sae, read: &str, context: &Context) {
+    if let Some(own) = sae.provenance().hook().filter(|own| *own != read) {
+        context.progress.warning(&format!(
+            "the dictionary belongs to {own}, and reads {read}; if they are two, its codes say nothing"
+        ));
     }
 }
 

@@ -61,6 +61,11 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
             "--store goes with --form delphi alone: the other forms say nothing of where features fire",
         ));
     }
+    if matches!(args.form, FormArg::Csv) && args.sae.is_some() {
+        return Err(Complaint::usage(
+            "--sae goes with the other forms: a csv table has no feature vectors; take parquet",
+        ));
+    }
     let store = (!args.store.is_empty()).then(|| open_store(&args.store, context)).transpose()?;
     let mut inputs: Vec<PathBuf> = std::iter::once(&args.database).chain(&args.sae).cloned().collect();
     inputs.extend(store.iter().flat_map(|store| store.paths()));

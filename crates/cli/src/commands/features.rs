@@ -6,15 +6,16 @@ use super::outputs;
 use crate::cards::summary_rows;
 use crate::commands::words::BelongingArgs;
 use crate::context::Context;
+use crate::exit::Complaint;
 use crate::output::table;
 use clap::Args;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use untangle_interpret::database::Frozen;
+use untangle_interpret::database::{Frozen, sae_sha256};
 use untangle_interpret::features::{FeaturesPlan, features};
 use untangle_interpret::steer::Dictionary;
-use untangle_interpret::{Corpus, DATABASE};
+use untangle_interpret::{Corpus, DATABASE, Database};
 use untangle_schema::label::{F1, SENSITIVITY};
 use untangle_sources::dictionary::say_doubts;
 use untangle_sources::{NamedModel, Origin, Rows};
@@ -78,7 +79,11 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     let inputs: Vec<PathBuf> = store.paths().into_iter().chain(inputs).collect();
     outputs::check(&args.out, &DATABASE, args.force, &inputs)?;
     let frozen = match &args.frozen {
-        Some(path) => Some(context.database(path)?.as_frozen()?),
+        Some(path) => {
+            let database = context.database(path)?;
+            check_frozen(path, &database, &loaded, &store)?;
+            Some(database.as_frozen()?)
+        }
         None => None,
     };
     let corpus = corpus(&loaded, &origin, store, context)?;
@@ -98,7 +103,7 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
     let value = serde_json::json!({ "database": args.out, "report": report, "best": best });
     context.output.result(&value, |out| {
         let (all, dead, labelled, rows) = (report.features, report.dead, report.labelled, report.run.rows);
-        writeln!(out, "{}: {all} features, {dead} dead in {rows} rows, {labelled} labelled", args.out.display())?;
+        writeln!(out, "{}: {all} features, {dead} dead in {rows} rows, {labelled} with a label of what makes them fire", args.out.display())?;
         writeln!(
             out,
             "labels as rules on held-out rows: mean F1 {:.3}; labels of other features reach {:.3}, always firing {:.3}",
@@ -108,6 +113,24 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
         writeln!(out)?;
         table(out, &summary_rows(&best), &[4])
     })
+}
+
+/// Refuses a database that says nothing of this one: of other rows, or of the very dictionary.
+fn check_frozen(path: &Path, frozen: &Database, own: &AnyDictionary, store: &ActivationSet) -> anyhow::Result<()> {
+    let run = frozen.run()?;
+    let problem = match () {
+        () if run.store_content != store.content_identity() => {
+            format!(
+                "describes features on {}, which is another store; describe the frozen dictionary on this one",
+                run.store
+            )
+        }
+        () if run.sae_sha256 == sae_sha256(own.sae()) => {
+            "describes this very dictionary; train one with --freeze, and describe that".to_owned()
+        }
+        () => return Ok(()),
+    };
+    Err(Complaint::bad_input(format!("{}: {problem}", path.display())))
 }
 
 /// What labels reach of features that nobody learned.

@@ -4,11 +4,15 @@ use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use untangle_interpret::DatabaseEditor;
 use untangle_interpret::exchange::explanations;
-use untangle_schema::{Label, LabelKind};
+use untangle_interpret::point::are_spellings;
+use untangle_schema::Label;
+
+/// The sources of labels that `untangle features` writes.
+const OWN_SOURCES: [&str; 2] = [untangle_interpret::label::labeller::SOURCE, untangle_interpret::saying::SOURCE];
 
 /// Take explanations of Neuronpedia's into a feature database, as labels beside those that it has
 #[derive(Debug, Args)]
@@ -29,7 +33,15 @@ pub(crate) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<()> {
     if args.source.as_ref().is_some_and(|source| source.trim().is_empty()) {
         return Err(Complaint::usage("--source is empty"));
     }
-    let n = context.database(&args.database)?.n_features()?;
+    if let Some(source) = args.source.as_deref().filter(|source| is_own(source)) {
+        return Err(Complaint::usage(format!(
+            "--source {source}: labels of this source are the program's own, and would be replaced; choose another name"
+        )));
+    }
+    let database = context.database(&args.database)?;
+    let n = database.n_features()?;
+    let model = database.run()?.model.map(|model| model.name);
+    let mut others = BTreeSet::new();
     let mut labels = BTreeMap::new();
     for path in &args.files {
         for found in explanations(path)? {
@@ -42,20 +54,32 @@ pub(crate) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<()> {
                 );
                 return Err(Complaint::bad_input(message));
             }
+            let is_other = |named: &String| model.as_ref().is_some_and(|own| !are_spellings(own, named));
+            others.extend(found.model.filter(is_other));
             let by = found.by.map_or_else(|| "neuronpedia".to_owned(), |by| format!("neuronpedia:{by}"));
-            labels.insert((found.feature, args.source.clone().unwrap_or(by)), found.text);
+            labels.insert((found.feature, found.kind, args.source.clone().unwrap_or(by)), found.text);
         }
     }
+    if let (Some(other), Some(own)) = (others.first(), &model) {
+        context.progress.warning(&format!(
+            "explanations of {other} become labels of features of {own}; if they are two models, they say nothing"
+        ));
+    }
     let mut editor = DatabaseEditor::open(&args.database)?;
-    for ((feature, source), text) in &labels {
-        let label = Label { kind: LabelKind::Input, source: source.clone(), text: text.clone(), scores: Vec::new() };
+    for ((feature, kind, source), text) in &labels {
+        let label = Label { kind: *kind, source: source.clone(), text: text.clone(), scores: Vec::new() };
         editor.put_label(*feature, &label)?;
     }
     editor.commit()?;
     let mut sources = BTreeMap::<&str, usize>::new();
-    labels.keys().for_each(|(_, source)| *sources.entry(source).or_default() += 1);
+    labels.keys().for_each(|(.., source)| *sources.entry(source).or_default() += 1);
     context.output.result(&json!({ "labels": labels.len(), "sources": sources }), |out| {
         writeln!(out, "{}: {} labels, which nobody has scored yet", args.database.display(), labels.len())?;
         sources.iter().try_for_each(|(source, count)| writeln!(out, "  {source}: {count}"))
     })
+}
+
+/// Whether labels of a source are those that `features` and `label` write.
+fn is_own(source: &str) -> bool {
+    OWN_SOURCES.contains(&source.trim()) || source.trim().starts_with("llm:")
 }

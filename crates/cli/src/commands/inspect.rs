@@ -2,12 +2,14 @@
 
 use super::figures::write_training;
 use super::{crosscoder, inspect_store};
+use crate::codes_file;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
+use untangle_interpret::exchange::exported;
 use untangle_model::ModelConfig;
 use untangle_model::hub::{Snapshot, fetch_config};
 use untangle_organism::bundled;
@@ -15,7 +17,7 @@ use untangle_sae::{Crosscoder, RowScaling, Sae};
 use untangle_sources::NamedModel;
 use untangle_sources::dictionary::training_record;
 
-/// Show what an activation store, a dictionary, a feature database or a model holds
+/// Show what an activation store, a dictionary, a feature database, codes, an export or a model holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// Store (.h5), matrix (.npy, file.npz:key, file.safetensors:key, file.h5:/dataset), dictionary or model directory, database
@@ -48,6 +50,14 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
         let path = found.dir.join("config.json");
         let text = fs::read(&path).map_err(|error| Complaint::io(&path, &error))?;
         return model(&path, &text, Some(&found), context);
+    }
+    if let Some(features) = exported(path) {
+        return export(features, context);
+    }
+    if path.is_file()
+        && let Ok(Some((rows, active, about))) = codes_file::told(path)
+    {
+        return codes(rows, active, &about, context);
     }
     if path.is_dir() {
         // What it holds instead, such as folders with dictionaries; of models nothing is known but their config.json.
@@ -97,6 +107,26 @@ fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
         let model = run.model.as_ref().map_or("not given", |model| &model.name);
         writeln!(out, "model      {model}")?;
         writeln!(out, "written    by untangle {}", run.tool_version)
+    })
+}
+
+/// What `untangle encode` wrote.
+fn codes(rows: u64, active: u64, about: &Map<String, Value>, context: &Context) -> anyhow::Result<()> {
+    let value = json!({ "kind": "codes", "rows": rows, "active": active, "about": about });
+    context.output.result(&value, |out| {
+        let of = |name: &str| about.get(name).and_then(Value::as_str).unwrap_or("unknown");
+        let mean = active as f64 / rows.max(1) as f64;
+        writeln!(out, "codes of {rows} rows by {}: {mean:.2} of {} features a row", of("sae"), of("d_sae"))?;
+        writeln!(out, "rows       {} of {}, at {}", of("part"), of("store"), of("hook"))?;
+        writeln!(out, "model      {}", of("model"))?;
+        writeln!(out, "written    by untangle {}", of("tool_version"))
+    })
+}
+
+/// What `untangle export` wrote.
+fn export(features: usize, context: &Context) -> anyhow::Result<()> {
+    context.output.result(&json!({ "kind": "export", "features": features }), |out| {
+        writeln!(out, "an export of {features} features for other tools, by `untangle export`")
     })
 }
 

@@ -8,7 +8,7 @@ use crate::exit::Complaint;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use untangle_interpret::steer::Strength;
-use untangle_interpret::steer::grammar::{Condition, Positions, Unit};
+use untangle_interpret::steer::grammar::{Condition, Operation, Positions, Unit};
 use untangle_interpret::{Dictionary, Spec, Step, resolve, swept};
 use untangle_model::LanguageModel;
 use untangle_sources::Recipe;
@@ -22,8 +22,8 @@ pub(crate) struct InterventionArgs {
     sae: Vec<PathBuf>,
     /// Feature and what to do: 12:add=8, 12:add=2x (twice its largest activation), 12:add=0.3n (0.3 times the activation's
     /// norm), 12:set=3, 12:mul=0.5, 12:min=1x (at least that), 12:max=3 (at most), 12:ablate; along what it writes
-    /// 12:add-direction=0.3n, 12:project-out, 12:cap=1x, 12:swap=13; a label instead of a number needs --features; instead
-    /// of a feature, token ' cat' in blocks.1.hook_resid_post and vector 'calm.gguf' have a direction, too; `at TOKENS` and `when CONDITION` may
+    /// 12:add-direction=0.3n, 12:project-out, 12:cap=1x, 12:swap=13; a label instead of a number needs --features; without an operation
+    /// it is add=1x; instead of a feature, token ' cat' in blocks.1.hook_resid_post and vector 'calm.gguf' have a direction, too; `at TOKENS` and `when CONDITION` may
     /// follow, as for --at and --when
     #[arg(long = "feature", value_name = "ID-or-label[:OP=VALUE]")]
     feature: Vec<String>,
@@ -113,6 +113,16 @@ impl InterventionArgs {
         self.feature.join(", ")
     }
 
+    /// Whether it is said which tokens are steered.
+    pub(crate) fn says_where(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Whether it is said when they are.
+    pub(crate) fn says_when(&self) -> bool {
+        self.when.is_some()
+    }
+
     /// Which tokens are steered where the interventions do not say.
     pub(crate) fn at(&self) -> &str {
         self.at.as_deref().unwrap_or("all")
@@ -133,6 +143,18 @@ impl Interventions {
     /// The dictionaries, for the library.
     pub(crate) fn dictionaries(&self) -> Vec<Dictionary<'_>> {
         self.loaded.all()
+    }
+
+    /// The strength at which the interventions leave the model as it is; none where no one strength does.
+    pub(crate) fn neutral(&self) -> Option<f32> {
+        let of = |spec: &Spec| match spec.operation {
+            Operation::Add(_) | Operation::AddDirection(_) => Some(0.0),
+            Operation::Mul(_) => Some(1.0),
+            _ => None,
+        };
+        let mut all = self.specs.iter().map(of);
+        let first = all.next().flatten();
+        first.filter(|first| all.all(|other| other == Some(*first)))
     }
 
     /// The unit of what is swept.
@@ -172,7 +194,12 @@ pub(crate) fn describe(strength: &Strength) -> String {
         (Some(feature), None) => format!("feature {feature} {}", strength.operator),
         (None, _) => return format!("{}{}", strength.text, in_brackets(&units(strength))),
     };
-    let value = strength.value.map(|value| format!(" {value:.2}")).unwrap_or_default();
+    // What is a share of every token's own norm is no one number.
+    let value = match (strength.of_each_norm, strength.value) {
+        (true, _) => strength.of_norm.map(|share| format!(" {share}n")),
+        (false, value) => value.map(|value| format!(" {value:.2}")),
+    };
+    let value = value.unwrap_or_default();
     let clauses = [" at ", " when "].iter().filter_map(|word| strength.text.find(word)).min();
     let clauses = clauses.map(|at| &strength.text[at..]).unwrap_or_default();
     format!("{what}{value}{}{clauses}", in_brackets(&units(strength)))
@@ -180,13 +207,15 @@ pub(crate) fn describe(strength: &Strength) -> String {
 
 /// What the units of a strength are.
 pub(crate) const UNITS: &str = "x: multiples of the feature's largest activation, or of a vector's own length; n: a step's length in \
-                                multiples of the mean norm of the prompt's activations there";
+                                multiples of the norm of the activation that is changed, token by token, and in brackets of \
+                                the mean norm of the prompt's";
 
 /// A strength in its other units.
 fn units(strength: &Strength) -> Vec<String> {
+    let there = strength.value.filter(|_| strength.of_each_norm).map(|value| format!("{value:.2}"));
     let of_maximum = strength.of_maximum.map(|times| format!("{times:.2}x"));
-    let of_norm = strength.of_norm.map(|times| format!("{times:.2}n"));
-    of_maximum.into_iter().chain(of_norm).collect()
+    let of_norm = strength.of_norm.filter(|_| !strength.of_each_norm).map(|times| format!("{times:.2}n"));
+    there.into_iter().chain(of_maximum).chain(of_norm).collect()
 }
 
 fn in_brackets(parts: &[String]) -> String {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use std::path::Path;
 use std::sync::Arc;
 use tch::Kind;
+use untangle_interpret::steer::grammar::Amount;
 use untangle_model::{LanguageModel, LoadOptions, threads};
 use untangle_schema::{BosPolicy, HookPoint};
 use untangle_sources::NamedModel;
@@ -99,6 +100,7 @@ pub(crate) fn load_model_and_reference(
 /// Reads a value of `--sweep`, which is in the unit of the strengths that it replaces.
 pub(crate) fn sweep_value(text: &str) -> Result<f32, String> {
     let problem = match text.trim().parse::<f32>() {
+        Ok(value) if value.abs() > Amount::MOST && value.is_finite() => return Err(Amount::absurd(text)),
         Ok(value) if value.is_finite() => return Ok(value),
         Err(_) if text.trim().strip_suffix('x').is_some_and(|value| value.parse::<f32>().is_ok()) => {
             "leave x out: values are in the unit of --feature, which may have it (12:add=1x)"

@@ -1,5 +1,6 @@
 //! May an output lie where it is asked for, beside everything that the command reads?
 
+use crate::exit::Complaint;
 use std::path::{Path, PathBuf};
 use untangle_sources::NamedModel;
 use untangle_sources::Text;
@@ -21,6 +22,20 @@ pub(crate) fn check(out: &Path, artefact: &Artefact, force: bool, inputs: &[Path
         Err(StoreError::Exists { .. }) if is_beside_unfinished(out) => Ok(()),
         Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses a file that is written at the end and has no unfinished work beside it, before anything is loaded.
+pub(crate) fn check_file(out: &Path, artefact: &Artefact, force: bool) -> anyhow::Result<()> {
+    output::check(out, artefact, force)?;
+    let folder = out.parent().filter(|folder| *folder != Path::new(""));
+    match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => {
+            let problem =
+                format!("{}: there is no folder {}; make it, or choose another name", out.display(), folder.display());
+            Err(Complaint::usage(problem))
+        }
+        None => Ok(()),
     }
 }
 

@@ -29,14 +29,14 @@ pub(crate) fn run(args: &SearchArgs, context: &Context) -> anyhow::Result<()> {
     let text = args.text.as_deref().map(str::trim);
     let found = match text {
         // Words without a word are a slip of a script, and not a wish for everything.
-        Some("") => Found { features: Vec::new(), named: None },
+        Some("") => Found { features: Vec::new(), scorer: None },
         text => args.select.find(&database, &args.select.query(text.unwrap_or(""), Some(args.limit)))?,
     };
     let mut value = json!({ "features": found.features });
-    if let Some((scorer, scores)) = &found.named {
-        for feature in value["features"].as_array_mut().into_iter().flatten() {
-            let of = feature["feature"].as_u64().and_then(|id| scores.get(&(id as usize)));
-            feature["score"] = of.map_or(Value::Null, |score| json!({ "scorer": scorer, "value": score }));
+    if let Some(scorer) = &found.scorer {
+        for (feature, line) in found.features.iter().zip(value["features"].as_array_mut().into_iter().flatten()) {
+            let of = |(value, floor)| json!({ "scorer": scorer, "value": value, "floor": floor });
+            line["score"] = feature.asked.map_or(Value::Null, of);
         }
     }
     context.output.result(&value, |out| {
@@ -48,11 +48,12 @@ pub(crate) fn run(args: &SearchArgs, context: &Context) -> anyhow::Result<()> {
         }
         let mut rows = summary_rows(&found.features);
         let label = rows[0].len() - 1;
-        if let Some((scorer, scores)) = &found.named {
-            rows[0].insert(label, scorer.clone());
+        if let Some(scorer) = &found.scorer {
+            let cells = |score: Option<f64>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));
+            rows[0].splice(label..label, [scorer.clone(), "its floor".to_owned()]);
             for (row, feature) in rows[1..].iter_mut().zip(&found.features) {
-                let score = scores.get(&feature.feature).map_or("-".to_owned(), |score| format!("{score:.2}"));
-                row.insert(label, score);
+                let (score, floor) = feature.asked.unzip();
+                row.splice(label..label, [cells(score), cells(floor.flatten())]);
             }
         }
         table(out, &rows, &[rows[0].len() - 1])

@@ -3,9 +3,8 @@
 use crate::exit::Complaint;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
-use std::collections::BTreeMap;
 use untangle_interpret::database::{Only, Query, Sort};
-use untangle_interpret::{Database, InterpretError, Summary};
+use untangle_interpret::{Database, Summary};
 use untangle_schema::LabelKind;
 
 /// Order and filters.
@@ -18,20 +17,20 @@ pub(crate) struct SelectArgs {
     /// The other way round
     #[arg(long)]
     reverse: bool,
-    /// Only features with a label of this kind
+    /// Only features with a label of this kind, which is shown
     #[arg(long, value_enum)]
     kind: Option<Kind>,
-    /// Only features with a label of this source, such as tokens
+    /// Only features with a label of this source, such as tokens, which is shown with its scores
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Only features whose score is at least that: the one that --sort names, else F1
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", value_parser = finite, allow_negative_numbers = true)]
     min_score: Option<f64>,
     /// Only features that fire on at least this part of the tokens, such as 0.001
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = part)]
     min_density: Option<f64>,
     /// Only features that fire on at most this part of the tokens, such as 0.1
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = part)]
     max_density: Option<f64>,
     /// Only features of a crosscoder that are in no part before this one, numbered from 1 as `inspect` lists them
     #[arg(long, value_name = "PART", value_parser = clap::value_parser!(u32).range(1..))]
@@ -79,6 +78,17 @@ enum State {
     Dead,
     /// That fired
     Alive,
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| "expected a number, such as 0.5".to_owned())
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    finite(text)
+        .ok()
+        .filter(|value| (0.0..=1.0).contains(value))
+        .ok_or_else(|| "expected a part of the tokens, from 0 to 1, such as 0.05 for 5 %".to_owned())
 }
 
 fn sort(text: &str) -> Result<Sort, String> {
@@ -131,12 +141,8 @@ impl SelectArgs {
     /// What the query finds, with the scores that it asks for by name.
     pub(crate) fn find(&self, database: &Database, query: &Query) -> anyhow::Result<Found> {
         self.check(database)?;
-        let features = database.query(query)?;
-        let named = match &query.sort {
-            Sort::Score(Some(scorer)) => Some((scorer.clone(), scores_of(database, &features, scorer)?)),
-            _ => None,
-        };
-        Ok(Found { features, named })
+        let scorer = if let Sort::Score(Some(scorer)) = &query.sort { Some(scorer.clone()) } else { None };
+        Ok(Found { features: database.query(query)?, scorer })
     }
 
     /// Names that no label has are mistakes, and not a reason to find nothing.
@@ -172,13 +178,8 @@ impl SelectArgs {
 pub(crate) struct Found {
     /// In order.
     pub(crate) features: Vec<Summary>,
-    /// The scorer that they were ordered by, with its scores.
-    pub(crate) named: Option<(String, BTreeMap<usize, f64>)>,
-}
-
-fn scores_of(database: &Database, features: &[Summary], scorer: &str) -> Result<BTreeMap<usize, f64>, InterpretError> {
-    let ids: Vec<usize> = features.iter().map(|summary| summary.feature).collect();
-    database.scores_of(&ids, scorer)
+    /// The scorer that they were ordered by.
+    pub(crate) scorer: Option<String>,
 }
 
 #[cfg(test)]

@@ -2,22 +2,25 @@
 
 use super::interventions::{InterventionArgs, Interventions, UNITS, describe};
 use super::options::{Bos, ComputeArgs, load_model};
+use super::outputs;
 use super::toward::{self, Sought, TowardArgs};
 use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
 use crate::terminal::visible;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use untangle_interpret::steer::{Strength, TextOptions, steer_texts, strengths};
+use untangle_interpret::steer::{Strength, TextOptions, steer_texts, steps_without_tokens, strengths};
 use untangle_interpret::{Effect, InterpretError, SteerResult};
 use untangle_model::{Conversation, GenerateOptions, LanguageModel, Sampling};
 use untangle_schema::Observer;
 use untangle_sources::NamedModel;
 use untangle_sources::models::{chat_template, warn_of_end};
+use untangle_sources::recipe::RECIPE;
 
 /// The temperature of texts among which something is sought.
 const SOUGHT_AT: f64 = 0.8;
@@ -35,6 +38,9 @@ pub(crate) struct SteerArgs {
     /// Write what is steered to a file that --recipe reads
     #[arg(long, value_name = "FILE.toml")]
     save_recipe: Option<PathBuf>,
+    /// Replace an existing recipe
+    #[arg(long, requires = "save_recipe")]
+    force: bool,
     /// Text to continue; several are continued together
     #[arg(long = "prompt", value_name = "TEXT", required_unless_present = "toward")]
     prompts: Vec<String>,
@@ -58,22 +64,22 @@ pub(crate) struct SteerArgs {
 #[command(next_help_heading = "Sampling")]
 struct SamplingArgs {
     /// 0 always takes the likeliest token [default: 0; with --toward 0.8]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Only the N likeliest tokens are considered
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
     /// Only the likeliest tokens whose probabilities sum to P are considered
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Only tokens at least P times as likely as the likeliest are considered
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f64>,
     /// Tokens of the text so far are made less likely by this factor
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f64,
     /// End a text before these words; may be given several times
-    #[arg(long, value_name = "WORDS")]
+    #[arg(long, value_name = "WORDS", value_parser = NonEmptyStringValueParser::new())]
     stop: Vec<String>,
     /// Seed of sampling and of the random directions beside which the effect is measured
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -116,10 +122,52 @@ impl SteerArgs {
         NamedModel::find(&named)?;
         let specs = asked.specs(!self.is_search())?;
         self.check_stream(&asked, context)?;
+        self.check_search(&asked)?;
+        self.check_recipe(&asked)?;
         let interventions = asked.load(specs, context)?;
         let model = load_model(&named, &self.compute, context)?;
         interventions.say_doubts(&model, context);
         Ok(Loaded { asked, named, interventions, model })
+    }
+
+    /// Refuses what a search would not heed.
+    fn check_search(&self, asked: &InterventionArgs) -> anyhow::Result<()> {
+        if !self.is_search() {
+            return match self.toward.continuations {
+                Some(_) => {
+                    Err(Complaint::usage("--continuations is for a search; give --toward, or use `untangle study`"))
+                }
+                None => Ok(()),
+            };
+        }
+        if self.tokens == 0 {
+            return Err(Complaint::usage("--tokens must be at least 1: --toward counts in what is written"));
+        }
+        let SamplingArgs { stop, bos, .. } = &self.sampling;
+        let ignored = [
+            ("--at", asked.says_where()),
+            ("--when", asked.says_when()),
+            ("--stream", self.stream),
+            ("--chat", self.chat),
+            ("--stop", !stop.is_empty()),
+            ("--bos", !matches!(bos, Bos::Auto)),
+        ];
+        match ignored.into_iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Complaint::usage(format!(
+                "{option} has no meaning for --toward, which steers all tokens of whole continuations; leave it out, or give \
+                 what was found to --feature"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the recipe can be written, before anything is loaded.
+    fn check_recipe(&self, asked: &InterventionArgs) -> anyhow::Result<()> {
+        let Some(path) = &self.save_recipe else { return Ok(()) };
+        if !asked.sweep.is_empty() {
+            return Err(Complaint::usage("a recipe has one strength; leave --save-recipe out, or --sweep"));
+        }
+        outputs::check_file(path, &RECIPE, self.force)
     }
 
     fn check_stream(&self, asked: &InterventionArgs, context: &Context) -> anyhow::Result<()> {
@@ -149,6 +197,11 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     }
     let prompts = prompts(args, &model, context)?;
     warn_of_end(&model, &prompts, args.tokens, args.sampling.bos.into(), &context.surroundings())?;
+    for step in steps_without_tokens(&model, &sets[0], &prompts, &options(args))? {
+        context
+            .progress
+            .warning(&format!("{step}: no token of the prompts is one that this names; nothing is steered"));
+    }
     let shown = args.stream.then(|| Streamed::begin(&prompts[0])).transpose()?;
     let mut told = |_: usize, set: Option<usize>, text: &str| {
         if let (Some(shown), Some(_)) = (&shown, set) {
@@ -178,13 +231,13 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     // What the figures of an effect are means of stands in `effect` itself.
     let value = serde_json::json!({
         "prompt": args.prompts[0], "prompts": args.prompts, "at": asked.at(),
-        "special_tokens_are_steered": false, "steered": steered,
+        "special_tokens_are_steered": false, "effect_is_of": EFFECT_IS_OF, "steered": steered,
     });
     context.output.result(&value, |out| {
         if args.stream {
             writeln!(out, "\n")?;
         }
-        write_text(out, &steered, sets.len())
+        write_text(out, &steered, sets.len(), args.stream)
     })
 }
 
@@ -207,7 +260,11 @@ pub(crate) fn options(args: &SteerArgs) -> TextOptions {
     TextOptions { generate, stop: args.sampling.stop.clone(), bos: args.sampling.bos.into() }
 }
 
-fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize) -> io::Result<()> {
+/// Of what the figures of an effect are.
+const EFFECT_IS_OF: &str = "the prompt, all of whose tokens are steered but special ones, whatever `at` says";
+
+/// `was_streamed`: the steered text stands there already.
+fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize, was_streamed: bool) -> io::Result<()> {
     for (number, of_prompt) in steered.chunks(sets.max(1)).enumerate() {
         if number > 0 {
             writeln!(out)?;
@@ -216,14 +273,16 @@ fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize) -> io::Resu
         for one in of_prompt {
             let edits: Vec<String> = one.edits.iter().map(describe).collect();
             writeln!(out, "\n{}", edits.join(", "))?;
-            writeln!(out, "steered:  {}", one_line(&one.result.steered))?;
+            if !was_streamed {
+                writeln!(out, "steered:  {}", one_line(&one.result.steered))?;
+            }
             writeln!(out, "effect:   {}", effect_text(&one.result.effect))?;
         }
         let Effect { positions, steered_positions, .. } = of_prompt[0].result.effect;
         writeln!(
             out,
             "\neffect: means over the prompt's {positions} positions, {steered_positions} of them steered whatever --at says, \
-             but no special tokens; nats are KL(baseline || steered) of the next token's distribution"
+             but no special tokens; nats are KL(baseline || steered) of the next token's distribution, % are of its probability"
         )?;
     }
     writeln!(out, "{UNITS}")
@@ -232,10 +291,22 @@ fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize) -> io::Resu
 /// The effect on the prompt beside that of random directions of the same norm.
 fn effect_text(e: &Effect) -> String {
     format!(
-        "moves the next-token distribution by {:.2} nats (a random direction: {:.2}), \
-         the tokens that the feature raises by {:+.3} (random: {:+.3})",
-        e.kl, e.control_kl, e.raised, e.control_raised
+        "moves the next token's distribution by {} nats (a random direction: {}), and {} % of it to the tokens that the \
+         feature raises (random: {} %)",
+        two_digits(e.kl, false),
+        two_digits(e.control_kl, false),
+        two_digits(100.0 * e.raised, true),
+        two_digits(100.0 * e.control_raised, true)
     )
+}
+
+/// A number with two digits that say something: 12, 1.2, 0.00032.
+fn two_digits(value: f64, signed: bool) -> String {
+    let decimals = match value.abs() {
+        0.0 => 0,
+        size => (1 - size.log10().floor() as i32).clamp(0, 6) as usize,
+    };
+    if signed { format!("{value:+.decimals$}") } else { format!("{value:.decimals$}") }
 }
 
 /// What is steered, shown as it is written: behind the prompt, without the signs that would act on a terminal.

@@ -3,6 +3,7 @@
 use super::arms;
 use super::interventions::{InterventionArgs, Interventions, UNITS, describe};
 use super::options::{ComputeArgs, load_model};
+use super::outputs;
 use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
@@ -11,19 +12,21 @@ use crate::output::table;
 use anyhow::Context as _;
 use clap::Args;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use untangle_interpret::progress::Progress;
 use untangle_interpret::steer::dose::dose;
-use untangle_interpret::steer::dose_page::{self, DosePage};
+use untangle_interpret::steer::dose_page::{self, DOSE_PAGE, DosePage};
 use untangle_interpret::steer::step::Change;
 use untangle_interpret::steer::{
     Arm, Curve, CurveKind, Dose, DosePlan, Judge, Strength, Studies, Study, StudyPlan, place_of, raised_by, strengths,
 };
 use untangle_interpret::toward::Topic;
-use untangle_interpret::{Dictionary, Step};
+use untangle_interpret::{Database, Dictionary, Step};
 use untangle_model::{GenerateOptions, LanguageModel, Sampling};
 use untangle_organism::stories;
+use untangle_schema::mix::mix;
 use untangle_schema::{BosPolicy, Unit, whole};
 use untangle_sources::NamedModel;
 use untangle_sources::models::warn_of_end;
@@ -53,17 +56,21 @@ pub(crate) struct StudyArgs {
     /// With --sweep: write the curves to a page that opens from disk
     #[arg(long, value_name = "FILE.html")]
     page: Option<PathBuf>,
+    /// Replace an existing page
+    #[arg(long, requires = "page")]
+    force: bool,
     /// Neutral beginnings [default for the organism: four of its stories']
     #[arg(long = "prompt", value_name = "TEXT")]
     prompts: Vec<String>,
-    /// Continuations in all, dealt to the prompts
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    continuations: usize,
+    /// Continuations in all, as many of each prompt (rounded up) [default: 100; with --temperature 0 one of each prompt, as
+    /// further ones would be the same]
+    #[arg(long, value_name = "N")]
+    continuations: Option<usize>,
     /// Tokens of a continuation
     #[arg(long, value_name = "N", default_value_t = 60)]
     tokens: usize,
     /// 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f64,
     /// Random directions, each with as many continuations
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -78,6 +85,8 @@ pub(crate) struct StudyArgs {
     compute: ComputeArgs,
 }
 
+/// Continuations where none are asked for.
+const CONTINUATIONS: usize = 100;
 /// Columns of prose.
 const WIDTH: usize = 100;
 /// Followed tokens that are named.
@@ -90,6 +99,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let of_world = matches!(named, NamedModel::Organism(_) | NamedModel::Untrained);
     let specs = asked.specs(true)?;
     check(args, &asked)?;
+    args.page.as_deref().map_or(Ok(()), |page| outputs::check_file(page, &DOSE_PAGE, args.force))?;
     let topic = Topic::of_name(&concept(args, of_world)?);
     let plan = plan(args, of_world, &topic)?;
     let interventions = asked.load(specs, context)?;
@@ -98,11 +108,12 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let dictionaries = interventions.dictionaries();
     let sets = interventions.sets(&asked.sweep, &model, &dictionaries)?;
     warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, &context.surroundings())?;
-    let others = others(args, &sets[0], &dictionaries);
+    let others = others(args, &sets[0], &dictionaries)?;
     if others.len() < args.others {
         let d_sae = dictionaries.first().map_or(0, |dictionary| dictionary.sae().d_sae());
         let (asked, found) = (args.others, others.len());
-        context.progress.warning(&format!("--others {asked}: of {d_sae} features, {found} others are compared with"));
+        let others = if found == 1 { "1 other is" } else { &format!("{found} others are") };
+        context.progress.warning(&format!("--others {asked}: of {d_sae} features, {others} alive, and compared with"));
     }
     let subject = Subject::of(&topic, of_world);
     let judge = Judge { about: &|text| subject.is_in(text), names: &|text| topic.appears(text) };
@@ -217,6 +228,7 @@ impl Studied<'_> {
             unit: interventions.unit(),
             instruction: &instruction,
             followed: &said,
+            neutral: interventions.neutral(),
             command: &command_line(),
         };
         if let Some(path) = &args.page {
@@ -297,32 +309,47 @@ fn plan(args: &StudyArgs, of_world: bool, topic: &Topic) -> anyhow::Result<Study
         (true, true) => stories::BEGINNINGS.map(str::to_owned).to_vec(),
         (true, false) => return Err(Complaint::usage("give neutral beginnings with --prompt")),
     };
-    if args.continuations < prompts.len() || args.tokens == 0 {
+    let sampling = Sampling::at(args.temperature);
+    let usual = if args.temperature == 0.0 { prompts.len() } else { CONTINUATIONS };
+    let continuations = args.continuations.unwrap_or(usual);
+    if continuations < prompts.len() || args.tokens == 0 {
         return Err(Complaint::usage(format!(
             "--continuations must be at least the number of prompts, {}, and --tokens at least 1",
             prompts.len()
         )));
     }
-    let sampling = Sampling::at(args.temperature);
+    if args.temperature == 0.0 && continuations > prompts.len() {
+        return Err(Complaint::usage(format!(
+            "at --temperature 0 all continuations of a prompt are the same, and {continuations} of {} prompts would count the \
+             same ones again; leave --continuations out, give more prompts, or another temperature",
+            prompts.len()
+        )));
+    }
     Ok(StudyPlan {
         naming: args.naming.clone().unwrap_or_else(|| world::naming(topic, args.concept.as_deref())),
-        continuations: args.continuations / prompts.len(),
+        continuations: continuations.div_ceil(prompts.len()),
         prompts,
         generate: GenerateOptions { max_new_tokens: args.tokens, sampling, seed: args.seed, stop_at_eos: true },
         directions: args.random,
     })
 }
 
-/// Features of the first dictionary other than those steered, spread over it from a place that the seed gives.
-fn others(args: &StudyArgs, steps: &[Step], dictionaries: &[Dictionary<'_>]) -> Vec<usize> {
-    let steered = |wanted: &usize| {
-        let is =
-            |step: &Step| matches!(step.change, Change::Feature { dictionary: 0, feature, .. } if feature == *wanted);
-        steps.iter().any(is)
-    };
-    let d_sae = dictionaries.first().map_or(0, |dictionary| dictionary.sae().d_sae());
-    let n = args.others.min(d_sae);
-    let stride = d_sae / n.max(1);
-    let first = args.seed as usize % stride.max(1);
-    (0..n).map(|i| first + i * stride).filter(|feature| !steered(feature)).collect()
+/// Features of the first dictionary other than those steered, drawn by the seed; of a dictionary of which that is known, such as
+/// fire.
+fn others(args: &StudyArgs, steps: &[Step], dictionaries: &[Dictionary<'_>]) -> anyhow::Result<Vec<usize>> {
+    let Some(dictionary) = dictionaries.first() else { return Ok(Vec::new()) };
+    let steered: HashSet<usize> = steps
+        .iter()
+        .filter_map(|step| match step.change {
+            Change::Feature { dictionary: 0, feature, .. } => Some(feature),
+            _ => None,
+        })
+        .collect();
+    let dead = dictionary.database.map_or(Ok(HashSet::new()), Database::dead)?;
+    let mut left: Vec<usize> =
+        (0..dictionary.sae().d_sae()).filter(|i| !steered.contains(i) && !dead.contains(i)).collect();
+    left.sort_by_key(|feature| mix(args.seed ^ mix(*feature as u64)));
+    left.truncate(args.others);
+    left.sort_unstable();
+    Ok(left)
 }

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use untangle_interpret::Database;
+use untangle_interpret::steer::arm::{MAX_PERPLEXITY, MAX_REPETITION};
 use untangle_interpret::steer::{Arm, Dictionary, Kind};
 use untangle_interpret::toward::{Counts, Topic, Toward, TowardPlan, find, toward};
 use untangle_model::{GenerateOptions, LanguageModel};
@@ -32,9 +33,10 @@ pub(crate) struct TowardArgs {
     /// raised tokens hold these words; --prompt are then neutral beginnings, for the organism there are some
     #[arg(long, value_name = "WORDS", conflicts_with_all = ["feature", "sweep", "recipe"])]
     pub(crate) toward: Option<String>,
-    /// Continuations by which the best strength and each of its controls are reported, of seeds on which nothing was chosen
-    #[arg(long, value_name = "N", default_value = "100")]
-    continuations: NonZeroUsize,
+    /// Continuations by which the best strength and each of its controls are reported, of seeds on which nothing was chosen; for
+    /// every strength that is tried, two fifths as many are written [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(crate) continuations: Option<NonZeroUsize>,
 }
 
 /// What the search needs to know beside that.
@@ -82,7 +84,7 @@ pub(crate) fn run(
     let about = |_: &Topic, text: &str| subject.is_in(text);
     let names = |topic: &Topic| naming(topic, Some(sought.words));
     let prompts = beginnings(sought, of_world)?;
-    let amount = amount(args.continuations.get());
+    let amount = amount(args.continuations.map_or(Counts::default().reported, NonZeroUsize::get));
     let plan = TowardPlan { prompts: &prompts, naming: &names, about: &about, generate: sought.generate, amount };
     let toward = toward(model, sae, &found.candidates, &plan, &context.progress)?;
     let again = recipe(toward.interventions());
@@ -151,7 +153,8 @@ impl Told<'_> {
         let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         let note = format!(
             "about it: continuations {}, with 95 % intervals. On new texts, whose seeds nothing was chosen on, the text surprises the \
-             model that nobody steers {} times as much as its own behind a sentence that names it, and repeats itself {} times as often.",
+             model that nobody steers {} times as much as its own behind a sentence that names it, and repeats itself {} times as \
+             often; beyond {MAX_PERPLEXITY} and {MAX_REPETITION} times, it is no text any more.",
             self.subject.sign(),
             ratio(toward.perplexity_ratio()),
             ratio(toward.repetition_ratio())
@@ -191,10 +194,26 @@ impl Told<'_> {
         itself.into_iter().chain(rungs).chain(reported).collect()
     }
 
+    /// How the pair that is shown was drawn.
+    fn drawn(&self) -> String {
+        let GenerateOptions { max_new_tokens, sampling, .. } = self.sought.generate;
+        let option =
+            |name: &str, value: Option<String>| value.map(|value| format!(" --{name} {value}")).unwrap_or_default();
+        let penalty = Some(sampling.repetition_penalty).filter(|penalty| *penalty != 1.0);
+        [
+            format!(" --temperature {} --tokens {max_new_tokens} --seed {}", sampling.temperature, self.toward.seed),
+            option("top-k", sampling.top_k.map(|k| k.to_string())),
+            option("top-p", sampling.top_p.map(|p| p.to_string())),
+            option("min-p", sampling.min_p.map(|p| p.to_string())),
+            option("repetition-penalty", penalty.map(|penalty| penalty.to_string())),
+        ]
+        .concat()
+    }
+
     /// How to have it again.
     fn command(&self) -> String {
         let path = |path: &Path| shell(&path.to_string_lossy());
-        let prompt = shell(&self.toward.prompts[0]);
+        let prompt = format!("{}{}", shell(&self.toward.prompts[0]), self.drawn());
         let model = path(self.sought.model_name);
         match self.sought.save {
             Some(saved) => format!("untangle steer {model} --recipe {} --prompt {prompt}", path(saved)),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use untangle_interpret::Database;
-use untangle_interpret::point::written_point_of;
+use untangle_interpret::point::{check_model, written_point_of};
 use untangle_interpret::vectors::{
     CONTROL_VECTOR, ContrastPlan, ControlVector, Explanation, Found, Method, Read, Texts, contrast, explain,
 };
@@ -22,6 +22,9 @@ use untangle_sources::NamedModel;
 use untangle_sources::dictionary::{load_sae, say_doubts};
 use untangle_sources::models::chat_template;
 use untangle_store::Partial;
+
+/// Tokens of a reply where nothing is said.
+const REPLY: usize = 32;
 
 /// Make vectors that tell one kind of text from another, layer by layer, judged on texts that they were not made of
 #[derive(Debug, Args)]
@@ -48,9 +51,9 @@ pub(crate) struct VectorArgs {
     /// Which tokens of a text are read
     #[arg(long, value_enum, default_value = "last")]
     read: ReadArg,
-    /// Tokens of a reply, for --read reply
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    tokens: usize,
+    /// Tokens of a reply, for --read reply [default: 32]
+    #[arg(long, value_name = "N")]
+    tokens: Option<usize>,
     /// The texts are what a user says: by the model's chat template
     #[arg(long)]
     chat: bool,
@@ -110,11 +113,15 @@ pub(crate) fn run(args: &VectorArgs, context: &Context) -> anyhow::Result<()> {
     let inputs = [&args.pairs, &args.positive, &args.negative, &args.sae, &args.features];
     let inputs: Vec<PathBuf> = inputs.into_iter().flatten().cloned().collect();
     args.out.as_ref().map_or(Ok(()), |out| outputs::check(out, &CONTROL_VECTOR, args.force, &inputs))?;
+    if args.tokens.is_some() && args.read != ReadArg::Reply {
+        return Err(Complaint::usage("--tokens is for replies; give --read reply, or leave it out"));
+    }
     let texts = texts(args)?;
     let sae = args.sae.as_deref().map(|dir| load_sae(dir, args.belonging.other_model, &context.surroundings()));
     let sae = sae.transpose()?;
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     let model = load_model(&args.model, &args.compute, context)?;
+    sae.iter().try_for_each(|sae| check_model(sae, &model).map(drop))?;
     sae.iter().for_each(|sae| say_doubts(sae, Some(&model.identity()), &context.surroundings()));
     let texts = if args.chat { as_conversations(&texts, &model, context)? } else { texts };
     let points = points(args, &model)?;
@@ -129,7 +136,7 @@ pub(crate) fn run(args: &VectorArgs, context: &Context) -> anyhow::Result<()> {
     };
     let written = args.out.as_deref().map(|out| write(out, &found, &model, args, context)).transpose()?;
     let value = serde_json::json!({
-        "plan": plan(args), "vectors": found, "best": best(&found).point.to_string(), "explained": explained,
+        "plan": plan(args), "vectors": found, "best": best(&found).map(|best| best.point.to_string()), "explained": explained,
         "written": written,
     });
     context.output.result(&value, |out| {
@@ -152,7 +159,7 @@ fn plan(args: &VectorArgs) -> ContrastPlan {
     let read = match args.read {
         ReadArg::Last => Read::Last,
         ReadArg::Mean => Read::Mean,
-        ReadArg::Reply => Read::Reply(args.tokens),
+        ReadArg::Reply => Read::Reply(args.tokens.unwrap_or(REPLY)),
     };
     ContrastPlan { method, read, bos: args.bos.into() }
 }
@@ -232,14 +239,15 @@ fn write(
     Ok(vector.directions.into_keys().collect())
 }
 
-/// The vector that tells most of the texts right that it was not made of; of several the one that tells most of the others.
-fn best(found: &[Found]) -> &Found {
+/// The vector that tells most of the texts right that it was not made of; of several the one that tells most of the others. None
+/// where not even the best one's interval is above chance.
+fn best(found: &[Found]) -> Option<&Found> {
     let rank = |found: &&Found| (found.held_out.value(), found.made_of.value());
     found
         .iter()
         .rev()
         .max_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal))
-        .unwrap_or(&found[0])
+        .filter(|best| best.held_out.interval().0 > 0.5)
 }
 
 fn write_text(out: &mut dyn Write, found: &[Found]) -> io::Result<()> {
@@ -257,11 +265,11 @@ fn write_text(out: &mut dyn Write, found: &[Found]) -> io::Result<()> {
     };
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(found.iter().map(row)).collect();
     table(out, &rows, &[0])?;
-    writeln!(
-        out,
-        "\ntold right: texts that judge and made no vector, every fifth, with 95 % intervals; best at {}",
-        best(found).point
-    )
+    let verdict = match best(found) {
+        Some(best) => format!("best at {}", best.point),
+        None => "none is surely better than chance, 50 %: give more texts".to_owned(),
+    };
+    writeln!(out, "\ntold right: texts that judge and made no vector, every fifth, with 95 % intervals; {verdict}")
 }
 
 fn write_parts(out: &mut dyn Write, explained: &Explanation, database: Option<&Database>) -> io::Result<()> {

@@ -2,17 +2,39 @@
 
 use super::foreign::{count, finite, finite_or_none, unfit};
 use super::format::{from_json, json};
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 use untangle_schema::{Label, LabelKind, Score};
 
-/// Joins to features `f` the label `l` that is shown where one is shown, with its F1, `b.value`: none where there is none. The
-/// order is that of [`Label::rank`]; the names of the kinds sort as the kinds do. Looked up feature by feature: gathered for all
-/// first, it would cost a query of a few features as much as one of all.
-pub(super) const FIRST: &str =
-    "LEFT JOIN labels l ON l.feature = f.id AND (l.kind, l.source) = (SELECT m.kind, m.source FROM labels m
-        LEFT JOIN scores t ON t.feature = m.feature AND t.kind = m.kind AND t.source = m.source AND t.scorer = 'f1'
-        WHERE m.feature = f.id ORDER BY m.kind, t.value DESC NULLS LAST, m.source LIMIT 1)
-    LEFT JOIN scores b ON b.feature = l.feature AND b.kind = l.kind AND b.source = l.source AND b.scorer = 'f1'";
+/// Which label of a feature is shown where one is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Choice<'a> {
+    /// One of this source.
+    pub(super) source: Option<&'a str>,
+    /// One of this kind.
+    pub(super) kind: Option<LabelKind>,
+    /// The one of which this scorer thinks best, where it has scored one.
+    pub(super) scorer: Option<&'a str>,
+}
+
+impl Choice<'_> {
+    /// Joins to features `f` the label `l` that is chosen, with its F1, `b.value`, and what the scorer says of it, `s.value` and
+    /// `s.floor`; none where there is none. The order is that of [`Label::rank`]; the names of the kinds sort as the kinds do. Looked up
+    /// feature by feature: gathered for all first, it would cost a query of a few features as much as one of all. Returns the
+    /// values that it names, too.
+    pub(super) fn join(&self) -> (&'static str, [Value; 4]) {
+        let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::Text(text.to_owned()));
+        let (source, kind, scorer) = (text(self.source), text(self.kind.map(|kind| kind.name())), text(self.scorer));
+        let join = "LEFT JOIN labels l ON l.feature = f.id AND (l.kind, l.source) = (SELECT m.kind, m.source FROM labels m
+                LEFT JOIN scores t ON t.feature = m.feature AND t.kind = m.kind AND t.source = m.source AND t.scorer = 'f1'
+                LEFT JOIN scores v ON v.feature = m.feature AND v.kind = m.kind AND v.source = m.source AND v.scorer = ?
+                WHERE m.feature = f.id AND m.source = coalesce(?, m.source) AND m.kind = coalesce(?, m.kind)
+                ORDER BY v.value DESC NULLS LAST, m.kind, t.value DESC NULLS LAST, m.source LIMIT 1)
+            LEFT JOIN scores b ON b.feature = l.feature AND b.kind = l.kind AND b.source = l.source AND b.scorer = 'f1'
+            LEFT JOIN scores s ON s.feature = l.feature AND s.kind = l.kind AND s.source = l.source AND s.scorer = ?";
+        (join, [scorer.clone(), source, kind, scorer])
+    }
+}
 
 /// Writes a label with its scores, in place of one of the same kind and source.
 pub(super) fn put(connection: &Connection, feature: i64, label: &Label) -> rusqlite::Result<()> {

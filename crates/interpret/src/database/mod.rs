@@ -32,3 +32,4 @@ pub use query::{Only, Query, Sort};
 pub use rank::most_interpretable;
 pub use read::{Database, Summary};
 pub use write::DatabaseWriter;
+pub(crate) use write::Ready;

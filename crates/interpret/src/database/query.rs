@@ -2,10 +2,11 @@
 
 use super::foreign::{count, finite};
 use super::format::Frozen;
+use super::labels::Choice;
 use super::read::{Database, Summary};
 use crate::error::InterpretError;
 use rusqlite::types::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use untangle_schema::LabelKind;
 use untangle_schema::label::{F1, SENSITIVITY};
 
@@ -18,7 +19,8 @@ pub enum Sort {
     /// How well the text that is looked for fits; by the label's score, where none is.
     #[default]
     Match,
-    /// The score of a scorer, its best over the feature's labels; none means the F1 of the label that is shown.
+    /// The score of a scorer, that of the label of which it thinks best, which then is the one that is shown; none means the F1 of
+    /// the label that is shown otherwise.
     Score(Option<String>),
     /// Part of the rows on which it fires.
     Density,
@@ -53,9 +55,9 @@ pub struct Query {
     pub sort: Sort,
     /// The other way round.
     pub reversed: bool,
-    /// Those that have a label of this kind.
+    /// Those that have a label of this kind, which is then shown.
     pub kind: Option<LabelKind>,
-    /// Those that have a label of this source.
+    /// Those that have a label of this source, which is then shown.
     pub source: Option<String>,
     /// Those whose score, the one that [`Sort::Score`] names or else the label's F1, is at least that.
     pub min_score: Option<f64>,
@@ -108,14 +110,15 @@ impl Database {
             statement.require(verbatim, [Value::Text(text.to_owned()), Value::Text(text.to_owned())]);
         }
         narrow(&mut statement, query);
-        let (order, values) = order(query, !words.is_empty());
-        statement.values.extend(values);
+        let order = order(query, !words.is_empty());
         statement.values.push(Value::Integer(query.limit.map_or(-1, |limit| limit as i64)));
         statement.values.push(Value::Integer(i64::try_from(query.offset).unwrap_or(i64::MAX)));
         let Statement { join, conditions, values } = statement;
         let wanted = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
         let sql = format!("WHERE {wanted} ORDER BY {order} LIMIT ? OFFSET ?");
-        self.summaries(join, &sql, rusqlite::params_from_iter(values))
+        let scorer = if let Sort::Score(Some(scorer)) = &query.sort { Some(scorer.as_str()) } else { None };
+        let choice = Choice { source: query.source.as_deref(), kind: query.kind, scorer };
+        self.summaries_with(&choice, join, &sql, values)
     }
 
     /// How many features there are of which nothing is asked but what `only` says.
@@ -144,6 +147,28 @@ impl Database {
     /// When the file is damaged.
     pub fn sources(&self) -> Result<Vec<String>, InterpretError> {
         self.names("SELECT DISTINCT source FROM labels ORDER BY source")
+    }
+
+    /// Whether tokens have texts, and not only numbers: it was made with a model, of which raised tokens tell.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn has_texts(&self) -> Result<bool, InterpretError> {
+        self.budget.begin();
+        self.connection.query_row("SELECT EXISTS (SELECT 1 FROM logits)", [], |row| row.get(0)).map_err(self.fail())
+    }
+
+    /// The features that never fire.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn dead(&self) -> Result<HashSet<usize>, InterpretError> {
+        self.budget.begin();
+        let read = || {
+            let mut statement = self.connection.prepare("SELECT id FROM features WHERE density = 0")?;
+            statement.query_map([], |row| count(row, 0))?.collect::<rusqlite::Result<Vec<u64>>>()
+        };
+        Ok(read().map_err(self.fail())?.into_iter().map(|id| id as usize).collect())
     }
 
     fn names(&self, sql: &str) -> Result<Vec<String>, InterpretError> {
@@ -208,29 +233,18 @@ fn condition(only: Only) -> &'static str {
     }
 }
 
-/// The score that a query speaks of, with what it names.
-fn score(query: &Query) -> (&'static str, Option<Value>) {
-    match &query.sort {
-        Sort::Score(Some(scorer)) => (
-            "(SELECT max(s.value) FROM scores s WHERE s.feature = f.id AND s.scorer = ?)",
-            Some(Value::Text(scorer.clone())),
-        ),
-        _ => ("b.value", None),
-    }
+/// The score that a query speaks of: of the label that is shown.
+fn score(query: &Query) -> &'static str {
+    if matches!(query.sort, Sort::Score(Some(_))) { "s.value" } else { "b.value" }
 }
 
 fn narrow(statement: &mut Statement, query: &Query) {
-    if let Some(kind) = query.kind {
-        let has = "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND a.kind = ?)";
-        statement.require(has, [Value::Text(kind.name().to_owned())]);
-    }
-    if let Some(source) = &query.source {
-        let has = "EXISTS (SELECT 1 FROM labels a WHERE a.feature = f.id AND a.source = ?)";
-        statement.require(has, [Value::Text(source.clone())]);
+    if query.kind.is_some() || query.source.is_some() {
+        // The label that is shown is of these.
+        statement.require("l.text IS NOT NULL", []);
     }
     if let Some(least) = query.min_score {
-        let (score, named) = score(query);
-        statement.require(format!("{score} >= ?"), named.into_iter().chain([Value::Real(least)]));
+        statement.require(format!("{} >= ?", score(query)), [Value::Real(least)]);
     }
     if let Some(least) = query.min_density {
         statement.require("f.density >= ?", [Value::Real(least)]);
@@ -251,21 +265,18 @@ fn narrow(statement: &mut Statement, query: &Query) {
     }
 }
 
-/// The order, with the values that it names. What has no number comes last either way.
-fn order(query: &Query, has_words: bool) -> (String, Option<Value>) {
+/// The order. What has no number comes last either way.
+fn order(query: &Query, has_words: bool) -> String {
     let (down, up) = if query.reversed { ("ASC", "DESC") } else { ("DESC", "ASC") };
     match &query.sort {
         Sort::Match if has_words => {
             // bm25 is smaller where the match is better.
-            (format!("l.text IS NULL, bm25(words, {WEIGHTS}) {up}, f.id"), None)
+            format!("l.text IS NULL, bm25(words, {WEIGHTS}) {up}, f.id")
         }
-        Sort::Match | Sort::Score(_) => {
-            let (score, named) = score(query);
-            (format!("{score} {down} NULLS LAST, f.id"), named)
-        }
-        Sort::Density => (format!("f.density {down}, f.id"), None),
-        Sort::Activation => (format!("f.max_activation {down}, f.id"), None),
-        Sort::Number => (format!("f.id {up}"), None),
+        Sort::Match | Sort::Score(_) => format!("{} {down} NULLS LAST, f.id", score(query)),
+        Sort::Density => format!("f.density {down}, f.id"),
+        Sort::Activation => format!("f.max_activation {down}, f.id"),
+        Sort::Number => format!("f.id {up}"),
     }
 }
 

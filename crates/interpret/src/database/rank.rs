@@ -42,6 +42,7 @@ mod tests {
             label_kind,
             label_source,
             label_score: Some(f1),
+            asked: None,
             held_out_firings,
             density,
             max_activation: 1.0,

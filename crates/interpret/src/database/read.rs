@@ -35,6 +35,9 @@ pub struct Summary {
     pub label_source: Option<String>,
     /// F1 of the label on held-out rows.
     pub label_score: Option<f64>,
+    /// What the scorer that was asked for says of it, with what no knowledge reaches.
+    #[serde(skip)]
+    pub asked: Option<(f64, Option<f64>)>,
     /// Held-out rows on which the feature fires.
     pub held_out_firings: u64,
     /// Fraction of rows on which it fires.
@@ -43,10 +46,12 @@ pub struct Summary {
     pub max_activation: f32,
 }
 
-/// A query of [`Summary`]s with its columns in the order that `summary` reads them; `join` are further tables.
-pub(super) fn summary_query(join: &str) -> String {
-    let columns = "f.id, l.text, b.value, f.held_out_firings, f.density, f.max_activation, l.kind, l.source";
-    format!("SELECT {columns} FROM features f {join} {}", labels::FIRST)
+/// A query of [`Summary`]s with its columns in the order that `summary` reads them; `join` are further tables, `of_label` what joins
+/// the label that is shown.
+pub(super) fn summary_query(join: &str, of_label: &str) -> String {
+    let columns =
+        "f.id, l.text, b.value, f.held_out_firings, f.density, f.max_activation, l.kind, l.source, s.value, s.floor";
+    format!("SELECT {columns} FROM features f {join} {of_label}")
 }
 
 impl Database {
@@ -64,6 +69,9 @@ impl Database {
     /// As [`Self::open`].
     pub fn open_until(path: &Path, stop: impl FnMut() -> bool + Send + 'static) -> Result<Self, InterpretError> {
         let io = |source| InterpretError::from(untangle_store::StoreError::Io { path: path.to_owned(), source });
+        if path.is_dir() {
+            return Err(InterpretError::NotAFeatureDatabase { path: path.to_owned() });
+        }
         take_back_half_an_addition(path);
         let file_bytes = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -309,6 +317,7 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
         label_kind: row.get::<_, Option<String>>(6)?.map(kind).transpose()?,
         label_source: row.get(7)?,
         label_score: finite_or_none(row, 2)?,
+        asked: finite_or_none(row, 8)?.map(|value| finite_or_none(row, 9).map(|floor| (value, floor))).transpose()?,
         held_out_firings: count(row, 3)?,
         density: finite(row, 4)?,
         max_activation: finite(row, 5)? as f32,

@@ -1,12 +1,13 @@
 //! Finds features in a database: by text, by label, by rank.
 
 use super::foreign::count;
+use super::labels::Choice;
 use super::query::Query;
 use super::rank::most_interpretable;
 use super::read::{Database, Summary};
 use super::read::{summary, summary_query};
 use crate::error::InterpretError;
-use rusqlite::Params;
+use rusqlite::types::Value;
 use std::collections::HashSet;
 use untangle_schema::FeatureCard;
 
@@ -38,7 +39,7 @@ impl Database {
     /// When the file is damaged.
     pub fn summaries_of(&self, features: &[usize]) -> Result<Vec<Summary>, InterpretError> {
         let ids = serde_json::json!(features).to_string();
-        self.summaries("", "WHERE f.id IN (SELECT value FROM json_each(?1)) ORDER BY f.id", [ids])
+        self.summaries("WHERE f.id IN (SELECT value FROM json_each(?)) ORDER BY f.id", vec![Value::Text(ids)])
     }
 
     /// The `n` features that are understood best, with everything about them; see [`most_interpretable`].
@@ -46,7 +47,7 @@ impl Database {
     /// # Errors
     /// When the file is damaged.
     pub fn most_interpretable(&self, n: usize) -> Result<Vec<FeatureCard>, InterpretError> {
-        let labelled = self.summaries("", "WHERE b.value IS NOT NULL", [])?;
+        let labelled = self.summaries("WHERE b.value IS NOT NULL", Vec::new())?;
         most_interpretable(labelled, n).into_iter().map(|feature| self.card(feature.feature)).collect()
     }
 
@@ -71,7 +72,7 @@ impl Database {
         if features.is_empty() {
             features = named(&|label| wanted.split_whitespace().all(|word| label.contains(word)));
         }
-        let labelled = self.summaries("", "WHERE l.text IS NOT NULL ORDER BY b.value DESC NULLS LAST, f.id", [])?;
+        let labelled = self.summaries("WHERE l.text IS NOT NULL ORDER BY b.value DESC NULLS LAST, f.id", Vec::new())?;
         Ok(labelled.into_iter().filter(|summary| features.contains(&summary.feature)).collect())
     }
 
@@ -86,17 +87,25 @@ impl Database {
         read().map_err(self.fail())
     }
 
-    /// The features that the rest of a query finds, in its order: each once, however many labels it has. `join` are further tables.
-    pub(super) fn summaries(
+    /// The features that the rest of a query finds, in its order, each with the label that is shown where nothing is asked for.
+    fn summaries(&self, rest: &str, values: Vec<Value>) -> Result<Vec<Summary>, InterpretError> {
+        self.summaries_with(&Choice::default(), "", rest, values)
+    }
+
+    /// The same with a label of choice: each once, however many labels it has. `join` are further tables.
+    pub(super) fn summaries_with(
         &self,
+        choice: &Choice<'_>,
         join: &str,
         rest: &str,
-        params: impl Params,
+        values: Vec<Value>,
     ) -> Result<Vec<Summary>, InterpretError> {
         self.budget.begin();
-        let sql = format!("{} {rest}", summary_query(join));
+        let (of_label, named) = choice.join();
+        let sql = format!("{} {rest}", summary_query(join, of_label));
         let mut select = self.connection.prepare(&sql).map_err(self.fail())?;
-        let rows = select.query_map(params, summary).map_err(self.fail())?;
+        let values = rusqlite::params_from_iter(named.into_iter().chain(values));
+        let rows = select.query_map(values, summary).map_err(self.fail())?;
         rows.collect::<rusqlite::Result<_>>().map_err(self.fail())
     }
 }

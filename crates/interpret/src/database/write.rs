@@ -51,8 +51,14 @@ impl DatabaseWriter {
     ///
     /// # Errors
     /// When writing fails, above all on a full disk.
-    pub fn put(&mut self, card: &FeatureCard) -> Result<(), InterpretError> {
-        put(&self.connection, card).map_err(failure(self.partial.data()))
+    pub fn put(&mut self, card: FeatureCard) -> Result<(), InterpretError> {
+        let ready = Ready::new(card, self.partial.data())?;
+        self.put_ready(&ready)
+    }
+
+    /// The same with what takes time done before, on another thread.
+    pub(crate) fn put_ready(&mut self, ready: &Ready) -> Result<(), InterpretError> {
+        put(&self.connection, ready).map_err(failure(self.partial.data()))
     }
 
     /// Adds the excerpts.
@@ -80,6 +86,33 @@ impl DatabaseWriter {
     }
 }
 
+/// A feature with the texts of its rows.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// Its examples have no tokens any more.
+    pub(crate) card: FeatureCard,
+    /// The tokens of its examples, those of every kind behind one another, as JSON.
+    tokens: Vec<String>,
+    /// What is searched of the examples.
+    words: String,
+}
+
+impl Ready {
+    /// Makes the texts, for the database `path`.
+    pub(crate) fn new(mut card: FeatureCard, path: &Path) -> Result<Self, InterpretError> {
+        let all = [&card.examples, &card.sampled, &card.banded].into_iter().flatten();
+        let all = all.chain(card.near_misses.iter().map(|near| &near.example));
+        let tokens =
+            all.map(|example| json(&example.tokens)).collect::<rusqlite::Result<_>>().map_err(failure(path))?;
+        let words = card.examples.iter().map(around_peak).collect::<Vec<_>>().join(" | ");
+        // Freed by the thread that made them: of many threads that free what others made, each waits for the others.
+        let all = [&mut card.examples, &mut card.sampled, &mut card.banded].into_iter().flatten();
+        all.chain(card.near_misses.iter_mut().map(|near| &mut near.example))
+            .for_each(|example| example.tokens = Vec::new());
+        Ok(Self { card, tokens, words })
+    }
+}
+
 /// No journal: an unfinished file is thrown away, never repaired.
 fn begin(partial: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(partial)?;
@@ -101,35 +134,38 @@ fn put_run(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn put(connection: &Connection, card: &FeatureCard) -> rusqlite::Result<()> {
-    let id = card.feature as i64;
+fn put(connection: &Connection, ready: &Ready) -> rusqlite::Result<()> {
+    let card = &ready.card;
+    let (id, mut tokens) = (card.feature as i64, ready.tokens.iter().map(String::as_str));
     let mut insert = connection.prepare_cached("INSERT INTO features VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     let (density, max, mean) = (card.density, card.max_activation, card.mean_activation);
     insert.execute(params![id, density, max, mean, json(&card.histogram)?, card.held_out_firings as i64])?;
     card.labels.iter().try_for_each(|label| labels::put(connection, id, label))?;
-    put_examples(connection, id, kind::TOP, card.examples.iter().map(|example| (None, example)))?;
-    put_examples(connection, id, kind::SAMPLED, card.sampled.iter().map(|example| (None, example)))?;
-    put_examples(connection, id, kind::BAND, card.banded.iter().map(|example| (None, example)))?;
-    put_examples(connection, id, kind::NEAR, card.near_misses.iter().map(|near| (Some(near.by), &near.example)))?;
+    let plain = |example| (None, example);
+    put_examples(connection, id, kind::TOP, card.examples.iter().map(plain), &mut tokens)?;
+    put_examples(connection, id, kind::SAMPLED, card.sampled.iter().map(plain), &mut tokens)?;
+    put_examples(connection, id, kind::BAND, card.banded.iter().map(plain), &mut tokens)?;
+    let near = card.near_misses.iter().map(|near| (Some(near.by), &near.example));
+    put_examples(connection, id, kind::NEAR, near, &mut tokens)?;
     put_sharing(connection, id, card.sharing.as_ref())?;
     put_logits(connection, id, side::TOP, &card.top_logits)?;
     put_logits(connection, id, side::BOTTOM, &card.bottom_logits)?;
     put_neighbours(connection, id, &card.neighbours)?;
     let mut insert =
         connection.prepare_cached("INSERT INTO words (rowid, label, examples, logits) VALUES (?1, ?2, ?3, ?4)")?;
-    let examples: Vec<String> = card.examples.iter().map(around_peak).collect();
     let logits: Vec<&str> = card.top_logits.iter().map(|effect| effect.token.as_str()).collect();
     let label = joined(card.labels.iter().map(|label| label.text.as_str()));
-    insert.execute(params![id, label, examples.join(" | "), logits.join(" ")])?;
+    insert.execute(params![id, label, ready.words, logits.join(" ")])?;
     Ok(())
 }
 
-/// Examples, each with the feature that fires in place of this one, where one does.
+/// Examples, each with the feature that fires in place of this one, where one does, and with its tokens as JSON.
 fn put_examples<'a>(
     connection: &Connection,
     id: i64,
     kind: &str,
     examples: impl Iterator<Item = (Option<usize>, &'a Example)>,
+    tokens: &mut impl Iterator<Item = &'a str>,
 ) -> rusqlite::Result<()> {
     let mut insert =
         connection.prepare_cached("INSERT INTO examples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
@@ -144,7 +180,7 @@ fn put_examples<'a>(
             example.position,
             example.activation,
             example.peak as i64,
-            json(&example.tokens)?,
+            tokens.next(),
             activations,
             by.map(|by| by as i64),
         ])?;

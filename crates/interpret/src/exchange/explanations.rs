@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use untangle_schema::LabelKind;
 
 /// Bytes of a line at most: descriptions are sentences.
 const LINE: u64 = 1 << 20;
@@ -19,7 +20,16 @@ pub struct Explanation {
     pub text: String,
     /// Who says so: the model that was asked, or else the method; none where the file does not say.
     pub by: Option<String>,
+    /// Of what it speaks: of what the feature makes the model say, where the method is one of those that Untangle exports so.
+    pub kind: LabelKind,
+    /// What the model is called there.
+    pub model: Option<String>,
+    /// What the dictionary is called there, as LAYER-SET.
+    pub source: Option<String>,
 }
+
+/// How the method of a label of what a feature makes the model say begins in exports.
+pub(super) const OF_OUTPUT: &str = "untangle-output-";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +38,8 @@ struct Row {
     description: Option<String>,
     explanation_model_name: Option<String>,
     type_name: Option<String>,
+    model_id: Option<String>,
+    layer: Option<String>,
 }
 
 /// A number, or one in quotation marks.
@@ -73,7 +85,15 @@ pub fn explanations(path: &Path) -> Result<Vec<Explanation>, InterpretError> {
         let Some(text) = row.description.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) else {
             continue;
         };
-        found.push(Explanation { feature, text, by: row.explanation_model_name.or(row.type_name) });
+        let of_output = row.type_name.as_deref().is_some_and(|name| name.starts_with(OF_OUTPUT));
+        found.push(Explanation {
+            feature,
+            text,
+            by: row.explanation_model_name.or(row.type_name),
+            kind: if of_output { LabelKind::Output } else { LabelKind::Input },
+            model: row.model_id,
+            source: row.layer,
+        });
     }
 }
 
@@ -87,11 +107,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("batch-0.jsonl.gz");
         let text = "{\"index\":\"3\",\"description\":\" bridges \",\"explanationModelName\":\"m\",\"embedding\":[]}\n\n\
-                    {\"index\":4,\"description\":\"\"}\n{\"index\":5,\"description\":\"x\",\"typeName\":\"t\"}\n";
-        let expected = vec![
-            Explanation { feature: 3, text: "bridges".to_owned(), by: Some("m".to_owned()) },
-            Explanation { feature: 5, text: "x".to_owned(), by: Some("t".to_owned()) },
-        ];
+                    {\"index\":4,\"description\":\"\"}\n{\"index\":5,\"description\":\"x\",\"typeName\":\"untangle-output-t\"}\n";
+        let own = |feature, text: &str, by: &str, kind| Explanation {
+            feature,
+            text: text.to_owned(),
+            by: Some(by.to_owned()),
+            kind,
+            model: None,
+            source: None,
+        };
+        let expected =
+            vec![own(3, "bridges", "m", LabelKind::Input), own(5, "x", "untangle-output-t", LabelKind::Output)];
         std::fs::write(&path, text).expect("written");
         assert_eq!(explanations(&path).expect("read"), expected);
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -65,10 +65,15 @@ pub(super) fn write_gzip(root: &Path, name: &str, content: &[u8]) -> Result<(), 
     write(root, name, &packed)
 }
 
+/// The number of features of a finished export; none of any other folder.
+pub fn exported(folder: &Path) -> Option<usize> {
+    let record = fs::read(folder.join(RECORD)).ok()?;
+    let record = serde_json::from_slice::<Record>(&record).ok().filter(|record| record.kind == KIND)?;
+    is_part(folder).ok()?.then_some(record.features)
+}
+
 fn is_export(folder: &Path) -> io::Result<bool> {
-    let Ok(record) = fs::read(folder.join(RECORD)) else { return Ok(false) };
-    let is_ours = serde_json::from_slice::<Record>(&record).is_ok_and(|record| record.kind == KIND);
-    Ok(is_ours && is_part(folder)?)
+    Ok(exported(folder).is_some())
 }
 
 /// Whether a folder holds nothing but files of an export, all of them or some.

@@ -22,7 +22,7 @@ mod saedashboard;
 mod shown;
 
 pub use explanations::{Explanation, explanations};
-pub use files::EXPORT;
+pub use files::{EXPORT, exported};
 pub use plan::{ExportPlan, Form};
 
 use crate::database::{Database, Run};

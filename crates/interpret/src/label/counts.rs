@@ -14,24 +14,80 @@ pub const SLOTS: usize = 32;
 pub const TOTALS: usize = 1 << 17;
 
 /// The most frequent keys of one feature and kind.
+///
+/// Every firing asks for a key of every kind, so that what is looked at is kept small: of the keys a byte each, eight of which are
+/// compared at a time, and of the counts only those from the place on at which the smallest one was found last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SpaceSaving {
     keys: Vec<u64>,
+    /// A byte of each key, the first in the lowest bits.
+    tags: [u64; SLOTS / 8],
     /// Count and the part of it that may belong to keys that were pushed out.
     counts: Vec<(u64, u64)>,
+    /// No count is smaller, and none before this place is as small. Counts only grow.
+    least: u64,
+    from: usize,
 }
+
+/// The byte by which a key is looked for.
+fn tag(key: u64) -> u64 {
+    key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56
+}
+
+/// In every byte the same.
+const EACH: u64 = u64::from_ne_bytes([1; 8]);
 
 impl SpaceSaving {
     pub(crate) fn add(&mut self, key: u64, weight: u64) {
-        if let Some(at) = self.keys.iter().position(|k| *k == key) {
+        if let Some(at) = self.place(key) {
             self.counts[at].0 += weight;
         } else if self.keys.len() < SLOTS {
+            self.put_tag(self.keys.len(), key);
             self.keys.push(key);
             self.counts.push((weight, 0));
-        } else if let Some((at, &(least, _))) = self.counts.iter().enumerate().min_by_key(|(_, count)| count.0) {
+        } else {
+            let at = self.smallest();
+            let least = self.counts[at].0;
+            self.put_tag(at, key);
             self.keys[at] = key;
             self.counts[at] = (least + weight, least);
         }
+    }
+
+    /// Where a key is.
+    fn place(&self, key: u64) -> Option<usize> {
+        let wanted = EACH * tag(key);
+        for (word, tags) in self.tags.iter().enumerate() {
+            let differ = tags ^ wanted;
+            // The highest bit of every byte that is 0, and perhaps of one behind it, which the key itself tells.
+            let mut found = differ.wrapping_sub(EACH) & !differ & (EACH << 7);
+            while found != 0 {
+                let at = 8 * word + found.trailing_zeros() as usize / 8;
+                if self.keys.get(at) == Some(&key) {
+                    return Some(at);
+                }
+                found &= found - 1;
+            }
+        }
+        None
+    }
+
+    fn put_tag(&mut self, at: usize, key: u64) {
+        let (word, shift) = (at / 8, 8 * (at % 8));
+        self.tags[word] = self.tags[word] & !(0xff << shift) | tag(key) << shift;
+    }
+
+    /// The place of the first of the smallest counts.
+    fn smallest(&mut self) -> usize {
+        let is_least = |(count, _): &(u64, u64)| *count == self.least;
+        match self.counts[self.from..].iter().position(is_least) {
+            Some(further) => self.from += further,
+            None => {
+                self.least = self.counts.iter().map(|(count, _)| *count).min().unwrap_or(0);
+                self.from = self.counts.iter().position(|(count, _)| *count == self.least).unwrap_or(0);
+            }
+        }
+        self.from
     }
 
     /// Every kept key with a lower bound of its count.
@@ -165,7 +221,41 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The same, as the paper has it.
+    #[derive(Default)]
+    struct Reference {
+        keys: Vec<u64>,
+        counts: Vec<(u64, u64)>,
+    }
+
+    impl Reference {
+        fn add(&mut self, key: u64, weight: u64) {
+            if let Some(at) = self.keys.iter().position(|k| *k == key) {
+                self.counts[at].0 += weight;
+            } else if self.keys.len() < SLOTS {
+                self.keys.push(key);
+                self.counts.push((weight, 0));
+            } else if let Some((at, &(least, _))) = self.counts.iter().enumerate().min_by_key(|(_, count)| count.0) {
+                self.keys[at] = key;
+                self.counts[at] = (least + weight, least);
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_fast_sketch_is_the_slow_one(
+            added in proptest::collection::vec((0_u64..90, 1_u64..4), 0..900), spread in any::<u64>(),
+        ) {
+            let (mut fast, mut slow) = (SpaceSaving::default(), Reference::default());
+            for (key, weight) in added {
+                let key = (key * key / 90).wrapping_mul(spread | 1);
+                fast.add(key, weight);
+                slow.add(key, weight);
+                prop_assert_eq!((&fast.keys, &fast.counts), (&slow.keys, &slow.counts));
+            }
+        }
+
         #[test]
         fn space_saving_bounds_true_counts(keys in proptest::collection::vec(0_u64..60, 0..400)) {
             let mut sketch = SpaceSaving::default();

@@ -110,8 +110,15 @@ pub struct Verdict {
 
 /// The verdicts on `n` texts; all without an answer where there is not one for each.
 pub fn verdicts(reply: &Reply, n: usize) -> Vec<Verdict> {
-    let Some(says) = digits(&reply.text, n) else { return vec![Verdict::default(); n] };
-    let odds = probabilities(&reply.odds, &says);
+    let (says, odds) = match (digits(&reply.text, n), numbered(&reply.text, n)) {
+        (Some(says), _) => {
+            let odds = probabilities(&reply.odds, &says);
+            (says, odds)
+        }
+        // Among the digits of numbers, those of answers are not told apart.
+        (None, Some(says)) => (says, None),
+        (None, None) => return vec![Verdict::default(); n],
+    };
     let at = |at: usize| Verdict { says: Some(says[at]), odds: odds.as_ref().map(|odds| odds[at]) };
     (0..n).map(at).collect()
 }
@@ -130,6 +137,30 @@ fn digits(text: &str, n: usize) -> Option<Vec<bool>> {
     let bracketed = || text.rfind('[').and_then(|from| of(&text[from..from + text[from..].find(']')?]));
     let last = || text.lines().rev().map(str::trim).find(|line| !line.is_empty()).and_then(of);
     of(text).or_else(bracketed).or_else(last)
+}
+
+/// `n` answers on lines of their own that count from 1, such as `3. 0`, `3: yes` or `**3)** 1`; the last of them where there are
+/// several.
+fn numbered(text: &str, n: usize) -> Option<Vec<bool>> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let (Some(number), Some(answer), None) = (words.next(), words.next(), words.next()) else { continue };
+        let Ok(number) = number.parse::<usize>() else { continue };
+        let says = match answer.to_ascii_lowercase().as_str() {
+            "1" | "yes" => true,
+            "0" | "no" => false,
+            _ => continue,
+        };
+        if number == 1 {
+            found.clear();
+        }
+        if number != found.len() + 1 {
+            return None;
+        }
+        found.push(says);
+    }
+    (found.len() == n).then_some(found)
 }
 
 /// The probability of 1 in the place of every digit; none where digits are not tokens of their own.
@@ -274,10 +305,21 @@ mod tests {
     fn verdicts_are_digits_and_all_of_them() {
         let says = |text: &str| verdicts(&reply(text, &[]), 3).iter().map(|verdict| verdict.says).collect::<Vec<_>>();
         let yes = [Some(true), Some(false), Some(true)];
-        for text in ["1 0 1", "1,0,1", "[1, 0, 1]", "101", "The answer is [1, 0, 1].", "Let me see.\n1 0 1\n"] {
+        for text in [
+            "1 0 1",
+            "1,0,1",
+            "[1, 0, 1]",
+            "101",
+            "The answer is [1, 0, 1].",
+            "Let me see.\n1 0 1\n",
+            "1. 1\n2. 0\n3. 1",
+            "Here:\n**1)** yes\n**2)** No\n**3)** yes\n",
+        ] {
             assert_eq!(says(text), yes, "{text}");
         }
-        for text in ["1 0", "1 0 1 0", "yes no yes", "1 0 2", "", "1. yes 2. no 3. yes"] {
+        for text in
+            ["1 0", "1 0 1 0", "yes no yes", "1 0 2", "", "1. yes 2. no 3. yes", "1. 1\n3. 0\n2. 1", "1. 1\n2. 0"]
+        {
             assert_eq!(says(text), [None; 3], "{text}");
         }
     }

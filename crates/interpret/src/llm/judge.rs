@@ -5,7 +5,8 @@
 //! - `detection-auroc` and so on: the area under the ROC curve of the judge's probability of a yes, where it tells it
 //!
 //! Their floor is one half, what one answer to everything reaches; their control is what the label of another feature reaches on
-//! the same texts. An answer that cannot be understood is a wrong one, and counted.
+//! the same texts. An answer that cannot be understood says nothing of the label: it is left out, and counted, and where too few
+//! are left there is no score.
 
 use super::answers::{Verdict, verdicts};
 use super::material::{FEWEST, Material};
@@ -72,9 +73,9 @@ pub fn requests(question: Question, label: &str, items: &[Item]) -> Vec<Request>
 pub struct Outcome {
     /// The 95 % interval of F1, where there are texts enough for one.
     pub f1_interval: Option<Interval>,
-    /// Yes, where that is right.
+    /// Yes, where that is right, of what was understood.
     pub positives: Share,
-    /// No, where that is right.
+    /// No, where that is right, of what was understood.
     pub negatives: Share,
     /// Texts whose answer could not be understood.
     pub unparseable: u64,
@@ -82,48 +83,58 @@ pub struct Outcome {
     pub area: Option<f64>,
 }
 
+impl Outcome {
+    /// Whether enough was understood for a score.
+    pub fn is_usable(&self) -> bool {
+        self.positives.trials.min(self.negatives.trials) >= FEWEST as u64
+    }
+}
+
 /// Reads the answers to the requests of `items`.
 pub fn outcome(items: &[Item], replies: &[Reply]) -> Outcome {
     let chunks = items.chunks(PER_REQUEST).zip(replies);
     let said: Vec<Verdict> = chunks.flat_map(|(chunk, reply)| verdicts(reply, chunk.len())).collect();
+    // Of what was understood: the right answer, whether it was given, and with which probability of a yes.
+    let understood =
+        items.iter().zip(&said).filter_map(|(item, verdict)| Some((item.truth, verdict.says?, verdict.odds)));
+    let understood: Vec<(bool, bool, Option<f64>)> = understood.collect();
     let of = |truth: bool| {
-        let those = items.iter().zip(&said).filter(|(item, _)| item.truth == truth);
-        Share::of(those.map(|(_, verdict)| verdict.says == Some(truth)))
+        let those = understood.iter().filter(|(right, ..)| *right == truth);
+        Share::of(those.map(|(right, says, _)| says == right))
     };
-    let unparseable = said.iter().filter(|verdict| verdict.says.is_none()).count() as u64;
-    let f1_interval = f1_interval(items, &said);
-    Outcome { positives: of(true), negatives: of(false), unparseable, area: area(items, &said), f1_interval }
+    Outcome {
+        positives: of(true),
+        negatives: of(false),
+        unparseable: (items.len() - understood.len()) as u64,
+        area: area(&understood),
+        f1_interval: f1_interval(&understood),
+    }
 }
 
 /// F1 over resamples of the texts.
-fn f1_interval(items: &[Item], said: &[Verdict]) -> Option<Interval> {
-    let right = |item: &Item, verdict: &Verdict| verdict.says == Some(item.truth);
+fn f1_interval(understood: &[(bool, bool, Option<f64>)]) -> Option<Interval> {
     // Hits, and mistakes of both kinds.
-    let sums = |(item, verdict): (&Item, &Verdict)| {
-        let right = right(item, verdict);
-        vec![f64::from(u8::from(item.truth && right)), f64::from(u8::from(!right))]
+    let sums = |(truth, says, _): &(bool, bool, Option<f64>)| {
+        vec![f64::from(u8::from(*truth && *says)), f64::from(u8::from(truth != says))]
     };
-    let texts: Vec<Vec<f64>> = items.iter().zip(said).map(sums).collect();
+    let texts: Vec<Vec<f64>> = understood.iter().map(sums).collect();
     interval(&texts, 0, |sums| 2.0 * sums[0] / (2.0 * sums[0] + sums[1]))
 }
 
-fn area(items: &[Item], said: &[Verdict]) -> Option<f64> {
-    if said.iter().any(|verdict| verdict.says.is_some() && verdict.odds.is_none()) {
-        return None;
-    }
-    if said.iter().all(|verdict| verdict.says.is_none()) {
-        return None;
-    }
-    // What could not be understood is as wrong as can be.
-    let value = |(item, verdict): (&Item, &Verdict)| verdict.odds.unwrap_or(if item.truth { 0.0 } else { 1.0 }) as f32;
-    let values: Vec<f32> = items.iter().zip(said).map(value).collect();
-    let marks: Vec<Mark> = items.iter().map(|item| if item.truth { Mark::Positive } else { Mark::Negative }).collect();
+fn area(understood: &[(bool, bool, Option<f64>)]) -> Option<f64> {
+    let values: Vec<f32> = understood.iter().map(|(.., odds)| odds.map(|odds| odds as f32)).collect::<Option<_>>()?;
+    let mark = |(truth, ..): &(bool, bool, Option<f64>)| if *truth { Mark::Positive } else { Mark::Negative };
+    let marks: Vec<Mark> = understood.iter().map(mark).collect();
     auroc(ranked_column(values.into_iter(), &mut Vec::new()), &marks)
 }
 
-/// The scores of a question of this name: balanced accuracy, and the area where there is one. `further` are numbers to be kept with the
-/// first.
+/// The scores of a question of this name: balanced accuracy, and the area where there is one; none where too little was understood.
+/// `further` are numbers to be kept with the first.
 pub fn scores(name: &str, own: &Outcome, control: Option<&Outcome>, further: &[(&str, f64)]) -> Vec<Score> {
+    if !own.is_usable() {
+        return Vec::new();
+    }
+    let control = control.filter(|control| control.is_usable());
     let (positives, negatives) = (own.positives, own.negatives);
     let n = positives.trials + negatives.trials;
     let (value, interval) = balanced(positives, negatives);
@@ -214,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_are_counted_and_what_is_not_understood_is_wrong() {
+    fn outcomes_are_counted_and_what_is_not_understood_is_left_out() {
         let items = items(Question::Detection, &material(10), 0);
         let perfect = outcome(&items, &replies(&items, &[], true));
         assert_eq!((perfect.positives.hits, perfect.negatives.hits, perfect.area), (10, 10, Some(1.0)));
@@ -227,9 +238,11 @@ mod tests {
             let (f1, interval) = (f1(outcome.positives, outcome.negatives), outcome.f1_interval.expect("twenty texts"));
             interval.low <= f1 && f1 <= interval.high && interval.low < interval.high
         };
-        assert!(inside(&chance) && inside(&half), "{chance:?}, {half:?}");
-        assert_eq!((half.unparseable, half.positives.hits + half.negatives.hits), (10, 10));
-        assert!(half.area.expect("probabilities") < 1.0);
+        assert!(inside(&chance), "{chance:?}");
+        assert_eq!((half.unparseable, half.positives.trials + half.negatives.trials), (10, 10));
+        assert_eq!((half.positives.value(), half.area), (1.0, Some(1.0)));
+        let nothing = outcome(&items, &[0, 1].map(|_| Reply { text: "I cannot tell".to_owned(), ..Reply::default() }));
+        assert_eq!((nothing.unparseable, scores("detection", &nothing, None, &[])), (20, Vec::new()));
         let scores = scores("detection", &perfect, Some(&chance), &[("near", 3.0)]);
         let names: Vec<&str> = scores.iter().map(|score| score.scorer.as_str()).collect();
         assert_eq!(names, ["detection", "detection-auroc"]);

@@ -17,7 +17,7 @@ use crate::read::Reader;
 use std::collections::BTreeMap;
 use untangle_endpoint::Reply;
 use untangle_model::ModelError;
-use untangle_schema::label::SENSITIVITY;
+use untangle_schema::label::SENSITIVITY_WRITTEN;
 use untangle_schema::{LabelKind, Score, Share};
 
 /// Texts written for other features that are a control, at least, as far as there are any.
@@ -118,7 +118,7 @@ pub(super) fn sensitivity(
             BTreeMap::from([("asked".to_owned(), WRITTEN as f64), ("others".to_owned(), others.trials as f64)]);
         let score = Score {
             judge: None,
-            scorer: SENSITIVITY.to_owned(),
+            scorer: SENSITIVITY_WRITTEN.to_owned(),
             value: own.value(),
             interval: Some(own.interval()),
             floor: floors.get(&work.card.feature).copied(),

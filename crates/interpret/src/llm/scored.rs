@@ -41,7 +41,9 @@ impl Run<'_> {
             let (items, labels) = &asked[&work.card.feature];
             let (own, other) = replies.split_at(replies.len() / labels.len());
             let control = (!other.is_empty()).then(|| outcome(items, other));
-            let scores = scores(Question::Intervention.name(), &outcome(items, own), control.as_ref(), &[]);
+            let own = outcome(items, own);
+            let scores = scores(Question::Intervention.name(), &own, control.as_ref(), &[]);
+            work.unparseable += if own.is_usable() { 0 } else { own.unparseable };
             work.scores.extend(scores.into_iter().map(|score| (LabelKind::Output, score)));
         };
         self.ask(works, prepare, hear);
@@ -59,7 +61,9 @@ impl Run<'_> {
         let tells_odds = Cell::new(self.tells_odds);
         let prepare = |work: &Work| sheets.get(&work.card.feature).map_or(Vec::new(), Sheet::requests);
         let hear = |work: &mut Work, replies: &[Reply]| {
-            work.scores.extend(sheets[&work.card.feature].scores(replies));
+            let (scores, lost) = sheets[&work.card.feature].scores(replies);
+            work.scores.extend(scores);
+            work.unparseable += lost;
             let told = replies.iter().any(|reply| !reply.odds.is_empty());
             tells_odds.set(Some(told || tells_odds.get() == Some(true)));
         };
@@ -94,6 +98,7 @@ impl Run<'_> {
                 replies.chunks(pieces.len()).map(|replies| simulate::simulated(&pieces, replies)).collect();
             without_odds.set(without_odds.get() || said.contains(&Simulated::WithoutOdds));
             let score = simulate::score(&said[0], said.get(1));
+            work.unparseable += if score.is_none() { said[0].unparseable() } else { 0 };
             work.scores.extend(score.map(|score| (LabelKind::Input, score)));
         };
         self.ask(works, prepare, hear);

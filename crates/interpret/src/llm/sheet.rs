@@ -67,7 +67,9 @@ impl Sheet {
     }
 
     /// The scores that the answers to these requests come to, by the kind of label that they are of.
-    pub(super) fn scores(&self, replies: &[Reply]) -> Vec<(LabelKind, Score)> {
+    ///
+    /// Returns too how many verdicts could not be understood where too few are left for a score.
+    pub(super) fn scores(&self, replies: &[Reply]) -> (Vec<(LabelKind, Score)>, u64) {
         let (mut rest, mut found) = (replies, BTreeMap::new());
         for (question, whose) in self.asked() {
             let (own, others) = rest.split_at(self.items(question).len().div_ceil(PER_REQUEST));
@@ -76,6 +78,7 @@ impl Sheet {
                 found.insert((question.name(), whose), outcome(self.items(question), own));
             }
         }
+        let lost = found.values().filter(|outcome| !outcome.is_usable()).map(|outcome| outcome.unparseable).sum();
         let of = |question: Question, whose| -> Option<&Outcome> { found.get(&(question.name(), whose)) };
         let mut all = Vec::new();
         for question in [Question::Detection, Question::Fuzzing] {
@@ -89,6 +92,6 @@ impl Sheet {
             // One number, and not two that say the same.
             all.extend(own.into_iter().take(1).map(|score| (LabelKind::Output, score)));
         }
-        all
+        (all, lost)
     }
 }

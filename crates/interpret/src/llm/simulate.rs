@@ -8,8 +8,8 @@
 //! with p(d) the judge's probability of the digit d where it says how strongly the feature fires on a token, and a its activation there;
 //! -1 to 1, higher is better (Bills et al. 2023, "Language models can explain neurons in language models", whose degrees go to 10: here
 //! they go to 9, because many tokenizers have no token `10`). Floor 0, what one answer to everything reaches; control, what the label
-//! of another feature reaches. Texts of half of each sort, and none that the labeller saw. A text whose answer cannot be understood
-//! counts as one on which the judge says nothing.
+//! of another feature reaches. Texts of half of each sort, and none that the labeller saw. A text whose answer cannot be understood is
+//! left out, and counted; where too few are left there is no score.
 
 use super::answers::degrees;
 use super::material::{FEWEST, Material, Piece};
@@ -66,7 +66,7 @@ pub(super) fn simulated(pieces: &[&Piece], replies: &[Reply]) -> Simulated {
             },
             None => {
                 unparseable += 1;
-                vec![0.0; n]
+                continue;
             }
         };
         let mut own = vec![0.0; 6];
@@ -77,6 +77,13 @@ pub(super) fn simulated(pieces: &[&Piece], replies: &[Reply]) -> Simulated {
         sums.push(own);
     }
     Simulated::Sums(sums, unparseable)
+}
+
+impl Simulated {
+    /// Answers that could not be understood.
+    pub(super) fn unparseable(&self) -> u64 {
+        if let Simulated::Sums(_, unparseable) = self { *unparseable } else { 0 }
+    }
 }
 
 /// The correlation that sums come to; 0 where the judge says the same of all tokens.
@@ -96,11 +103,15 @@ fn whole(sums: &[Vec<f64>]) -> Vec<f64> {
 
 /// The score; none without probabilities, or where the feature is equally strong everywhere.
 pub(super) fn score(own: &Simulated, control: Option<&Simulated>) -> Option<Score> {
-    let Simulated::Sums(sums, unparseable) = own else { return None };
+    let is_enough = |sums: &[Vec<f64>]| sums.len() >= FEWEST;
+    let (sums, unparseable) = match own {
+        Simulated::Sums(sums, unparseable) if is_enough(sums) => (sums, unparseable),
+        _ => return None,
+    };
     let value = Some(pearson(&whole(sums))).filter(|value| value.is_finite())?;
     let control = control.and_then(|control| match control {
-        Simulated::Sums(sums, _) => Some(pearson(&whole(sums))).filter(|value| value.is_finite()),
-        Simulated::WithoutOdds => None,
+        Simulated::Sums(sums, _) if is_enough(sums) => Some(pearson(&whole(sums))).filter(|value| value.is_finite()),
+        _ => None,
     });
     let detail =
         BTreeMap::from([("texts".to_owned(), sums.len() as f64), ("unparseable".to_owned(), *unparseable as f64)]);
@@ -138,15 +149,20 @@ mod tests {
 
     #[test]
     fn correlation_is_over_all_tokens_of_all_texts_together() {
-        let pieces = [piece(&[0.0, 2.0, 4.0]), piece(&[0.0, 0.0, 0.0])];
+        let silent = || piece(&[0.0, 0.0, 0.0]);
+        let pieces = [piece(&[0.0, 2.0, 4.0]), silent(), silent(), silent(), silent()];
         let pieces: Vec<&Piece> = pieces.iter().collect();
         let score_of = |replies: &[Reply]| score(&simulated(&pieces, replies), None).expect("a score");
-        assert!((score_of(&[reply(&[0, 4, 8]), reply(&[0, 0, 0])]).value - 1.0).abs() < 1e-12);
-        assert_eq!(score_of(&[reply(&[3, 3, 3]), reply(&[3, 3, 3])]).value, 0.0, "one answer to everything");
-        // x = 0 9 0 0 0 0, y = 0 2 4 0 0 0: covariance 6 * 18 - 9 * 6 = 54, variances 6 * 81 - 81 = 405 and 6 * 20 - 36 = 84.
-        let half = score_of(&[reply(&[0, 9, 0]), Reply { text: "I do not know".to_owned(), ..Reply::default() }]);
-        assert!((half.value - 54.0 / f64::sqrt(405.0 * 84.0)).abs() < 1e-12, "{half:?}");
-        assert_eq!((half.detail["unparseable"], half.n, half.floor), (1.0, 6, Some(0.0)));
+        let and_nothing = |first: Reply, last: Reply| [vec![first], vec![reply(&[0, 0, 0]); 3], vec![last]].concat();
+        assert!((score_of(&and_nothing(reply(&[0, 4, 8]), reply(&[0, 0, 0]))).value - 1.0).abs() < 1e-12);
+        assert_eq!(score_of(&vec![reply(&[3, 3, 3]); 5]).value, 0.0, "one answer to everything");
+        // What is not understood is left out. x = 0 9 0 and nine 0, y = 0 2 4 and nine 0: covariance 12 * 18 - 9 * 6 = 162, variances
+        // 12 * 81 - 81 = 891 and 12 * 20 - 36 = 204.
+        let unclear = Reply { text: "I do not know".to_owned(), ..Reply::default() };
+        let some = score_of(&and_nothing(reply(&[0, 9, 0]), unclear.clone()));
+        assert!((some.value - 162.0 / f64::sqrt(891.0 * 204.0)).abs() < 1e-12, "{some:?}");
+        assert_eq!((some.detail["unparseable"], some.n, some.floor), (1.0, 12, Some(0.0)));
+        assert_eq!(score(&simulated(&pieces, &vec![unclear; 5]), None), None, "nothing was measured");
         let without = Reply { odds: Vec::new(), ..reply(&[0, 4, 8]) };
         assert_eq!(simulated(&pieces, &[without, reply(&[0, 0, 0])]), Simulated::WithoutOdds);
         assert_eq!(score(&Simulated::WithoutOdds, None), None);

@@ -2,7 +2,7 @@
 
 use crate::database::Summary;
 use serde::Serialize;
-use untangle_schema::FeatureCard;
+use untangle_schema::{FeatureCard, LabelKind};
 
 /// Bins of densities, each a quarter of a decade, up to always.
 const DENSITY_BINS: usize = 24;
@@ -48,12 +48,13 @@ impl Default for Tallies {
 impl Tallies {
     /// Counts a feature by its line in a list.
     pub fn add_line(&mut self, line: &Summary) {
-        self.add(line.density, line.label.is_some(), line.label_score);
+        self.add(line.density, line.label_kind == Some(LabelKind::Input), line.label_score);
     }
 
     /// Counts a feature by its card.
     pub fn add_card(&mut self, card: &FeatureCard) {
-        self.add(card.density, !card.labels.is_empty(), card.label().and_then(untangle_schema::Label::f1));
+        let is_labelled = card.labels.iter().any(|label| label.kind == LabelKind::Input);
+        self.add(card.density, is_labelled, card.label().and_then(untangle_schema::Label::f1));
     }
 
     fn add(&mut self, density: f64, is_labelled: bool, f1: Option<f64>) {

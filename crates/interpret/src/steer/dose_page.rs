@@ -2,10 +2,27 @@
 
 use super::arm::{Arm, MAX_PERPLEXITY};
 use super::dose::{Curve, CurveKind, Dose, Point};
+use std::fs::File;
+use std::io::Read;
 use untangle_schema::chart::{self, Decades, Labels, Measured, Spread, measured, number};
 use untangle_schema::html::{LOOK, escaped};
+use untangle_store::Artefact;
 
 const STYLE: &str = include_str!("dose_page.css");
+
+/// A page, as an output.
+pub const DOSE_PAGE: Artefact = Artefact {
+    name: "a page of `untangle study`",
+    is_folder: false,
+    is_at: |path| {
+        let mut begins = Vec::new();
+        File::open(path)?.take(1 << 10).read_to_end(&mut begins)?;
+        Ok(String::from_utf8_lossy(&begins).contains(MARK))
+    },
+};
+
+/// By which a page is known.
+const MARK: &str = "<meta name=\"generator\" content=\"untangle study\">";
 
 /// What a page says beside the figures.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +41,8 @@ pub struct DosePage<'a> {
     pub instruction: &'a str,
     /// The tokens whose log-odds are followed.
     pub followed: &'a [String],
+    /// The strength at which the interventions leave the model as it is; none where there is no one such.
+    pub neutral: Option<f32>,
     /// The command that made it.
     pub command: &'a str,
 }
@@ -62,7 +81,7 @@ pub fn html(page: &DosePage<'_>, dose: &Dose) -> String {
     .concat();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         {MARK}\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
          <style>\n{LOOK}{}{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
         chart::STYLE
     )
@@ -113,11 +132,18 @@ fn charts(page: &DosePage<'_>, dose: &Dose) -> String {
             let value = figure(&point.arm, &dose.baseline)?;
             Some(Spread { x: f64::from(point.strength?), ..value })
         };
-        let own = figure(&dose.baseline, &dose.baseline).map(|own| Spread { x: 0.0, ..own });
+        let own = figure(&dose.baseline, &dose.baseline);
+        let level = level.or_else(|| page.neutral.is_none().then_some((own?.y, "the model itself")));
+        let own = own.zip(page.neutral).map(|(own, at)| Spread { x: f64::from(at), ..own });
         let curves =
             dose.curves.iter().filter(of_strength).map(|curve| (curve, curve.points.iter().filter_map(of_point)));
+        let with_own = |points: Vec<Spread>| {
+            let mut points: Vec<Spread> = own.into_iter().chain(points).collect();
+            points.sort_by(|a, b| a.x.total_cmp(&b.x));
+            points
+        };
         let all: Vec<Measured> = curves
-            .map(|(curve, points)| curve.kind.measured(own.into_iter().chain(points).collect()))
+            .map(|(curve, points)| curve.kind.measured(with_own(points.collect())))
             .filter(|curve| curve.values.len() > 1)
             .collect();
         if all.is_empty() {
@@ -125,9 +151,13 @@ fn charts(page: &DosePage<'_>, dose: &Dose) -> String {
         }
         measured(Labels { title, meaning, x: &strength, y }, Decades { x: false, y: decades }, &all, level)
     };
+    let itself = match page.neutral {
+        Some(at) => format!("With 95 % intervals; at {} the model itself.", number(f64::from(at))),
+        None => "With 95 % intervals; the line is the model itself.".to_owned(),
+    };
     [
         efficiency(dose),
-        against("Continuations about it", "% of continuations", "With 95 % intervals; at 0 the model itself.", false, about, None),
+        against("Continuations about it", "% of continuations", &itself, false, about, None),
         against(
             "Perplexity",
             "times the model's own",
@@ -302,6 +332,7 @@ mod tests {
             unit: "x",
             instruction: "Write of it.",
             followed: &[],
+            neutral: Some(0.0),
             command: "untangle study",
         };
         let html = html(&page, &dose);

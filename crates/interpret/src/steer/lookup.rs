@@ -51,7 +51,8 @@ fn by_label(
     let labelled = among.iter().filter_map(|at| Some((*at, dictionaries[*at].database?)));
     let labelled: Vec<(usize, &Database)> = labelled.collect();
     if labelled.is_empty() {
-        let problem = "features are known by label only there";
+        let problem = "labels stand in feature databases; give that of the dictionary with --features, or the feature's number, \
+                       as in 12:add=8";
         return Err(InterpretError::NeedsDatabase { spec: what.to_string(), problem });
     }
     let name = |at: usize| (dictionaries.len() > 1).then_some(dictionaries[at].name);

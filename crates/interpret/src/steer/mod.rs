@@ -45,7 +45,10 @@ pub use effect::Effect;
 pub use grammar::{Spec, swept};
 pub use problem::SteerProblem;
 pub use resolve::{check_databases, feature_of, resolve};
-pub use run::{PlannedTexts, SteerOptions, SteerResult, TextOptions, plan_texts, raised_by, steer, steer_texts, sweep};
+pub use run::{
+    PlannedTexts, SteerOptions, SteerResult, TextOptions, plan_texts, raised_by, steer, steer_texts,
+    steps_without_tokens, sweep,
+};
 pub use steering::{Control, Steering};
 pub use step::Step;
 pub use strength::{Strength, place_of, strengths};

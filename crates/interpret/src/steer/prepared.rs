@@ -157,6 +157,9 @@ fn part_of(direction: &Direction, model: &LanguageModel) -> Result<Part, Interpr
     let found = width_at(model, point)?;
     match found == d {
         true => Ok(Part { point, first: 0, width: d }),
-        false => Err(InterpretError::WidthDiffers { d_in: d, what: format!("{point} of this model"), found }),
+        false => {
+            let (what, point) = ("the vector".to_owned(), point.to_string());
+            Err(SteerProblem::OtherWidth { what, point, found: d, expected: found }.into())
+        }
     }
 }

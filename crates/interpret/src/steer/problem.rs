@@ -24,7 +24,7 @@ pub enum SteerProblem {
         pieces: Vec<String>,
     },
     /// A dictionary that is not at hand.
-    #[error("`{what}`: there is no dictionary `{name}`; at hand are {known}", known = list(.known))]
+    #[error("{}", no_such_dictionary(.what, .name, .known))]
     NoSuchDictionary {
         /// The intervention.
         what: String,
@@ -41,6 +41,20 @@ pub enum SteerProblem {
         /// Names of those at hand.
         known: Vec<String>,
     },
+    /// A direction for activations of another width.
+    #[error(
+        "`{what}` is a direction of width {found}, and {point} of this model has width {expected}; take one that was made on it"
+    )]
+    OtherWidth {
+        /// The intervention.
+        what: String,
+        /// Where it would be taken.
+        point: String,
+        /// Its width.
+        found: usize,
+        /// The model's.
+        expected: usize,
+    },
     /// Sets of steps for another number of texts.
     #[error("there are steps for {sets} texts, and the batch has {batch}")]
     OtherBatch {
@@ -49,6 +63,13 @@ pub enum SteerProblem {
         /// Texts in the batch.
         batch: i64,
     },
+}
+
+fn no_such_dictionary(what: &str, name: &str, known: &[String]) -> String {
+    match (name, known) {
+        (_, []) => format!("`{what}` is a feature, and there is no dictionary; give it with --sae"),
+        _ => format!("`{what}`: there is no dictionary `{name}`; at hand are {}", list(known)),
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -215,7 +215,8 @@ impl Resolving<'_> {
                 );
             }
             (Unit::OfMaximum, None) => {
-                let problem = "the largest activation is not known";
+                let problem = "the largest activation is not known; give the feature database with --features, or a strength \
+                               without x, as in 12:add=8 (where nothing is said, it is add=1x)";
                 return Err(InterpretError::NeedsDatabase { spec: self.spec.to_string(), problem });
             }
         };

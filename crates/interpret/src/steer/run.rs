@@ -125,15 +125,18 @@ pub fn steer_texts(
     let texts = write(model, dictionaries, sets, &tokens, options, told)?;
     let lens = TokenLens::new(model);
     let mut results = Vec::with_capacity(prompts.len());
-    for (prompt, texts) in tokens.iter().zip(texts.chunks_exact(1 + sets.len())) {
+    for ((given, prompt), texts) in prompts.iter().zip(&tokens).zip(texts.chunks_exact(1 + sets.len())) {
         let meter = EffectMeter::new(model, dictionaries, prompt, options.generate.seed)?;
+        let own = tokenizer.decode(prompt)?;
         let whole = |written: &Written| -> Result<String, InterpretError> {
-            match written.stop {
+            if written.stop == StopReason::StopString {
                 // Tokens that end a text may have begun before the words that do.
-                StopReason::StopString => Ok(tokenizer.decode(prompt)? + &written.text),
-                // Decoded together, so that the space before the first new word stays.
-                _ => Ok(tokenizer.decode(&[&prompt[..], &written.tokens].concat())?),
+                return Ok(format!("{given}{}", written.text));
             }
+            // Decoded together, so that the space before the first new word stays; special tokens of the prompt are part of what
+            // was given, and of no decoded text.
+            let all = tokenizer.decode(&[&prompt[..], &written.tokens].concat())?;
+            Ok(all.strip_prefix(&own).map_or(all.clone(), |added| format!("{given}{added}")))
         };
         let (baseline, steered) = (whole(&texts[0])?, &texts[1..]);
         let of_set = |(steps, written): (&Vec<Step>, &Written)| {
@@ -170,6 +173,24 @@ pub fn plan_texts(
         planned.keys_and_values = planned.keys_and_values.max(bytes);
     }
     Ok(planned)
+}
+
+/// Those of some steps, as they are written, that no token of any prompt or of what follows can be among.
+///
+/// # Errors
+/// When a prompt cannot be encoded.
+pub fn steps_without_tokens(
+    model: &LanguageModel,
+    steps: &[Step],
+    prompts: &[String],
+    options: &TextOptions,
+) -> Result<Vec<String>, InterpretError> {
+    let (tokenizer, new) = (model.tokenizer()?, options.generate.max_new_tokens as i64);
+    let encode = |prompt: &String| Ok(tokenizer.encode_with_bos(prompt, options.bos)?);
+    let prompts: Vec<Vec<u32>> = prompts.iter().map(encode).collect::<Result<_, InterpretError>>()?;
+    let is_taken = |step: &Step| prompts.iter().any(|prompt| step.tokens.may_be_among(prompt, new));
+    let idle = steps.iter().filter(|step| !is_taken(step));
+    Ok(idle.map(|step| step.spec.as_ref().map_or_else(|| "a step".to_owned(), ToString::to_string)).collect())
 }
 
 /// A prompt, and the set of steps with which it is continued; none for the model's own text.

@@ -20,6 +20,9 @@ pub struct Strength {
     pub dictionary: Option<String>,
     /// What is done.
     pub operator: &'static str,
+    /// Whether it is a share of the norm of every token's own activation, so that `value` and `of_maximum` are what it is where
+    /// that has the mean norm.
+    pub of_each_norm: bool,
     /// Its strength in units of activation, along a direction of length; `mul` has a factor, `ablate` nothing.
     pub value: Option<f32>,
     /// The same in multiples of the feature's largest activation, where that is known.
@@ -105,7 +108,8 @@ fn strength(step: &Step, dictionaries: &[Dictionary<'_>], length: Option<f64>, n
         value.zip(step.maximum).filter(|(_, most)| has_length && *most > 0.0).map(|(value, most)| value / most);
     let text = step.spec.as_ref().map_or_else(|| written(step), ToString::to_string);
     let (feature, dictionary) = feature.map_or((None, None), |(feature, name)| (Some(feature), name));
-    Strength { text, feature, dictionary, operator, value, of_maximum, of_norm }
+    let of_each_norm = step.of_norm && amount.is_some();
+    Strength { text, feature, dictionary, operator, of_each_norm, value, of_maximum, of_norm }
 }
 
 /// How a step that a program made could be written.

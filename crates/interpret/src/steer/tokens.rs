@@ -59,6 +59,23 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// Whether one of a prompt's tokens, or of so many that follow, may be among them; which tokens follow nobody knows.
+    pub(super) fn may_be_among(&self, prompt: &[u32], new: i64) -> bool {
+        let (n, spans) = (prompt.len() as i64, self.taken.iter().chain(&self.left_out));
+        let knows_texts = spans.into_iter().any(|span| matches!(span.which, Ids::Of(_)));
+        let stand = |place: i64, token, phase| Stand { token, place, prompt: n, phase };
+        let of_prompt =
+            prompt.iter().zip(0..).any(|(id, place)| self.take(stand(place, i64::from(*id), Phase::Prompt)));
+        let reaches_new = self.taken.is_empty() || self.taken.iter().any(|span| span.scope != Scope::Prompt);
+        let of_new = || match knows_texts {
+            true => new > 0 && reaches_new,
+            false => (n..n + new).any(|place| self.take(stand(place, -1, Phase::Generated))),
+        };
+        of_prompt || of_new()
+    }
+}
+
 impl Meant {
     fn takes(&self, stand: Stand) -> bool {
         let Stand { token, place, prompt, phase } = stand;

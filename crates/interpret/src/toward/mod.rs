@@ -28,7 +28,9 @@ use untangle_model::{GenerateOptions, LanguageModel};
 use untangle_sae::Sae;
 use untangle_schema::{Observer, Unit};
 
-/// First seed of the continuations that the handle is shown on; those that it is chosen on begin at 0.
+/// By how much the seeds of one search lie beside those of the next.
+const APART: u64 = 10_000_000;
+/// First seed of the continuations that the handle is shown on, beside those that it is chosen on.
 const FRESH: u64 = 1_000_000;
 /// Controls of the best strength, each with as many continuations: random directions and other features.
 const DIRECTIONS: u64 = 2;
@@ -42,7 +44,7 @@ pub struct TowardPlan<'a> {
     pub naming: &'a dyn Fn(&Topic) -> String,
     /// Whether a text is about a topic.
     pub about: &'a dyn Fn(&Topic, &str) -> bool,
-    /// How texts are drawn; their seeds are chosen here.
+    /// How texts are drawn; its seed says with which seeds.
     pub generate: GenerateOptions,
     /// How many.
     pub amount: Counts,
@@ -85,11 +87,12 @@ pub fn toward(
 ) -> Result<Toward, InterpretError> {
     let mut progress = Progress::start(observer, "steer", Unit::Steps, handle::most_tries(candidates) + 1);
     let TowardPlan { prompts, naming, about, generate, amount } = *plan;
-    let trials =
-        Trials { model, sae, prompts, naming, about, generate, continuations: amount.tried, seed: 0, directions: 0 };
+    let first = generate.seed.wrapping_mul(APART);
+    let continuations = amount.tried;
+    let trials = Trials { model, sae, prompts, naming, about, generate, continuations, seed: first, directions: 0 };
     let handle = handle::find(&trials, candidates, &mut |tries| progress.advance(tries))?;
     let handle = handle.ok_or(InterpretError::NothingToTry)?;
-    let trials = Trials { continuations: amount.shown, seed: FRESH, ..trials };
+    let trials = Trials { continuations: amount.shown, seed: first.wrapping_add(FRESH), ..trials };
     let (ladder, best) = ladder::climb(&trials, &handle)?;
     let times = ladder[best].times;
     let (pair, seed) = ladder::pair(&trials, &handle, times)?;

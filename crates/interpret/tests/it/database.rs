@@ -88,7 +88,7 @@ fn run() -> Run {
 
 pub(crate) fn write(path: &Path) {
     let mut writer = DatabaseWriter::create(path, false).expect("free");
-    LABELS.iter().enumerate().for_each(|(feature, label)| writer.put(&card(feature, *label)).expect("written"));
+    LABELS.iter().enumerate().for_each(|(feature, label)| writer.put(card(feature, *label)).expect("written"));
     writer.finish(&run()).expect("finished");
 }
 

@@ -32,7 +32,7 @@ pub(super) fn job(
     let context = shared.card.context_length;
     for prompt in &prompts {
         if prompt.is_empty() {
-            let message = "the prompt is empty, and the model has no beginning-of-sequence token; give a word at least";
+            let message = "the prompt has no token, and none was put before it; give a word at least";
             return Err(Problem::field("prompt", message));
         }
         if prompt.len() > context {

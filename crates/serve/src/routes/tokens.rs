@@ -51,6 +51,10 @@ fn cut(shared: &Shared, body: &[u8]) -> Result<Response, Problem> {
 fn join(shared: &Shared, body: &[u8]) -> Result<Response, Problem> {
     let DetokenizeRequest { tokens } = read(body)?;
     let tokens = tokens.ok_or_else(|| Problem::field("tokens", "there are no tokens; give a list of ids"))?;
+    if let Some(id) = tokens.iter().find(|id| **id as usize >= shared.vocabulary) {
+        let message = format!("there is no token {id}; ids go from 0 to {}", shared.vocabulary - 1);
+        return Err(Problem::field("tokens", message));
+    }
     let prompt = shared.tokenizer.decode(&tokens).map_err(|error| Problem::from(&error).at("tokens"))?;
     Ok(json(&Detokenized { prompt }))
 }

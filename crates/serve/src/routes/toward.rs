@@ -10,7 +10,7 @@ use crate::fresh::random;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::wire::read;
-use crate::wire::toward::{CandidateInfo, Candidates, TowardRequest, Tried};
+use crate::wire::toward::{CandidateInfo, Candidates, IsAbout, TowardRequest, Tried};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use untangle_interpret::Spec;
 use untangle_interpret::steer::grammar::{Operation, Selector, What};
-use untangle_interpret::toward::{Candidate, find};
+use untangle_interpret::toward::{Candidate, Topic, find};
 use untangle_model::{GenerateOptions, Wanted, repeated_runs};
 
 /// How every candidate is tried: what the model would hold if the topic held.
@@ -64,6 +64,9 @@ struct Search {
     dictionary: Option<String>,
     prompt: Vec<u32>,
     options: Vec<GenerateOptions>,
+    /// Which texts count as about it, in words, and whether one does.
+    sign: String,
+    about: IsAbout,
 }
 
 fn prepare(shared: Arc<Shared>, request: &TowardRequest) -> Result<(Search, Vec<Candidate>), Problem> {
@@ -88,25 +91,32 @@ fn prepare(shared: Arc<Shared>, request: &TowardRequest) -> Result<(Search, Vec<
         return Err(Problem::nothing_found(&concept));
     }
     let dictionary = (shared.books.len() > 1).then(|| book.info.name.clone());
-    Ok((Search { dictionary, prompt, options, shared }, found.candidates))
+    let named = || {
+        let topic = Topic::of_name(&concept);
+        let sign = format!("with {}", topic.text());
+        (sign, Box::new(move |text: &str| topic.appears(text)) as IsAbout)
+    };
+    let (sign, about) = shared.subjects.as_ref().map_or_else(named, |subjects| subjects.of(&concept));
+    Ok((Search { dictionary, prompt, options, sign, about, shared }, found.candidates))
 }
 
 impl Search {
     async fn run(&self, candidates: &[Candidate], told: &UnboundedSender<String>) -> Result<(), Left> {
         let Some(topic) = candidates.first().map(|candidate| candidate.topic.clone()) else { return Ok(()) };
-        let about = |text: &str| topic.appears(text);
+        let about = &self.about;
         tell(
             told,
             data(&Candidates {
                 stage: "candidates",
                 topic: topic.text(),
+                sign: self.sign.clone(),
                 candidates: candidates.iter().map(info).collect(),
             }),
         )?;
-        let itself = self.attempt(None, &about, told).await?;
+        let itself = self.attempt(None, about, told).await?;
         let mut tried = Vec::new();
         for candidate in candidates {
-            let found = self.attempt(Some((candidate.card.feature, FIRST)), &about, told).await?;
+            let found = self.attempt(Some((candidate.card.feature, FIRST)), about, told).await?;
             tried.extend(found.filter(|found| is_text(found, itself.as_ref())));
         }
         // What was found first stays first where nothing tells the two apart.
@@ -114,7 +124,7 @@ impl Search {
         let leading: Vec<usize> = tried.iter().take(LEADING).filter_map(|tried| tried.feature).collect();
         for feature in leading {
             for way in ALSO {
-                let found = self.attempt(Some((feature, way)), &about, told).await?;
+                let found = self.attempt(Some((feature, way)), about, told).await?;
                 tried.extend(found.filter(|found| is_text(found, itself.as_ref())));
             }
         }

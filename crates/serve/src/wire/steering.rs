@@ -146,7 +146,9 @@ fn operation(fields: &Map<String, Value>) -> Result<Option<Operation>, Fault> {
     if let Some(second) = said.next() {
         return Err((
             second.clone(),
-            format!("an entry has one operation, not `{name}` and `{second}`; write two entries"),
+            format!(
+                "an entry has one operation, not `{name}` and `{second}`; write two entries, at different tokens (`at`)"
+            ),
         ));
     }
     let refused = |problem: String| (name.clone(), problem);

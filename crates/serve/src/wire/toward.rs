@@ -15,12 +15,21 @@ const TEMPERATURE: f64 = 0.8;
 /// Tokens of a text at most (chosen).
 const LONGEST: u64 = 400;
 
+/// Whether a text is about something.
+pub type IsAbout = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Knows more of a model's world than the words that name things in it.
+pub trait Subjects: std::fmt::Debug + Send + Sync {
+    /// What is called so: which texts are about it, in words that complete "texts", and whether one is.
+    fn of(&self, words: &str) -> (String, IsAbout);
+}
+
 /// Asks for a feature that makes the model write about something.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct TowardRequest {
     /// Name of the dictionary; the first where it is left out.
     pub dictionary: Option<String>,
-    /// What to write about: a text is about it when it has all of these words.
+    /// What to write about. A text is about it when it has all of these words, or as the model's world says.
     pub concept: Option<String>,
     /// What is continued.
     pub prompt: Option<String>,
@@ -39,8 +48,10 @@ pub struct TowardRequest {
 pub struct Candidates {
     /// `candidates`.
     pub stage: &'static str,
-    /// What shows that a text is about it.
+    /// What the features may be about.
     pub topic: String,
+    /// Which texts count as about it: what completes "texts".
+    pub sign: String,
     /// The features, those found first coming first.
     pub candidates: Vec<CandidateInfo>,
 }

@@ -8,6 +8,7 @@ use super::options::{ComputeArgs, load_model};
 use crate::commands::select::SelectArgs;
 use crate::commands::words::BelongingArgs;
 use crate::context::Context;
+use crate::exit::Complaint;
 use clap::Args;
 use endpoint::LlmArgs;
 use serde_json::json;
@@ -73,6 +74,13 @@ pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
     args.model.as_deref().map(NamedModel::find).transpose()?;
     let address = args.llm.address()?;
     let database = context.database(&args.database)?;
+    if !database.has_texts()? {
+        return Err(Complaint::bad_input(format!(
+            "{}: its examples are numbers of tokens, which say nothing to a language model, because it was made without a model; \
+             make it again with `untangle features --model`",
+            args.database.display()
+        )));
+    }
     let studied = studied(args, &database, context)?;
     let reader = studied.as_ref().map(|(model, sae)| Reader::new(model, sae)).transpose()?;
     let task = which::task(args, &database)?;
@@ -134,13 +142,13 @@ fn warn(report: &LabelReport, endpoint: &Endpoint, context: &Context) {
     }
     let unparseable: u64 = report.features.iter().map(|feature| feature.unparseable).sum();
     if unparseable > 0 {
-        warn(format!("{unparseable} answers could not be understood"));
+        warn(format!("{unparseable} answers could not be understood; what they were to tell has no score"));
     }
     let scores = || report.features.iter().flat_map(|feature| &feature.labels).flat_map(|label| &label.scores);
     let detail = |name: &str| scores().filter_map(|score| score.detail.get(name)).sum::<f64>();
     if detail("unparseable") > 0.0 {
         warn(format!(
-            "{:.0} verdicts of the judge could not be understood; they count as wrong",
+            "{:.0} verdicts of the judge could not be understood and are left out of the scores",
             detail("unparseable")
         ));
     }

@@ -12,7 +12,7 @@ const INPUT: [(&str, &str); 4] = [
         "balanced accuracy of a judge who knows the label, on texts of documents that the labeller did not see",
     ),
     ("fuzzing", "the same of where in a text"),
-    ("sensitivity", "share of new texts of what the label says that fire the feature"),
+    ("sensitivity-written", "share of new texts of what the label says that fire the feature"),
     ("simulation", "correlation of the judge's guess with the activation, token by token"),
 ];
 /// The same of what it makes the model say.

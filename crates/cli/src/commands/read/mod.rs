@@ -13,6 +13,7 @@ use crate::commands::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use named::Named;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -51,7 +52,7 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "ID-or-label")]
     ablate: Vec<String>,
     /// Features shown of every token
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     top: usize,
     /// What makes a feature strong
     #[arg(long, value_enum, default_value = "activation")]

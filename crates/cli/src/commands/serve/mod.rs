@@ -18,13 +18,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use untangle_interpret::Spec;
+use untangle_interpret::toward::Topic;
 use untangle_interpret::vectors::ControlVector;
 use untangle_model::LanguageModel;
 use untangle_schema::Observer;
 use untangle_serve::wire::runs::Trainings;
+use untangle_serve::wire::toward::{IsAbout, Subjects};
 use untangle_serve::{Limits, Listener, ServeOptions, Served, Server, Token};
 use untangle_sources::models::chat_template;
-use untangle_sources::{NamedModel, Recipe};
+use untangle_sources::{NamedModel, Recipe, Subject};
 
 /// The variable that may hold a token where no file is named.
 const TOKEN: &str = "UNTANGLE_TOKEN";
@@ -109,6 +111,12 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
     args.steered.iter().for_each(|(name, spec)| variants.entry(name.clone()).or_default().push(spec.clone()));
     if let Some(path) = args.recipe.as_ref().filter(|_| !tray.is_empty()) {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if variants.contains_key(&name) {
+            let path = path.display();
+            return Err(Complaint::usage(format!(
+                "--steered {name}: {path} has its interventions under this name; choose another, or rename the file"
+            )));
+        }
         variants.entry(name).or_default().extend(tray.iter().cloned());
     }
     let all = dictionaries.all();
@@ -118,8 +126,13 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
     let served = Served { model: &model, dictionaries: &all, vectors: &args.vectors };
     let (address, chat) = (listener.address(), template.is_ok());
     let trainings: Option<Box<dyn Trainings>> = Some(Box::new(trainings));
-    let server =
-        Server::new(listener, served, ServeOptions { limits, bos, template, variants, origin, tray, trainings })?;
+    let is_of_world = matches!(NamedModel::find(&named.model)?, NamedModel::Organism(_) | NamedModel::Untrained);
+    let subjects = is_of_world.then(|| Box::new(OfWorld) as Box<dyn Subjects>);
+    let server = Server::new(
+        listener,
+        served,
+        ServeOptions { limits, bos, template, variants, origin, tray, trainings, subjects },
+    )?;
     let url = format!("http://{address}");
     let value = serde_json::json!({
         "url": url, "port": address.port(), "model": model.identity().name, "chat": chat,
@@ -153,6 +166,17 @@ impl Named {
         let model = load_model(&self.model, &args.compute, context)?;
         dictionaries.say_doubts(&model, context);
         Ok(Loaded { dictionaries, model })
+    }
+}
+
+/// What texts of the organism's world may be about.
+#[derive(Debug)]
+struct OfWorld;
+
+impl Subjects for OfWorld {
+    fn of(&self, words: &str) -> (String, IsAbout) {
+        let subject = Subject::of(&Topic::of_name(words), true);
+        (subject.sign(), Box::new(move |text| subject.is_in(text)))
     }
 }
 

@@ -12,8 +12,8 @@
     id: (line, id) => -id,
   };
   const ONLY = {
-    labelled: (line) => line[LABEL] !== null,
-    unlabelled: (line) => line[LABEL] === null && line[DENSITY] > 0,
+    labelled: (line) => (line[KINDS] & 1) !== 0,
+    unlabelled: (line) => (line[KINDS] & 1) === 0 && line[DENSITY] > 0,
     output: (line) => (line[KINDS] & 2) !== 0,
     rare: (line) => line[DENSITY] > 0 && line[DENSITY] <= 0.01,
     dense: (line) => line[DENSITY] > 0.1,

@@ -148,7 +148,7 @@ var untangle = window.untangle || {};
 
   // A score on a track from 0 to 1, beside what saying nothing and what labels of other features reach.
   function score(one) {
-    const names = { f1: 'F1 on held-out text', sensitivity: 'sensitivity' };
+    const names = { f1: 'F1 on held-out text', 'sensitivity-written': 'sensitivity on written text' };
     const track = el('span', { class: 'track', 'aria-hidden': 'true' });
     const put = (name, value) => {
       if (value === null || value === undefined) return;
@@ -242,7 +242,7 @@ var untangle = window.untangle || {};
     const examples = (all) => el('ol', { class: 'examples' }, ...all.map((one) => example(one, tokens, feature.max)));
     const all = (kind) => feature.near.filter(([own]) => own === kind);
     const fires = feature.density === 0 ? 'never' : percent(feature.density);
-    const neighbours = [['decoder', 'Writes like', 'cosine of what they write'], ['coactivation', 'Fires with', 'of the tokens on which either fires, both do']];
+    const neighbours = [['decoder', 'Writes like', 'cosine of what they write'], ['coactivation', 'Fires with', 'of the tokens of a sample on which either fires, both do']];
     const none = (text) => el('p', { class: 'soft' }, text);
     const wide = [
       ...(page.before || []),

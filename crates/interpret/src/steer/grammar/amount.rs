@@ -26,6 +26,18 @@ impl Amount {
     /// The feature's largest activation.
     pub const MAXIMUM: Amount = Amount { value: 1.0, unit: Unit::OfMaximum };
 
+    /// No step is larger: the square of its length would leave the numbers that a model computes in, and what is measured
+    /// then would say nothing of the direction (chosen).
+    pub const MOST: f32 = 1e9;
+
+    /// What to say of a larger one.
+    pub fn absurd(text: &str) -> String {
+        format!(
+            "`{text}` is absurd: strengths end at {:e}, behind which sums of squares leave a model's numbers",
+            Self::MOST
+        )
+    }
+
     /// Reads one.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
@@ -36,6 +48,7 @@ impl Amount {
             _ => (text, Unit::Absolute),
         };
         match number.parse::<f32>() {
+            Ok(value) if value.is_finite() && value.abs() > Self::MOST => Err(Self::absurd(text)),
             Ok(value) if value.is_finite() => Ok(Amount { value, unit }),
             _ => Err(format!("`{text}` is not a finite number, or one with a trailing x or n")),
         }

@@ -140,10 +140,18 @@ impl Operation {
         match text.trim() {
             "ablate" => return Some(Ok(Operation::Ablate)),
             "project-out" => return Some(Ok(Operation::ProjectOut)),
+            "swap" => return Some(Err("`swap` needs what is laid in its place, as in swap=13".to_owned())),
+            "mul" => return Some(Err("`mul` needs a factor, as in mul=0.5".to_owned())),
+            bare if Self::WITH_AMOUNT.iter().any(|(known, _)| *known == bare) => {
+                return Some(Err(format!("`{bare}` needs a strength, as in {bare}=2x")));
+            }
             _ => {}
         }
         let (name, value) = text.split_once('=')?;
         let name = name.trim();
+        if matches!(name, "ablate" | "project-out") {
+            return Some(Err(format!("`{name}` takes no strength; write it alone")));
+        }
         if let Some((_, make)) = Self::WITH_AMOUNT.iter().find(|(known, _)| *known == name) {
             return Some(Amount::parse(value).map(make));
         }

@@ -71,6 +71,12 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
         ("12:add=", "finite"),
         ("12:add=nan", "finite"),
         ("12:add=1e99", "finite"),
+        ("12:add=2e9", "absurd"),
+        ("12:add", "`add` needs a strength, as in add=2x"),
+        ("12:mul", "needs a factor"),
+        ("12:swap", "needs what is laid in its place"),
+        ("12:ablate=3", "`ablate` takes no strength"),
+        ("99999999999999999999:ablate", "no dictionary has a feature 9999"),
         ("12:cap=infn", "finite"),
         ("12:mul=2x", "without x"),
         ("12:clamp=3", "no operator `clamp`"),
@@ -127,7 +133,7 @@ fn whats() -> impl Strategy<Value = What> {
 }
 
 fn amounts() -> impl Strategy<Value = Amount> {
-    let finite = any::<f32>().prop_filter("finite", |value| value.is_finite());
+    let finite = prop_oneof![-Amount::MOST..Amount::MOST, Just(Amount::MOST), -1e-3f32..1e-3];
     let units = prop_oneof![Just(Unit::Absolute), Just(Unit::OfMaximum), Just(Unit::OfNorm)];
     (finite, units).prop_map(|(value, unit)| Amount { value, unit })
 }

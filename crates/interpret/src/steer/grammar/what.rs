@@ -68,6 +68,9 @@ impl What {
         let selector = match unquoted(name) {
             Some(label) if label.trim().is_empty() => return Err("no feature is named".to_owned()),
             Some(label) => Selector::Label(label),
+            None if name.bytes().all(|byte| byte.is_ascii_digit()) && name.parse::<usize>().is_err() => {
+                return Err(format!("no dictionary has a feature {name}"));
+            }
             None => name.parse().map_or_else(|_| Selector::Label(name.to_owned()), Selector::Id),
         };
         let dictionary = dictionary.map(|name| unquoted(name).unwrap_or_else(|| name.to_owned()));
