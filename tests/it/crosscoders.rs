@@ -1,7 +1,8 @@
 //! Crosscoders from the command line: of several hook points of one model, and of two stages of one model's training.
 
+use crate::support::server::Server;
 use crate::support::{Untangle, scratch};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -177,6 +178,18 @@ fn several_hook_points_are_read_at_once_and_a_grid_gives_the_same() {
         USAGE,
         &["--with belongs to crosscoders"],
     );
+    // All of its places are in one model, so that a server reads with it what the command line does.
+    let server = Server::start(Untangle::new("serve organism --threads 2").option("--sae", path("alone")));
+    assert_eq!(server.get("/api/v1/dictionaries").ok()["dictionaries"][0]["reads"], true);
+    let text = "One day, Anna saw the sea.";
+    let served = server.post("/api/v1/read", &json!({"prompt": text})).ok();
+    let read = Untangle::new("read organism").option("--sae", path("alone")).option("--prompt", text).json();
+    let fires = |reading: &Value| -> Vec<Value> {
+        let tokens = reading["tokens"].as_array().expect("tokens").iter();
+        tokens.flat_map(|token| token["features"].as_array().expect("a list")).map(|f| f["feature"].clone()).collect()
+    };
+    let fired = fires(&served);
+    assert!(fired.len() > 10 && fired == fires(&read["readings"][0]), "{served}");
     let live = Untangle::new("train --model organism --text organism --arch crosscoder").words(hooks);
     live.option("--out", path("no")).run().fails_with(USAGE, &["trained from stores"]);
 }

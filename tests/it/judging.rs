@@ -142,7 +142,9 @@ fn labels_of_any_source_are_judged_and_stay_as_they_are() {
         let detection = score(label, "detection");
         let value = detection["value"].as_f64().expect("a number");
         assert!(if feature == kind { value == 1.0 } else { value < 0.8 }, "{feature} as {kind}: {detection}");
-        assert!(detection["control"].as_f64() < Some(1.0) && !score(label, "sensitivity-written").is_null(), "{label}");
+        // Where two have each other's labels, another's label may be the right one.
+        assert!(feature != kind || detection["control"].as_f64() < Some(1.0), "{label}");
+        assert!(!score(label, "sensitivity-written").is_null(), "{label}");
         assert!(label_of(&shown, "input", "llm:tiny").is_null());
     }
     // A list has the label of the source that is asked for, with the score of that label.

@@ -161,7 +161,7 @@ fn what_cannot_be_read_is_refused_by_name() {
         .run()
         .fails_with(BAD_INPUT, &["f.db", "weights"]);
     let long = "the ".repeat(5000);
-    case.read(&[&long]).run().fails_with(USAGE, &["do not fit", "context"]);
+    case.read(&[&long]).run().fails_with(USAGE, &["shorten it", "context"]);
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn what_is_wrong_is_said_and_the_server_stays() {
         (json!({"prompt": "x", "logit_bias": {"3": 1}}), "logit_bias"),
         (json!({"prompt": "x", "stream_options": {}}), "stream_options"),
         (json!({"prompt": "x", "steering": [{"feature": 1, "add": 1}]}), "steering[0]"),
+        (json!({"prompt": "x", "steerin": [{"feature": 1, "add": 1}]}), "steerin"),
         (json!({"prompt": "x", "steering": [{"vector": "/etc/passwd"}]}), "steering[0]"),
         (json!({"prompt": vec!["x"; 300]}), "prompt"),
     ] {
@@ -237,13 +238,18 @@ fn what_is_wrong_with_the_command_line_is_said_before_anything_is_served() {
         .fails_with(4, &["192.0.2.1:8765", "cannot be listened at"]);
     // What is to be steered is looked at when it starts.
     for (steered, parts) in [
-        ("x=12:add=1", ["--steered x", "none (give one with --sae)"]),
+        ("x=12:add=1", ["--steered x", "there is no dictionary; give it with --sae"]),
         ("organism=12:add=1", ["--steered organism", "the model's own name"]),
         ("x=12:clamp=1", ["--steered", "no operator `clamp`"]),
     ] {
         Untangle::new("serve organism --port 0").option("--steered", steered).run().fails_with(2, &parts);
     }
     let bench = scratch();
+    let recipe = bench.path().join("x.toml");
+    std::fs::write(&recipe, "steer = [\"token ' cat' in blocks.1.hook_resid_post:project-out\"]").expect("written");
+    let step = "x=token ' dog' in blocks.1.hook_resid_post:project-out";
+    let both = Untangle::new("serve organism --port 0").option("--recipe", &recipe).option("--steered", step).run();
+    both.fails_with(2, &["--steered x", "x.toml", "under this name"]);
     Untangle::new("serve organism --port 0")
         .option("--vector", bench.path().join("none.gguf"))
         .run()

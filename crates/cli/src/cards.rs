@@ -54,7 +54,7 @@ pub(crate) fn draw_card(canvas: &mut Canvas<'_>, shown: &Shown<'_>, detail: Deta
     }
     for near in card.near_misses.iter().take(detail.near_misses) {
         write!(canvas, "   silent  ")?;
-        draw_example(canvas, &near.example, detail.around, card.max_activation)?;
+        writeln!(canvas, "{}", near_text(&near.example, detail.around))?;
         let label = shown.labels.get(&near.by).map(|label| format!(": {label}")).unwrap_or_default();
         let line = format!("           where feature {} fires{label}", near.by);
         writeln!(canvas, "{}", cut(&line, canvas.width()))?;
@@ -180,6 +180,22 @@ pub(crate) fn example_text(example: &Example, around: usize) -> String {
     format!("{}{text}{}", if before { "…" } else { "" }, if after { "…" } else { "" })
 }
 
+/// The window around a place where the feature is silent and another one fires, which is marked.
+fn near_text(example: &Example, around: usize) -> String {
+    let (pieces, before, after) = around_peak(example, around);
+    let peak = example.peak.min(around);
+    let piece = |(at, (token, _)): (usize, &(String, f32))| {
+        let word = token.trim_start();
+        if at != peak || word.is_empty() {
+            token.clone()
+        } else {
+            format!("{}‹{word}›", &token[..token.len() - word.len()])
+        }
+    };
+    let text: String = pieces.iter().enumerate().map(piece).collect();
+    format!("{}{text}{}", if before { "…" } else { "" }, if after { "…" } else { "" })
+}
+
 /// The same with colours for brackets, the deeper the stronger, where there are colours. `most` is the largest activation.
 pub(crate) fn draw_example(canvas: &mut Canvas<'_>, example: &Example, around: usize, most: f32) -> io::Result<()> {
     if !canvas.has_colour() {
@@ -224,5 +240,6 @@ mod tests {
         };
         assert_eq!(example_text(&example, 10), "Once upon [a] [time]⏎The");
         assert_eq!(example_text(&example, 1), "…[a] [time]⏎…");
+        assert_eq!(near_text(&example, 1), "…a ‹time›⏎…");
     }
 }

@@ -259,9 +259,7 @@ pub enum InterpretError {
         candidates: Vec<String>,
     },
     /// The same feature was given twice.
-    #[error(
-        "feature {feature} is steered twice at the same tokens; give it once, or say with `at` at which tokens each is meant"
-    )]
+    #[error("feature {feature} is steered twice at the same tokens; give it once, or say with `at` where")]
     TwiceSteered {
         /// The feature.
         feature: usize,

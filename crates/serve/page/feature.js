@@ -87,6 +87,6 @@ function testBox(id, dictionary, text, one, world, mark) {
   const soon = later(120, read);
   const box = area('test', 'A text to try the feature on', text, soon, { placeholder: 'Type to see where it fires' });
   if (dictionary.reads && text !== '') read(text); else hint();
-  const node = parts.section('Try it', 'of-test', dictionary.reads ? box : el('p', { class: 'soft' }, 'A crosscoder reads several places at once, which no single text shows.'), dictionary.reads ? out : null);
+  const node = parts.section('Try it', 'of-test', dictionary.reads ? box : el('p', { class: 'soft' }, 'This crosscoder reads other models as well, which are not here.'), dictionary.reads ? out : null);
   return { node, stop: asks.stop };
 }

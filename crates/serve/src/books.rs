@@ -29,12 +29,14 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    /// A dictionary, and whether it reads texts.
+    ///
     /// # Errors
     /// When the database cannot be read.
-    pub(crate) fn of(dictionary: &Dictionary<'_>) -> Result<Self, InterpretError> {
+    pub(crate) fn of(dictionary: &Dictionary<'_>, reads: bool) -> Result<Self, InterpretError> {
         let database = dictionary.database.map(|database| Database::open(database.path())).transpose()?;
         let described = database.as_ref().map(described).transpose()?;
-        let info = info(dictionary, described);
+        let info = info(dictionary, reads, described);
         let path = dictionary.database.map(|database| database.path().to_owned());
         Ok(Book { info, database: database.map(Mutex::new), path, lines: OnceLock::new(), overview: OnceLock::new() })
     }
@@ -111,7 +113,7 @@ fn described(database: &Database) -> Result<Described, InterpretError> {
     })
 }
 
-fn info(dictionary: &Dictionary<'_>, described: Option<Described>) -> DictionaryInfo {
+fn info(dictionary: &Dictionary<'_>, reads: bool, described: Option<Described>) -> DictionaryInfo {
     let sae = dictionary.sae();
     let kind = match dictionary.kind {
         Kind::Crosscoder(_) => "crosscoder",
@@ -127,7 +129,7 @@ fn info(dictionary: &Dictionary<'_>, described: Option<Described>) -> Dictionary
         width: sae.d_in(),
         hook: sae.provenance().hook().map(str::to_owned),
         writes: sae.provenance().predicts.clone(),
-        reads: kind != "crosscoder",
+        reads,
         notes: sae.notes().to_vec(),
         described,
     }

@@ -115,6 +115,8 @@ impl<'a> Server<'a> {
         let Listener { listener, gate, .. } = listener;
         let ServeOptions { limits, bos, template, variants, origin, tray, trainings, subjects } = options;
         let model = served.model;
+        let books =
+            served.dictionaries.iter().enumerate().map(|(at, dictionary)| Book::of(dictionary, engine.reads(at)));
         let shared = Arc::new(Shared {
             desk: Desk::new(limits.queue),
             gate,
@@ -125,7 +127,7 @@ impl<'a> Server<'a> {
             tokenizer: Arc::clone(model.shared_tokenizer()?),
             template,
             vectors: served.vectors.to_vec(),
-            books: served.dictionaries.iter().map(Book::of).collect::<Result<_, _>>()?,
+            books: books.collect::<Result<_, _>>()?,
             variants,
             bos,
             origin,

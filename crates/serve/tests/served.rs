@@ -170,8 +170,11 @@ fn a_text_without_numbers_ends_its_own_request_alone() {
     serving(Limits::default(), |address| {
         let beside = json!({"prompt": "abc", "max_tokens": 60, "temperature": 0});
         let (_, alone) = ask(address, "/v1/completions", &beside);
-        let step = json!({"token": "a", "in": "blocks.0.hook_resid_post", "add-direction": 3e38});
-        let absurd = json!({"prompt": "abc", "steering": vec![step; 30]});
+        // A billion times as long at every place: by the last, no number is left that holds it.
+        let step = |at: &str| json!({"token": "a", "in": at, "add-direction": "1e9n"});
+        let block = |n: usize| ["pre", "mid", "post"].map(|site| step(&format!("blocks.{n}.hook_resid_{site}")));
+        let steps = [block(0), block(1)].concat();
+        let absurd = json!({"prompt": "abc", "steering": steps});
         thread::scope(|scope| {
             let good: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(address, "/v1/completions", &beside))).collect();
             let (status, answer) = ask(address, "/v1/completions", &absurd);

@@ -79,6 +79,11 @@ impl<'a> Engine<'a> {
         })
     }
 
+    /// Whether a dictionary reads texts.
+    pub(crate) fn reads(&self, dictionary: usize) -> bool {
+        self.readers.reads(dictionary)
+    }
+
     /// Whether the model can be steered so.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use crate::fresh::{name, now};
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::wire::completions::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, OnePrompt};
-use crate::wire::read;
 use crate::wire::writing::{FinishReason, Usage, WritingRequest};
+use crate::wire::{check_steering_is_spelt, read};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -47,6 +47,7 @@ async fn respond(shared: Arc<Shared>, request: Request) -> Result<Response, Prob
     let here = Arc::clone(&shared);
     let (mut answer, streams, job, events) = aside(move || {
         let (writing, own): (WritingRequest, CompletionRequest) = (read(&body)?, read(&body)?);
+        check_steering_is_spelt(&body)?;
         here.steering_of(writing.model.as_deref())?;
         writing.check()?;
         let n = writing.choices()?;

@@ -49,7 +49,7 @@ pub struct DictionaryInfo {
     pub hook: Option<String>,
     /// Where a transcoder writes.
     pub writes: Option<String>,
-    /// Whether it reads texts: a crosscoder does not.
+    /// Whether it reads texts: a crosscoder of other models as well does not.
     pub reads: bool,
     /// What should be known of it.
     pub notes: Vec<String>,

@@ -19,7 +19,20 @@ pub mod toward;
 pub mod writing;
 
 use crate::problem::Problem;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::collections::BTreeMap;
+
+/// Refuses a field that is meant to steer and is called otherwise: passed over, it would leave the text unsteered without a word.
+pub(crate) fn check_steering_is_spelt(body: &[u8]) -> Result<(), Problem> {
+    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
+    let is_misspelt = |name: &&String| name.to_ascii_lowercase().contains("steer") && *name != "steering";
+    match fields.keys().find(is_misspelt) {
+        Some(name) => {
+            Err(Problem::field(name, format!("there is no field `{name}`; what is steered stands in `steering`")))
+        }
+        None => Ok(()),
+    }
+}
 
 /// Reads some of the fields of a request; others are passed over, as OpenAI does.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

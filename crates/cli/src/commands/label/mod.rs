@@ -18,7 +18,7 @@ use untangle_interpret::llm::{LabelPlan, LabelReport, label_features};
 use untangle_interpret::read::Reader;
 use untangle_interpret::{Database, DatabaseEditor};
 use untangle_model::LanguageModel;
-use untangle_sae::Sae;
+use untangle_sae::{Crosscoder, Sae};
 use untangle_sources::NamedModel;
 use untangle_sources::dictionary::{load_sae, say_doubts};
 
@@ -114,6 +114,12 @@ pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
 /// The studied model with its dictionary, where they are given; refused where the database describes others.
 fn studied(args: &LabelArgs, database: &Database, context: &Context) -> anyhow::Result<Option<(LanguageModel, Sae)>> {
     let (Some(model), Some(sae)) = (&args.model, &args.sae) else { return Ok(None) };
+    if Crosscoder::is_at(sae) {
+        return Err(Complaint::usage(format!(
+            "{}: labels of a crosscoder's features are not tested on new texts; leave --model and --sae out",
+            sae.display()
+        )));
+    }
     let sae = load_sae(sae, args.belonging.other_model, &context.surroundings())?;
     database.check_dictionary(&sae)?;
     let model = load_model(model, &args.compute, context)?;

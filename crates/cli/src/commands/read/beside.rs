@@ -29,11 +29,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, contrast: &Contrast, told: &Told) ->
 /// The features that tell the prompts apart, wherever they are strongest.
 fn features(canvas: &mut Canvas<'_>, contrast: &Contrast, (a, b): (&Reading, &Reading), told: &Told) -> io::Result<()> {
     let differing = contrast.features.iter().filter(|d| differ(d.a.activation, d.b.activation)).count();
+    if differing == 0 {
+        return writeln!(canvas, "\nnone of {} features differs", contrast.features.len());
+    }
     writeln!(canvas, "\n{differing} of {} features differ; most by", contrast.features.len())?;
     let head = format!("{:>7} {:>8} {:TOKEN$} {:>8} {:TOKEN$} label", "id", "A", "at", "B", "at");
     canvas.paint(Ink::Soft, &head)?;
     writeln!(canvas)?;
-    for Difference { feature, a: in_a, b: in_b, .. } in contrast.features.iter().take(LISTED) {
+    let those = contrast.features.iter().filter(|d| differ(d.a.activation, d.b.activation));
+    for Difference { feature, a: in_a, b: in_b, .. } in those.take(LISTED) {
         write!(canvas, "{feature:>7}")?;
         for (peak, other, reading, ink) in [(in_a, in_b, a, Ink::First), (in_b, in_a, b, Ink::Second)] {
             let ink = if peak.activation.abs() > other.activation.abs() { ink } else { Ink::Plain };

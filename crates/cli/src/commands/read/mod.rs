@@ -92,6 +92,12 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> anyhow::Result<()> {
     let mut read = Vec::new();
     for prompt in &args.prompts {
         let tokens = tokens_of(prompt, args, &model, context)?;
+        let (n, most) = (tokens.len(), model.max_context());
+        if n > most {
+            return Err(Complaint::usage(format!(
+                "--prompt has {n} tokens, and the model's context has {most}; shorten it"
+            )));
+        }
         let reading = reader.read(&tokens)?;
         let ablation = (!out.is_empty()).then(|| reader.ablate(&tokens, &out)).transpose()?;
         read.push(Read { prompt: prompt.clone(), reading, ablation });
