@@ -36,12 +36,21 @@ fn is_codes(path: &Path) -> io::Result<bool> {
     Ok(header_of(path)?.is_some())
 }
 
-/// What a file of codes says of itself: rows, active features, and what they are of; none of any other file.
-pub(crate) fn told(path: &Path) -> io::Result<Option<(u64, u64, Map<String, Value>)>> {
+/// What a file of codes says of itself.
+pub(crate) struct Told {
+    pub(crate) rows: u64,
+    /// Active features of all rows.
+    pub(crate) active: u64,
+    /// What the codes are of.
+    pub(crate) about: Map<String, Value>,
+}
+
+/// What a file of codes says of itself; none of any other file.
+pub(crate) fn told(path: &Path) -> io::Result<Option<Told>> {
     let Some(header) = header_of(path)? else { return Ok(None) };
     let n = |tensor: &str| header[tensor]["shape"][0].as_u64().unwrap_or(0);
     let about = header.get(METADATA).and_then(Value::as_object).cloned().unwrap_or_default();
-    Ok(Some((n("rows"), n("features"), about)))
+    Ok(Some(Told { rows: n("rows"), active: n("features"), about }))
 }
 
 /// The header of a file that has these tensors, no others, and ends with them.

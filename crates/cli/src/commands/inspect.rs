@@ -2,11 +2,11 @@
 
 use super::figures::write_training;
 use super::{crosscoder, inspect_store};
-use crate::codes_file;
+use crate::codes_file::{self, Told};
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use untangle_interpret::exchange::exported;
@@ -55,9 +55,9 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
         return export(features, context);
     }
     if path.is_file()
-        && let Ok(Some((rows, active, about))) = codes_file::told(path)
+        && let Ok(Some(told)) = codes_file::told(path)
     {
-        return codes(rows, active, &about, context);
+        return codes(&told, context);
     }
     if path.is_dir() {
         // What it holds instead, such as folders with dictionaries; of models nothing is known but their config.json.
@@ -111,11 +111,12 @@ fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
 }
 
 /// What `untangle encode` wrote.
-fn codes(rows: u64, active: u64, about: &Map<String, Value>, context: &Context) -> anyhow::Result<()> {
+fn codes(told: &Told, context: &Context) -> anyhow::Result<()> {
+    let Told { rows, active, about } = told;
     let value = json!({ "kind": "codes", "rows": rows, "active": active, "about": about });
     context.output.result(&value, |out| {
         let of = |name: &str| about.get(name).and_then(Value::as_str).unwrap_or("unknown");
-        let mean = active as f64 / rows.max(1) as f64;
+        let mean = *active as f64 / (*rows).max(1) as f64;
         writeln!(out, "codes of {rows} rows by {}: {mean:.2} of {} features a row", of("sae"), of("d_sae"))?;
         writeln!(out, "rows       {} of {}, at {}", of("part"), of("store"), of("hook"))?;
         writeln!(out, "model      {}", of("model"))?;
