@@ -42,6 +42,7 @@ fn what_is_wrong_is_said_and_the_server_stays() {
         (json!({"prompt": "x", "stream_options": {}}), "stream_options"),
         (json!({"prompt": "x", "steering": [{"feature": 1, "add": 1}]}), "steering[0]"),
         (json!({"prompt": "x", "steerin": [{"feature": 1, "add": 1}]}), "steerin"),
+        (json!({"prompt": "x", "extra_body": {"steering": []}}), "extra_body"),
         (json!({"prompt": "x", "steering": [{"vector": "/etc/passwd"}]}), "steering[0]"),
         (json!({"prompt": vec!["x"; 300]}), "prompt"),
     ] {

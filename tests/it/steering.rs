@@ -117,7 +117,7 @@ fn texts_are_what_they_are_alone() {
     let value: Value = serde_json::from_str(&outcome.stdout).expect("json");
     let whole = value["steered"][0]["baseline"].as_str().expect("a text");
     assert!(whole.starts_with(special) && value["steered"][0]["steered"] == whole, "{value}");
-    assert!(outcome.stderr.contains("no token of the prompts"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("names no token of the prompts"), "{}", outcome.stderr);
     // A text ends before given words, and is the same up to there.
     let whole = together[0]["baseline"].as_str().expect("a text");
     let words = whole[PROMPT.len() + 8..].split_whitespace().nth(2).expect("a word");

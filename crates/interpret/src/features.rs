@@ -49,6 +49,8 @@ pub struct FeaturesPlan {
     pub outputs: bool,
     /// Seed of the sample and of the shuffled label control.
     pub seed: u64,
+    /// Whether a part of the dictionary was never trained, which the database remembers.
+    pub is_frozen: bool,
 }
 
 impl Default for FeaturesPlan {
@@ -63,6 +65,7 @@ impl Default for FeaturesPlan {
             near_misses: 5,
             outputs: true,
             seed: 0,
+            is_frozen: false,
         }
     }
 }
@@ -146,6 +149,7 @@ pub fn features(
         rows: gathered.rows,
         held_out_rows: scorer.rows(),
         seed: plan.seed,
+        is_frozen: plan.is_frozen,
         parts: dictionary.parts(),
         frozen,
     };

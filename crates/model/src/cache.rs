@@ -6,6 +6,9 @@ use tch::{Device, Kind, Tensor};
 
 /// Columns for which there is room when rows have joined others (chosen).
 const SPARE: i64 = 64;
+/// Columns up to which buffers have their last size at once (chosen): they then grow without a copy, and leave no holes where smaller
+/// ones were. What nothing was written to takes no memory.
+const AT_ONCE: i64 = 1024;
 /// More columns than there can be: how many there will be at most, where nobody has said.
 const UNKNOWN: i64 = i64::MAX / 4;
 
@@ -184,7 +187,7 @@ impl KvCache {
     }
 }
 
-/// One block's keys and values, in buffers that double when full, as far as there can be tokens.
+/// One block's keys and values, in buffers that double when full, as far as there can be tokens; small ones have their last size at once.
 #[derive(Debug)]
 pub(crate) struct LayerCache {
     /// Key and value buffers, `[batch, n_kv_heads, capacity, d_head]`.
@@ -203,7 +206,7 @@ impl LayerCache {
     pub(crate) fn append(&mut self, k: Tensor, v: Tensor) -> (Tensor, Tensor) {
         let (start, seq) = (self.len, k.size()[2]);
         let end = start + seq;
-        let roomy = (2 * end).min(self.most).max(end);
+        let roomy = (2 * end).max(if self.most <= AT_ONCE { self.most } else { 0 }).min(self.most).max(end);
         let (keys, values) = match self.stored.take() {
             Some((keys, values)) if keys.size()[2] >= end => (keys, values),
             Some((keys, values)) => (grown(&keys, start, roomy), grown(&values, start, roomy)),

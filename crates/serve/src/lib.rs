@@ -39,5 +39,5 @@ mod workbench_tests;
 pub use engine::Served;
 pub use error::ServeError;
 pub use gate::Token;
-pub use limits::Limits;
+pub use limits::{Limits, PROMPTS_AT_ONCE};
 pub use server::{Listener, ServeOptions, Server};

@@ -33,7 +33,7 @@ pub(crate) const READ_LOGITS: usize = 1 << 27;
 pub(crate) const LISTED: usize = 500;
 pub(crate) const TOLD: usize = 1000;
 /// Tokens of prompts, padding counted, that pass at a time while others wait for their next token (chosen).
-pub(crate) const PROMPTS_AT_ONCE: usize = 4096;
+pub const PROMPTS_AT_ONCE: usize = 4096;
 /// How long texts may still be written when the server has been asked to stop (chosen).
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// How long answers may take to get out afterwards (chosen).

@@ -13,7 +13,7 @@ use untangle_schema::capture::CorpusFile;
 use untangle_schema::sae::files;
 use untangle_schema::{CaptureManifest, ModelIdentity};
 use untangle_store::{ActivationSet, HeldOut};
-use untangle_train::TrainingRecord;
+use untangle_train::{Freeze, TrainingRecord};
 
 /// A dictionary with what its training recorded.
 pub struct Dictionary {
@@ -40,6 +40,8 @@ struct Training {
     corpus: Vec<CorpusFile>,
     /// The capture that gave the rows, or that would have given the same.
     capture: Option<CaptureManifest>,
+    /// What stayed as it was drawn.
+    freeze: Option<Freeze>,
 }
 
 /// What a training wrote beside its dictionary; none beside those from elsewhere. One that cannot be read is an error: taken
@@ -62,10 +64,10 @@ fn damaged_record(dir: &Path, error: &serde_json::Error) -> SourceError {
 
 impl Training {
     fn read(dir: &Path) -> Result<Option<Self>, SourceError> {
-        let Some(TrainingRecord { data, .. }) = training_record(dir)? else { return Ok(None) };
+        let Some(TrainingRecord { data, plan, .. }) = training_record(dir)? else { return Ok(None) };
         let held_out = serde_json::from_value(data.held_out).map_err(|error| damaged_record(dir, &error))?;
         let corpus = data.capture.as_ref().map(|capture| capture.corpus.clone()).unwrap_or_default();
-        Ok(Some(Training { held_out, content: data.content, corpus, capture: data.capture }))
+        Ok(Some(Training { held_out, content: data.content, corpus, capture: data.capture, freeze: plan.freeze }))
     }
 
     /// Whether the rows of another capture are the same tokens of the same documents, so that the held-out rule divides
@@ -218,6 +220,11 @@ impl Origin {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = real.file_name().map_or_else(|| "sae".to_owned(), |name| name.to_string_lossy().into_owned());
         Ok(Origin { name, training: Training::read(dir)? })
+    }
+
+    /// Whether a part of it stayed as it was drawn, as far as its training says.
+    pub fn is_frozen(&self) -> bool {
+        self.training.as_ref().is_some_and(|training| training.freeze.is_some())
     }
 
     /// What to say where nobody knows what the dictionary was trained on.

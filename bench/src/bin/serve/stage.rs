@@ -101,6 +101,7 @@ fn describe(path: &Path, sae: &Sae) {
         rows: 1_000_000,
         held_out_rows: 50_000,
         seed: 0,
+        is_frozen: false,
         parts: Vec::new(),
         frozen: None,
     };

@@ -82,6 +82,12 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
         Some(path) => {
             let database = context.database(path)?;
             check_frozen(path, &database, &loaded, &store)?;
+            if !database.run()?.is_frozen {
+                context.progress.warning(&format!(
+                    "{}: nothing says that its dictionary was trained with --freeze; if all of it learned, the comparison says nothing",
+                    path.display()
+                ));
+            }
             Some(database.as_frozen()?)
         }
         None => None,
@@ -94,6 +100,7 @@ pub(crate) fn run(args: &FeaturesArgs, context: &Context) -> anyhow::Result<()> 
         banded: args.banded,
         seed: args.seed,
         outputs: !args.no_outputs,
+        is_frozen: origin.is_frozen(),
         ..FeaturesPlan::default()
     };
     let dictionary = Dictionary { name: &origin.name, kind: loaded.kind(), database: None };

@@ -57,6 +57,8 @@ pub(crate) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<()> {
             let is_other = |named: &String| model.as_ref().is_some_and(|own| !are_spellings(own, named));
             others.extend(found.model.filter(is_other));
             let by = found.by.map_or_else(|| "neuronpedia".to_owned(), |by| format!("neuronpedia:{by}"));
+            // What came from elsewhere before keeps its name; the program's own are others' where they come back.
+            let by = found.exported.filter(|exported| !is_own(exported)).unwrap_or(by);
             labels.insert((found.feature, found.kind, args.source.clone().unwrap_or(by)), found.text);
         }
     }

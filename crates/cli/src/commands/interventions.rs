@@ -113,6 +113,11 @@ impl InterventionArgs {
         self.feature.join(", ")
     }
 
+    /// Whether dictionaries may be of other models.
+    pub(crate) fn is_of_other_model(&self) -> bool {
+        self.belonging.other_model
+    }
+
     /// Whether it is said which tokens are steered.
     pub(crate) fn says_where(&self) -> bool {
         self.at.is_some()

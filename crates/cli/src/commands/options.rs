@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::device::DeviceChoice;
 use crate::exit::Complaint;
+use crate::lines::shell;
 use clap::{Args, ValueEnum};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,16 @@ pub(crate) struct ComputeArgs {
     /// Branch, tag or commit of a model of the hub [default: main]
     #[arg(long, value_name = "REVISION")]
     pub(crate) revision: Option<String>,
+}
+
+impl ComputeArgs {
+    /// The options that are not left as they are, each behind a space.
+    pub(crate) fn words(&self) -> String {
+        let dtype = self.dtype.to_possible_value().filter(|_| self.dtype != Dtype::Auto);
+        let dtype = dtype.map(|dtype| format!(" --dtype {}", dtype.get_name()));
+        let revision = self.revision.as_ref().map(|revision| format!(" --revision {}", shell(revision)));
+        dtype.unwrap_or_default() + &revision.unwrap_or_default()
+    }
 }
 
 /// Arithmetic.

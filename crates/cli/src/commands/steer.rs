@@ -186,7 +186,8 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     if let Some(words) = &args.toward.toward {
         let generate = options(args).generate;
         let (model_name, prompts, save) = (named.as_path(), &args.prompts[..], args.save_recipe.as_deref());
-        let sought = Sought { words, model_name, prompts, generate, save };
+        let options = args.compute.words() + if asked.is_of_other_model() { " --other-model" } else { "" };
+        let sought = Sought { words, model_name, prompts, generate, options, save };
         let recipe = |steer| asked.recipe(&named, Some(steer));
         return toward::run(&args.toward, &sought, &interventions, recipe, &model, context);
     }
@@ -200,7 +201,7 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     for step in steps_without_tokens(&model, &sets[0], &prompts, &options(args))? {
         context
             .progress
-            .warning(&format!("{step}: no token of the prompts is one that this names; nothing is steered"));
+            .warning(&format!("{step}: names no token of the prompts, or of what is written, that can be steered"));
     }
     let shown = args.stream.then(|| Streamed::begin(&prompts[0])).transpose()?;
     let mut told = |_: usize, set: Option<usize>, text: &str| {

@@ -49,6 +49,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) prompts: &'a [String],
     /// How texts are drawn.
     pub(crate) generate: GenerateOptions,
+    /// Options of the model that a command needs to have it all again, each behind a space.
+    pub(crate) options: String,
     /// Where the recipe is written, if anywhere.
     pub(crate) save: Option<&'a Path>,
 }
@@ -201,6 +203,7 @@ impl Told<'_> {
             |name: &str, value: Option<String>| value.map(|value| format!(" --{name} {value}")).unwrap_or_default();
         let penalty = Some(sampling.repetition_penalty).filter(|penalty| *penalty != 1.0);
         [
+            self.sought.options.clone(),
             format!(" --temperature {} --tokens {max_new_tokens} --seed {}", sampling.temperature, self.toward.seed),
             option("top-k", sampling.top_k.map(|k| k.to_string())),
             option("top-p", sampling.top_p.map(|p| p.to_string())),

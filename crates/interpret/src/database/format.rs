@@ -119,6 +119,9 @@ pub struct Run {
     pub held_out_rows: u64,
     /// Seed of the samples and of the shuffled controls.
     pub seed: u64,
+    /// Whether a part of the dictionary was never trained, as far as its training says.
+    #[serde(default)]
+    pub is_frozen: bool,
     /// The parts of a crosscoder, in order.
     #[serde(default)]
     pub parts: Vec<String>,

@@ -20,6 +20,8 @@ pub struct Explanation {
     pub text: String,
     /// Who says so: the model that was asked, or else the method; none where the file does not say.
     pub by: Option<String>,
+    /// The source that the label had where Untangle exported it.
+    pub exported: Option<String>,
     /// Of what it speaks: of what the feature makes the model say, where the method is one of those that Untangle exports so.
     pub kind: LabelKind,
     /// What the model is called there.
@@ -29,7 +31,9 @@ pub struct Explanation {
 }
 
 /// How the method of a label of what a feature makes the model say begins in exports.
-pub(super) const OF_OUTPUT: &str = "untangle-output-";
+const OF_OUTPUT: &str = "untangle-output-";
+/// The same of what makes it fire.
+const OF_INPUT: &str = "untangle-input-";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,10 +89,13 @@ pub fn explanations(path: &Path) -> Result<Vec<Explanation>, InterpretError> {
         let Some(text) = row.description.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) else {
             continue;
         };
+        let of_input = |name: &String| name.strip_prefix(OF_INPUT).or(name.strip_prefix(OF_OUTPUT)).map(str::to_owned);
+        let exported = row.type_name.as_ref().and_then(of_input);
         let of_output = row.type_name.as_deref().is_some_and(|name| name.starts_with(OF_OUTPUT));
         found.push(Explanation {
             feature,
             text,
+            exported,
             by: row.explanation_model_name.or(row.type_name),
             kind: if of_output { LabelKind::Output } else { LabelKind::Input },
             model: row.model_id,
@@ -109,6 +116,7 @@ mod tests {
         let text = "{\"index\":\"3\",\"description\":\" bridges \",\"explanationModelName\":\"m\",\"embedding\":[]}\n\n\
                     {\"index\":4,\"description\":\"\"}\n{\"index\":5,\"description\":\"x\",\"typeName\":\"untangle-output-t\"}\n";
         let own = |feature, text: &str, by: &str, kind| Explanation {
+            exported: by.strip_prefix(OF_OUTPUT).map(str::to_owned),
             feature,
             text: text.to_owned(),
             by: Some(by.to_owned()),

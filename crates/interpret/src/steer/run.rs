@@ -63,6 +63,8 @@ pub struct PlannedTexts {
     pub texts: usize,
     /// Texts that are written at a time, at most.
     pub together: usize,
+    /// Tokens that are written behind the prompt which has most room for them.
+    pub written: usize,
     /// Tokens of prompts and of what is written, of all texts.
     pub tokens: u64,
     /// Bytes of the keys and values of the texts that are written at a time, at most.
@@ -164,7 +166,9 @@ pub fn plan_texts(
     let rows = rows(prompts.len(), sets);
     let len = |row: &Row| prompts[row.0].len().saturating_add(options.generate.max_new_tokens);
     let len = |row: &Row| len(row).min(model.max_context());
-    let mut planned = PlannedTexts { texts: rows.len(), together: 0, tokens: 0, keys_and_values: 0 };
+    let room = |prompt: &Vec<u32>| (model.max_context() + 1).saturating_sub(prompt.len());
+    let written = prompts.iter().map(room).max().unwrap_or(0).min(options.generate.max_new_tokens);
+    let mut planned = PlannedTexts { texts: rows.len(), together: 0, written, tokens: 0, keys_and_values: 0 };
     for batch in batches(model, &rows, &prompts) {
         let columns = batch.iter().map(len).max().unwrap_or(0);
         let bytes = KvCache::bytes_for(model.config(), model.kind(), batch.len(), columns);
@@ -188,7 +192,8 @@ pub fn steps_without_tokens(
     let (tokenizer, new) = (model.tokenizer()?, options.generate.max_new_tokens as i64);
     let encode = |prompt: &String| Ok(tokenizer.encode_with_bos(prompt, options.bos)?);
     let prompts: Vec<Vec<u32>> = prompts.iter().map(encode).collect::<Result<_, InterpretError>>()?;
-    let is_taken = |step: &Step| prompts.iter().any(|prompt| step.tokens.may_be_among(prompt, new));
+    let special = special_tokens(model);
+    let is_taken = |step: &Step| prompts.iter().any(|prompt| step.tokens.may_be_among(prompt, new, &special));
     let idle = steps.iter().filter(|step| !is_taken(step));
     Ok(idle.map(|step| step.spec.as_ref().map_or_else(|| "a step".to_owned(), ToString::to_string)).collect())
 }

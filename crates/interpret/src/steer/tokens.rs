@@ -60,14 +60,21 @@ impl Tokens {
 }
 
 impl Tokens {
-    /// Whether one of a prompt's tokens, or of so many that follow, may be among them; which tokens follow nobody knows.
-    pub(super) fn may_be_among(&self, prompt: &[u32], new: i64) -> bool {
+    /// Whether one of a prompt's tokens, or of so many that follow, may be among them; which tokens follow nobody knows. `special` says
+    /// by id which are never changed.
+    pub(super) fn may_be_among(&self, prompt: &[u32], new: i64, special: &[bool]) -> bool {
+        let is_special = |id: i64| special.get(id as usize).copied().unwrap_or(false);
         let (n, spans) = (prompt.len() as i64, self.taken.iter().chain(&self.left_out));
         let knows_texts = spans.into_iter().any(|span| matches!(span.which, Ids::Of(_)));
         let stand = |place: i64, token, phase| Stand { token, place, prompt: n, phase };
-        let of_prompt =
-            prompt.iter().zip(0..).any(|(id, place)| self.take(stand(place, i64::from(*id), Phase::Prompt)));
-        let reaches_new = self.taken.is_empty() || self.taken.iter().any(|span| span.scope != Scope::Prompt);
+        let ordinary = prompt.iter().map(|id| i64::from(*id)).zip(0..).filter(|(id, _)| !is_special(*id));
+        let of_prompt = ordinary.into_iter().any(|(id, place)| self.take(stand(place, id, Phase::Prompt)));
+        let can_be = |span: &Meant| match &span.which {
+            Ids::Range(..) => true,
+            Ids::Of(ids) => ids.iter().any(|id| !is_special(*id)),
+        };
+        let of_written = |span: &Meant| span.scope != Scope::Prompt && can_be(span);
+        let reaches_new = self.taken.is_empty() || self.taken.iter().any(of_written);
         let of_new = || match knows_texts {
             true => new > 0 && reaches_new,
             false => (n..n + new).any(|place| self.take(stand(place, -1, Phase::Generated))),

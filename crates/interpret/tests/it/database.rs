@@ -81,6 +81,7 @@ fn run() -> Run {
         rows: 1000,
         held_out_rows: 50,
         seed: 0,
+        is_frozen: false,
         parts: vec!["a of m".into()],
         frozen: None,
     }

@@ -20,6 +20,7 @@ pub use request::{Continuation, GenerateOptions, Request, StopReason};
 use row::{Row, check};
 pub use scores::{Scored, Wanted};
 use std::ops::ControlFlow;
+pub use texts::LOGITS_AT_ONCE;
 use texts::Texts;
 
 /// Continues `prompt`. `on_token` receives every new token as it is chosen.

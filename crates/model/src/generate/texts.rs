@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 const PADDING: i64 = 0;
 
 /// Logits that are held at a time where those after every token are asked for: 64 MiB (chosen).
-const LOGITS: usize = 1 << 24;
+pub const LOGITS_AT_ONCE: u64 = 1 << 24;
 
 /// All tokens of all rows, side by side: padding at the left of shorter prompts, so that the last column is everyone's last
 /// token. Where prompts are of one length there is no padding, and rows that have ended go on with tokens that nobody reads;
@@ -101,7 +101,7 @@ impl<'a> Texts<'a> {
         hook: &mut dyn Hook,
         read: &mut dyn FnMut(usize, &Tensor),
     ) -> Result<Vec<Vec<f32>>, ModelError> {
-        let at_once = (LOGITS / (self.rows.len() * self.model.vocab_size()).max(1)).max(1);
+        let at_once = (LOGITS_AT_ONCE as usize / (self.rows.len() * self.model.vocab_size()).max(1)).max(1);
         self.cache = KvCache::for_length(self.model.config(), self.columns).at_most(self.most);
         loop {
             let (start, end) = (self.cache.len(), (self.cache.len() + at_once).min(self.prompt));

@@ -22,10 +22,17 @@ use crate::problem::Problem;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
 
+/// What a client takes for fields of a request that it does not know itself.
+const EXTRA_BODY: &str = "extra_body";
+
 /// Refuses a field that is meant to steer and is called otherwise: passed over, it would leave the text unsteered without a word.
 pub(crate) fn check_steering_is_spelt(body: &[u8]) -> Result<(), Problem> {
     let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
     let is_misspelt = |name: &&String| name.to_ascii_lowercase().contains("steer") && *name != "steering";
+    if fields.contains_key(EXTRA_BODY) {
+        let problem = "`extra_body` is an argument of OpenAI's client for Python; in JSON, its fields stand in the request itself";
+        return Err(Problem::field(EXTRA_BODY, problem));
+    }
     match fields.keys().find(is_misspelt) {
         Some(name) => {
             Err(Problem::field(name, format!("there is no field `{name}`; what is steered stands in `steering`")))

@@ -148,7 +148,9 @@ fn warn(report: &LabelReport, endpoint: &Endpoint, context: &Context) {
     }
     let unparseable: u64 = report.features.iter().map(|feature| feature.unparseable).sum();
     if unparseable > 0 {
-        warn(format!("{unparseable} answers could not be understood; what they were to tell has no score"));
+        warn(format!(
+            "{unparseable} answers, or verdicts in them, could not be understood; what they were to tell has no score"
+        ));
     }
     let scores = || report.features.iter().flat_map(|feature| &feature.labels).flat_map(|label| &label.scores);
     let detail = |name: &str| scores().filter_map(|score| score.detail.get(name)).sum::<f64>();

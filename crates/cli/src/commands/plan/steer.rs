@@ -11,9 +11,13 @@ use untangle_interpret::steer::{PlannedTexts, TextOptions, plan_texts, steer_tex
 use untangle_interpret::{Dictionary, Step};
 use untangle_model::LanguageModel;
 use untangle_schema::Observer;
+use untangle_sources::models::warn_of_end;
 
-/// Tokens behind the first whose time is taken.
-const TIMED: usize = 8;
+/// Tokens behind the first whose time is taken: twice, because every token looks back at those before it, so that the time of all of
+/// them has a part that grows as their number and one that grows as its square.
+const TIMED: [usize; 2] = [8, 40];
+/// By so much a time that was extrapolated may be too short (chosen).
+const SLOWER: f64 = 1.5;
 /// Texts whose time is taken at most: as many as are written in one batch.
 const TIMED_TEXTS: usize = 64;
 
@@ -28,9 +32,10 @@ pub(super) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     let sets = interventions.sets(&asked.sweep, &model, &dictionaries)?;
     let (prompts, options) = (prompts(args, &model, context)?, options(args));
     let planned = plan_texts(&model, sets.len(), &prompts, &options)?;
+    warn_of_end(&model, &prompts, options.generate.max_new_tokens, options.bos, &context.surroundings())?;
     context.progress.note("timing the first tokens; nothing is written");
-    let time =
-        time(&Work { model: &model, dictionaries: &dictionaries, sets: &sets, prompts: &prompts }, &options, context)?;
+    let work = Work { model: &model, dictionaries: &dictionaries, sets: &sets, prompts: &prompts };
+    let time = time(&work, planned.written, &options, context)?;
     let resources = Resources {
         memory: Parts::together(vec![
             ("model, dictionaries and passes", own_memory()),
@@ -77,25 +82,53 @@ impl Work<'_> {
     }
 }
 
-/// Of the first prompts, scaled to all of them.
-fn time(work: &Work<'_>, options: &TextOptions, context: &Context) -> anyhow::Result<Time> {
+/// Of the first prompts, scaled to all of them; so many `tokens` are written at most.
+fn time(work: &Work<'_>, tokens: usize, options: &TextOptions, context: &Context) -> anyhow::Result<Time> {
     let timed = (TIMED_TEXTS / (1 + work.sets.len())).clamp(1, work.prompts.len());
     let scale = work.prompts.len() as f64 / timed as f64;
     let work = Work { prompts: &work.prompts[..timed], ..*work };
-    let tokens = options.generate.max_new_tokens;
-    let more = TIMED.min(tokens.saturating_sub(1));
-    // The first pass warms up.
-    work.seconds(1, options, context)?;
-    let first = work.seconds(1, options, context)?;
-    let per_token = match more {
-        0 => 0.0,
-        more => (work.seconds(1 + more, options, context)? - first).max(0.0) / more as f64,
+    // The first pass warms up. What else the machine does only adds, so that the shorter of two times is the truer one.
+    let shorter = |tokens| {
+        let (one, other) = (work.seconds(tokens, options, context)?, work.seconds(tokens, options, context)?);
+        anyhow::Ok(one.min(other))
     };
-    let (least, of_tokens) = (scale * first, scale * per_token * tokens.saturating_sub(1) as f64);
+    work.seconds(1, options, context)?;
+    let first = shorter(1)?;
+    let behind = |more: usize| Ok::<_, anyhow::Error>((shorter(1 + more)? - first).max(0.0));
+    let left = tokens.saturating_sub(1);
+    let of_tokens = match TIMED.iter().all(|more| left > *more) {
+        true => extrapolated(TIMED.map(|more| more as f64), [behind(TIMED[0])?, behind(TIMED[1])?], left as f64),
+        false if left > 0 => behind(left)?,
+        false => 0.0,
+    };
+    let (least, of_tokens) = (scale * first, scale * of_tokens);
     let parts = format!(
         "{} for prompts and effects, then {:.1} ms for a token of each text; less where texts end early",
         seconds(least),
-        scale * per_token * 1e3,
+        1e3 * of_tokens / left.max(1) as f64,
     );
-    Ok(Time { expected: least + of_tokens, least, most: least + of_tokens, parts })
+    let expected = least + of_tokens;
+    Ok(Time { expected, least, most: SLOWER * expected, parts })
+}
+
+/// The value at `n` of the a x + b x^2 that has `values` at `places`, neither part of which is negative.
+fn extrapolated(places: [f64; 2], values: [f64; 2], n: f64) -> f64 {
+    let ([p, q], [v, w]) = (places, values);
+    let of_one = w / q;
+    let square = ((w / q - v / p) / (q - p)).clamp(0.0, of_one / q);
+    (of_one - square * q) * n + square * n * n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::extrapolated;
+
+    #[test]
+    fn a_line_and_a_square_are_told_apart() {
+        let f = |x: f64| 3.0 * x + 0.5 * x * x;
+        assert!((extrapolated([8.0, 40.0], [f(8.0), f(40.0)], 240.0) - f(240.0)).abs() < 1e-6);
+        // Where the first few took longest, what they all took goes on.
+        assert_eq!(extrapolated([8.0, 40.0], [8.0, 20.0], 100.0), 50.0);
+        assert_eq!(extrapolated([8.0, 40.0], [0.0, 0.0], 100.0), 0.0);
+    }
 }

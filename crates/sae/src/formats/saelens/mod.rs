@@ -31,8 +31,8 @@ fn architectures() -> impl Iterator<Item = &'static str> {
 }
 
 /// What users of a dictionary whose activations have signs should know.
-const BOTH_SIGNS: &str = "its features fire with either sign; examples and labels are made for positive activations, and take negative \
-    ones for weak ones";
+const BOTH_SIGNS: &str = "its features fire with either sign; `untangle features` describes their positive activations alone, in \
+    densities, examples and labels";
 
 fn read(folder: Folder<'_>) -> Result<Found, SaeError> {
     let Folder { dir, mut config } = folder;
