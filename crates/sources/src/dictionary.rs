@@ -272,6 +272,7 @@ mod tests {
             content: "ab".into(),
             corpus: vec![file("1"), file("2")],
             capture: None,
+            freeze: None,
         };
         assert_eq!(training.seen("ab", &[file("1"), file("2")]), Seen::ByRule);
         assert_eq!(training.seen("ba", &[file("2"), file("1")]), Seen::Perhaps, "in another order");
