@@ -123,8 +123,9 @@ fn what_is_served_is_what_the_command_line_steers() {
     assert!(message.contains("3"), "{message}");
 
     // A strength that leaves no number ends its own request alone, whoever is written beside it.
-    let step = json!({"token": " cat", "in": "blocks.2.hook_resid_post", "add-direction": 3e38});
-    let absurd = json!({"prompt": PROMPT, "steering": vec![step; 30], "max_tokens": 9});
+    let step = |n: usize, site: &str| json!({"token": " cat", "in": format!("blocks.{n}.hook_resid_{site}"), "add-direction": "1e9n"});
+    let steps: Vec<Value> = (0..5).flat_map(|n| ["pre", "mid", "post"].map(|site| step(n, site))).collect();
+    let absurd = json!({"prompt": PROMPT, "steering": steps, "max_tokens": 9});
     let beside = json!({"prompt": PROMPT, "steering": [{"feature": 3, "mul": 2}], "max_tokens": 24, "temperature": 0});
     let alone = text(&server.complete(&beside).ok());
     thread::scope(|scope| {

@@ -161,7 +161,7 @@ fn conversations_are_captured_by_the_models_own_template() {
     let steer = Untangle::new("steer").arg(&bench.model.path).option("--sae", &sae).option("--prompt", "A cat?");
     let steered = steer.words("--feature 1:add=2 --tokens 3 --chat --threads 1").json();
     let said = steered["steered"][0]["baseline"].as_str().expect("a text");
-    assert!(said.starts_with("user! A cat?\nassistant!"), "{said}");
+    assert!(said.starts_with("<s>user! A cat?\nassistant!"), "what the model reads: {said}");
 
     // Tables hold conversations, too: the same rows come of one.
     let table = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/capture/tests/fixtures/chat.parquet");

@@ -189,7 +189,8 @@ pub fn steps_without_tokens(
     prompts: &[String],
     options: &TextOptions,
 ) -> Result<Vec<String>, InterpretError> {
-    let (tokenizer, new) = (model.tokenizer()?, options.generate.max_new_tokens as i64);
+    // No text is longer than the context.
+    let (tokenizer, new) = (model.tokenizer()?, options.generate.max_new_tokens.min(model.max_context()) as i64);
     let encode = |prompt: &String| Ok(tokenizer.encode_with_bos(prompt, options.bos)?);
     let prompts: Vec<Vec<u32>> = prompts.iter().map(encode).collect::<Result<_, InterpretError>>()?;
     let special = special_tokens(model);

@@ -199,7 +199,7 @@ pub(super) fn others(d_sae: usize, handle: &Handle<'_>, n: usize) -> Vec<usize> 
 pub(super) fn pair(trials: &Trials<'_>, handle: &Handle<'_>, times: f32) -> Result<(SteerResult, u64), InterpretError> {
     let (edits, prompt) = (handle.edits(times), &trials.prompts[0]);
     let mut first = None;
-    for seed in trials.seed..trials.seed + trials.continuations as u64 {
+    for seed in (0..trials.continuations as u64).map(|number| trials.seed.wrapping_add(number)) {
         let options = SteerOptions { generate: trials.drawn_from(seed), scope: Scope::All, bos: BosPolicy::Auto };
         let pair = steer(trials.model, trials.sae, &edits, prompt, &options)?;
         // Decoding may give the prompt back in another spelling; then all of the text counts.

@@ -54,8 +54,8 @@ impl Trials<'_> {
         let mut texts = Vec::new();
         for (number, prompt) in self.prompts.iter().enumerate() {
             let tokens = self.model.tokenizer()?.encode_with_bos(prompt, BosPolicy::Auto)?;
-            let first = self.seed + number as u64 * each;
-            let seeds: Vec<u64> = (first..first + each).collect();
+            let first = self.seed.wrapping_add(number as u64 * each);
+            let seeds: Vec<u64> = (0..each).map(|number| first.wrapping_add(number)).collect();
             let mut hook = Steering::new(self.model, &dictionaries, steps)?;
             let options = self.drawn_from(first);
             for row in generate_rows(self.model, &tokens, &options, &seeds, &mut hook, &mut |_, _| {})? {
