@@ -14,7 +14,7 @@ import pandas as pd
 
 from .errors import UntangleError
 
-APPLICATION, VERSION = 0x556E7467, 6
+APPLICATION, VERSION = 0x556E7467, 7
 # Where one label is shown, it is one of what makes the feature fire before one of what it says, the best first.
 BEST = """
 SELECT f.id, f.density, f.max_activation, f.mean_activation, f.held_out_firings, b.text AS label, b.kind, b.source,
