@@ -138,3 +138,17 @@ fn the_readme_shows_only_commands_and_options_that_exist_and_all_verbs() {
     }
     assert_eq!(shown, verbs, "the README's commands and the program's verbs differ");
 }
+
+#[test]
+fn every_reader_of_databases_of_features_knows_the_version_that_is_written() {
+    let read = |path: &str| fs::read_to_string(workspace_root().join(path)).expect(path);
+    let behind = |path: &str, words: &str| -> u32 {
+        let text = read(path);
+        let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("{path} has no `{words}`"));
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("{path}: no number behind `{words}`"))
+    };
+    let written = behind("crates/interpret/src/database/format.rs", "const VERSION: i32 = ");
+    assert_eq!(behind("python/untangle/databases.py", "APPLICATION, VERSION = 0x556E7467, "), written);
+    assert_eq!(behind("activations/FEATURES.md", "`user_version` "), written);
+}
