@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use untangle_interpret::Spec;
 use untangle_model::ChatTemplate;
 use untangle_schema::{BosPolicy, Observer};
@@ -36,6 +37,8 @@ const THREADS: usize = 2;
 const ASIDE: usize = 4;
 /// How long to wait where the system has no connection to give, such as for want of files (chosen).
 const PAUSE: Duration = Duration::from_millis(50);
+/// Connections that the system keeps until they are accepted (chosen: several times as many as there is room for; systems may keep fewer).
+const KNOCKING: i32 = 1024;
 
 /// An address that is listened at. Whoever connects is answered when a [`Server`] runs.
 #[derive(Debug)]
@@ -77,8 +80,7 @@ impl Listener {
             ErrorKind::AddrInUse => ServeError::Taken { address },
             _ => ServeError::Address { address, source },
         };
-        let listener = TcpListener::bind(address).map_err(refused)?;
-        listener.set_nonblocking(true).map_err(ServeError::Start)?;
+        let listener = listen(address).map_err(refused)?;
         let address = listener.local_addr().map_err(ServeError::Start)?;
         Ok(Listener { listener, address, gate })
     }
@@ -87,6 +89,19 @@ impl Listener {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Listens with a longer queue than the standard library's 128: the system has whoever finds it full try again after seconds.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A server that starts again need not wait until the system has forgotten its last connections.
+    // Elsewhere this option would let two programs listen at one address.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(KNOCKING)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// All that is needed to answer, ready to begin.
@@ -212,25 +227,35 @@ async fn accept(listener: tokio::net::TcpListener, router: Router, open: Arc<Gra
         };
         // Pieces of an answer are small and are wanted at once.
         let _ = stream.set_nodelay(true);
-        let (room, queue) = (Arc::clone(&room), Arc::clone(&queue));
-        tokio::spawn(connection(stream, room, queue, router.clone(), Arc::clone(&open)));
+        // Room is given here, in the order in which it was asked for: tasks begin in any order.
+        if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
+            tokio::spawn(connection(stream, permit, router.clone(), Arc::clone(&open)));
+        } else if let Ok(queued) = Arc::clone(&queue).try_acquire_owned() {
+            tokio::spawn(wait(stream, queued, Arc::clone(&room), router.clone(), Arc::clone(&open)));
+        } else {
+            tokio::spawn(turn_away(stream));
+        }
     }
 }
 
-/// Answers what comes over a connection, as soon as there is room for one. Where there is none for a while, that is told rather than
+/// Answers what comes over a connection as soon as there is room for it. Where there is none for a while, that is told rather than
 /// have whoever asks wait behind those who may never finish what they began to say.
-async fn connection(
+async fn wait(
     stream: TcpStream,
+    queued: OwnedSemaphorePermit,
     room: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
     router: Router,
     open: Arc<GracefulShutdown>,
 ) {
-    let Ok(queued) = queue.try_acquire_owned() else { return turn_away(stream).await };
     let Ok(Ok(permit)) = tokio::time::timeout(ROOM_TIME, room.acquire_owned()).await else {
         return turn_away(stream).await;
     };
     drop(queued);
+    connection(stream, permit, router, open).await;
+}
+
+/// Answers what comes over a connection, which has room until then.
+async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, router: Router, open: Arc<GracefulShutdown>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

@@ -127,10 +127,15 @@ impl Server {
         }
     }
 
-    /// Sends a signal, `-INT` or `-TERM`, and waits; the exit code and what was said on stderr.
-    pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, String) {
+    /// Sends a signal such as `-STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Sends a signal, `-INT` or `-TERM`, and waits; the exit code and what was said on stderr.
+    pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
         let mut told = String::new();
         self.child.stderr.take().expect("piped").read_to_string(&mut told).expect("text");
         (self.child.wait().expect("our own child").code(), told)
