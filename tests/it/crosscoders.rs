@@ -96,6 +96,10 @@ fn two_stages_of_a_model_are_compared_feature_by_feature() {
     assert_eq!(alike.len(), counted, "as many as `inspect` counts");
     let text = Untangle::new("show").arg(&database).arg(alike[0]["feature"].to_string()).succeed();
     assert!(text.contains("shared by the parts: alike") && text.contains("cosine with part 1"), "{text}");
+    let page = folder.path().join("page");
+    Untangle::new("dashboard").arg(&database).option("--out", &page).succeed();
+    let run = std::fs::read_to_string(page.join("data/run.js")).expect("a page");
+    assert!(run.contains("blocks.2.hook_resid_post of organism:sft"), "its parts have names: {run}");
     let none = Untangle::new("search --appeared-in 2").arg(&database).json();
     assert!(none["features"].as_array().expect("a list").len() < 26, "hardly a feature is the second stage's alone");
     Untangle::new("search --appeared-in 3").arg(&database).run().fails_with(USAGE, &["there is no part 3"]);

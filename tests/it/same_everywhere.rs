@@ -88,6 +88,11 @@ fn codes_say_what_they_are_of() {
     assert!(!about.to_string().contains(&here), "no path: {about}");
     // A file with such metadata is known as one of codes, and replaced as one.
     encode().words("--force").option("--out", path("c.safetensors")).succeed();
+    // One that was cut is told.
+    let whole = fs::read(path("c.safetensors")).expect("is there");
+    fs::write(path("cut.safetensors"), &whole[..whole.len() - 5]).expect("written");
+    let cut = Untangle::new("inspect").arg(path("cut.safetensors")).run();
+    cut.fails_with(3, &["cut.safetensors", "cut short", &format!("{} bytes", whole.len() - 5), "untangle encode"]);
 }
 
 #[test]

@@ -81,6 +81,16 @@ fn vectors_are_made_written_and_steered_with() {
     assert_eq!(found["edits"][0]["of_maximum"], 1.0, "as it is: {found}");
     assert!(found["effect"]["kl"].as_f64().expect("a number") > 0.0, "{found}");
     assert_eq!(steer(&format!("{named}:add-direction=0x")).json()["steered"][0]["effect"]["kl"], 0.0);
+    // One of another stage is used, and that it is one is said.
+    let of_stage = |words: &str| {
+        let command = Untangle::new("steer organism:sft --tokens 2 --prompt Anna").words(words);
+        command.option("--feature", &named).run().stderr
+    };
+    let doubt = of_stage("");
+    assert!(doubt.contains("warning") && doubt.contains("cats.gguf: was made on the model organism"), "{doubt}");
+    let asked = of_stage("--other-model");
+    assert!(!asked.contains("warning") && asked.contains("cats.gguf") && asked.contains("--other-model"), "{asked}");
+    assert!(!steer(&named).run().stderr.contains("was made on"));
     let elsewhere = steer(&format!("{named} in blocks.2.hook_resid_post:project-out")).run();
     elsewhere.fails_with(USAGE, &["no direction for blocks.2.hook_resid_post, but for blocks.1.hook_resid_post"]);
     let other = steer(&format!("vector '{}'", bench.path("cats.txt").display())).run();

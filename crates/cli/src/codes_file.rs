@@ -33,7 +33,7 @@ const LONGEST_HEADER: u64 = 1 << 16;
 
 /// Whether a file has these tensors, no others, and ends with them.
 fn is_codes(path: &Path) -> io::Result<bool> {
-    Ok(header_of(path)?.is_some())
+    Ok(header_of(path)?.is_some_and(|header| header.should == header.size))
 }
 
 /// What a file of codes says of itself.
@@ -43,18 +43,28 @@ pub(crate) struct Told {
     pub(crate) active: u64,
     /// What the codes are of.
     pub(crate) about: Map<String, Value>,
+    /// Bytes that the file has, and that it would have if it ended with its tensors.
+    pub(crate) size: u64,
+    pub(crate) should: u64,
 }
 
-/// What a file of codes says of itself; none of any other file.
+/// A header with our tensors and no others, and what size the file has and should have.
+struct Header {
+    tensors: Map<String, Value>,
+    size: u64,
+    should: u64,
+}
+
+/// What a file of codes says of itself, whole or cut; none of any other file.
 pub(crate) fn told(path: &Path) -> io::Result<Option<Told>> {
-    let Some(header) = header_of(path)? else { return Ok(None) };
+    let Some(Header { tensors: header, size, should }) = header_of(path)? else { return Ok(None) };
     let n = |tensor: &str| header[tensor]["shape"][0].as_u64().unwrap_or(0);
     let about = header.get(METADATA).and_then(Value::as_object).cloned().unwrap_or_default();
-    Ok(Some(Told { rows: n("rows"), active: n("features"), about }))
+    Ok(Some(Told { rows: n("rows"), active: n("features"), about, size, should }))
 }
 
-/// The header of a file that has these tensors, no others, and ends with them.
-fn header_of(path: &Path) -> io::Result<Option<Map<String, Value>>> {
+/// The header of a file that has these tensors and no others.
+fn header_of(path: &Path) -> io::Result<Option<Header>> {
     let mut file = File::open(path)?;
     let (mut length, mut text) = ([0; 8], Vec::new());
     let size = file.metadata()?.len();
@@ -71,9 +81,8 @@ fn header_of(path: &Path) -> io::Result<Option<Map<String, Value>>> {
     let ends = TENSORS.map(|(name, ..)| found.get(name).and_then(|tensor| tensor["data_offsets"][1].as_u64()));
     let end = ends.into_iter().flatten().max().unwrap_or(0);
     let tensors = found.keys().filter(|name| *name != METADATA).count();
-    let is_codes =
-        tensors == TENSORS.len() && ends.iter().all(Option::is_some) && size.checked_sub(8 + length) == Some(end);
-    Ok(is_codes.then_some(found))
+    let is_codes = tensors == TENSORS.len() && ends.iter().all(Option::is_some);
+    Ok(is_codes.then(|| Header { tensors: found, size, should: end.saturating_add(8 + length) }))
 }
 
 /// Writes the tensors side by side into files of their own, and joins them at the end.

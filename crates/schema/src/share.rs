@@ -11,13 +11,29 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A number of hits among trials that are independent of one another.
+/// A number of hits among trials that are independent of one another. It is written with its interval, which is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Written")]
 pub struct Share {
     /// Trials in which it happened.
     pub hits: u64,
     /// Trials.
     pub trials: u64,
+}
+
+/// A share as it is written.
+#[derive(Serialize)]
+struct Written {
+    hits: u64,
+    trials: u64,
+    /// Of 95 %, low and high.
+    interval: (f64, f64),
+}
+
+impl From<Share> for Written {
+    fn from(share: Share) -> Self {
+        Written { hits: share.hits, trials: share.trials, interval: share.interval() }
+    }
 }
 
 impl Share {
@@ -58,6 +74,15 @@ mod tests {
         // n = 10, p = 0.2, z^2 = 3.8415: centre 0.39207, half 0.31285, scale 1.38415
         let (low, high) = Share { hits: 2, trials: 10 }.interval();
         assert!((low - 0.056_68).abs() < 1e-4 && (high - 0.509_84).abs() < 1e-4, "{low} {high}");
+    }
+
+    #[test]
+    fn it_is_written_with_its_interval_and_read_without() {
+        let share = Share { hits: 2, trials: 10 };
+        let text = serde_json::to_string(&share).expect("JSON");
+        assert!(text.starts_with(r#"{"hits":2,"trials":10,"interval":[0.0566"#), "{text}");
+        assert_eq!(serde_json::from_str::<Share>(&text).expect("read"), share);
+        assert_eq!(serde_json::from_str::<Share>(r#"{"hits":2,"trials":10}"#).expect("read"), share);
     }
 
     #[test]

@@ -39,7 +39,7 @@ async function open(main, place, world) {
   const test = testBox(number_, dictionary, asked.get('test') || '', one, world, (value) => { tested = value; chart.mark(value); });
   const { nodes, chart } = parts.sheet(one, tokens, {
     named: (other) => names[other] ?? null, href: to, pointed: world.pointing.pointed,
-    above: beside, beside: actions(number_, dictionary, world), before: [test.node],
+    parts: dictionary.described ? dictionary.described.parts : [], above: beside, beside: actions(number_, dictionary, world), before: [test.node],
   });
   main.append(...nodes);
   const deaf = tray.whenChanged(() => main.querySelectorAll('.to-tray').forEach((node) => node.renew()));

@@ -107,6 +107,7 @@ fn described(database: &Database) -> Result<Described, InterpretError> {
         held_out_rows: run.held_out_rows,
         store: run.store,
         model: run.model.map(|model| model.name),
+        parts: run.parts,
         tool_version: run.tool_version,
         sources: database.sources()?,
         scorers: database.scorers()?,

@@ -67,6 +67,7 @@ fn the_description_has_every_field_of_dictionaries_and_features() {
         held_out_rows: 1,
         store: String::new(),
         model: None,
+        parts: vec![],
         tool_version: String::new(),
         sources: vec![],
         scorers: vec![],

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> anyhow::Result<()> {
     if path.is_file()
         && let Ok(Some(told)) = codes_file::told(path)
     {
-        return codes(&told, context);
+        return codes(path, &told, context);
     }
     if path.is_dir() {
         // What it holds instead, such as folders with dictionaries; of models nothing is known but their config.json.
@@ -111,8 +111,15 @@ fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
 }
 
 /// What `untangle encode` wrote.
-fn codes(told: &Told, context: &Context) -> anyhow::Result<()> {
-    let Told { rows, active, about } = told;
+fn codes(path: &Path, told: &Told, context: &Context) -> anyhow::Result<()> {
+    let Told { rows, active, about, size, should } = told;
+    if size != should {
+        let problem = if size < should { "was cut short" } else { "has something behind its tensors" };
+        let path = path.display();
+        return Err(Complaint::bad_input(format!(
+            "{path}: a file of codes that {problem}: it has {size} bytes where its header asks for {should}; run `untangle encode` again"
+        )));
+    }
     let value = json!({ "kind": "codes", "rows": rows, "active": active, "about": about });
     context.output.result(&value, |out| {
         let of = |name: &str| about.get(name).and_then(Value::as_str).unwrap_or("unknown");

@@ -6,9 +6,11 @@ use super::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use untangle_interpret::steer::Strength;
 use untangle_interpret::steer::grammar::{Condition, Operation, Positions, Unit};
+use untangle_interpret::vectors::ControlVector;
 use untangle_interpret::{Dictionary, Spec, Step, resolve, swept};
 use untangle_model::LanguageModel;
 use untangle_sources::Recipe;
@@ -56,6 +58,7 @@ pub(crate) struct InterventionArgs {
 pub(crate) struct Interventions {
     specs: Vec<Spec>,
     loaded: Dictionaries,
+    is_of_any_model: bool,
 }
 
 impl InterventionArgs {
@@ -136,8 +139,30 @@ impl InterventionArgs {
     /// Reads the dictionaries and databases.
     pub(crate) fn load(&self, specs: Vec<Spec>, context: &Context) -> anyhow::Result<Interventions> {
         let loaded = Dictionaries::load(&self.sae, &self.features, self.belonging, context)?;
-        Ok(Interventions { specs, loaded })
+        Ok(Interventions { specs, loaded, is_of_any_model: self.belonging.other_model })
     }
+}
+
+/// Says where the model may not be the one that files of vectors were made on.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub(crate) fn say_vector_doubts<'a>(
+    files: impl Iterator<Item = &'a Path>,
+    model: &LanguageModel,
+    is_of_any_model: bool,
+    context: &Context,
+) -> anyhow::Result<()> {
+    for path in files.collect::<BTreeSet<_>>() {
+        let Some(doubt) = ControlVector::read(path)?.doubt(&model.identity()) else { continue };
+        let doubt = format!("{}: {doubt}", path.display());
+        if is_of_any_model {
+            context.progress.note(&format!("{doubt}; used all the same, by --other-model"));
+        } else {
+            context.progress.warning(&doubt);
+        }
+    }
+    Ok(())
 }
 
 fn said(option: &str, text: &str, problem: &str) -> anyhow::Error {
@@ -172,9 +197,18 @@ impl Interventions {
         }
     }
 
-    /// Says where the model may not be a dictionary's.
-    pub(crate) fn say_doubts(&self, model: &LanguageModel, context: &Context) {
+    /// Says where the model may not be that of a dictionary or of a vector.
+    ///
+    /// # Errors
+    /// When a file of vectors cannot be read.
+    pub(crate) fn say_doubts(&self, model: &LanguageModel, context: &Context) -> anyhow::Result<()> {
         self.loaded.say_doubts(model, context);
+        say_vector_doubts(
+            self.specs.iter().flat_map(Spec::vectors).map(Path::new),
+            model,
+            self.is_of_any_model,
+            context,
+        )
     }
 
     /// The steps, once, or once for every value of a sweep.

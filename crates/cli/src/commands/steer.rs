@@ -126,7 +126,7 @@ impl SteerArgs {
         self.check_recipe(&asked)?;
         let interventions = asked.load(specs, context)?;
         let model = load_model(&named, &self.compute, context)?;
-        interventions.say_doubts(&model, context);
+        interventions.say_doubts(&model, context)?;
         Ok(Loaded { asked, named, interventions, model })
     }
 

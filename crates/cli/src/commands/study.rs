@@ -104,7 +104,7 @@ pub(crate) fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<()> {
     let plan = plan(args, of_world, &topic)?;
     let interventions = asked.load(specs, context)?;
     let model = load_model(&name, &args.compute, context)?;
-    interventions.say_doubts(&model, context);
+    interventions.say_doubts(&model, context)?;
     let dictionaries = interventions.dictionaries();
     let sets = interventions.sets(&asked.sweep, &model, &dictionaries)?;
     warn_of_end(&model, &plan.prompts, args.tokens, BosPolicy::Auto, &context.surroundings())?;

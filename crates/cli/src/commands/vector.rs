@@ -232,7 +232,7 @@ fn write(
         let problem = format!("{}: none of the hook points is one that a control vector has", out.display());
         return Err(Complaint::usage(format!("{problem}; give --hook blocks.1.hook_resid_post or a later block's")));
     }
-    let vector = ControlVector { model_hint: model.identity().model_type, directions };
+    let vector = ControlVector::of(&model.identity(), directions);
     let partial = Partial::claim_for(out, CONTROL_VECTOR, args.force)?;
     std::fs::write(partial.data(), vector.to_bytes()).map_err(|error| Complaint::io(out, &error))?;
     partial.finish()?;

@@ -43,7 +43,7 @@ impl Overview {
         json!({
             "sae": run.sae, "store": run.store, "model": run.model.as_ref().map(|model| &model.name),
             "tool_version": run.tool_version, "sae_sha256": run.sae_sha256, "rows": run.rows,
-            "held_out_rows": run.held_out_rows,
+            "held_out_rows": run.held_out_rows, "parts": run.parts,
             "features": tallies.features, "dead": tallies.dead, "dense": tallies.dense, "labelled": tallies.labelled,
             "scored": scored, "mean_f1": mean(0), "mean_floor": mean(1), "mean_control": mean(2),
             "densities": tallies.densities, "bins_per_decade": tallies.bins_per_decade, "scores": tallies.scores,

@@ -139,15 +139,25 @@ fn digits(text: &str, n: usize) -> Option<Vec<bool>> {
     of(text).or_else(bracketed).or_else(last)
 }
 
-/// `n` answers on lines of their own that count from 1, such as `3. 0`, `3: yes` or `**3)** 1`; the last of them where there are
-/// several.
+/// `n` answers that count from 1, such as `3. 0`, `3: yes` or `**3)** 1`, on lines of their own or all of them in one; the last of
+/// them where there are several.
 fn numbered(text: &str, n: usize) -> Option<Vec<bool>> {
+    let lines: Vec<Vec<&str>> = text.lines().map(words).collect();
+    let in_one = lines.iter().rev().find(|line| line.len() == 2 * n);
+    let alone = || counted(lines.iter().filter(|line| line.len() == 2).map(Vec::as_slice), n);
+    in_one.and_then(|line| counted(line.chunks_exact(2), n)).or_else(alone)
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
+}
+
+/// The answers of pairs of a number and an answer; others are passed over.
+fn counted<'a>(pairs: impl Iterator<Item = &'a [&'a str]>, n: usize) -> Option<Vec<bool>> {
     let mut found = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        let (Some(number), Some(answer), None) = (words.next(), words.next(), words.next()) else { continue };
-        let Ok(number) = number.parse::<usize>() else { continue };
-        let says = match answer.to_ascii_lowercase().as_str() {
+    for pair in pairs {
+        let Ok(number) = pair[0].parse::<usize>() else { continue };
+        let says = match pair[1].to_ascii_lowercase().as_str() {
             "1" | "yes" => true,
             "0" | "no" => false,
             _ => continue,
@@ -314,12 +324,22 @@ mod tests {
             "Let me see.\n1 0 1\n",
             "1. 1\n2. 0\n3. 1",
             "Here:\n**1)** yes\n**2)** No\n**3)** yes\n",
+            "1. yes 2. no 3. yes",
+            "Verdicts: see below.\n1: 1, 2: 0, 3: 1",
         ] {
             assert_eq!(says(text), yes, "{text}");
         }
-        for text in
-            ["1 0", "1 0 1 0", "yes no yes", "1 0 2", "", "1. yes 2. no 3. yes", "1. 1\n3. 0\n2. 1", "1. 1\n2. 0"]
-        {
+        for text in [
+            "1 0",
+            "1 0 1 0",
+            "yes no yes",
+            "1 0 2",
+            "",
+            "1. yes 3. no 2. yes",
+            "1: 1, 2: 0",
+            "1. 1\n3. 0\n2. 1",
+            "1. 1\n2. 0",
+        ] {
             assert_eq!(says(text), [None; 3], "{text}");
         }
     }

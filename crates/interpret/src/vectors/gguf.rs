@@ -10,13 +10,17 @@
 //! tensor: string name, u32 dimensions, u64 each, u32 type, u64 offset
 //! padding to the alignment (32), then the tensors at their offsets from there
 //! ```
+//!
+//! The format names a kind of model and no weights. Two keys of our own, which others pass by, name the model that a vector was
+//! made on: `untangle.model_name` and `untangle.weights_sha256`.
 
 use super::problem::VectorProblem;
 use crate::error::InterpretError;
+use crate::point::model_name;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use untangle_schema::{HookPoint, Site};
+use untangle_schema::{HookPoint, ModelIdentity, Site};
 use untangle_store::{Artefact, StoreError};
 
 /// A control vector, as an output.
@@ -28,6 +32,10 @@ pub const CONTROL_VECTOR: Artefact =
 pub struct ControlVector {
     /// The kind of model that they are for, as `model_type` says it.
     pub model_hint: String,
+    /// The name of the model that they were made on; empty where the file does not say it.
+    pub model_name: String,
+    /// The hash of its weights; empty where the file does not say it.
+    pub weights_sha256: String,
     /// By block, what is added to the residual stream behind it.
     pub directions: BTreeMap<usize, Vec<f32>>,
 }
@@ -44,7 +52,35 @@ const ARRAY: u32 = 9;
 /// Largest file that is read: 1000 layers of a width of 100,000 take no more.
 const MOST_BYTES: u64 = 1 << 29;
 
+/// Where files keep what they were made on.
+const HINT: &str = "controlvector.model_hint";
+const NAME: &str = "untangle.model_name";
+const WEIGHTS: &str = "untangle.weights_sha256";
+
 impl ControlVector {
+    /// Directions by block that were made on a model.
+    pub fn of(model: &ModelIdentity, directions: BTreeMap<usize, Vec<f32>>) -> Self {
+        ControlVector {
+            model_hint: model.model_type.clone(),
+            model_name: model.name.clone(),
+            weights_sha256: model.weights_sha256.clone(),
+            directions,
+        }
+    }
+
+    /// What to say where a model may not be the one that the directions were made on.
+    pub fn doubt(&self, model: &ModelIdentity) -> Option<String> {
+        if !self.weights_sha256.is_empty() {
+            return (self.weights_sha256 != model.weights_sha256).then(|| {
+                let own = model_name(&self.model_name, &self.weights_sha256);
+                format!("was made on the model {own}, this is {}", model_name(&model.name, &model.weights_sha256))
+            });
+        }
+        let (own, given) = (&self.model_hint, &model.model_type);
+        let differs = !own.is_empty() && !given.is_empty() && own != given;
+        differs.then(|| format!("is for models of the type {own}, this is a {given}"))
+    }
+
     /// Reads a file.
     ///
     /// # Errors
@@ -86,10 +122,15 @@ impl ControlVector {
         let mut out = b"GGUF".to_vec();
         out.extend(3u32.to_le_bytes());
         out.extend((self.directions.len() as u64).to_le_bytes());
-        out.extend(3u64.to_le_bytes());
-        for (key, value) in
-            [("general.architecture", "controlvector"), ("controlvector.model_hint", self.model_hint.as_str())]
-        {
+        let all = [
+            ("general.architecture", "controlvector"),
+            (HINT, &self.model_hint),
+            (NAME, &self.model_name),
+            (WEIGHTS, &self.weights_sha256),
+        ];
+        let texts: Vec<(&str, &str)> = all.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        out.extend((texts.len() as u64 + 1).to_le_bytes());
+        for (key, value) in texts {
             put_text(&mut out, key);
             out.extend(STRING.to_le_bytes());
             put_text(&mut out, value);
@@ -144,7 +185,9 @@ fn parse(bytes: &[u8]) -> Result<ControlVector, String> {
         let (key, kind) = (reader.text()?, reader.u32()?);
         match (key.as_str(), kind) {
             ("general.architecture", STRING) => architecture = reader.text()?,
-            ("controlvector.model_hint", STRING) => vector.model_hint = reader.text()?,
+            (HINT, STRING) => vector.model_hint = reader.text()?,
+            (NAME, STRING) => vector.model_name = reader.text()?,
+            (WEIGHTS, STRING) => vector.weights_sha256 = reader.text()?,
             ("general.alignment", UINT32) => alignment = reader.u32()? as usize,
             _ => reader.skip(kind, 0)?,
         }
@@ -275,12 +318,39 @@ mod tests {
 
     fn vector() -> ControlVector {
         let directions = [(1, vec![0.5, -1.0, 3.25]), (12, vec![1.0; 9])].into();
-        ControlVector { model_hint: "gpt2".to_owned(), directions }
+        ControlVector { model_hint: "gpt2".to_owned(), directions, ..Default::default() }
+    }
+
+    fn model(model_type: &str, weights: &str) -> ModelIdentity {
+        let (model_type, weights_sha256) = (model_type.to_owned(), weights.to_owned());
+        ModelIdentity {
+            name: "small".to_owned(),
+            model_type,
+            weights_sha256,
+            revision: None,
+            tokenizer_sha256: String::new(),
+        }
     }
 
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(parse(&vector().to_bytes()), Ok(vector()));
+        let named = ControlVector::of(&model("gpt2", "0123456789"), vector().directions);
+        assert_eq!(parse(&named.to_bytes()), Ok(named));
+    }
+
+    #[test]
+    fn another_model_is_told() {
+        let named = ControlVector::of(&model("gpt2", "0123456789"), vector().directions);
+        assert_eq!(named.doubt(&model("gpt2", "0123456789")), None);
+        let doubt = named.doubt(&model("gpt2", "abcdefghij")).expect("other weights");
+        assert_eq!(doubt, "was made on the model small (weights 01234567), this is small (weights abcdefgh)");
+        // Other tools' files say no more than the type.
+        assert_eq!(vector().doubt(&model("gpt2", "any")), None);
+        assert_eq!(
+            vector().doubt(&model("llama", "any")).expect("a type"),
+            "is for models of the type gpt2, this is a llama"
+        );
     }
 
     #[test]
@@ -289,7 +359,7 @@ mod tests {
         let found = ControlVector::read(&path).expect("as repeng writes it");
         let direction = |block: usize| (0..5u8).map(|at| 0.25 * f32::from(at) - block as f32).collect::<Vec<_>>();
         let directions = [1, 2, 3].map(|block| (block, direction(block))).into();
-        assert_eq!(found, ControlVector { model_hint: "gpt2".to_owned(), directions });
+        assert_eq!(found, ControlVector { model_hint: "gpt2".to_owned(), directions, ..Default::default() });
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Described {
     pub store: String,
     /// The model that the activations come from.
     pub model: Option<String>,
+    /// The parts of a crosscoder, in order.
+    pub parts: Vec<String>,
     /// Version of the program that made it.
     pub tool_version: String,
     /// Who gave labels.

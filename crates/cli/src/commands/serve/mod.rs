@@ -5,6 +5,7 @@ mod origin;
 mod runs;
 
 use super::dictionaries::Dictionaries;
+use super::interventions::say_vector_doubts;
 use super::options::{Bos, ComputeArgs, load_model};
 use super::words::BelongingArgs;
 use crate::context::Context;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use untangle_interpret::Spec;
 use untangle_interpret::toward::Topic;
 use untangle_interpret::vectors::ControlVector;
@@ -119,6 +120,9 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
         }
         variants.entry(name).or_default().extend(tray.iter().cloned());
     }
+    let of_specs = variants.values().flatten().flat_map(Spec::vectors).map(Path::new);
+    let vectors = args.vectors.iter().map(PathBuf::as_path).chain(of_specs);
+    say_vector_doubts(vectors, &model, args.belonging.other_model, context)?;
     let all = dictionaries.all();
     let named_dictionaries = all.iter().map(|dictionary| dictionary.name.to_owned()).zip(named.saes.iter().cloned());
     let trainings = Watched { folder: args.runs.clone(), served: named_dictionaries.collect() };

@@ -82,7 +82,7 @@
     const commands = section('Go on with it', 'of-commands',
       el('pre', { tabindex: '0' }, el('code', {}, `untangle show FEATURES.db ${feature.id}`)),
       el('pre', { tabindex: '0' }, el('code', {}, `untangle steer MODEL --sae SAE --features FEATURES.db \\\n    --feature ${feature.id}:add=0.5x --prompt 'TEXT'`)));
-    const { nodes, chart } = parts.sheet(feature, tokens, { above: back(), behind: [commands], named: (id) => list.label(id), href, pointed });
+    const { nodes, chart } = parts.sheet(feature, tokens, { above: back(), behind: [commands], named: (id) => list.label(id), parts: run.parts, href, pointed });
     shown.chart = chart;
     return nodes;
   }

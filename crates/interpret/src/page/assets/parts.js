@@ -192,13 +192,13 @@ var untangle = window.untangle || {};
     }));
   }
 
-  // Shares of the parts of a crosscoder, with the cosines of what is written into them and into the first.
-  function parts(shared) {
+  // Shares of the parts of a crosscoder, which have these names, with the cosines of what is written into them and into the first.
+  function parts(shared, names) {
     return el('ol', { class: 'near' }, ...shared.shares.map((share, at) => {
       const bar = el('span', { class: 'amount', 'aria-hidden': 'true' });
       bar.style.setProperty('--w', (100 * share).toFixed(1) + '%');
       const cosine = at > 0 && shared.cosines[at - 1] !== null ? `, cosine with part 1 ${shared.cosines[at - 1].toFixed(2)}` : '';
-      return el('li', {}, el('span', { class: 'value' }, percent(share)), bar, el('span', {}, `part ${at + 1}${cosine}`));
+      return el('li', {}, el('span', { class: 'value' }, percent(share)), bar, el('span', { dir: 'auto' }, `part ${at + 1}${names[at] ? `, ${line(names[at])}` : ''}${cosine}`));
     }));
   }
 
@@ -234,7 +234,7 @@ var untangle = window.untangle || {};
   }
 
   // Everything about a feature. `page.named(feature)` and `page.href(feature)` are of its neighbours, `page.pointed(bin)` is told
-  // of a bin of the histogram that is pointed at; `page.above`, `page.beside`, `page.before` and `page.behind` are what the page
+  // of a bin of the histogram that is pointed at; `page.parts` are the names of a crosscoder's parts; `page.above`, `page.beside`, `page.before` and `page.behind` are what the page
   // has beside: above the number, behind the label, before the examples and behind the neighbours.
   function sheet(feature, tokens, page) {
     const first = feature.labels[0];
@@ -264,7 +264,7 @@ var untangle = window.untangle || {};
     }
     const thin = [
       section('Activations', 'of-chart', chart.node),
-      feature.parts ? section('In the parts', 'of-parts', none(feature.parts.kind), parts(feature.parts)) : null,
+      feature.parts ? section('In the parts', 'of-parts', none(feature.parts.kind), parts(feature.parts, page.parts || [])) : null,
       feature.up.length === 0 ? null : section('Makes likelier', 'of-up', effects(feature.up, 'up')),
       feature.down.length === 0 ? null : section('Makes less likely', 'of-down', effects(feature.down, 'down')),
       ...neighbours.filter(([kind]) => all(kind).length > 0).map(([kind, title, meaning]) =>

@@ -214,6 +214,14 @@ impl Spec {
         Ok(Spec { what, operation, positions: None, condition: None })
     }
 
+    /// The files of vectors of which it speaks.
+    pub fn vectors(&self) -> impl Iterator<Item = &str> {
+        let target = if let Operation::Swap(target) = &self.operation { Some(target) } else { None };
+        let compared = self.condition.iter().flat_map(|condition| &condition.0).map(|test| &test.what);
+        let all = std::iter::once(&self.what).chain(target).chain(compared);
+        all.filter_map(|what| if let What::Vector { path, .. } = what { Some(path.as_str()) } else { None })
+    }
+
     /// All features and directions of which it speaks.
     pub fn names_mut(&mut self) -> impl Iterator<Item = &mut What> {
         let target = if let Operation::Swap(target) = &mut self.operation { Some(target) } else { None };
