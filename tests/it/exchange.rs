@@ -63,6 +63,11 @@ fn features_go_to_other_tools_and_explanations_come_back() {
         of_best.iter().any(|row| row["binMin"] == -1.0)
             && of_best.iter().any(|row| row["binContains"].as_f64() > Some(0.0))
     );
+    // Also where the token that an example was chosen for is not the strongest of its window.
+    for row in &activations {
+        let at = row["maxValueTokenIndex"].as_u64().expect("a place") as usize;
+        assert_eq!(row["values"][at], row["maxValue"], "{row}");
+    }
     let ids: BTreeSet<&str> = activations.iter().filter_map(|row| row["id"].as_str()).collect();
     assert_eq!(ids.len(), activations.len(), "every id is its own");
 
@@ -85,6 +90,10 @@ fn features_go_to_other_tools_and_explanations_come_back() {
     let own = Untangle::new("import").arg(&database).arg(&explanations).option("--source", "tokens").run();
     own.fails_with(USAGE, &["--source tokens", "the program's own"]);
     let wrong = folder.path().join("wrong.jsonl");
+    fs::write(&wrong, "{\"index\": 3}\n{\"index\": 4, \"description\": \" \"}\n").expect("is written");
+    let nothing = Untangle::new("import").arg(&database).arg(&wrong).run();
+    nothing.fails_with_story(BAD_INPUT, &["nothing was changed"]);
+    assert!(nothing.stderr.contains("2 rows have no description"), "{}", nothing.stderr);
     fs::write(&wrong, "{\"index\": 9999, \"description\": \"too far\"}").expect("is written");
     Untangle::new("import").arg(&database).arg(&wrong).run().fails_with(BAD_INPUT, &["9999", "wrong.jsonl"]);
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -313,8 +314,12 @@ fn a_spent_budget_ends_the_run_with_what_is_done() {
     let outcome = case.label(4).words("--max-requests 10").run();
     assert_eq!(outcome.code, Some(INTERRUPTED), "{}", outcome.stderr);
     let line = outcome.stderr.lines().find(|line| line.starts_with("interrupted: ")).unwrap_or_default();
-    assert!(line.contains("of 4 features are done") && line.contains("the budget is spent (10 requests"), "{line}");
-    assert!(line.contains("with a larger one the same command goes on"), "{line}");
+    assert!(
+        line.contains("of 4 features are done")
+            && line.contains("all 10 requests that were allowed are sent (10 requests"),
+        "{line}"
+    );
+    assert!(line.contains("where more is allowed, the same command goes on"), "{line}");
     assert_eq!(case.server.requests().len(), 10);
     case.label(4).words("--max-requests 1000").succeed();
     assert_ne!(label_of(&case.shown(made().features[3]), "input", "llm:tiny"), &Value::Null);
@@ -324,6 +329,26 @@ fn a_spent_budget_ends_the_run_with_what_is_done() {
     });
     // Answers of the server count 15 tokens each, and prompts as many as they are long.
     assert!(case.server.requests().len() <= 7, "100 tokens are soon spent");
+}
+
+#[test]
+fn a_refusal_is_no_label_and_is_asked_again_another_time() {
+    let is_willing = Arc::new(AtomicBool::new(false));
+    let willing = Arc::clone(&is_willing);
+    let case = Case::with(ChatServer::start(move |_| {
+        completion(if willing.load(Ordering::Relaxed) {
+            "LABEL: dogs"
+        } else {
+            "I'm sorry, but I can't help with that."
+        })
+    }));
+    let feature = made().features[0];
+    let refused = case.label(1).words("--no-scores").run();
+    assert!(!refused.stdout.contains("sorry"), "{} {}", refused.stdout, refused.stderr);
+    assert_eq!(label_of(&case.shown(feature), "input", "llm:tiny"), &Value::Null);
+    is_willing.store(true, Ordering::Relaxed);
+    case.label(1).words("--no-scores").succeed();
+    assert_eq!(label_of(&case.shown(feature), "input", "llm:tiny")["text"], "dogs");
 }
 
 #[test]

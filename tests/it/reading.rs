@@ -141,6 +141,9 @@ fn what_hangs_on_a_feature_is_told_at_every_position() {
     assert!(told[..3].iter().all(|token| token["loss"] == token["ablated_loss"]), "nothing is felt before it fires");
     assert!(told[3..].iter().any(|token| token["kl"].as_f64().is_some_and(|kl| kl > 1e-6)), "{ablation}");
     assert!(!array(&told[3], "taken").is_empty());
+    // Several are a list, each once.
+    let several = case.read_labelled(&[GATE]).words("--ablate 3-5,4 --ablate 5").json();
+    assert_eq!(array(&array(&several, "readings")[0]["ablation"], "features"), &[3, 4, 5].map(Value::from).to_vec());
     let text = case.read_labelled(&[GATE]).option("--ablate", &feature).succeed();
     fits_a_terminal(&text);
     assert!(text.contains("taken out"), "{text}");
@@ -149,7 +152,10 @@ fn what_hangs_on_a_feature_is_told_at_every_position() {
 #[test]
 fn what_cannot_be_read_is_refused_by_name() {
     let case = Case::new();
-    case.read(&[GATE]).words("--ablate 256").run().fails_with(USAGE, &["no feature 256"]);
+    case.read(&[GATE]).words("--ablate 256").run().fails_with(USAGE, &["--ablate 256", "256 features that there are"]);
+    case.read(&[GATE]).words("--ablate 5-3").run().fails_with(USAGE, &["--ablate 5-3", "ends before it begins"]);
+    case.read(&[GATE]).words("--ablate -1").run().fails_with(USAGE, &["--ablate -1", "numbers and ranges"]);
+    case.read(&[GATE]).words("--top -1").run().fails_with(USAGE, &["--top", "-1"]);
     case.read(&[GATE]).words("--ablate Golden").run().fails_with(USAGE, &["Golden"]);
     case.read(&[GATE]).words("--by share").run().fails_with(USAGE, &["--features"]);
     case.read_labelled(&[GATE]).words("--max-density 2").run().fails_with(USAGE, &["from 0 to 1"]);

@@ -116,7 +116,7 @@ fn what_is_served_is_what_the_command_line_steers() {
     let (place, message) = refused(json!(["7:add=2x", {"feature": 128}]));
     assert!(place == "steering[1]" && message.contains("no feature 128"), "{place} {message}");
     let (place, message) = refused(json!([{"feature": 1, "add": "1e39x"}]));
-    assert!(place == "steering[0].add" && message.contains("finite"), "{place} {message}");
+    assert!(place == "steering[0].add" && message.contains("absurd"), "{place} {message}");
     let (place, message) = refused(json!([{"feature": "no such label"}]));
     assert!(place == "steering[0]" && message.contains("no such label"), "{place} {message}");
     let (_, message) = refused(json!([{"feature": 3}, {"feature": 3, "set": 1}]));

@@ -226,6 +226,9 @@ fn a_body_of_a_hundred_megabytes_is_refused_and_told_so() {
     // Who asks before is told before.
     let expects = format!("{head}content-length: {size}\nexpect: 100-continue\n\n").replace("\r\n", "\n");
     assert_eq!(server.status_of(&expects), 413);
+    // What nobody would read to its end is refused at once.
+    let endless = format!("{head}content-length: 99999999999\r\n\r\n").replace("\r\n", "\n");
+    assert_eq!(server.status_of(&endless), 413);
     // Whoever breaks off harms nobody.
     let mut stream = server.connect();
     stream.write_all(format!("{head}content-length: 100\r\n\r\n{{").as_bytes()).expect("sent");

@@ -138,7 +138,7 @@ fn what_cannot_be_steered_is_said() {
     refused("late#128:add=1", "", USAGE, &["no feature 128"]);
     refused("early#3:add=2x", "", USAGE, &["the largest activation is not known"]);
     refused("late#3:add=nan", "", USAGE, &["`nan` is not a finite number"]);
-    refused("late#3:add=1e39x", "", USAGE, &["finite"]);
+    refused("late#3:add=1e39x", "", USAGE, &["absurd"]);
     refused("late#3:add=1 at promt", "", USAGE, &["`promt` says no tokens", "prompt[-1]"]);
     refused("late#3:add=1", "--at prompt[2..1]", USAGE, &["--at", "empty"]);
     refused("late#3:add=1", "--when late#4", USAGE, &["--when", "compares nothing"]);
@@ -157,6 +157,19 @@ fn what_cannot_be_steered_is_said() {
     refused("late#3:add=1", "--stop=", USAGE, &["--stop"]);
     refused("late#3:add=1", "--continuations 5", USAGE, &["--toward"]);
     refused("late#3:add=1", "--temperature -1", USAGE, &["temperature is -1"]);
+    refused("late#3:", "", USAGE, &["after the colon stands what is done"]);
+    refused("late#3:add=1", "--sweep 1,2,1", USAGE, &["--sweep: 1 is there twice"]);
+    let several = |features: &[&str], parts: &[&str]| {
+        bench.steer(features).option("--prompt", PROMPT).run().fails_with(USAGE, parts);
+    };
+    several(&["late#3:add=1", "late#3:set=0"], &["feature 3 is steered twice", "late#3:add=1", "late#3:set=0"]);
+    several(&["late#3:set=2 at generated", "late#3:set=1"], &["does nothing", "late#3:set=1", "fewer tokens last"]);
+    several(&["late#3:add=1 when late#4>0 or late#5>0"], &["there is no `or`"]);
+    let twice = bench.steer(&["late#3:add=1"]).option("--prompt", PROMPT);
+    twice.option("--sae", bench.path("late")).run().fails_with(USAGE, &["--sae", "is given twice"]);
+    // Where nothing is there to be measured on, that is said, and no 0.
+    let nothing = bench.steer(&["late#3:add=1"]).words("--prompt=").succeed();
+    assert!(nothing.contains("nothing to measure it on"), "{nothing}");
     let without = Untangle::new("steer organism --feature 3:add=1 --prompt x").run();
     without.fails_with(USAGE, &["there is no dictionary; give it with --sae"]);
     // A direction of the model's own needs no dictionary.

@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::context::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
 
 /// Interpretability workbench for language models: dense activations go in; named, tested, manipulable concepts come
@@ -59,6 +59,24 @@ enum Verb {
     Demo(commands::demo::DemoArgs),
     Completions(commands::shell::CompletionsArgs),
     Man(commands::shell::ManArgs),
+}
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that was asked for.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let mut command = with_negative_numbers(Self::command());
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// Takes a negative number for the value that it stands for and not for an option, so that what is wrong with it can be said.
+fn with_negative_numbers(command: Command) -> Command {
+    let with = |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
+    command.mut_args(with).mut_subcommands(with_negative_numbers)
 }
 
 /// Runs the verb that was asked for.

@@ -16,13 +16,12 @@ mod observers;
 mod output;
 mod terminal;
 
-use clap::Parser;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     exit::report_panics_in_one_line();
-    let cli = match args::Cli::try_parse() {
+    let cli = match args::Cli::read() {
         Ok(cli) => cli,
         Err(told) => return exit::conclude_parsing(&told),
     };

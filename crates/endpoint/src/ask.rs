@@ -85,6 +85,19 @@ impl Endpoint {
         request.key(&self.url, &self.options.model)
     }
 
+    /// Why a request of so many tokens is not sent any more.
+    pub(crate) fn refusal(&self, prompt_tokens: u64) -> EndpointError {
+        self.purse.refusal(prompt_tokens)
+    }
+
+    /// Lets an answer go that says nothing, so that whoever asks the same another time asks anew.
+    ///
+    /// # Errors
+    /// When answers are kept in a file that cannot be written.
+    pub fn forget(&self, request: &Request) -> Result<(), EndpointError> {
+        self.kept.forget(self.name(request))
+    }
+
     /// Asks until there is an answer or no hope of one. `tell` hears why it takes longer.
     pub(crate) fn ask(
         &self,

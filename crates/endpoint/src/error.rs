@@ -86,12 +86,14 @@ pub enum EndpointError {
         what: String,
     },
     /// The budget does not hold another request.
-    #[error("the budget is spent{needs} ({spent}); with a larger one the same command goes on")]
+    #[error("{what} ({spent}); where more is allowed, the same command goes on")]
     Spent {
-        /// How much was, in words.
+        /// What is at its end, in words.
+        what: String,
+        /// How much was spent, in words.
         spent: String,
-        /// What is left, and what is needed, where something is.
-        needs: String,
+        /// Tokens of the prompt that was not sent, about.
+        prompt_tokens: u64,
     },
     /// Nobody may be asked, and this was not asked before.
     #[error("offline, and not all of this was asked before; leave --offline out")]

@@ -100,6 +100,12 @@ impl Kept {
         self.state().answers.get(key).filter(|reply| reply.cut_at.is_none_or(|cut| cut >= limit)).cloned()
     }
 
+    /// Keeps no answer to a request any more.
+    pub(crate) fn forget(&self, key: String) -> Result<(), EndpointError> {
+        // One that ended before its first token answers nobody.
+        self.put(key, Reply { cut_at: Some(0), ..Reply::default() })
+    }
+
     /// Keeps an answer.
     pub(crate) fn put(&self, key: String, reply: Reply) -> Result<(), EndpointError> {
         let mut state = self.state();
@@ -134,6 +140,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("answers");
         let text = |key: &str| Kept::open(&path).expect("a file").find(key, 9).map(|reply| reply.text);
+        {
+            let kept = Kept::open(&path).expect("a new file");
+            kept.put("c".to_owned(), reply("sorry")).expect("written");
+            kept.forget("c".to_owned()).expect("written");
+            assert_eq!(kept.find("c", 9), None, "forgotten");
+        }
         {
             let kept = Kept::open(&path).expect("a new file");
             kept.put("a".to_owned(), reply("first\nline\u{1b}")).expect("written");

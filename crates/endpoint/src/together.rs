@@ -59,9 +59,9 @@ impl Endpoint {
                 }
             }
         });
-        if let Some(EndpointError::Spent { spent, .. }) = &mut answered.stopped {
+        if let Some(EndpointError::Spent { prompt_tokens, .. }) = answered.stopped {
             // What was under way when the budget ended counts as well.
-            *spent = self.spent().in_words();
+            answered.stopped = Some(self.refusal(prompt_tokens));
         }
         answered
     }

@@ -258,12 +258,6 @@ pub enum InterpretError {
         /// Feature and label of the candidates.
         candidates: Vec<String>,
     },
-    /// The same feature was given twice.
-    #[error("feature {feature} is steered twice at the same tokens; give it once, or say with `at` where")]
-    TwiceSteered {
-        /// The feature.
-        feature: usize,
-    },
     /// The feature database belongs to another dictionary.
     #[error("{path} describes a dictionary of {found} features, this one has {d_sae}; run `untangle features` on it", path = .path.display())]
     OtherDictionary {

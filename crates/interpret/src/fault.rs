@@ -27,8 +27,7 @@ impl Classify for InterpretError {
             | E::NeedsDatabase { .. }
             | E::NoSuchLabel { .. }
             | E::AmbiguousLabel { .. }
-            | E::NothingToEncode
-            | E::TwiceSteered { .. } => Fault::Usage,
+            | E::NothingToEncode => Fault::Usage,
             E::Table { .. } | E::Database { .. } | E::DatabaseTaken { .. } | E::NothingAnswered { .. } => Fault::Io,
             E::Torch { .. } | E::TokensDiffer { .. } => Fault::Internal,
             E::Interrupted => Fault::Interrupted,

@@ -42,7 +42,7 @@ impl TokenLens {
         Self { unembedding }
     }
 
-    /// The tokens that any of the directions raises most, `n` of each, each once; those that do not lie in the residual stream
+    /// The tokens that any of the directions raises most, `n` of each, each once and the foremost first; those that do not lie in the residual stream
     /// raise none.
     ///
     /// # Errors
@@ -50,9 +50,15 @@ impl TokenLens {
     pub fn raised(&self, directions: &[(HookPoint, &[f32])], n: usize) -> Result<Vec<u32>, InterpretError> {
         let of_stream: Vec<&[f32]> =
             directions.iter().filter(|(point, _)| writes_to_stream(*point)).map(|(_, direction)| *direction).collect();
-        let mut ids: Vec<u32> = self.extremes(&of_stream, n, true)?.into_iter().flatten().map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let extremes = self.extremes(&of_stream, n, true)?;
+        let mut ids = Vec::new();
+        for rank in 0..n {
+            for (id, _) in extremes.iter().filter_map(|of_direction| of_direction.get(rank)) {
+                if !ids.contains(id) {
+                    ids.push(*id);
+                }
+            }
+        }
         Ok(ids)
     }
 

@@ -12,7 +12,7 @@
 //! - [`label`]: what a feature is called, by whom, and how far that can be believed
 //! - [`concept`]: known concepts of a text, and from which byte on a reader can know them
 //! - [`shard`]: which part of a capture a job of an array makes
-//! - [`share`]: how many of so many, with its interval
+//! - [`share`]: how many of so many, with its interval; [`shortest`]: f32 in JSON without its rounding
 //! - [`annotated`]: what a file of texts with known concepts holds
 //! - [`python`]: JSON as Python writes it
 //! - [`numpy`] and [`npz`]: what stands before an array of NumPy, and where it lies in an archive of several
@@ -44,6 +44,7 @@ pub mod python;
 pub mod sae;
 pub mod shard;
 pub mod share;
+pub mod shortest;
 pub mod whole;
 
 pub use annotated::{AnnotatedDocument, AnnotatedHeader, AnnotatedSplit};

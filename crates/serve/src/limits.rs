@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// Bytes of a request's body (chosen: the tokens of some hundred long prompts).
-pub(crate) const BODY: usize = 2 << 20;
+pub(crate) const BODY: u64 = 2 << 20;
 /// Bytes of a longer body that are read and thrown away, so that its sender gets to read why it is refused (chosen).
-pub(crate) const THROWN_AWAY: usize = 256 << 20;
+pub(crate) const THROWN_AWAY: u64 = 256 << 20;
 /// How long a body may take (chosen).
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long the head of a request may take, and how long a connection may wait for one (chosen).

@@ -139,7 +139,7 @@ impl Problem {
     }
 
     /// The body is too long.
-    pub(crate) fn too_large(most: usize) -> Self {
+    pub(crate) fn too_large(most: u64) -> Self {
         let message = format!("the body has more than {most} bytes; send prompts in several requests");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_too_large"), message)
     }

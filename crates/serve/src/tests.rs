@@ -11,7 +11,7 @@ use crate::wire::chat::{
 use crate::wire::completions::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Prompt};
 use crate::wire::models::{DictionaryCard, Health, ModelCard, ModelList};
 use crate::wire::tokens::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokenized, TokenizerInfo};
-use crate::wire::writing::{FinishReason, Stop, StreamOptions, Usage, WritingRequest};
+use crate::wire::writing::{FinishReason, Seed, Stop, StreamOptions, Usage, WritingRequest};
 use crate::wire::{read, steering};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -54,7 +54,7 @@ fn writing() -> WritingRequest {
         top_k: Some(1),
         min_p: Some(0.0),
         repetition_penalty: Some(1.0),
-        seed: Some(1),
+        seed: Some(Seed(1)),
         n: Some(1),
         stop: Some(Stop::One("x".into())),
         stream: Some(true),
@@ -94,6 +94,17 @@ fn the_description_has_every_field_of_every_request() {
     let known =
         steering::OTHERS.iter().chain(&steering::WITH_AMOUNT).chain(&steering::WITHOUT).chain([&steering::SWAP]);
     assert_eq!(described, known.map(|name| (*name).to_owned()).collect());
+}
+
+#[test]
+fn seeds_are_whole_numbers_of_64_bits() {
+    let seed = |text: &str| read::<WritingRequest>(format!("{{\"seed\": {text}}}").as_bytes());
+    for (text, expected) in [("7", 7), ("-1", u64::MAX), ("18446744073709551615", u64::MAX)] {
+        assert_eq!(seed(text).expect("a seed").seed, Some(Seed(expected)), "{text}");
+    }
+    for text in ["1.5", "18446744073709551616", "\"7\""] {
+        assert_eq!(value(&seed(text).expect_err("none").body())["error"]["param"], "seed", "{text}");
+    }
 }
 
 #[test]
@@ -220,7 +231,7 @@ fn steering_has_the_words_of_the_command_line() {
     let same = [
         (json!({"feature": 12, "add": "2x"}), "12:add=2x".to_owned()),
         (json!({"feature": 12}), "12:add=1x".to_owned()),
-        (json!({"feature": "late#12", "set": 3, "at": "generated"}), "'late'#12:set=3 at generated".to_owned()),
+        (json!({"feature": "late#12", "set": 3, "at": "generated"}), "late#12:set=3 at generated".to_owned()),
         (
             json!({"feature": "rude", "ablate": true, "when": "'anger'>0.5x"}),
             "'rude':ablate when 'anger'>0.5x".to_owned(),
@@ -259,7 +270,7 @@ fn what_is_wrong_with_steering_is_said_where_it_is() {
         (json!([{"feature": 1.5}]), "steering[0].feature", "count from 0"),
         (json!([{"feature": [1]}]), "steering[0].feature", "a number, or a text"),
         (json!([{"feature": 1, "add": "nan"}]), "steering[0].add", "not a finite number"),
-        (json!([{"feature": 1, "add": 1e300}]), "steering[0].add", "not a finite number"),
+        (json!([{"feature": 1, "add": 1e300}]), "steering[0].add", "absurd"),
         (json!([{"feature": 1, "add": null}]), "steering[0].add", "a number, or a text"),
         (json!([{"feature": 1, "ablate": false}]), "steering[0].ablate", "true, or left out"),
         (json!([{"feature": 1, "at": "promt"}]), "steering[0].at", "says no tokens"),

@@ -10,14 +10,14 @@
 //! ```
 //!
 //! `steer` has the words of `untangle steer --feature`; the other keys are those of the options of the same names. Only `steer` is
-//! needed. Paths are relative to the file's folder. A vector's file within `steer` is named as the command line names it.
+//! needed. `other_model = true` is `--other-model`. Paths are relative to the file's folder, those of vectors within `steer` and `when` too.
 
 use crate::error::SourceError;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
-use untangle_interpret::steer::grammar::{Condition, Positions};
+use untangle_interpret::steer::grammar::{Condition, Positions, What};
 use untangle_interpret::{InterpretError, Spec};
 use untangle_schema::whole;
 use untangle_store::Artefact;
@@ -57,6 +57,9 @@ pub struct Recipe {
     /// What must hold there, where an intervention does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
+    /// Whether dictionaries may be of another model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_model: bool,
 }
 
 impl Recipe {
@@ -80,6 +83,7 @@ impl Recipe {
         let from_here = |path: &PathBuf| folder.join(path);
         recipe.sae = recipe.sae.iter().map(from_here).collect();
         recipe.features = recipe.features.iter().map(from_here).collect();
+        recipe.move_vectors(&from_here);
         // What names no directory beside the file is a name.
         recipe.model =
             recipe.model.map(|model| Some(folder.join(&model)).filter(|path| path.is_dir()).unwrap_or(model));
@@ -117,16 +121,34 @@ impl Recipe {
             Ok(whole) => relative(&whole, &folder).unwrap_or(whole),
             Err(_) => path.clone(),
         };
-        let placed = Recipe {
+        let mut placed = Recipe {
             // `organism` is a name, whatever lies beside; a directory is a path.
             model: self.model.as_ref().map(|model| if model.is_dir() { from_there(model) } else { model.clone() }),
             sae: self.sae.iter().map(from_there).collect(),
             features: self.features.iter().map(from_there).collect(),
             ..self.clone()
         };
+        placed.move_vectors(&from_there);
         let text = toml::to_string(&placed)
             .map_err(|error| SourceError::NoRecipe { path: path.to_owned(), reason: error.to_string() })?;
         whole::replace(path, text.as_bytes()).map_err(SourceError::io(path.display()))
+    }
+
+    /// Names the files of vectors otherwise. What cannot be understood, or names none, stays as it is written.
+    fn move_vectors(&mut self, moved: &dyn Fn(&PathBuf) -> PathBuf) {
+        for text in &mut self.steer {
+            if let Ok(mut spec) = text.parse::<Spec>()
+                && move_all(spec.names_mut(), moved)
+            {
+                *text = spec.to_string();
+            }
+        }
+        if let Some(text) = &mut self.when
+            && let Ok(mut condition) = Condition::parse(text)
+            && move_all(condition.0.iter_mut().map(|test| &mut test.what), moved)
+        {
+            *text = condition.to_string();
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -145,6 +167,18 @@ impl Recipe {
             .map_or(Ok(()), |text| Condition::parse(text).map(drop))
             .map_err(|problem| format!("when: {problem}"))
     }
+}
+
+/// Names the files of vectors among these otherwise; whether there was one.
+fn move_all<'a>(names: impl Iterator<Item = &'a mut What>, moved: &dyn Fn(&PathBuf) -> PathBuf) -> bool {
+    let mut any = false;
+    for name in names {
+        if let What::Vector { path, .. } = name {
+            *path = moved(&PathBuf::from(&*path)).to_string_lossy().into_owned();
+            any = true;
+        }
+    }
+    any
 }
 
 /// The way to `path` from a folder that holds it at any depth.
@@ -166,16 +200,24 @@ mod tests {
         let recipe = Recipe {
             model: Some("organism".into()),
             sae: vec![here.join("sae")],
-            steer: vec!["12:add=2x at generated".to_owned(), "'a \"b\"':ablate".to_owned()],
+            steer: vec![
+                "12:add=2x at generated".to_owned(),
+                "'a \"b\"':ablate".to_owned(),
+                format!("vector '{}':project-out", here.join("calm.gguf").display()),
+            ],
+            other_model: true,
             ..Recipe::default()
         };
+        fs::write(here.join("calm.gguf"), "a vector").unwrap();
         recipe.write(&here.join("calm.toml")).unwrap();
         let text = fs::read_to_string(here.join("calm.toml")).unwrap();
-        assert!(text.contains("sae = [\"sae\"]"), "{text}");
+        assert!(text.contains("sae = [\"sae\"]") && text.contains("vector 'calm.gguf'"), "{text}");
         let there = folder.path().join("there");
         fs::rename(&here, &there).unwrap();
         let read = Recipe::read(&there.join("calm.toml")).unwrap();
-        assert_eq!(read, Recipe { sae: vec![there.join("sae")], ..recipe });
+        let vector = format!("vector '{}':project-out", there.join("calm.gguf").display());
+        let steer = [recipe.steer[0].clone(), recipe.steer[1].clone(), vector];
+        assert_eq!(read, Recipe { sae: vec![there.join("sae")], steer: steer.into(), ..recipe });
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::output::check_unfinished;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use untangle_schema::Fault;
@@ -14,6 +15,12 @@ pub struct Lock {
     path: PathBuf,
     was_left: bool,
     _file: File,
+}
+
+/// Of the folder nothing is known but that no file can be begun there; the output is what the user named.
+fn unwritable(output: &Path, error: &io::Error) -> StoreError {
+    let source = io::Error::new(error.kind(), format!("nothing can be written there ({error}); choose another place"));
+    StoreError::Io { path: output.to_owned(), source }
 }
 
 impl Lock {
@@ -29,7 +36,7 @@ impl Lock {
             let mut options = OpenOptions::new();
             // Neither through a link nor waiting for the other end of a pipe that appeared just now.
             options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-            let file = options.open(path).map_err(StoreError::io(path))?;
+            let file = options.open(path).map_err(|error| unwritable(output, &error))?;
             if file.metadata().map_err(StoreError::io(path))?.len() > 0 {
                 let problem = "holds something, at a name that a lock has; move it away, or choose another --out";
                 let (path, problem) = (path.to_owned(), problem.to_owned());

@@ -18,7 +18,7 @@ pub(crate) fn rows<'a>(arms: impl IntoIterator<Item = (String, &'a Arm)>, named:
             name,
             share(arm.appears),
             share(arm.names),
-            format!("{:.1} %", 100.0 * arm.repetition),
+            or_none(arm.repetition.map(|repetition| format!("{:.1} %", 100.0 * repetition))),
             or_none(arm.perplexity.map(|perplexity| format!("{perplexity:.2}"))),
             or_none(arm.kl.map(|kl| format!("{kl:.3}"))),
             or_none(arm.log_odds.map(|log_odds| format!("{log_odds:+.2}"))),

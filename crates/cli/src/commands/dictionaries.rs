@@ -72,6 +72,8 @@ impl Dictionaries {
         belonging: BelongingArgs,
         context: &Context,
     ) -> anyhow::Result<Self> {
+        check_once("--sae", saes)?;
+        check_once("--features", databases)?;
         let mut loaded = Vec::new();
         for (dir, name) in saes.iter().zip(names(saes)) {
             let kind = AnyDictionary::load(dir, belonging, context)?;
@@ -109,6 +111,16 @@ fn names(dirs: &[PathBuf]) -> Vec<String> {
     if distinct { short } else { dirs.iter().map(|dir| dir.display().to_string()).collect() }
 }
 
+/// Refuses what is named twice.
+fn check_once(option: &str, paths: &[PathBuf]) -> anyhow::Result<()> {
+    let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let twice = |at: &usize| paths[..*at].iter().any(|path| whole(path) == whole(&paths[*at]));
+    match (0..paths.len()).find(twice) {
+        Some(at) => Err(Complaint::usage(format!("{option} {}: is given twice; give it once", paths[at].display()))),
+        None => Ok(()),
+    }
+}
+
 /// The number of the dictionary that a database describes: by its tensors, or else by the count of features.
 fn owner(database: &Database, path: &Path, loaded: &[Loaded], context: &Context) -> anyhow::Result<usize> {
     let run = database.run()?;
@@ -116,6 +128,13 @@ fn owner(database: &Database, path: &Path, loaded: &[Loaded], context: &Context)
     let free = || loaded.iter().enumerate().filter(|(_, one)| one.database.is_none());
     if let Some((of, _)) = free().find(|(_, one)| sae_sha256(one.sae()) == run.sae_sha256) {
         return Ok(of);
+    }
+    // One that is described already is described twice.
+    if let Some(one) = loaded.iter().find(|one| sae_sha256(one.sae()) == run.sae_sha256) {
+        let (path, name) = (path.display(), &one.name);
+        return Err(Complaint::usage(format!(
+            "{path}: describes {name}, which has a database already; give one for each --sae"
+        )));
     }
     let alike = free().find(|(_, one)| one.sae().d_sae() == n_features).map(|(of, _)| of);
     // A single dictionary is the one that is meant; whether it can be is said where it is used.

@@ -42,9 +42,11 @@ pub(crate) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<()> {
     let n = database.n_features()?;
     let model = database.run()?.model.map(|model| model.name);
     let mut others = BTreeSet::new();
-    let mut labels = BTreeMap::new();
+    let (mut labels, mut without) = (BTreeMap::new(), 0);
     for path in &args.files {
-        for found in explanations(path)? {
+        let explained = explanations(path)?;
+        without += explained.without;
+        for found in explained.explanations {
             if found.feature >= n {
                 let message = format!(
                     "{}: explains feature {}, and the dictionary of {} has {n}; are they of the same dictionary?",
@@ -67,6 +69,12 @@ pub(crate) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<()> {
             "explanations of {other} become labels of features of {own}; if they are two models, they say nothing"
         ));
     }
+    if without > 0 {
+        context.progress.warning(&format!("{without} rows have no description and were passed over"));
+    }
+    if labels.is_empty() {
+        return Err(Complaint::bad_input("there is no explanation in what was given; nothing was changed"));
+    }
     let mut editor = DatabaseEditor::open(&args.database)?;
     for ((feature, kind, source), text) in &labels {
         let label = Label { kind: *kind, source: source.clone(), text: text.clone(), scores: Vec::new() };
@@ -75,10 +83,13 @@ pub(crate) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<()> {
     editor.commit()?;
     let mut sources = BTreeMap::<&str, usize>::new();
     labels.keys().for_each(|(.., source)| *sources.entry(source).or_default() += 1);
-    context.output.result(&json!({ "labels": labels.len(), "sources": sources }), |out| {
-        writeln!(out, "{}: {} labels, which nobody has scored yet", args.database.display(), labels.len())?;
-        sources.iter().try_for_each(|(source, count)| writeln!(out, "  {source}: {count}"))
-    })
+    context.output.result(
+        &json!({ "labels": labels.len(), "without_description": without, "sources": sources }),
+        |out| {
+            writeln!(out, "{}: {} labels, which nobody has scored yet", args.database.display(), labels.len())?;
+            sources.iter().try_for_each(|(source, count)| writeln!(out, "  {source}: {count}"))
+        },
+    )
 }
 
 /// Whether labels of a source are those that `features` and `label` write.

@@ -101,6 +101,14 @@ fn dictionary(dir: &Path, context: &Context) -> anyhow::Result<()> {
 fn database(path: &Path, context: &Context) -> anyhow::Result<()> {
     let database = context.database(path)?;
     let (run, n_features) = (database.run()?, database.n_features()?);
+    let expected = run.config["d_sae"].as_u64();
+    if expected.is_some_and(|expected| expected != n_features as u64) {
+        return Err(Complaint::bad_input(format!(
+            "{}: is damaged: it has {n_features} features of a dictionary of {}; make it again with `untangle features`",
+            path.display(),
+            expected.unwrap_or_default()
+        )));
+    }
     context.output.result(&json!({ "kind": "features", "features": n_features, "run": run }), |out| {
         writeln!(out, "{n_features} features of {}, described on {}", run.sae, run.store)?;
         writeln!(out, "rows       {} for examples, {} held out for label scores", run.rows, run.held_out_rows)?;

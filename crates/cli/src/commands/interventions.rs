@@ -3,6 +3,7 @@
 use super::dictionaries::Dictionaries;
 use super::options::sweep_value;
 use super::words::BelongingArgs;
+use crate::cards::one_line;
 use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
@@ -46,7 +47,7 @@ pub(crate) struct InterventionArgs {
     #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true,
         value_parser = sweep_value)]
     pub(crate) sweep: Vec<f32>,
-    /// File that says all of this (keys model, sae, features, steer, at, when); what is said here as well takes the place of what
+    /// File that says all of this (keys model, sae, features, steer, at, when, other_model); what is said here as well takes the place of what
     /// it says
     #[arg(long, value_name = "FILE.toml")]
     recipe: Option<PathBuf>,
@@ -72,6 +73,7 @@ impl InterventionArgs {
         };
         fill(&mut self.sae, recipe.sae);
         fill(&mut self.features, recipe.features);
+        self.belonging.other_model |= recipe.other_model;
         if self.feature.is_empty() {
             self.feature = recipe.steer;
         }
@@ -90,6 +92,7 @@ impl InterventionArgs {
             steer: steer.unwrap_or_else(|| self.feature.clone()),
             at: self.at.clone(),
             when: self.when.clone(),
+            other_model: self.belonging.other_model,
         }
     }
 
@@ -99,6 +102,10 @@ impl InterventionArgs {
             return Err(Complaint::usage(
                 "say with --feature what is steered, such as --feature 12:add=2x, or name a --recipe",
             ));
+        }
+        let twice = |at: &usize| self.sweep[..*at].contains(&self.sweep[*at]);
+        if let Some(at) = (0..self.sweep.len()).find(twice) {
+            return Err(Complaint::usage(format!("--sweep: {} is there twice; give every value once", self.sweep[at])));
         }
         let positions = self.at.as_deref().map(|text| Positions::parse(text).map_err(|p| said("--at", text, &p)));
         let condition = self.when.as_deref().map(|text| Condition::parse(text).map_err(|p| said("--when", text, &p)));
@@ -231,17 +238,31 @@ pub(crate) fn describe(strength: &Strength) -> String {
     let what = match (&strength.feature, &strength.dictionary) {
         (Some(feature), Some(dictionary)) => format!("feature {dictionary}#{feature} {}", strength.operator),
         (Some(feature), None) => format!("feature {feature} {}", strength.operator),
-        (None, _) => return format!("{}{}", strength.text, in_brackets(&units(strength))),
+        (None, _) => return format!("{}{}", one_line(&strength.text), in_brackets(&units(strength))),
     };
     // What is a share of every token's own norm is no one number.
     let value = match (strength.of_each_norm, strength.value) {
         (true, _) => strength.of_norm.map(|share| format!(" {share}n")),
-        (false, value) => value.map(|value| format!(" {value:.2}")),
+        (false, value) => value.map(|value| format!(" {}", figure(value))),
     };
     let value = value.unwrap_or_default();
     let clauses = [" at ", " when "].iter().filter_map(|word| strength.text.find(word)).min();
-    let clauses = clauses.map(|at| &strength.text[at..]).unwrap_or_default();
+    let clauses = clauses.map(|at| one_line(&strength.text[at..])).unwrap_or_default();
     format!("{what}{value}{}{clauses}", in_brackets(&units(strength)))
+}
+
+/// A strength with two decimals, or where these would say nothing with two digits: 1.25, 0.0012, 1.0e-9, 2.6e7.
+pub(crate) fn figure(value: f32) -> String {
+    let size = f64::from(value.abs());
+    match size {
+        0.0 => "0.00".to_owned(),
+        _ if (0.095..1e6).contains(&size) => format!("{value:.2}"),
+        _ if (1e-4..1.0).contains(&size) => {
+            let decimals = (1 - size.log10().floor() as i32) as usize;
+            format!("{value:.decimals$}")
+        }
+        _ => format!("{value:.1e}"),
+    }
 }
 
 /// What the units of a strength are.
@@ -251,12 +272,34 @@ pub(crate) const UNITS: &str = "x: multiples of the feature's largest activation
 
 /// A strength in its other units.
 fn units(strength: &Strength) -> Vec<String> {
-    let there = strength.value.filter(|_| strength.of_each_norm).map(|value| format!("{value:.2}"));
-    let of_maximum = strength.of_maximum.map(|times| format!("{times:.2}x"));
-    let of_norm = strength.of_norm.filter(|_| !strength.of_each_norm).map(|times| format!("{times:.2}n"));
+    let there = strength.value.filter(|_| strength.of_each_norm).map(figure);
+    let of_maximum = strength.of_maximum.map(|times| format!("{}x", figure(times)));
+    let of_norm = strength.of_norm.filter(|_| !strength.of_each_norm).map(|times| format!("{}n", figure(times)));
     there.into_iter().chain(of_maximum).chain(of_norm).collect()
 }
 
 fn in_brackets(parts: &[String]) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_say_something() {
+        for (value, expected) in [
+            (1.25, "1.25"),
+            (-37.9, "-37.90"),
+            (0.0, "0.00"),
+            (-0.0, "0.00"),
+            (0.096, "0.10"),
+            (0.04, "0.040"),
+            (0.001, "0.0010"),
+            (-2.6e-5, "-2.6e-5"),
+            (1e9, "1.0e9"),
+        ] {
+            assert_eq!(figure(value), expected);
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod crosscoder;
 mod dictionaries;
 mod figures;
 mod interventions;
+mod numbers;
 mod options;
 mod outputs;
 mod select;

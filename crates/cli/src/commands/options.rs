@@ -111,7 +111,9 @@ pub(crate) fn load_model_and_reference(
 /// Reads a value of `--sweep`, which is in the unit of the strengths that it replaces.
 pub(crate) fn sweep_value(text: &str) -> Result<f32, String> {
     let problem = match text.trim().parse::<f32>() {
-        Ok(value) if value.abs() > Amount::MOST && value.is_finite() => return Err(Amount::absurd(text)),
+        Ok(value) if value.abs() > Amount::MOST && text.trim().ends_with(|c: char| c.is_ascii_digit()) => {
+            return Err(Amount::absurd(text));
+        }
         Ok(value) if value.is_finite() => return Ok(value),
         Err(_) if text.trim().strip_suffix('x').is_some_and(|value| value.parse::<f32>().is_ok()) => {
             "leave x out: values are in the unit of --feature, which may have it (12:add=1x)"
@@ -228,8 +230,9 @@ mod tests {
     #[test]
     fn values_of_a_sweep_are_numbers_without_a_unit() {
         assert_eq!((sweep_value("0.5"), sweep_value(" -2 ")), (Ok(0.5), Ok(-2.0)));
+        assert!(sweep_value("1e99").expect_err("too much").contains("absurd"));
         assert!(sweep_value("0.5x").expect_err("a unit").contains("leave x out"));
-        for wrong in ["", "x", "half", "nan", "1e99"] {
+        for wrong in ["", "x", "half", "nan", "inf"] {
             assert!(sweep_value(wrong).expect_err(wrong).contains("expected a finite number"), "{wrong}");
         }
     }

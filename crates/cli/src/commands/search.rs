@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::output::table;
 use clap::Args;
 use serde_json::{Value, json};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Find features by words in their labels, examples and raised tokens, and list them in any order
@@ -18,8 +19,8 @@ pub(crate) struct SearchArgs {
     #[arg(value_name = "TEXT")]
     text: Option<String>,
     /// Features to list at most
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value = "20")]
+    limit: NonZeroUsize,
     #[command(flatten)]
     select: SelectArgs,
 }
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &SearchArgs, context: &Context) -> anyhow::Result<()> {
     let found = match text {
         // Words without a word are a slip of a script, and not a wish for everything.
         Some("") => Found { features: Vec::new(), scorer: None },
-        text => args.select.find(&database, &args.select.query(text.unwrap_or(""), Some(args.limit)))?,
+        text => args.select.find(&database, &args.select.query(text.unwrap_or(""), Some(args.limit.get())))?,
     };
     let mut value = json!({ "features": found.features });
     if let Some(scorer) = &found.scorer {

@@ -11,7 +11,7 @@ use untangle_schema::LabelKind;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectArgs {
-    /// Order, the most first: score (F1 of the label), score:NAME (of that scorer), density, max (largest activation) or id
+    /// Order, the most first: match (how well it fits TEXT; the usual one of `search`), score (F1 of the label), score:NAME (of that scorer), density, max (largest activation) or id
     #[arg(long, value_name = "KEY", value_parser = clap::builder::StringValueParser::new().try_map(|text| sort(&text)))]
     sort: Option<Sort>,
     /// The other way round
@@ -24,7 +24,7 @@ pub(crate) struct SelectArgs {
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Only features whose score is at least that: the one that --sort names, else F1
-    #[arg(long, value_name = "SCORE", value_parser = finite, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", value_parser = finite)]
     min_score: Option<f64>,
     /// Only features that fire on at least this part of the tokens, such as 0.001
     #[arg(long, value_name = "PART", value_parser = part)]

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use untangle_interpret::Database;
 use untangle_schema::FeatureCard;
@@ -30,8 +31,8 @@ pub(crate) struct ShowArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     near_misses: usize,
     /// Features to show at most where none is named
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value = "10")]
+    limit: NonZeroUsize,
     #[command(flatten)]
     select: SelectArgs,
 }
@@ -39,9 +40,9 @@ pub(crate) struct ShowArgs {
 pub(crate) fn run(args: &ShowArgs, context: &Context) -> anyhow::Result<()> {
     let database = context.database(&args.database)?;
     let cards = match (&args.features[..], args.select.is_empty()) {
-        ([], true) => database.most_interpretable(args.limit)?,
+        ([], true) => database.most_interpretable(args.limit.get())?,
         ([], false) => {
-            let found = args.select.find(&database, &args.select.query("", Some(args.limit)))?;
+            let found = args.select.find(&database, &args.select.query("", Some(args.limit.get())))?;
             found.features.iter().map(|found| database.card(found.feature)).collect::<Result<_, _>>()?
         }
         (named, true) => named.iter().map(|&feature| database.card(feature)).collect::<Result<_, _>>()?,

@@ -14,10 +14,11 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use untangle_interpret::steer::{Strength, TextOptions, steer_texts, steps_without_tokens, strengths};
+use untangle_interpret::steer::effect::CONTROLS;
+use untangle_interpret::steer::{EffectOf, Strength, TextOptions, steer_texts, steps_without_tokens, strengths};
 use untangle_interpret::{Effect, InterpretError, SteerResult};
 use untangle_model::{Conversation, GenerateOptions, LanguageModel, Sampling};
-use untangle_schema::Observer;
+use untangle_schema::{Observer, shortest};
 use untangle_sources::NamedModel;
 use untangle_sources::models::{chat_template, warn_of_end};
 use untangle_sources::recipe::RECIPE;
@@ -64,19 +65,19 @@ pub(crate) struct SteerArgs {
 #[command(next_help_heading = "Sampling")]
 struct SamplingArgs {
     /// 0 always takes the likeliest token [default: 0; with --toward 0.8]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T")]
     temperature: Option<f64>,
     /// Only the N likeliest tokens are considered
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
     /// Only the likeliest tokens whose probabilities sum to P are considered
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P")]
     top_p: Option<f64>,
     /// Only tokens at least P times as likely as the likeliest are considered
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P")]
     min_p: Option<f64>,
     /// Tokens of the text so far are made less likely by this factor
-    #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
     repetition_penalty: f64,
     /// End a text before these words; may be given several times
     #[arg(long, value_name = "WORDS", value_parser = NonEmptyStringValueParser::new())]
@@ -94,6 +95,7 @@ struct SamplingArgs {
 struct Steered {
     prompt: String,
     /// The value of the sweep, where there is one.
+    #[serde(serialize_with = "shortest::maybe")]
     value: Option<f32>,
     edits: Vec<Strength>,
     #[serde(flatten)]
@@ -232,7 +234,8 @@ pub(crate) fn run(args: &SteerArgs, context: &Context) -> anyhow::Result<()> {
     // What the figures of an effect are means of stands in `effect` itself.
     let value = serde_json::json!({
         "prompt": args.prompts[0], "prompts": args.prompts, "at": asked.at(),
-        "special_tokens_are_steered": false, "effect_is_of": EFFECT_IS_OF, "steered": steered,
+        "model": model.identity().name, "tokens": args.tokens, "temperature": options(args).generate.sampling.temperature,
+        "seed": args.sampling.seed, "special_tokens_are_steered": false, "steered": steered,
     });
     context.output.result(&value, |out| {
         if args.stream {
@@ -261,9 +264,6 @@ pub(crate) fn options(args: &SteerArgs) -> TextOptions {
     TextOptions { generate, stop: args.sampling.stop.clone(), bos: args.sampling.bos.into() }
 }
 
-/// Of what the figures of an effect are.
-const EFFECT_IS_OF: &str = "the prompt, all of whose tokens are steered but special ones, whatever `at` says";
-
 /// `was_streamed`: the steered text stands there already.
 fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize, was_streamed: bool) -> io::Result<()> {
     for (number, of_prompt) in steered.chunks(sets.max(1)).enumerate() {
@@ -277,23 +277,37 @@ fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize, was_streame
             if !was_streamed {
                 writeln!(out, "steered:  {}", one_line(&one.result.steered))?;
             }
-            writeln!(out, "effect:   {}", effect_text(&one.result.effect))?;
+            writeln!(out, "effect:   {}", effect_text(&one.result.effect, &one.edits))?;
         }
-        let Effect { positions, steered_positions, .. } = of_prompt[0].result.effect;
-        writeln!(
-            out,
-            "\neffect: means over the prompt's {positions} positions, {steered_positions} of them steered whatever --at says, \
-             but no special tokens; nats are KL(baseline || steered) of the next token's distribution, % are of its probability"
-        )?;
+        let Effect { of, positions, steered_positions, .. } = of_prompt[0].result.effect;
+        let (text, steered) = match of {
+            EffectOf::Prompt => ("the prompt's", "whatever --at says, but no special tokens"),
+            EffectOf::Text => ("the prompt's and the baseline's", "as `at` says"),
+        };
+        if of_prompt.iter().any(|one| one.result.effect.steered_positions > 0) {
+            writeln!(
+                out,
+                "\neffect: means over {text} {positions} positions, {steered_positions} of them steered {steered}; nats are \
+                 KL(baseline || steered) of the next token's distribution, % are of its probability; random: mean of {CONTROLS} \
+                 random directions"
+            )?;
+        }
     }
     writeln!(out, "{UNITS}")
 }
 
 /// The effect on the prompt beside that of random directions of the same norm.
-fn effect_text(e: &Effect) -> String {
+fn effect_text(e: &Effect, edits: &[Strength]) -> String {
+    if e.steered_positions == 0 {
+        return "nothing to measure it on: no token of the prompt is steered".to_owned();
+    }
+    let raised = match edits {
+        [Strength { feature: Some(_), .. }] => "the tokens that the feature raises",
+        [_] => "the tokens that the direction raises",
+        _ => "the tokens that these raise",
+    };
     format!(
-        "moves the next token's distribution by {} nats (a random direction: {}), and {} % of it to the tokens that the \
-         feature raises (random: {} %)",
+        "moves the next token's distribution by {} nats (random: {}), and {} % of it to {raised} (random: {} %)",
         two_digits(e.kl, false),
         two_digits(e.control_kl, false),
         two_digits(100.0 * e.raised, true),

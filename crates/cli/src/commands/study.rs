@@ -70,7 +70,7 @@ pub(crate) struct StudyArgs {
     #[arg(long, value_name = "N", default_value_t = 60)]
     tokens: usize,
     /// 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
     temperature: f64,
     /// Random directions, each with as many continuations
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -270,12 +270,14 @@ impl Studied<'_> {
         table(out, &arms::rows(arms, self.subject.is_more_than_a_name()), &[0])?;
         writeln!(out)?;
         wrapped(&dose_page::answer(page, dose), WIDTH).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        let more = page.followed.len().saturating_sub(SHOWN);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         writeln!(
             out,
             "\nsteered: {}; controls make steps as long\n\
              about it: continuations {}, with 95 % intervals\n\
              perplexity: of continuations behind a sentence that names it, to the model that nobody steers\n\
-             nats: KL from the model itself, a written token; log-odds: by how much {} become likelier\n\
+             nats: KL from the model itself, a written token; log-odds: by how much {}{more} become likelier together\n\
              vector: the difference that naming it makes, added so many times; instruction: {:?} before every beginning",
             page.steered,
             self.subject.sign(),

@@ -8,8 +8,10 @@ use crate::exit::Complaint;
 use crate::output::table;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use untangle_interpret::Database;
 use untangle_interpret::point::{check_model, written_point_of};
@@ -33,8 +35,7 @@ pub(crate) struct VectorArgs {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Pairs of texts, JSON lines with `positive` and `negative`
-    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["positive", "negative"],
-        required_unless_present = "positive")]
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["positive", "negative"])]
     pairs: Option<PathBuf>,
     /// Texts to which vectors point, one a line
     #[arg(long, value_name = "FILE.txt", requires = "negative")]
@@ -70,8 +71,8 @@ pub(crate) struct VectorArgs {
     #[arg(long, value_name = "FEATURES.db", requires = "sae")]
     features: Option<PathBuf>,
     /// Features that are told
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    parts: usize,
+    #[arg(long, value_name = "N", default_value = "8")]
+    parts: NonZeroUsize,
     /// Beginning-of-sequence token before every text
     #[arg(long, value_enum, default_value = "auto")]
     bos: Bos,
@@ -131,12 +132,14 @@ pub(crate) fn run(args: &VectorArgs, context: &Context) -> anyhow::Result<()> {
         Some(sae) => {
             let point = written_point_of(sae)?;
             let here = found.iter().find(|found| found.point == point).unwrap_or(&found[0]);
-            Some(explain(&here.vector, here.point, sae, args.parts)?)
+            Some(explain(&here.vector, here.point, sae, args.parts.get())?)
         }
     };
     let written = args.out.as_deref().map(|out| write(out, &found, &model, args, context)).transpose()?;
     let value = serde_json::json!({
-        "plan": plan(args), "vectors": found, "best": best(&found).map(|best| best.point.to_string()), "explained": explained,
+        "plan": plan(args), "vectors": found, "best": best(&found).map(|best| best.point.to_string()),
+        "as_good": best(&found).map(|best| as_good(&found, best).map(|other| other.point.to_string()).collect::<Vec<_>>()),
+        "explained": explained,
         "written": written,
     });
     context.output.result(&value, |out| {
@@ -188,6 +191,11 @@ fn texts(args: &VectorArgs) -> anyhow::Result<Texts> {
             negative.push(pair.negative);
         }
         return Ok(Texts { positive, negative, paired: true });
+    }
+    if args.positive.is_none() {
+        return Err(Complaint::usage(
+            "give texts of two kinds: --pairs FILE.jsonl, or --positive FILE.txt and --negative FILE.txt",
+        ));
     }
     let read = |path: &Option<PathBuf>| path.as_deref().map_or(Ok(Vec::new()), lines);
     Ok(Texts { positive: read(&args.positive)?, negative: read(&args.negative)?, paired: false })
@@ -243,11 +251,19 @@ fn write(
 /// where not even the best one's interval is above chance.
 fn best(found: &[Found]) -> Option<&Found> {
     let rank = |found: &&Found| (found.held_out.value(), found.made_of.value());
+    // Of those that are as good, one that a control vector can hold.
+    let is_kept = |found: &&Found| matches!(found.point, HookPoint::Block { layer: 1.., site: Site::ResidPost });
     found
         .iter()
         .rev()
-        .max_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal))
+        .max_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(Ordering::Equal).then(is_kept(a).cmp(&is_kept(b))))
         .filter(|best| best.held_out.interval().0 > 0.5)
+}
+
+/// The others that tell as many texts right.
+fn as_good<'f>(found: &'f [Found], best: &'f Found) -> impl Iterator<Item = &'f Found> {
+    let rank = |found: &Found| (found.held_out.value(), found.made_of.value());
+    found.iter().filter(move |other| other.point != best.point && rank(other) == rank(best))
 }
 
 fn write_text(out: &mut dyn Write, found: &[Found]) -> io::Result<()> {
@@ -266,7 +282,12 @@ fn write_text(out: &mut dyn Write, found: &[Found]) -> io::Result<()> {
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(found.iter().map(row)).collect();
     table(out, &rows, &[0])?;
     let verdict = match best(found) {
-        Some(best) => format!("best at {}", best.point),
+        Some(best) => {
+            let alike: Vec<String> = as_good(found, best).map(|other| other.point.to_string()).collect();
+            let alike =
+                if alike.is_empty() { String::new() } else { format!(", with as many at {}", alike.join(", ")) };
+            format!("best at {}{alike}", best.point)
+        }
         None => "none is surely better than chance, 50 %: give more texts".to_owned(),
     };
     writeln!(out, "\ntold right: texts that judge and made no vector, every fifth, with 95 % intervals; {verdict}")

@@ -78,7 +78,7 @@ pub(super) mod side {
     pub(crate) const BOTTOM: &str = "bottom";
 }
 
-/// What rules reach of a dictionary whose decoder or encoder was left as it was drawn: what labels reach of features that nobody
+/// What labels reach of a dictionary whose decoder or encoder was left as it was drawn: what labels reach of features that nobody
 /// learned (arXiv 2602.14111).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frozen {

@@ -8,7 +8,9 @@ use crate::error::InterpretError;
 use rusqlite::types::Value;
 use std::collections::{BTreeMap, HashSet};
 use untangle_schema::LabelKind;
-use untangle_schema::label::{F1, SENSITIVITY};
+
+/// Different words of a search that are heeded (chosen: more make a sentence, and SQLite takes no expression of any depth).
+const MOST_WORDS: usize = 256;
 
 /// Weights of label, examples and logits in the ranking of a search (chosen: a label says most).
 const WEIGHTS: &str = "10.0, 2.0, 1.0";
@@ -200,18 +202,18 @@ impl Database {
 const QUANTILES: usize = 101;
 
 impl Database {
-    /// What its labels that are rules reach, to stand beside those of a dictionary that learned what it writes.
+    /// What its labels reach, to stand beside those of a dictionary that learned what it writes.
     ///
     /// # Errors
     /// When the file is damaged.
     pub fn as_frozen(&self) -> Result<Frozen, InterpretError> {
         let features: Vec<usize> = (0..self.n_features()?).collect();
         let mut quantiles = BTreeMap::new();
-        for scorer in [F1, SENSITIVITY] {
-            let mut scores: Vec<f64> = self.scores_of(&features, scorer)?.into_values().collect();
+        for scorer in self.scorers()? {
+            let mut scores: Vec<f64> = self.scores_of(&features, &scorer)?.into_values().collect();
             scores.sort_by(f64::total_cmp);
             let at = |n: usize| scores.get(n * scores.len().saturating_sub(1) / (QUANTILES - 1)).copied();
-            quantiles.insert(scorer.to_owned(), (0..QUANTILES).filter_map(at).collect());
+            quantiles.insert(scorer, (0..QUANTILES).filter_map(at).collect());
         }
         Ok(Frozen { sae: self.run()?.sae, quantiles })
     }
@@ -283,7 +285,10 @@ fn order(query: &Query, has_words: bool) -> String {
 /// `two words` becomes `"two"* ("words"* OR "word"*)`, so that nothing in the text is read as an operator, and what is sought in
 /// the plural is found in the singular.
 fn fts_query(text: &str) -> String {
+    // A word that is there once is there as often as it is asked for.
+    let mut seen = HashSet::new();
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let words = words.filter(|word| seen.insert(word.to_lowercase())).take(MOST_WORDS);
     let sought = |word: &str| match singular(word) {
         Some(one) => format!("(\"{word}\"* OR \"{one}\"*)"),
         None => format!("\"{word}\"*"),

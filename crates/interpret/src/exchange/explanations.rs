@@ -3,6 +3,7 @@
 use crate::error::InterpretError;
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -38,7 +39,7 @@ const OF_INPUT: &str = "untangle-input-";
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    index: Index,
+    index: Value,
     description: Option<String>,
     explanation_model_name: Option<String>,
     type_name: Option<String>,
@@ -46,33 +47,34 @@ struct Row {
     layer: Option<String>,
 }
 
-/// A number, or one in quotation marks.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Index {
-    Number(usize),
-    Text(String),
+/// What a file says of features.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// Its explanations, in its order.
+    pub explanations: Vec<Explanation>,
+    /// Rows without a description, of which nothing can be taken.
+    pub without: usize,
 }
 
-/// Reads a file, gzip or not; lines without a description are passed over.
+/// Reads a file, gzip or not; rows without a description are counted.
 ///
 /// # Errors
 /// When the file cannot be read, or a line is no such row.
-pub fn explanations(path: &Path) -> Result<Vec<Explanation>, InterpretError> {
+pub fn explanations(path: &Path) -> Result<Explained, InterpretError> {
     let failed =
         |error: std::io::Error| InterpretError::NoExplanations { path: path.to_owned(), reason: error.to_string() };
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
     let is_gzip = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
     let mut reader: Box<dyn BufRead> =
         if is_gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
-    let (mut found, mut number, mut line) = (Vec::new(), 0, String::new());
+    let (mut found, mut number, mut line) = (Explained::default(), 0, Vec::new());
     loop {
         line.clear();
         number += 1;
-        if reader.by_ref().take(LINE).read_line(&mut line).map_err(failed)? == 0 {
+        if reader.by_ref().take(LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Ok(found);
         }
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         let wrong = |reason: String| InterpretError::NoExplanations {
@@ -81,18 +83,28 @@ pub fn explanations(path: &Path) -> Result<Vec<Explanation>, InterpretError> {
                 "line {number}: {reason}; expected a row of Neuronpedia's explanations, with `index` and `description`"
             ),
         };
-        let row: Row = serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
-        let feature = match row.index {
-            Index::Number(feature) => feature,
-            Index::Text(text) => text.parse().map_err(|_| wrong(format!("`index` is {text:?}")))?,
+        let what = match serde_json::from_slice::<Value>(&line) {
+            Ok(value) if value.is_object() => value,
+            Ok(_) => return Err(wrong("is no object".to_owned())),
+            Err(_) => return Err(wrong("is no JSON".to_owned())),
         };
+        // Where in the line is not said: the reader of the value no longer knows.
+        let row: Row = serde_json::from_value(what).map_err(|error| wrong(error.to_string()))?;
+        let feature = match &row.index {
+            Value::Number(feature) => feature.as_u64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        let feature =
+            feature.ok_or_else(|| wrong(format!("`index` is {}, and no number of a feature", row.index)))? as usize;
         let Some(text) = row.description.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) else {
+            found.without += 1;
             continue;
         };
         let of_input = |name: &String| name.strip_prefix(OF_INPUT).or(name.strip_prefix(OF_OUTPUT)).map(str::to_owned);
         let exported = row.type_name.as_ref().and_then(of_input);
         let of_output = row.type_name.as_deref().is_some_and(|name| name.starts_with(OF_OUTPUT));
-        found.push(Explanation {
+        found.explanations.push(Explanation {
             feature,
             text,
             exported,
@@ -127,6 +139,7 @@ mod tests {
         let expected =
             vec![own(3, "bridges", "m", LabelKind::Input), own(5, "x", "untangle-output-t", LabelKind::Output)];
         std::fs::write(&path, text).expect("written");
+        let expected = Explained { explanations: expected, without: 1 };
         assert_eq!(explanations(&path).expect("read"), expected);
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(text.as_bytes()).expect("packed");
@@ -134,5 +147,17 @@ mod tests {
         assert_eq!(explanations(&path).expect("read"), expected);
         std::fs::write(&path, "{\"index\":\"three\",\"description\":\"x\"}").expect("written");
         assert!(explanations(&path).expect_err("refused").to_string().contains("line 1: `index` is \"three\""));
+        let not_ours: [(&[u8], &str); 5] = [
+            (b"{\"index\":1e3,\"description\":\"x\"}", "`index` is 1000.0, and no number"),
+            (b"{\"index\":-1,\"description\":\"x\"}", "`index` is -1, and no number"),
+            (b"[]", "line 1: is no object"),
+            (b"not json", "line 1: is no JSON"),
+            (b"SQLite format 3\0\xff\xfe", "line 1: is no JSON"),
+        ];
+        for (bytes, problem) in not_ours {
+            std::fs::write(&path, bytes).expect("written");
+            let said = explanations(&path).expect_err("refused").to_string();
+            assert!(said.contains(problem) && said.contains("expected a row of Neuronpedia's"), "{said}");
+        }
     }
 }

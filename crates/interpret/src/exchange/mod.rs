@@ -21,7 +21,7 @@ mod plan;
 mod saedashboard;
 mod shown;
 
-pub use explanations::{Explanation, explanations};
+pub use explanations::{Explained, Explanation, explanations};
 pub use files::{EXPORT, exported};
 pub use plan::{ExportPlan, Form};
 

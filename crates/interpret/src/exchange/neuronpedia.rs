@@ -78,11 +78,14 @@ fn activation_row(
     run: &Run,
     plan: &ExportPlan<'_>,
 ) -> Value {
+    // The example's own token was drawn or stands in a band; the largest may be another one.
+    let largest = example.activations.iter().copied().fold(0.0, f32::max);
+    let at = example.activations.iter().position(|activation| *activation == largest).unwrap_or(example.peak);
     json!({
         "id": format!("{}-{}-{}-{rank}", plan.model_id, plan.source_id, card.feature),
         "modelId": plan.model_id, "layer": plan.source_id, "index": card.feature.to_string(), "creatorId": plan.creator,
         "tokens": example.tokens, "values": example.activations,
-        "maxValue": example.activations.iter().copied().fold(0.0, f32::max), "maxValueTokenIndex": example.peak,
+        "maxValue": largest, "maxValueTokenIndex": at,
         "minValue": example.activations.iter().copied().fold(f32::INFINITY, f32::min).min(0.0),
         "qualifyingTokenIndex": example.peak, "binMin": low, "binMax": high, "binContains": contains,
         "dataSource": run.store, "dataIndex": example.row.to_string(),

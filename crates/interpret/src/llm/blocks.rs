@@ -11,7 +11,7 @@ pub(super) struct Blocks {
     /// Features of a block at most.
     most: usize,
     budget: Budget,
-    /// What a feature of the dearest block cost, in tokens and in requests; none before one was paid for.
+    /// What a feature of the dearest block cost, in tokens and in requests; none before one was paid for whole.
     dearest: Option<(f64, f64)>,
 }
 
@@ -35,9 +35,13 @@ impl Blocks {
         tokens.min(holds(self.budget.requests, spent.requests, requests)).max(1)
     }
 
-    /// A block of so many features is through; what was spent `before` and `after`.
-    pub(super) fn through(&mut self, features: usize, before: &Spent, after: &Spent) {
-        let each = |before: u64, after: u64| (after - before) as f64 / features.max(1) as f64;
+    /// A block is through in which so many features went all the way, from their examples to judged labels; what was spent `before`
+    /// and `after`. Those of which there was less to ask say nothing of what others will cost.
+    pub(super) fn through(&mut self, whole: usize, before: &Spent, after: &Spent) {
+        if whole == 0 {
+            return;
+        }
+        let each = |before: u64, after: u64| (after - before) as f64 / whole as f64;
         let cost = (each(before.tokens(), after.tokens()), each(before.requests, after.requests));
         // What was answered before says nothing of what others will cost.
         if cost.1 > 0.0 {
@@ -59,6 +63,8 @@ mod tests {
         assert_eq!(blocks.next(&spent(0, 0)), 1);
         blocks.through(1, &spent(0, 0), &spent(0, 0));
         assert_eq!(blocks.next(&spent(0, 0)), 1, "what is kept costs nothing and tells nothing");
+        blocks.through(0, &spent(0, 0), &spent(2, 10));
+        assert_eq!(blocks.next(&spent(2, 10)), 1, "one without a label costs less than others");
         blocks.through(1, &spent(0, 0), &spent(9, 100));
         assert_eq!(blocks.next(&spent(9, 100)), 7, "900 hold seven at 125");
         blocks.through(7, &spent(9, 100), &spent(60, 800));

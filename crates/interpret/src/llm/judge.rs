@@ -8,10 +8,10 @@
 //! the same texts. An answer that cannot be understood says nothing of the label: it is left out, and counted, and where too few
 //! are left there is no score.
 
-use super::answers::{Verdict, verdicts};
 use super::material::{FEWEST, Material};
 use super::measures::{area_interval, balanced, f1};
 use super::prompts::{PER_REQUEST, Question, judge, line};
+use super::verdicts::{Verdict, verdicts};
 use crate::bootstrap::{Interval, interval};
 use crate::hash::mix;
 use crate::truth::auroc::auroc;

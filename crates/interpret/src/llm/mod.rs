@@ -11,7 +11,7 @@
 //! In reading order:
 //!
 //! - [`material`]: what is shown of a feature, and what its label is judged on; the two share no document
-//! - [`prompts`]: the words of every request; [`answers`]: what is taken of the answers
+//! - [`prompts`]: the words of every request; [`answers`] and [`verdicts`]: what is taken of the answers
 //! - [`measures`]: intervals of balanced accuracy and of areas; [`judge`]: verdicts on texts; `sheet`: detection, fuzzing, and whether
 //!   both labels agree; `simulate`: how strongly on every token; `others`: the labels that are controls;
 //!   `scored`: who is asked for which of them
@@ -33,6 +33,7 @@ mod say;
 mod scored;
 mod sheet;
 mod simulate;
+pub mod verdicts;
 mod work;
 
 pub use report::{LabelReport, Labelled, source_of};

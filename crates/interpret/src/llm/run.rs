@@ -4,7 +4,7 @@
 //! endpoint is to have; when the block is through, its labels are written and durable. Answers are kept where the endpoint keeps
 //! them, so that the same command comes to the same place without asking.
 
-use super::answers::{Named, label};
+use super::answers::{self, Named, label, texts};
 use super::blocks::Blocks;
 use super::material::{Material, material};
 use super::others::Others;
@@ -132,9 +132,10 @@ impl Run<'_> {
             let (block, others) = left.split_at(blocks.next(&before).min(left.len()));
             left = others;
             let works = self.block(block)?;
+            let whole = works.iter().filter(|work| work.is_going() && work.label.is_some()).count();
             self.keep(works, editor)?;
             let spent = self.endpoint.spent();
-            blocks.through(block.len(), &before, &spent);
+            blocks.through(whole, &before, &spent);
             self.advanced(&spent);
             if self.stopped.is_none() && self.observer.interrupted() {
                 self.stopped = Some(EndpointError::Interrupted);
@@ -193,6 +194,7 @@ impl Run<'_> {
     pub(super) fn ask(
         &mut self,
         works: &mut [Work],
+        says_nothing: fn(&Reply) -> bool,
         prepare: impl Fn(&Work) -> Vec<Request>,
         hear: impl Fn(&mut Work, &[Reply]),
     ) {
@@ -201,7 +203,8 @@ impl Run<'_> {
             left.for_each(|work| work.state = State::Unfinished);
             return;
         }
-        let stopped = ask(self.endpoint, self.observer, works, &mut |spent| self.advanced(spent), prepare, hear);
+        let stopped =
+            ask(self.endpoint, self.observer, works, &mut |spent| self.advanced(spent), says_nothing, prepare, hear);
         self.stopped = stopped;
     }
 
@@ -231,7 +234,7 @@ impl Run<'_> {
             }
             work.output = next(work);
         };
-        self.ask(works, prepare, hear);
+        self.ask(works, answers::names_nothing, prepare, hear);
     }
 
     /// Texts of the corpus that say what texts of its kind are like, and nothing of a feature that does not fire in them.
@@ -249,14 +252,14 @@ impl Run<'_> {
         let hear = |work: &mut Work, replies: &[Reply]| {
             answers.borrow_mut().insert(work.card.feature, replies[0].clone());
         };
-        self.ask(works, prepare, hear);
+        self.ask(works, |reply| texts(&reply.text).is_empty(), prepare, hear);
         let answers = answers.into_inner();
         for work in works.iter_mut().filter(|work| work.is_going()) {
             if let Some(answer) = answers.get(&work.card.feature) {
                 round::test(work, reader, answer)?;
             }
         }
-        self.ask(works, round::revision, |work, replies| round::revise(work, &replies[0]));
+        self.ask(works, answers::names_nothing, round::revision, |work, replies| round::revise(work, &replies[0]));
         Ok(())
     }
 
@@ -266,7 +269,7 @@ impl Run<'_> {
             works.iter().map(|work| (work.card.feature, self.samples(work))).collect();
         let prepare =
             |work: &Work| work.label.iter().map(|label| prompts::write(label, &samples[&work.card.feature])).collect();
-        self.ask(works, prepare, |work, replies| round::take(work, &replies[0]));
+        self.ask(works, |reply| texts(&reply.text).is_empty(), prepare, |work, replies| round::take(work, &replies[0]));
         let mut floors = BTreeMap::new();
         for work in works.iter().filter(|_| !self.excerpts.is_empty()) {
             let fires = self.database.firings_of(work.card.feature)?.len();

@@ -6,6 +6,7 @@ use super::run::Run;
 use super::say;
 use super::sheet::Sheet;
 use super::simulate::{self, Simulated};
+use super::verdicts;
 use super::work::Work;
 use crate::error::InterpretError;
 use crate::read::Reader;
@@ -46,7 +47,7 @@ impl Run<'_> {
             work.unparseable += if own.is_usable() { 0 } else { own.unparseable };
             work.scores.extend(scores.into_iter().map(|score| (LabelKind::Output, score)));
         };
-        self.ask(works, prepare, hear);
+        self.ask(works, verdicts::judges_nothing, prepare, hear);
         Ok(())
     }
 
@@ -67,7 +68,7 @@ impl Run<'_> {
             let told = replies.iter().any(|reply| !reply.odds.is_empty());
             tells_odds.set(Some(told || tells_odds.get() == Some(true)));
         };
-        self.ask(works, prepare, hear);
+        self.ask(works, verdicts::judges_nothing, prepare, hear);
         self.tells_odds = tells_odds.get();
     }
 
@@ -101,7 +102,7 @@ impl Run<'_> {
             work.unparseable += if score.is_none() { said[0].unparseable() } else { 0 };
             work.scores.extend(score.map(|score| (LabelKind::Input, score)));
         };
-        self.ask(works, prepare, hear);
+        self.ask(works, verdicts::judges_nothing, prepare, hear);
         self.report.without_odds |= without_odds.get();
     }
 }

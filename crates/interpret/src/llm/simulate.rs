@@ -11,9 +11,9 @@
 //! of another feature reaches. Texts of half of each sort, and none that the labeller saw. A text whose answer cannot be understood is
 //! left out, and counted; where too few are left there is no score.
 
-use super::answers::degrees;
 use super::material::{FEWEST, Material, Piece};
 use super::prompts;
+use super::verdicts::degrees;
 use crate::bootstrap::interval;
 use std::collections::BTreeMap;
 use untangle_endpoint::{Reply, Request};

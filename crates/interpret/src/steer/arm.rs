@@ -19,8 +19,8 @@ pub struct Arm {
     pub appears: Share,
     /// Continuations that name it.
     pub names: Share,
-    /// Repeated 4-grams, 0 to 1.
-    pub repetition: f64,
+    /// Repeated 4-grams, 0 to 1; none where no continuation is long enough to have one.
+    pub repetition: Option<f64>,
     /// Perplexity of continuations of prompts that name the concept; none where it was not asked for.
     pub perplexity: Option<f64>,
     /// Its interval over these continuations; none where they are few.
@@ -84,6 +84,7 @@ impl Texts {
     /// The figures of these texts.
     pub(super) fn arm(self) -> Arm {
         let sum = |of: fn(&Text) -> usize| self.neutral.iter().map(of).sum::<usize>();
+        let runs = sum(|text| text.runs);
         let distance = |of: fn(&Distance) -> f64| {
             let tokens: usize = self.neutral.iter().map(|text| text.distance.tokens).sum();
             self.neutral.iter().map(|text| of(&text.distance)).sum::<f64>() / tokens.max(1) as f64
@@ -94,7 +95,7 @@ impl Texts {
         Arm {
             appears: Share::of(self.neutral.iter().map(|text| text.about)),
             names: Share::of(self.neutral.iter().map(|text| text.names)),
-            repetition: sum(|text| text.repeated) as f64 / sum(|text| text.runs).max(1) as f64,
+            repetition: (runs > 0).then(|| sum(|text| text.repeated) as f64 / runs as f64),
             perplexity: (all[1] > 0.0).then(|| perplexity(&all)),
             perplexity_interval: interval(&groups, 0, perplexity),
             kl: self.has_kl.then(|| distance(|distance| distance.kl)),
@@ -124,7 +125,8 @@ impl Arm {
     }
 
     pub(super) fn repeats_little_beside(&self, own: &Arm) -> bool {
-        self.repetition <= MAX_REPETITION * own.repetition + REPEATED
+        // Where nothing could be repeated, nothing was.
+        self.repetition.unwrap_or(0.0) <= MAX_REPETITION * own.repetition.unwrap_or(0.0) + REPEATED
     }
 
     /// Its perplexity as a multiple of that of the model's own text.
@@ -148,7 +150,7 @@ mod tests {
         let naming = [(2.0f64, 2), (0.0, 2)].map(|(nats, tokens)| Naming { nats, tokens, text: String::new() });
         let arm = Texts { neutral, naming: naming.to_vec(), sample: None, has_kl: true, has_log_odds: true }.arm();
         assert_eq!(arm.appears, Share { hits: 2, trials: 3 });
-        assert!((arm.repetition - 0.2).abs() < 1e-12);
+        assert!((arm.repetition.expect("long enough") - 0.2).abs() < 1e-12);
         assert!((arm.perplexity.expect("measured") - 0.5f64.exp()).abs() < 1e-12, "2 nats over 4 tokens");
         assert!(
             (arm.kl.expect("measured") - 4.0 / 6.0).abs() < 1e-12
@@ -163,11 +165,12 @@ mod tests {
     fn what_repeats_or_surprises_is_no_text() {
         let arm = |perplexity: f64, repetition: f64| Arm {
             perplexity: Some(perplexity),
-            repetition,
+            repetition: Some(repetition),
             ..Texts::default().arm()
         };
         let own = arm(10.0, 0.02);
         assert!(arm(12.9, 0.039).is_usable_beside(&own));
+        assert_eq!(Texts::default().arm().repetition, None, "nothing could be repeated");
         assert!(!arm(13.1, 0.0).is_usable_beside(&own) && !arm(10.0, 0.041).is_usable_beside(&own));
     }
 }

@@ -18,7 +18,7 @@ use super::step::{AlongOperator, Change, Step};
 use super::study::Studies;
 use crate::error::InterpretError;
 use serde::Serialize;
-use untangle_schema::HookPoint;
+use untangle_schema::{HookPoint, shortest};
 
 /// How often the vector is added.
 pub const OF_VECTOR: [f32; 5] = [0.25, 0.5, 1.0, 1.5, 2.0];
@@ -78,6 +78,7 @@ pub enum CurveKind {
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
     /// The strength: of the interventions in their unit, of the vector how often it is added; none of the instruction.
+    #[serde(serialize_with = "shortest::maybe")]
     pub strength: Option<f32>,
     /// What came of it.
     pub arm: Arm,
@@ -87,12 +88,16 @@ pub struct Point {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Window {
     /// The first strength that brings more than the model itself writes.
+    #[serde(serialize_with = "shortest::number")]
     pub from: f32,
     /// The last one that leaves text.
+    #[serde(serialize_with = "shortest::number")]
     pub to: f32,
     /// The last one that leaves text even if perplexity is at the upper end of its interval; none where none does.
+    #[serde(serialize_with = "shortest::maybe")]
     pub surely_to: Option<f32>,
     /// The last one that leaves text if perplexity is at the lower end of its interval.
+    #[serde(serialize_with = "shortest::number")]
     pub possibly_to: f32,
 }
 
@@ -100,6 +105,7 @@ pub struct Window {
 #[derive(Clone, Debug, Serialize)]
 pub struct Chosen {
     /// The strength.
+    #[serde(serialize_with = "shortest::number")]
     pub strength: f32,
     /// What it brings on the half of the continuations that it was not chosen on.
     pub steered: Arm,

@@ -103,7 +103,10 @@ pub fn answer(page: &DosePage<'_>, dose: &Dose) -> String {
             }
             None => " (or nowhere, at the upper end of perplexity's interval)".to_owned(),
         };
-        format!("Usable from {} to {}{to}.", strength(window.from), strength(window.to))
+        match window.from == window.to {
+            true => format!("Of these strengths, {} alone is usable{to}.", strength(window.from)),
+            false => format!("Usable from {} to {}{to}.", strength(window.from), strength(window.to)),
+        }
     });
     let chosen = dose.chosen.as_ref().map(|chosen| {
         let share = |arm: &Arm| format!("{} of {}", arm.appears.hits, arm.appears.trials);
@@ -175,7 +178,7 @@ fn charts(page: &DosePage<'_>, dose: &Dose) -> String {
             "% of 4-grams",
             "Of tokens that stood in the same continuation before.",
             false,
-            |arm, _| Some(Spread { x: 0.0, y: 100.0 * arm.repetition, between: None }),
+            |arm, _| Some(Spread { x: 0.0, y: 100.0 * arm.repetition?, between: None }),
             None,
         ),
         against(
@@ -251,7 +254,7 @@ fn row(name: &str, strength: Option<f32>, arm: &Arm, unit: &str) -> String {
         or_none(strength.map(|strength| format!("{}{unit}", number(f64::from(strength))))),
         format!("{:.0} % [{:.0}, {:.0}]", 100.0 * arm.appears.value(), 100.0 * low, 100.0 * high),
         format!("{:.0} %", 100.0 * arm.names.value()),
-        format!("{:.1} %", 100.0 * arm.repetition),
+        or_none(arm.repetition.map(|repetition| format!("{:.1} %", 100.0 * repetition))),
         or_none(arm.perplexity.map(|perplexity| {
             let between = arm.perplexity_interval.map(|of| format!(" [{}, {}]", number(of.low), number(of.high)));
             format!("{}{}", number(perplexity), between.unwrap_or_default())

@@ -14,6 +14,7 @@
 //! This is the reference: one set of edits for all rows, on the host. Models are steered by [`super::steering`], which does
 //! the same in the pass, row by row and at several points; a test holds the two together.
 
+use super::problem::SteerProblem;
 use crate::error::InterpretError;
 use crate::hash::Numbers;
 use crate::intervene::{Intervene, Rewrite, Shift, on_host};
@@ -109,8 +110,10 @@ impl<'a> Steer<'a> {
             if *feature >= sae.d_sae() {
                 return Err(InterpretError::NoSuchFeature { feature: *feature, d_sae: sae.d_sae() });
             }
-            if edits[..at].iter().any(|edit| edit.feature == *feature) {
-                return Err(InterpretError::TwiceSteered { feature: *feature });
+            if let Some(first) = edits[..at].iter().find(|edit| edit.feature == *feature) {
+                let words = |edit: &Edit| format!("{feature}:{}={}", edit.operator.name(), edit.operator.value());
+                let (first, second) = (words(first), words(&edits[at]));
+                return Err(SteerProblem::Twice { feature: *feature, first, second }.into());
             }
         }
         let mut edits = edits.to_vec();

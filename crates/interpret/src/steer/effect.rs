@@ -2,7 +2,9 @@
 //!
 //! Over all positions t of a prompt, each weighing the same, p_t the baseline's distribution of the next token and q_t the
 //! steered one. At every position but those of special tokens (BOS and the like), and where a condition holds, the activation
-//! is steered, whichever tokens the steps are for; a special token's position counts in the mean nevertheless.
+//! is steered, whichever tokens the steps are for; a special token's position counts in the mean nevertheless. Steps that are for
+//! different tokens would meet there as they do at no token of a text: of them, the positions are those of the prompt and of what the
+//! model itself writes behind it, each steered by the steps that are for it.
 //!
 //! - `kl = mean_t sum_v p_t(v) ln(p_t(v) / q_t(v))`, KL(baseline || steered) in nats, 0 or more: how far the steering moves
 //!   the model
@@ -24,12 +26,26 @@ use untangle_model::{Hook, LanguageModel, NoHook};
 /// Random directions behind the control.
 pub const CONTROLS: u64 = 8;
 
+/// Of which text the figures of an effect are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EffectOf {
+    /// The prompt, steered at all of its tokens.
+    #[default]
+    Prompt,
+    /// The prompt and the model's own continuation, steered at the tokens that every step is for.
+    Text,
+}
+
 /// The effect of one steering on one prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Effect {
-    /// Positions of the prompt, over all of which the other figures are means.
+    /// Of which text the figures are.
+    pub of: EffectOf,
+    /// Positions of the text, over all of which the other figures are means.
     pub positions: usize,
-    /// Those at which the activation was steered: all but the special tokens' and those where a condition does not hold.
+    /// Those at which the activation was steered: special tokens' never, nor those where a condition does not hold. Where there is
+    /// none, nothing was measured, and the figures are 0.
     pub steered_positions: usize,
     /// Mean of KL(baseline || steered), in nats.
     pub kl: f64,
@@ -48,6 +64,8 @@ pub struct EffectMeter<'a> {
     dictionaries: &'a [Dictionary<'a>],
     tokens: Tensor,   // [1, seq]
     baseline: Tensor, // [seq, vocab], f64 log-probabilities
+    /// Tokens of the prompt, where steps are taken at the tokens that they are for.
+    prompt: Option<usize>,
     seed: u64,
 }
 
@@ -62,10 +80,37 @@ impl<'a> EffectMeter<'a> {
         prompt: &[u32],
         seed: u64,
     ) -> Result<Self, InterpretError> {
-        let ids: Vec<i64> = prompt.iter().map(|id| i64::from(*id)).collect();
+        Self::of_tokens(model, dictionaries, prompt, None, seed)
+    }
+
+    /// Runs the baseline on `prompt` and `written`, what the model itself writes behind it: for steps that are for different tokens.
+    ///
+    /// # Errors
+    /// When the prompt does not fit the model.
+    pub fn of_text(
+        model: &'a LanguageModel,
+        dictionaries: &'a [Dictionary<'a>],
+        prompt: &[u32],
+        written: &[u32],
+        seed: u64,
+    ) -> Result<Self, InterpretError> {
+        let mut all = [prompt, written].concat();
+        // The last token that is written need not be read.
+        all.truncate(model.max_context().max(prompt.len()));
+        Self::of_tokens(model, dictionaries, &all, Some(prompt.len()), seed)
+    }
+
+    fn of_tokens(
+        model: &'a LanguageModel,
+        dictionaries: &'a [Dictionary<'a>],
+        tokens: &[u32],
+        prompt: Option<usize>,
+        seed: u64,
+    ) -> Result<Self, InterpretError> {
+        let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
         let tokens = Tensor::from_slice(&ids).to_device(model.device()).unsqueeze(0);
         let baseline = log_probabilities(model, &tokens, &mut NoHook)?;
-        Ok(Self { model, dictionaries, tokens, baseline, seed })
+        Ok(Self { model, dictionaries, tokens, baseline, prompt, seed })
     }
 
     /// Measures the effect of `steps` and of their control; `raised` are the tokens whose probability is followed.
@@ -75,11 +120,18 @@ impl<'a> EffectMeter<'a> {
     pub fn measure(&self, steps: &[Step], raised: &[u32]) -> Result<Effect, InterpretError> {
         let raised: Vec<i64> = raised.iter().map(|id| i64::from(*id)).collect();
         let raised = Tensor::from_slice(&raised).to_device(self.model.device());
-        let steering = || Ok::<_, InterpretError>(Steering::new(self.model, self.dictionaries, steps)?.everywhere());
+        let steering = || {
+            let steering = Steering::new(self.model, self.dictionaries, steps)?;
+            Ok::<_, InterpretError>(match self.prompt {
+                None => steering.everywhere(),
+                Some(prompt) => steering.behind(&[prompt]),
+            })
+        };
         let mut hook = steering()?;
         let (kl, moved) = self.compare(&mut hook, &raised)?;
         let (positions, steered_positions) = (self.tokens.numel(), hook.steered());
-        let mut effect = Effect { positions, steered_positions, kl, raised: moved, ..Effect::default() };
+        let of = if self.prompt.is_none() { EffectOf::Prompt } else { EffectOf::Text };
+        let mut effect = Effect { of, positions, steered_positions, kl, raised: moved, ..Effect::default() };
         for at in 0..CONTROLS {
             let mut hook = steering()?.as_control(Control::Random(self.seed.wrapping_add(at)));
             let (kl, moved) = self.compare(&mut hook, &raised)?;

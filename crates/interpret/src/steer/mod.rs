@@ -41,7 +41,7 @@ pub(crate) use dictionary::is_of;
 pub use dictionary::{Dictionary, Kind};
 pub use dose::{Curve, CurveKind, Dose, DosePlan, Window};
 pub use edit::{Edit, Operator, Steer};
-pub use effect::Effect;
+pub use effect::{Effect, EffectOf};
 pub use grammar::{Spec, swept};
 pub use problem::SteerProblem;
 pub use resolve::{check_databases, feature_of, resolve};

@@ -26,8 +26,8 @@ impl Steering<'_> {
 
     /// The features' part of it.
     fn turn_features(&self, point: HookPoint, taken: &[Taken], row: &[f32], moved: &mut [f32]) -> bool {
-        // Of every feature that is turned: its dictionary and number, what it was, and by how much it changes.
-        let mut turned: Vec<(usize, usize, f32, f32)> = Vec::new();
+        // Of every feature that is turned: its dictionary and number, what it was where that is asked for, and by how much it changes.
+        let mut turned: Vec<(usize, usize, Option<f32>, f32)> = Vec::new();
         for taken in taken {
             let Prepared { step, .. } = &self.sets[taken.set][taken.step];
             let Change::Feature { dictionary, feature, operator } = step.change else { continue };
@@ -41,15 +41,21 @@ impl Steering<'_> {
                     operator.with_value((f64::from(operator.value()) * times) as f32)
                 }
             };
-            let known = turned.iter_mut().find(|(d, f, ..)| (*d, *f) == (dictionary, feature));
-            match known {
-                Some((.., f, change)) => *change += operator.change(*f + *change),
-                None => {
-                    let f = || reader.map_or(0.0, |reader| reader.activation(taken.row, feature));
-                    let f = if operator.reads() { f() } else { 0.0 };
-                    turned.push((dictionary, feature, f, operator.change(f)));
+            let known = turned.iter().position(|(d, f, ..)| (*d, *f) == (dictionary, feature));
+            let at = known.unwrap_or_else(|| {
+                turned.push((dictionary, feature, None, 0.0));
+                turned.len() - 1
+            });
+            let (.., f, change) = &mut turned[at];
+            // What is there: what was read, and what earlier steps made of it.
+            let there = match operator.reads() {
+                true => {
+                    *change
+                        + *f.get_or_insert_with(|| reader.map_or(0.0, |reader| reader.activation(taken.row, feature)))
                 }
-            }
+                false => *change,
+            };
+            *change += operator.change(there);
         }
         // The order in which features are named does not show in the last bit of a sum.
         turned.sort_by_key(|(dictionary, feature, ..)| (*dictionary, *feature));

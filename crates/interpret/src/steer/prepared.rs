@@ -43,9 +43,10 @@ impl Prepared {
                 dictionaries[*dictionary].check_feature(*feature)?;
                 dictionaries[*dictionary].writes(model)?
             }
-            Change::Along { directions, .. } => {
-                directions.iter().map(|direction| part_of(direction, model)).collect::<Result<_, _>>()?
-            }
+            Change::Along { directions, .. } => directions
+                .iter()
+                .map(|direction| part_of(direction, &step.in_words(), model))
+                .collect::<Result<_, _>>()?,
         };
         let first = parts.iter().map(|part| part.point).min();
         let mut prepared = Prepared {
@@ -59,7 +60,7 @@ impl Prepared {
             let (reads, scales) = (operator.reads(), dictionaries[dictionary].sae().scales_rows());
             prepared.is_plain &= !scales;
             if reads || scales {
-                let why = if reads { operator.name() } else { "a dictionary that scales its rows" };
+                let why = if reads { step.done() } else { "a dictionary that scales its rows" };
                 prepared.read(dictionary, reads.then_some(feature), why, first, (model, dictionaries), ears)?;
             }
         }
@@ -71,7 +72,7 @@ impl Prepared {
                     None
                 }
                 Value::Along(direction) => {
-                    part_of(direction, model)?;
+                    part_of(direction, &step.in_words(), model)?;
                     prepared.check_order(direction.point, "the condition", first)?;
                     Some(ears.probe(direction))
                 }
@@ -85,7 +86,8 @@ impl Prepared {
     fn check_order(&self, read: HookPoint, why: &str, first: Option<HookPoint>) -> Result<(), InterpretError> {
         match first {
             Some(first) if read > first => Err(self.refuse(format!(
-                "{why} needs what is read at {read}, which comes after {first}, where it would change the model"
+                "{why} needs what is read at {read}, which comes after {first}, where it would change the model; add, add-direction, \
+                 project-out, cap and swap need nothing that is read later"
             ))),
             _ => Ok(()),
         }
@@ -121,12 +123,7 @@ impl Prepared {
     }
 
     fn refuse(&self, problem: String) -> InterpretError {
-        let what = match (&self.step.spec, &self.step.change) {
-            (Some(spec), _) => spec.to_string(),
-            (None, Change::Feature { feature, operator, .. }) => format!("{feature}:{}", operator.name()),
-            (None, Change::Along { .. }) => "a direction".to_owned(),
-        };
-        SteerProblem::Impossible { what, problem }.into()
+        SteerProblem::Impossible { what: self.step.in_words(), problem }.into()
     }
 
     /// Where it changes the model at a point, and the number of that among its parts.
@@ -152,13 +149,13 @@ impl Ears {
 }
 
 /// Where a direction lies.
-fn part_of(direction: &Direction, model: &LanguageModel) -> Result<Part, InterpretError> {
+fn part_of(direction: &Direction, step: &str, model: &LanguageModel) -> Result<Part, InterpretError> {
     let (point, d) = (direction.point, direction.unit.len());
     let found = width_at(model, point)?;
     match found == d {
         true => Ok(Part { point, first: 0, width: d }),
         false => {
-            let (what, point) = ("the vector".to_owned(), point.to_string());
+            let (what, point) = (step.to_owned(), point.to_string());
             Err(SteerProblem::OtherWidth { what, point, found: d, expected: found }.into())
         }
     }

@@ -33,6 +33,29 @@ pub enum SteerProblem {
         /// Names of those at hand.
         known: Vec<String>,
     },
+    /// Two steps of a feature at the same tokens.
+    #[error(
+        "feature {feature} is steered twice at the same tokens, by `{first}` and `{second}`; give it once, or say with `at` where"
+    )]
+    Twice {
+        /// The feature.
+        feature: usize,
+        /// The intervention.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// A step of which nothing stays.
+    #[error(
+        "`{step}` does nothing: `{later}` comes behind it and sets the same feature at all of these tokens; leave one out, or give \
+             the one that is for fewer tokens last"
+    )]
+    Undone {
+        /// The intervention.
+        step: String,
+        /// The one that undoes it.
+        later: String,
+    },
     /// A feature's number without its dictionary, where there are several.
     #[error("`{what}` may be of any of {known}; name the dictionary, as in {first}#{what}", known = list(.known), first = .known.first().map_or("name", String::as_str))]
     WhichDictionary {
@@ -43,7 +66,7 @@ pub enum SteerProblem {
     },
     /// A direction for activations of another width.
     #[error(
-        "`{what}` is a direction of width {found}, and {point} of this model has width {expected}; take one that was made on it"
+        "`{what}`: a direction of width {found}, and {point} of this model has width {expected}; take one that was made on it"
     )]
     OtherWidth {
         /// The intervention.

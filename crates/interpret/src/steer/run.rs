@@ -10,6 +10,7 @@ use crate::error::InterpretError;
 use crate::intervene::{Scope, special_tokens};
 use crate::logits::TokenLens;
 use serde::Serialize;
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 use tch::Tensor;
 use untangle_model::{
@@ -52,7 +53,7 @@ pub struct SteerResult {
     pub baseline: String,
     /// The prompt and the steered continuation.
     pub steered: String,
-    /// What the steps do to the next-token distribution on the prompt, all of its tokens being steered.
+    /// What the steps do to the next-token distribution, see [`super::effect`].
     pub effect: Effect,
 }
 
@@ -128,7 +129,13 @@ pub fn steer_texts(
     let lens = TokenLens::new(model);
     let mut results = Vec::with_capacity(prompts.len());
     for ((given, prompt), texts) in prompts.iter().zip(&tokens).zip(texts.chunks_exact(1 + sets.len())) {
-        let meter = EffectMeter::new(model, dictionaries, prompt, options.generate.seed)?;
+        let seed = options.generate.seed;
+        let everywhere = OnceCell::new();
+        let as_meant = OnceCell::new();
+        let meter = |steps: &[Step]| match steps.windows(2).all(|pair| pair[0].tokens == pair[1].tokens) {
+            true => known(&everywhere, || EffectMeter::new(model, dictionaries, prompt, seed)),
+            false => known(&as_meant, || EffectMeter::of_text(model, dictionaries, prompt, &texts[0].tokens, seed)),
+        };
         let own = tokenizer.decode(prompt)?;
         let whole = |written: &Written| -> Result<String, InterpretError> {
             if written.stop == StopReason::StopString {
@@ -142,12 +149,26 @@ pub fn steer_texts(
         };
         let (baseline, steered) = (whole(&texts[0])?, &texts[1..]);
         let of_set = |(steps, written): (&Vec<Step>, &Written)| {
-            let effect = meter.measure(steps, &raised(&lens, steps, dictionaries, model)?)?;
+            let effect = meter(steps)?.measure(steps, &raised(&lens, steps, dictionaries, model)?)?;
             Ok(SteerResult { baseline: baseline.clone(), steered: whole(written)?, effect })
         };
         results.push(sets.iter().zip(steered).map(of_set).collect::<Result<Vec<_>, InterpretError>>()?);
     }
     Ok(results)
+}
+
+/// What is in a cell, made where it is not there yet.
+fn known<'c, T>(
+    cell: &'c OnceCell<T>,
+    make: impl FnOnce() -> Result<T, InterpretError>,
+) -> Result<&'c T, InterpretError> {
+    match cell.get() {
+        Some(known) => Ok(known),
+        None => {
+            let made = make()?;
+            Ok(cell.get_or_init(|| made))
+        }
+    }
 }
 
 /// What [`steer_texts`] would write with so many sets of steps, where no text ends before it must.

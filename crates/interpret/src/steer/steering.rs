@@ -1,5 +1,6 @@
 //! The hook that steers: any steps, at any points of a model, for every text of a batch its own.
 //!
+//! Several steps of one feature at one token are taken in the order in which they were given, each on what the earlier ones left.
 //! At a hook point, with h as it arrives there, the features of all dictionaries that write there move it by
 //! `sum s (f'_i - f_i) d_i` ([`super::edit`] has the equation), and steps along directions follow in the order in which they
 //! were given. What a feature or a condition reads is what arrives at its own point, before anything is changed there. A
@@ -91,9 +92,17 @@ impl<'a> Steering<'a> {
         let mut ears = Ears { readers: dictionaries.iter().map(|_| None).collect(), probes: Vec::new() };
         let mut prepared = Vec::with_capacity(sets.len());
         for steps in sets {
-            let repeated = |at: &usize| steps[..*at].iter().any(|step| step.repeats(&steps[*at]));
-            if let Some(Change::Feature { feature, .. }) = (0..steps.len()).find(repeated).map(|at| &steps[at].change) {
-                return Err(InterpretError::TwiceSteered { feature: *feature });
+            let repeated = |later: &Step, at: usize| steps[..at].iter().find(|step| step.repeats(later));
+            let twice = steps.iter().enumerate().find_map(|(at, later)| Some((repeated(later, at)?, later)));
+            if let Some((first, second)) = twice
+                && let Change::Feature { feature, .. } = first.change
+            {
+                let (first, second) = (first.in_words(), second.in_words());
+                return Err(SteerProblem::Twice { feature, first, second }.into());
+            }
+            let undone = |at: &usize| steps[*at + 1..].iter().find(|later| steps[*at].is_undone_by(later));
+            if let Some((step, later)) = (0..steps.len()).find_map(|at| Some((&steps[at], undone(&at)?))) {
+                return Err(SteerProblem::Undone { step: step.in_words(), later: later.in_words() }.into());
             }
             let all = steps.iter().map(|step| Prepared::new(step, model, dictionaries, &mut ears));
             prepared.push(all.collect::<Result<Vec<_>, _>>()?);

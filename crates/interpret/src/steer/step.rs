@@ -115,14 +115,42 @@ impl Step {
         Step { tokens, ..self }
     }
 
-    /// Whether it changes the same as another, at the same tokens and under the same conditions.
-    pub(super) fn repeats(&self, other: &Self) -> bool {
+    /// Whether it turns the feature that another turns.
+    fn is_of_feature_of(&self, other: &Self) -> bool {
         let feature = |step: &Step| match step.change {
             Change::Feature { dictionary, feature, .. } => Some((dictionary, feature)),
             Change::Along { .. } => None,
         };
-        let same = feature(self).is_some() && feature(self) == feature(other);
-        same && self.tokens == other.tokens && self.tests == other.tests
+        feature(self).is_some() && feature(self) == feature(other)
+    }
+
+    /// Whether it changes the same as another, at the same tokens and under the same conditions.
+    pub(super) fn repeats(&self, other: &Self) -> bool {
+        self.is_of_feature_of(other) && self.tokens == other.tokens && self.tests == other.tests
+    }
+
+    /// Whether nothing stays of it behind a later step, which sets the same feature wherever this one turns it.
+    pub(super) fn is_undone_by(&self, later: &Self) -> bool {
+        let sets = matches!(later.change, Change::Feature { operator: Operator::Set(_), .. });
+        sets && later.is_of_feature_of(self) && later.tests.is_empty() && later.tokens.hold_all_of(&self.tokens)
+    }
+
+    /// The name of what is done, as it was written.
+    pub(super) fn done(&self) -> &'static str {
+        match (&self.spec, &self.change) {
+            (Some(spec), _) => spec.operation.name(),
+            (None, Change::Feature { operator, .. }) => operator.name(),
+            (None, Change::Along { operator, .. }) => operator.name(),
+        }
+    }
+
+    /// As it was written, for messages.
+    pub(super) fn in_words(&self) -> String {
+        match (&self.spec, &self.change) {
+            (Some(spec), _) => spec.to_string(),
+            (None, Change::Feature { feature, operator, .. }) => format!("{feature}:{}", operator.name()),
+            (None, Change::Along { .. }) => "a direction".to_owned(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::step::{Change, Step, norm};
 use crate::error::InterpretError;
 use serde::Serialize;
 use untangle_model::LanguageModel;
-use untangle_schema::{BosPolicy, HookPoint};
+use untangle_schema::{BosPolicy, HookPoint, shortest};
 
 /// A step and its strength.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,11 +24,14 @@ pub struct Strength {
     /// that has the mean norm.
     pub of_each_norm: bool,
     /// Its strength in units of activation, along a direction of length; `mul` has a factor, `ablate` nothing.
+    #[serde(serialize_with = "shortest::maybe")]
     pub value: Option<f32>,
     /// The same in multiples of the feature's largest activation, where that is known.
+    #[serde(serialize_with = "shortest::maybe")]
     pub of_maximum: Option<f32>,
     /// The length of such a step in multiples of the mean norm of the prompts' activations where it is taken, special tokens
     /// left out; unknown where a dictionary scales its rows.
+    #[serde(serialize_with = "shortest::maybe")]
     pub of_norm: Option<f32>,
 }
 

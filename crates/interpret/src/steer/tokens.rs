@@ -53,6 +53,18 @@ impl Tokens {
         Ok(Tokens { taken: all(&positions.taken)?, left_out: all(&positions.left_out)? })
     }
 
+    /// Whether every token among others is among these for sure: they are all tokens, all of the phase of the others, or the same.
+    pub(super) fn hold_all_of(&self, others: &Self) -> bool {
+        let whole = |span: &Meant| span.which == Ids::Range(None, None);
+        let holds = |scope: Scope| {
+            self.taken.is_empty()
+                || self.taken.iter().any(|own| whole(own) && (own.scope == Scope::All || own.scope == scope))
+        };
+        let of_others = |other: &Meant| holds(other.scope);
+        let all = holds(Scope::All) || (!others.taken.is_empty() && others.taken.iter().all(of_others));
+        self == others || (all && self.left_out.is_empty())
+    }
+
     pub(super) fn take(&self, stand: Stand) -> bool {
         let among = |spans: &[Meant]| spans.iter().any(|span| span.takes(stand));
         (self.taken.is_empty() || among(&self.taken)) && !among(&self.left_out)

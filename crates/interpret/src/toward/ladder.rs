@@ -6,7 +6,7 @@ use super::trials::Trials;
 use crate::error::InterpretError;
 use crate::intervene::Scope;
 use crate::steer::{Arm, SteerOptions, SteerResult, Study, steer};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use untangle_schema::{BosPolicy, Example, Label};
 
 /// Strengths, in multiples of those at which the handle was found.
@@ -56,6 +56,7 @@ pub struct HandlePart {
     /// What is done to it.
     pub way: Way,
     /// By how much at the best rung, in multiples of its largest activation.
+    #[serde(serialize_with = "written")]
     pub strength: f32,
     /// F1 of the label on held-out text, where it has one.
     pub f1: Option<f64>,
@@ -69,6 +70,7 @@ pub struct HandlePart {
 #[derive(Debug, Serialize)]
 pub struct Rung {
     /// In multiples of the strengths at which the handle was found.
+    #[serde(serialize_with = "written")]
     pub times: f32,
     /// Continuations with the features.
     pub steered: Arm,
@@ -131,7 +133,8 @@ impl Toward {
     /// Repeated 4-grams of steered text as a multiple of those of the model's own; none where its own has none.
     pub fn repetition_ratio(&self) -> Option<f64> {
         let Study { steered, baseline, .. } = &self.study;
-        (baseline.repetition > 0.0).then(|| steered.repetition / baseline.repetition)
+        let (steered, own) = (steered.repetition?, baseline.repetition?);
+        (own > 0.0).then_some(steered / own)
     }
 }
 
@@ -184,6 +187,10 @@ pub(super) fn climb(trials: &Trials<'_>, handle: &Handle<'_>) -> Result<(Vec<Run
 /// A strength without its rounding: 0.09, not 0.089999996.
 fn short(strength: f32) -> f64 {
     (f64::from(strength) * 1e6).round() / 1e6
+}
+
+fn written<S: Serializer>(strength: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(short(*strength))
 }
 
 /// `n` features of `d_sae`, spread over all of them, that the handle leaves alone.

@@ -128,6 +128,8 @@ impl Reading<'_> {
             for (at, tokens) in replied.iter().enumerate() {
                 let ordinary = |at: &usize| !special.get(tokens[*at] as usize).copied().unwrap_or(false);
                 let read: Vec<usize> = match self.plan.read {
+                    // A text of special tokens alone, such as the one that a beginning puts before nothing, says nothing.
+                    Read::Last if !(0..tokens.len()).any(|at| ordinary(&at)) => Vec::new(),
                     Read::Last => tokens.len().checked_sub(1).into_iter().collect(),
                     Read::Mean => (0..tokens.len()).filter(ordinary).collect(),
                     Read::Reply(_) => (prompts[at].len()..tokens.len()).collect(),

@@ -14,6 +14,7 @@
 //! The format names a kind of model and no weights. Two keys of our own, which others pass by, name the model that a vector was
 //! made on: `untangle.model_name` and `untangle.weights_sha256`.
 
+use super::container::{F32, Reader, STRING, UINT32};
 use super::problem::VectorProblem;
 use crate::error::InterpretError;
 use crate::point::model_name;
@@ -40,15 +41,8 @@ pub struct ControlVector {
     pub directions: BTreeMap<usize, Vec<f32>>,
 }
 
-/// What a tensor's numbers are: f32 and f16 of ggml's types.
-const F32: u32 = 0;
-const F16: u32 = 1;
 /// Bytes to which tensors are aligned where no key says otherwise.
 const ALIGNMENT: usize = 32;
-/// Types of values.
-const UINT32: u32 = 4;
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
 /// Largest file that is read: 1000 layers of a width of 100,000 take no more.
 const MOST_BYTES: u64 = 1 << 29;
 
@@ -111,8 +105,7 @@ impl ControlVector {
         };
         found.ok_or_else(|| {
             let known: Vec<String> = self.directions.keys().map(|block| place(*block).to_string()).collect();
-            let asked =
-                point.map_or_else(|| "no hook point in particular (say `in` and one)".to_owned(), |p| p.to_string());
+            let asked = point.map(|point| point.to_string());
             VectorProblem::NoSuchLayer { path: path.to_owned(), asked, known: known.join(", ") }
         })
     }
@@ -161,14 +154,6 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// A tensor of the file's table.
-struct Entry {
-    name: String,
-    n: usize,
-    kind: u32,
-    offset: usize,
-}
-
 /// Reads a file's bytes; a problem in words.
 fn parse(bytes: &[u8]) -> Result<ControlVector, String> {
     let mut reader = Reader { bytes, at: 0 };
@@ -212,103 +197,6 @@ fn parse(bytes: &[u8]) -> Result<ControlVector, String> {
         return Err("has no direction".to_owned());
     }
     Ok(vector)
-}
-
-impl Entry {
-    fn numbers(&self, data: &[u8]) -> Result<Vec<f32>, String> {
-        let size = if self.kind == F32 { 4 } else { 2 };
-        let end = self.n.checked_mul(size).and_then(|bytes| bytes.checked_add(self.offset));
-        let bytes = end.and_then(|end| data.get(self.offset..end));
-        let bytes = bytes.ok_or_else(|| format!("`{}` lies beyond the end of the file", self.name))?;
-        let numbers: Vec<f32> = match self.kind {
-            F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            _ => bytes.chunks_exact(2).map(|b| from_half(u16::from_le_bytes([b[0], b[1]]))).collect(),
-        };
-        match numbers.iter().all(|x| x.is_finite()) && !numbers.is_empty() {
-            true => Ok(numbers),
-            false => Err(format!("`{}` holds nothing, or something that is no number", self.name)),
-        }
-    }
-}
-
-/// A half as a single.
-fn from_half(bits: u16) -> f32 {
-    let (sign, exponent, mantissa) = (bits >> 15, i32::from((bits >> 10) & 31), f32::from(bits & 1023));
-    let size = match exponent {
-        0 => mantissa * 2f32.powi(-24),
-        31 if mantissa == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + mantissa / 1024.0) * 2f32.powi(exponent - 15),
-    };
-    if sign == 1 { -size } else { size }
-}
-
-/// A place in a file's bytes.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], String> {
-        let end = self.at.checked_add(n).filter(|end| *end <= self.bytes.len());
-        let taken = end.map(|end| &self.bytes[self.at..end]);
-        self.at += n.min(self.bytes.len());
-        taken.ok_or_else(|| "is cut short".to_owned())
-    }
-
-    fn u32(&mut self) -> Result<u32, String> {
-        self.take(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-    }
-
-    fn u64(&mut self) -> Result<u64, String> {
-        let (low, high) = (self.u32()?, self.u32()?);
-        Ok(u64::from(low) | (u64::from(high) << 32))
-    }
-
-    /// A number of things, each of which takes at least a byte.
-    fn count(&mut self) -> Result<usize, String> {
-        let n = self.u64()?;
-        usize::try_from(n)
-            .ok()
-            .filter(|n| *n <= self.bytes.len())
-            .ok_or_else(|| format!("says it has {n} of something"))
-    }
-
-    fn text(&mut self) -> Result<String, String> {
-        let n = self.count()?;
-        String::from_utf8(self.take(n)?.to_vec()).map_err(|_| "has a name that is no text".to_owned())
-    }
-
-    /// Passes a value by.
-    fn skip(&mut self, kind: u32, depth: usize) -> Result<(), String> {
-        let size = match kind {
-            0 | 1 | 7 => 1,
-            2 | 3 => 2,
-            4..=6 => 4,
-            10..=12 => 8,
-            STRING => return self.text().map(drop),
-            ARRAY if depth < 4 => {
-                let (kind, n) = (self.u32()?, self.count()?);
-                return (0..n).try_for_each(|_| self.skip(kind, depth + 1));
-            }
-            _ => return Err(format!("has a value of the unknown type {kind}")),
-        };
-        self.take(size).map(drop)
-    }
-
-    fn entry(&mut self) -> Result<Entry, String> {
-        let name = self.text()?;
-        let dimensions = self.u32()?;
-        if dimensions != 1 {
-            return Err(format!("`{name}` has {dimensions} dimensions, where a direction has 1"));
-        }
-        let (n, kind, offset) = (self.count()?, self.u32()?, self.count()?);
-        match kind {
-            F32 | F16 => Ok(Entry { name, n, kind, offset }),
-            _ => Err(format!("`{name}` is of ggml's type {kind}, where f32 and f16 are read")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -363,21 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_read() {
-        for (bits, number) in
-            [(0x3c00, 1.0), (0xc500, -5.0), (0x0001, 2f32.powi(-24)), (0x7bff, 65504.0), (0x8000, -0.0)]
-        {
-            assert_eq!(from_half(bits).to_bits(), f32::to_bits(number));
-        }
-    }
-
-    #[test]
     fn layers_are_named_as_hook_points() {
         let (vector, path) = (vector(), Path::new("v.gguf"));
         let point = HookPoint::block(12, Site::ResidPost);
         assert_eq!(vector.at(Some(point), path).expect("there"), (point, &[1.0; 9][..]));
         let message = vector.at(None, path).expect_err("two").to_string();
-        assert!(message.contains("v.gguf has no direction for no hook point in particular"), "{message}");
+        assert!(message.contains("v.gguf has directions for blocks.1"), "{message}");
+        assert!(message.ends_with("say which, as in vector 'v.gguf' in blocks.1.hook_resid_post"), "{message}");
         assert!(message.contains("blocks.1.hook_resid_post, blocks.12.hook_resid_post"), "{message}");
     }
 

@@ -2,9 +2,10 @@
 //!
 //! - [`fit`]: the direction between two sets of activations: mean difference, principal direction of differences, logistic probe
 //! - [`contrast`](mod@contrast): texts to vectors, hook point by hook point, each judged on texts that it was not made of
-//! - [`gguf`]: control vectors as llama.cpp and repeng read and write them
+//! - [`gguf`]: control vectors as llama.cpp and repeng read and write them, of the pieces of `container`
 //! - [`explain`](mod@explain): a vector as a sparse sum of a dictionary's features
 
+mod container;
 pub mod contrast;
 pub mod explain;
 pub mod fit;

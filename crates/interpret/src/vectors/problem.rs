@@ -1,6 +1,6 @@
 //! What can be wrong with texts to contrast and with files of vectors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why there is no vector.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +46,12 @@ pub enum VectorProblem {
         problem: String,
     },
     /// A layer that the file has no direction for.
-    #[error("{path} has no direction for {asked}, but for {known}", path = .path.display())]
+    #[error("{}", no_such_layer(.path, .asked.as_deref(), .known))]
     NoSuchLayer {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
-        asked: String,
+        /// What was asked for; none where nothing was, and there are several.
+        asked: Option<String>,
         /// What there is.
         known: String,
     },
@@ -61,4 +61,15 @@ pub enum VectorProblem {
         /// Where the dictionary writes.
         written: String,
     },
+}
+
+fn no_such_layer(path: &Path, asked: Option<&str>, known: &str) -> String {
+    let path = path.display();
+    match asked {
+        Some(asked) => format!("{path} has no direction for {asked}, but for {known}"),
+        None => format!(
+            "{path} has directions for {known}; say which, as in vector '{path}' in {first}",
+            first = known.split(", ").next().unwrap_or_default()
+        ),
+    }
 }

@@ -4,6 +4,7 @@ use crate::planted::{POINT, axes, corpus, dictionary, model, perfect, perfect_of
 use tch::Tensor;
 use untangle_interpret::ce::Context;
 use untangle_interpret::read::{Active, Reader};
+use untangle_interpret::steer::SteerProblem;
 use untangle_interpret::{Edit, InterpretError, Operator, Scope, SteerOptions, ce_recovered, steer};
 use untangle_model::{GenerateOptions, LanguageModel, Recorder, Sampling};
 use untangle_sae::Codes;
@@ -166,7 +167,7 @@ fn what_cannot_be_read_is_refused() {
     assert!(matches!(reader.read(&[]), Err(InterpretError::NothingToRead)));
     assert!(matches!(reader.ablate(&[], &[0]), Err(InterpretError::NothingToRead)));
     assert!(matches!(reader.ablate(&[1], &[40]), Err(InterpretError::NoSuchFeature { feature: 40, d_sae: 40 })));
-    assert!(matches!(reader.ablate(&[1], &[3, 3]), Err(InterpretError::TwiceSteered { feature: 3 })));
+    assert!(matches!(reader.ablate(&[1], &[3, 3]), Err(InterpretError::Steer(SteerProblem::Twice { feature: 3, .. }))));
     assert!(matches!(reader.read(&[1; 65]), Err(InterpretError::Model(_))), "the model has 64 positions");
     let others = perfect_of(D, "77");
     assert!(matches!(Reader::new(&model, &others), Err(InterpretError::OtherModelThanDictionary { .. })));

@@ -2,11 +2,14 @@
 
 use crate::planted::{POINT, axes, corpus, model, noise, random_dictionary};
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use tch::{Kind, Tensor};
 use untangle_interpret::intervene::{Intervene, Intervention, Rewrite, Shift, on_host};
 use untangle_interpret::steer::edit::{OtherStep, Steer};
-use untangle_interpret::steer::{Judge, Studies, StudyPlan};
-use untangle_interpret::{Dictionary, Edit, InterpretError, Operator, Scope, SteerOptions, steer, sweep};
+use untangle_interpret::steer::{EffectOf, Judge, SteerProblem, Studies, StudyPlan, TextOptions, steer_texts};
+use untangle_interpret::{
+    Dictionary, Edit, InterpretError, Operator, Scope, Spec, SteerOptions, resolve, steer, sweep,
+};
 use untangle_model::{
     GenerateOptions, Hook, Hooks, Input, KvCache, LanguageModel, Logits, NoHook, Phase, Recorder, Sampling,
 };
@@ -212,11 +215,35 @@ fn texts_stand_side_by_side_and_effects_grow_with_strength() {
 }
 
 #[test]
+fn steps_for_different_tokens_are_measured_at_these() {
+    let (model, sae) = (model(), random_dictionary(D, 40));
+    let dictionaries = [Dictionary::only(&sae)];
+    let generate = GenerateOptions { max_new_tokens: 6, sampling: Sampling::GREEDY, seed: 1, stop_at_eos: false };
+    let options = TextOptions { generate, stop: Vec::new(), bos: BosPolicy::Auto };
+    let specs = |all: &[&str]| all.iter().map(|text| text.parse().expect("well written")).collect::<Vec<Spec>>();
+    let sets = [
+        &["4:add=9 at generated", "4:add=-9 at prompt"][..],
+        &["4:add=9 at generated", "4:add=9 at prompt"],
+        &["4:add=9", "7:add=0"],
+    ];
+    let sets = sets.map(|set| resolve(&specs(set), &model, &dictionaries).expect("known"));
+    let prompts = ["the little dog".to_owned()];
+    let found = steer_texts(&model, &dictionaries, &sets, &prompts, &options, &mut |_, _, _| ControlFlow::Continue(()));
+    let found: Vec<_> = found.expect("steered").remove(0).into_iter().map(|result| result.effect).collect();
+    assert!(found[0].of == EffectOf::Text && found[1].of == EffectOf::Text && found[2].of == EffectOf::Prompt);
+    assert_eq!(found[0].positions, found[2].positions + 6);
+    // Nothing is done to special tokens, of which one was written.
+    assert_eq!((found[0].steered_positions, found[2].steered_positions), (found[0].positions - 1, found[2].positions));
+    assert!(found[0].kl > 0.0, "they do not take each other back: {found:?}");
+    assert_ne!(found[0].kl, found[1].kl);
+}
+
+#[test]
 fn edits_that_cannot_be_meant_are_refused() {
     let sae = random_dictionary(D, 40);
     let refused = |edits: &[Edit]| Steer::new(&sae, edits).map(drop);
     let twice = [edit(1, Operator::Add(1.0)), edit(1, Operator::Set(0.0))];
-    assert!(matches!(refused(&twice), Err(InterpretError::TwiceSteered { feature: 1 })));
+    assert!(matches!(refused(&twice), Err(InterpretError::Steer(SteerProblem::Twice { feature: 1, .. }))));
     let beyond = refused(&[edit(40, Operator::Add(1.0))]).expect_err("0 to 39").to_string();
     assert!(beyond.contains("no feature 40") && beyond.contains("40, from 0"), "{beyond}");
 }

@@ -202,7 +202,31 @@ fn the_same_feature_may_be_turned_twice_at_other_tokens() {
         let expected = &alone[usize::from(row == 5)][row];
         assert!(both[row].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "row {row}");
     }
+    // What a later step finds is what was read and what the earlier ones made of it, also where these did not ask what was read.
+    let after = moved_rows(&["3:add=2", "3:set=5 at prompt[2..]"], &model, &sae);
+    let alone = [moved_rows(&["3:add=2"], &model, &sae), moved_rows(&["3:set=5"], &model, &sae)];
+    for row in 0..after.len() {
+        let expected = &alone[usize::from(row >= 2)][row];
+        assert!(after[row].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "row {row}");
+    }
     let dictionaries = [Dictionary::only(&sae)];
+    for (first, last) in [
+        ("3:set=1 at generated", "3:set=2"),
+        ("3:add=1 at prompt[2]", "3:ablate at prompt"),
+        ("3:add=1 when 9>0", "3:set=2 at all"),
+    ] {
+        let undone = steps(&[first, last], &model, &dictionaries);
+        let message = Steering::new(&model, &dictionaries, &undone).expect_err("undone").to_string();
+        assert!(message.starts_with(&format!("`{first}` does nothing: `{last}`")), "{message}");
+        let turned = steps(&[last, first], &model, &dictionaries);
+        Steering::new(&model, &dictionaries, &turned).expect("the one for fewer tokens comes last");
+    }
+    for last in
+        ["3:set=2 at prompt, not prompt[2]", "3:set=2 at prompt when 9>0", "3:add=2 at all", "3:set=1 at prompt[0..9]"]
+    {
+        let both = steps(&["3:set=1 at prompt[2..]", last], &model, &dictionaries);
+        Steering::new(&model, &dictionaries, &both).expect("something stays of the first");
+    }
     let twice = steps(&["3:add=2", "3:ablate"], &model, &dictionaries);
     let message = Steering::new(&model, &dictionaries, &twice).expect_err("twice alike").to_string();
     assert!(message.contains("feature 3 is steered twice"), "{message}");

@@ -16,8 +16,9 @@ pub(super) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     if !is_json(&head.headers) {
         return Err(Problem::other_media());
     }
-    let said = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if head.headers.contains_key(EXPECT) && said.is_some_and(|said| said > BODY) {
+    let said = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let asks_first = head.headers.contains_key(EXPECT);
+    if said.is_some_and(|said| said > THROWN_AWAY || (asks_first && said > BODY)) {
         return Err(Problem::too_large(BODY));
     }
     timeout(BODY_TIME, collect(body)).await.map_err(|_| Problem::too_slow())?
@@ -29,11 +30,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn collect(mut body: Body) -> Result<Vec<u8>, Problem> {
-    let (mut bytes, mut read) = (Vec::new(), 0);
+    let (mut bytes, mut read) = (Vec::new(), 0u64);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Problem::invalid(format!("the body breaks off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        read += data.len();
+        read += data.len() as u64;
         match read {
             _ if read <= BODY => bytes.extend_from_slice(&data),
             // Most clients read an answer only when they have sent everything.

@@ -2,8 +2,7 @@
 
 use crate::desk::Placed;
 use crate::wire::chat::{ChatLogprobs, TokenLogprob, TopLogprob};
-use crate::wire::completions::CompletionLogprobs;
-use std::collections::BTreeMap;
+use crate::wire::completions::{CompletionLogprobs, Ranked};
 use untangle_model::{ModelError, Scored, TextStream, Tokenizer};
 
 /// What stands for the logarithm of nothing, which JSON has no number for; the number is OpenAI's.
@@ -52,14 +51,17 @@ pub(super) fn of_prompt(
 
 fn push(all: &mut CompletionLogprobs, tokenizer: &Tokenizer, scored: &Scored, offset: usize) {
     let own = (scored.token, scored.logprob);
-    let mut top = BTreeMap::new();
+    let mut top: Vec<(String, f32)> = Vec::new();
     // Where two tokens read alike, the likelier one is told.
     for (token, logprob) in scored.likeliest.iter().copied().chain([own]) {
-        top.entry(tokenizer.token_text(token)).or_insert_with(|| finite(logprob));
+        let text = tokenizer.token_text(token);
+        if top.iter().all(|(known, _)| *known != text) {
+            top.push((text, finite(logprob)));
+        }
     }
     all.tokens.push(tokenizer.token_text(scored.token));
     all.token_logprobs.push(Some(finite(scored.logprob)));
-    all.top_logprobs.push(Some(top));
+    all.top_logprobs.push(Some(Ranked(top)));
     all.text_offset.push(offset);
 }
 

@@ -80,7 +80,7 @@ fn prepare(shared: Arc<Shared>, request: &TowardRequest) -> Result<(Search, Vec<
         return Err(Problem::field("prompt", message).with_code("context_length_exceeded"));
     }
     let max_new_tokens = request.max_tokens()?.min(shared.limits.max_tokens.unwrap_or(usize::MAX));
-    let (sampling, seed) = (request.sampling()?, request.seed.map_or_else(random, |seed| seed as u64));
+    let (sampling, seed) = (request.sampling()?, request.seed.map_or_else(random, |seed| seed.0));
     let seeded = |choice: usize| {
         let seed = seed.wrapping_add(choice as u64);
         GenerateOptions { max_new_tokens, sampling, seed, stop_at_eos: true }

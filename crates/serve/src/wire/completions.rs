@@ -3,8 +3,7 @@
 use super::writing::{FinishReason, Usage};
 use crate::limits::ALTERNATIVES;
 use crate::problem::Problem;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What a request for completions has beside [`super::writing::WritingRequest`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -110,6 +109,16 @@ pub struct CompletionChoice {
     pub finish_reason: Option<FinishReason>,
 }
 
+/// Texts of tokens with their log-probabilities, the likeliest first; a map, as OpenAI has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ranked(pub Vec<(String, f32)>);
+
+impl Serialize for Ranked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(text, logprob)| (text, logprob)))
+    }
+}
+
 /// How likely tokens were, place by place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CompletionLogprobs {
@@ -118,7 +127,18 @@ pub struct CompletionLogprobs {
     /// Their log-probabilities; none of the first of a text.
     pub token_logprobs: Vec<Option<f32>>,
     /// Those of the likeliest tokens.
-    pub top_logprobs: Vec<Option<BTreeMap<String, f32>>>,
+    pub top_logprobs: Vec<Option<Ranked>>,
     /// Where each begins, in characters of the whole text of the choice.
     pub text_offset: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn likeliest_tokens_come_in_their_order() {
+        let top = Ranked(vec![("z".to_owned(), -0.5), ("a".to_owned(), -1.0)]);
+        assert_eq!(serde_json::to_string(&top).expect("JSON"), r#"{"z":-0.5,"a":-1.0}"#);
+    }
 }

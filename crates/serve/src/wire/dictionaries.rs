@@ -80,6 +80,7 @@ pub struct Described {
 
 /// Asks for a dictionary as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct OverviewRequest {
     /// Its name; the first where it is left out.
     pub dictionary: Option<String>,

@@ -14,6 +14,7 @@ const USUAL: u64 = 50;
 
 /// Asks for features; without anything else for all, best label first.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct SearchRequest {
     /// Name of the dictionary; the first where it is left out.
     pub dictionary: Option<String>,
@@ -92,6 +93,7 @@ pub struct Found {
 
 /// Asks for a feature.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct FeatureRequest {
     /// Name of the dictionary; the first where it is left out.
     pub dictionary: Option<String>,

@@ -11,6 +11,7 @@ const USUAL: u64 = 64;
 
 /// Asks for what fires in a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReadRequest {
     /// Name of the dictionary; the first where it is left out.
     pub dictionary: Option<String>,
@@ -41,6 +42,7 @@ pub struct ReadAnswer {
 
 /// Asks how strongly a feature fires in texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct ActivationsRequest {
     /// Name of the dictionary; the first where it is left out.
     pub dictionary: Option<String>,

@@ -4,6 +4,7 @@
 
 use crate::limits::CHOICES;
 use crate::problem::Problem;
+use crate::wire::writing::Seed;
 use serde::{Deserialize, Serialize};
 use untangle_model::Sampling;
 use untangle_schema::Share;
@@ -26,6 +27,7 @@ pub trait Subjects: std::fmt::Debug + Send + Sync {
 
 /// Asks for a feature that makes the model write about something.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct TowardRequest {
     /// Name of the dictionary; the first where it is left out.
     pub dictionary: Option<String>,
@@ -40,7 +42,7 @@ pub struct TowardRequest {
     /// How freely they are drawn.
     pub temperature: Option<f64>,
     /// Seed of the first text.
-    pub seed: Option<i64>,
+    pub seed: Option<Seed>,
 }
 
 /// Features that may be about it, before any is tried.

@@ -2,7 +2,8 @@
 
 use crate::limits::{CHOICES, STOPS};
 use crate::problem::Problem;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use untangle_model::{GenerateOptions, Sampling};
@@ -25,7 +26,7 @@ pub struct WritingRequest {
     /// Tokens of the text so far are made less likely by this factor.
     pub repetition_penalty: Option<f64>,
     /// Seed of the choice; the n-th continuation of a prompt has the n-th seed from here on. Drawn where it is left out.
-    pub seed: Option<i64>,
+    pub seed: Option<Seed>,
     /// Continuations of every prompt.
     pub n: Option<u64>,
     /// Words before which a text ends.
@@ -42,6 +43,18 @@ pub struct WritingRequest {
     pub presence_penalty: Option<f64>,
     /// Not offered: empty alone.
     pub logit_bias: Option<BTreeMap<String, f64>>,
+}
+
+/// A seed: a whole number of 64 bits, negative ones as their two's complement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Seed(pub u64);
+
+impl<'de> Deserialize<'de> for Seed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let seed = number.as_u64().or_else(|| number.as_i64().map(|seed| seed as u64));
+        seed.map(Seed).ok_or_else(|| D::Error::custom(format!("{number} is no seed; give a whole number of 64 bits")))
+    }
 }
 
 /// Words that end a text.
@@ -171,7 +184,7 @@ impl WritingRequest {
         if let Some((name, found, expected)) = sampling.problem() {
             return Err(Problem::field(name, format!("{name} is {found}; expected {expected}")));
         }
-        let seed = self.seed.map_or(drawn, |seed| seed as u64);
+        let seed = self.seed.map_or(drawn, |seed| seed.0);
         Ok(GenerateOptions { max_new_tokens, sampling, seed, stop_at_eos: true })
     }
 }

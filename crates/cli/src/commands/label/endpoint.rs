@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit::Complaint;
 use clap::Args;
 use std::env;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use untangle_endpoint::{Address, Budget, Endpoint, EndpointError, EndpointOptions, Key};
@@ -31,10 +31,10 @@ pub(super) struct LlmArgs {
     parallel: NonZeroUsize,
     /// Tokens to spend at most, of prompts and answers; answers that are kept cost nothing
     #[arg(long, value_name = "TOKENS")]
-    budget: Option<u64>,
+    budget: Option<NonZeroU64>,
     /// Requests to send at most, repeated ones included
     #[arg(long, value_name = "N")]
-    max_requests: Option<u64>,
+    max_requests: Option<NonZeroU64>,
     /// Tokens of an answer at most, reasoning included
     #[arg(long, value_name = "N", default_value = "2048")]
     answer_tokens: NonZeroU32,
@@ -58,7 +58,10 @@ impl LlmArgs {
         Ok(Endpoint::new(EndpointOptions {
             key: self.key(address, context)?,
             parallel: self.parallel.get(),
-            budget: Budget { tokens: self.budget, requests: self.max_requests },
+            budget: Budget {
+                tokens: self.budget.map(NonZeroU64::get),
+                requests: self.max_requests.map(NonZeroU64::get),
+            },
             answer_tokens: self.answer_tokens.get(),
             timeout: Duration::from_secs(self.timeout.get().into()),
             offline: context.is_offline(),

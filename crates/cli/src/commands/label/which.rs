@@ -1,6 +1,7 @@
 //! Which features are labelled? Nobody can pay for all.
 
 use super::LabelArgs;
+use crate::commands::numbers::listed;
 use crate::exit::Complaint;
 use std::collections::BTreeSet;
 use untangle_interpret::Database;
@@ -34,7 +35,7 @@ pub(super) fn features(
         return Err(Complaint::usage(problem));
     }
     let found = match (&args.features, &args.for_prompt, reader) {
-        (Some(list), ..) => listed(list, n)?,
+        (Some(list), ..) => listed("--features", list, n)?,
         (None, Some(text), Some(reader)) => firing(text, database, reader, args.limit)?,
         _ => {
             let mut query = args.select.query("", Some(args.limit));
@@ -68,29 +69,6 @@ fn with_label_of(source: &str, features: Vec<usize>, database: &Database) -> any
     Ok(features.into_iter().filter(|feature| labelled.contains(feature)).collect())
 }
 
-/// Numbers and ranges, both ends included.
-fn listed(list: &str, n: usize) -> anyhow::Result<Vec<usize>> {
-    let refuse = |part: &str, problem: &str| {
-        Complaint::usage(format!("--features {list}: `{part}` {problem}; give numbers and ranges, such as 12,40-44"))
-    };
-    let mut found: Vec<usize> = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| refuse(part, "is no number of a feature"));
-        let (first, last) = match part.split_once('-') {
-            Some((first, last)) => (number(first)?, number(last)?),
-            None => (number(part)?, number(part)?),
-        };
-        if last >= n {
-            return Err(refuse(part, &format!("goes beyond the {n} features that there are, from 0")));
-        }
-        if first > last {
-            return Err(refuse(part, "ends before it begins"));
-        }
-        found.extend((first..=last).filter(|feature| !found.contains(feature)).collect::<Vec<_>>());
-    }
-    Ok(found)
-}
-
 /// The features that fire on a text, by how strongly, as a part of the strongest that each was seen.
 fn firing(text: &str, database: &Database, reader: &Reader<'_>, limit: usize) -> anyhow::Result<Vec<usize>> {
     let (ids, _) = reader.tokens(text)?;
@@ -105,23 +83,4 @@ fn firing(text: &str, database: &Database, reader: &Reader<'_>, limit: usize) ->
         strongest.iter().map(|found| (part(found.feature, found.activation), found.feature)).collect();
     parts.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     Ok(parts.into_iter().map(|(_, feature)| feature).take(limit).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::listed;
-
-    #[test]
-    fn lists_are_numbers_and_ranges_each_once() {
-        assert_eq!(listed("3, 1-4,9", 10).expect("a list"), [3, 1, 2, 4, 9]);
-        for (wrong, told) in [
-            ("10", "goes beyond"),
-            ("a", "no number"),
-            ("4-2", "ends before"),
-            ("1-", "no number"),
-            ("-1", "no number"),
-        ] {
-            assert!(listed(wrong, 10).expect_err(wrong).to_string().contains(told), "{wrong}");
-        }
-    }
 }

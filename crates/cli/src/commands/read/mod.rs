@@ -7,6 +7,7 @@ mod tokens;
 mod told;
 
 use super::dictionaries::AnyDictionary;
+use super::numbers::{is_list, listed};
 use super::options::{Bos, ComputeArgs, load_model};
 use crate::canvas::Canvas;
 use crate::commands::words::BelongingArgs;
@@ -16,10 +17,12 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use named::Named;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use told::{By, Read, Told};
 use untangle_interpret::read::{Reader, contrast};
+use untangle_interpret::steer::grammar::{Operation, What};
 use untangle_interpret::{Dictionary, Spec, feature_of, point_of};
 use untangle_model::{Conversation, LanguageModel};
 use untangle_sae::Place;
@@ -48,8 +51,9 @@ pub(crate) struct ReadArgs {
     /// Feature database, for labels, and for strengths as parts of the largest activation that was seen
     #[arg(long, value_name = "FEATURES.db")]
     features: Option<PathBuf>,
-    /// Take features out, all that are named at once, and say what becomes of losses and predictions
-    #[arg(long, value_name = "ID-or-label")]
+    /// Take features out, all that are named at once, and say what becomes of losses and predictions: numbers and ranges, such as
+    /// 12,40-44, or a label
+    #[arg(long, value_name = "IDs-or-label")]
     ablate: Vec<String>,
     /// Features shown of every token
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
@@ -79,9 +83,8 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> anyhow::Result<()> {
     }
     let database = args.features.as_deref().map(|path| context.database(path)).transpose()?;
     database.as_ref().map_or(Ok(()), |database| database.check_dictionary(loaded.sae()))?;
-    let out = args.ablate.iter().map(|name| format!("{name}:ablate").parse()).collect::<Result<Vec<Spec>, _>>()?;
     let dictionary = Dictionary { name: "", kind: loaded.kind(), database: database.as_ref() };
-    let out = out.iter().map(|spec| feature_of(spec, dictionary)).collect::<Result<Vec<usize>, _>>()?;
+    let out = taken_out(args, dictionary)?;
     let model = load_model(&args.model, &args.compute, context)?;
     let others = args.with.iter().map(|other| load_model(other, &args.compute, context));
     let others = others.collect::<anyhow::Result<Vec<LanguageModel>>>()?;
@@ -138,6 +141,23 @@ fn places(dictionary: &AnyDictionary, model: &LanguageModel) -> anyhow::Result<(
             (json!(all), format!("{name} at {}", all.join(" and ")))
         }
     })
+}
+
+/// The features that are taken out, each once.
+fn taken_out(args: &ReadArgs, dictionary: Dictionary<'_>) -> anyhow::Result<Vec<usize>> {
+    let mut out = Vec::new();
+    for text in &args.ablate {
+        if is_list(text) {
+            out.extend(listed("--ablate", text, dictionary.sae().d_sae())?);
+            continue;
+        }
+        let said = |problem: String| Complaint::usage(format!("--ablate {text:?}: {problem}"));
+        let spec = What::parse(text).and_then(|what| Spec::new(what, Operation::Ablate)).map_err(said)?;
+        out.push(feature_of(&spec, dictionary)?);
+    }
+    let mut seen = HashSet::new();
+    out.retain(|feature| seen.insert(*feature));
+    Ok(out)
 }
 
 fn check(args: &ReadArgs) -> anyhow::Result<()> {

@@ -71,7 +71,7 @@ pub(super) fn means(canvas: &mut Canvas<'_>, reading: &Reading) -> io::Result<()
         Some((loss, spliced)) => format!("{loss:.3} nats a token, {:+.3} when reconstructed", spliced - loss),
     };
     let missing = reading.missing.map_or(String::new(), |missing| format!("; {:.2} % missing", 100.0 * missing));
-    writeln!(canvas, "{n} tokens: {loss}{missing}")
+    writeln!(canvas, "{n} {}: {loss}{missing}", if n == 1 { "token" } else { "tokens" })
 }
 
 /// A token as a table shows it: its blanks and breaks can be seen.

@@ -1,6 +1,7 @@
 //! What did `untangle demo` leave here, so that it can be served by a single word?
 
 use super::Named;
+use crate::commands::words::BelongingArgs;
 use crate::context::Context;
 use crate::exit::Complaint;
 use std::path::Path;
@@ -10,7 +11,7 @@ use untangle_sources::NamedModel;
 const FOLDER: &str = "demo-output";
 
 /// The demo's model, dictionary and database.
-pub(super) fn left_behind(context: &Context) -> anyhow::Result<Named> {
+pub(super) fn left_behind(belonging: BelongingArgs, context: &Context) -> anyhow::Result<Named> {
     let folder = Path::new(FOLDER);
     let (sae, database) = (folder.join("sae"), folder.join("features.db"));
     if !sae.is_dir() || !database.is_file() {
@@ -29,5 +30,5 @@ pub(super) fn left_behind(context: &Context) -> anyhow::Result<Named> {
             database.display()
         )));
     }
-    Ok(Named { model: model.into(), saes: vec![sae], databases: vec![database] })
+    Ok(Named { model: model.into(), saes: vec![sae], databases: vec![database], belonging })
 }

@@ -13,11 +13,11 @@ use crate::exit::Complaint;
 use anyhow::Context as _;
 use clap::Args;
 use runs::Watched;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use untangle_interpret::Spec;
 use untangle_interpret::toward::Topic;
 use untangle_interpret::vectors::ControlVector;
@@ -83,7 +83,7 @@ pub(crate) struct ServeArgs {
     queue: NonZeroUsize,
     /// Tokens of one continuation at most [default: what the model's context has room for]
     #[arg(long, value_name = "N", help_heading = "Limits")]
-    max_tokens: Option<usize>,
+    max_tokens: Option<NonZeroUsize>,
     /// Beginning-of-sequence token before prompts that are text
     #[arg(long, value_enum, default_value = "auto")]
     bos: Bos,
@@ -120,14 +120,16 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
         }
         variants.entry(name).or_default().extend(tray.iter().cloned());
     }
-    let of_specs = variants.values().flatten().flat_map(Spec::vectors).map(Path::new);
-    let vectors = args.vectors.iter().map(PathBuf::as_path).chain(of_specs);
-    say_vector_doubts(vectors, &model, args.belonging.other_model, context)?;
+    // What it steers with already can be named, too.
+    let of_specs = variants.values().flatten().flat_map(Spec::vectors).map(PathBuf::from);
+    let vectors: BTreeSet<PathBuf> = args.vectors.iter().cloned().chain(of_specs).collect();
+    let vectors: Vec<PathBuf> = vectors.into_iter().collect();
+    say_vector_doubts(vectors.iter().map(PathBuf::as_path), &model, named.belonging.other_model, context)?;
     let all = dictionaries.all();
     let named_dictionaries = all.iter().map(|dictionary| dictionary.name.to_owned()).zip(named.saes.iter().cloned());
     let trainings = Watched { folder: args.runs.clone(), served: named_dictionaries.collect() };
     let origin = origin::of(&named.model, &named.saes, &named.databases);
-    let served = Served { model: &model, dictionaries: &all, vectors: &args.vectors };
+    let served = Served { model: &model, dictionaries: &all, vectors: &vectors };
     let (address, chat) = (listener.address(), template.is_ok());
     let trainings: Option<Box<dyn Trainings>> = Some(Box::new(trainings));
     let is_of_world = matches!(NamedModel::find(&named.model)?, NamedModel::Organism(_) | NamedModel::Untrained);
@@ -155,6 +157,7 @@ pub(crate) struct Named {
     model: PathBuf,
     saes: Vec<PathBuf>,
     databases: Vec<PathBuf>,
+    belonging: BelongingArgs,
 }
 
 /// The same, read.
@@ -166,7 +169,7 @@ pub(crate) struct Loaded {
 impl Named {
     /// Reads it.
     pub(crate) fn load(&self, args: &ServeArgs, context: &Context) -> anyhow::Result<Loaded> {
-        let dictionaries = Dictionaries::load(&self.saes, &self.databases, args.belonging, context)?;
+        let dictionaries = Dictionaries::load(&self.saes, &self.databases, self.belonging, context)?;
         let model = load_model(&self.model, &args.compute, context)?;
         dictionaries.say_doubts(&model, context);
         Ok(Loaded { dictionaries, model })
@@ -201,7 +204,7 @@ impl ServeArgs {
 
     /// How much may be asked at a time.
     pub(crate) fn limits(&self) -> Limits {
-        Limits { batch: self.batch.get(), queue: self.queue.get(), max_tokens: self.max_tokens }
+        Limits { batch: self.batch.get(), queue: self.queue.get(), max_tokens: self.max_tokens.map(NonZeroUsize::get) }
     }
 
     /// What is to be served: what was named, or what the demo left.
@@ -212,12 +215,14 @@ impl ServeArgs {
         };
         let saes = or(&self.sae, recipe.map(|recipe| &recipe.sae));
         let databases = or(&self.features, recipe.map(|recipe| &recipe.features));
+        let other_model = self.belonging.other_model || recipe.is_some_and(|recipe| recipe.other_model);
+        let belonging = BelongingArgs { other_model };
         match self.model.clone().or_else(|| recipe?.model.clone()) {
-            Some(model) => Ok(Named { model, saes, databases }),
+            Some(model) => Ok(Named { model, saes, databases, belonging }),
             None if recipe.is_some() => {
                 Err(Complaint::usage("name a MODEL, or a --recipe that says which one is meant"))
             }
-            None if self.sae.is_empty() && self.features.is_empty() => demo::left_behind(context),
+            None if self.sae.is_empty() && self.features.is_empty() => demo::left_behind(belonging, context),
             None => Err(Complaint::usage(
                 "--sae and --features are of a model; name it first: untangle serve MODEL --sae SAE",
             )),

@@ -48,8 +48,11 @@ impl Amount {
             _ => (text, Unit::Absolute),
         };
         match number.parse::<f32>() {
-            Ok(value) if value.is_finite() && value.abs() > Self::MOST => Err(Self::absurd(text)),
-            Ok(value) if value.is_finite() => Ok(Amount { value, unit }),
+            Ok(value) if value.is_finite() && value.abs() <= Self::MOST => Ok(Amount { value, unit }),
+            // What is infinite as it is written ends in a letter; what only f32 cannot hold, in a digit.
+            Ok(value) if value.is_finite() || (!value.is_nan() && number.ends_with(|c: char| c.is_ascii_digit())) => {
+                Err(Self::absurd(text))
+            }
             _ => Err(format!("`{text}` is not a finite number, or one with a trailing x or n")),
         }
     }

@@ -66,13 +66,20 @@ fn comparison(text: &str) -> Result<Comparison, String> {
     let scan = Scan::new(text);
     let found = Sign::ALL.iter().find_map(|(name, sign)| Some((scan.split_once(name)?, *sign)));
     let Some(((left, right), sign)) = found else {
-        return Err(format!("`{}` compares nothing; write, for example, rude>0.5x; {OF_A_LABEL}", text.trim()));
+        return Err(format!(
+            "`{}` compares nothing; there are >, >=, < and <=, as in rude>0.5x; {OF_A_LABEL}",
+            text.trim()
+        ));
     };
     let (left, along) = match left.trim().strip_prefix("along ") {
         Some(left) => (left, true),
         None => (left, false),
     };
-    let (what, amount) = (What::parse(left)?, Amount::parse(right)?);
+    let what = What::parse(left)?;
+    let amount = Amount::parse(right).map_err(|problem| match right.contains(" or ") {
+        true => format!("`{}`: comparisons are joined with `and`; there is no `or`", text.trim()),
+        false => problem,
+    })?;
     let along = along || !matches!(what, What::Feature { .. });
     if amount.unit == Unit::OfNorm && !along {
         return Err(format!(

@@ -261,6 +261,9 @@ fn turned(text: &str) -> Result<(What, Operation), String> {
     if let Some(name) = colons.last().and_then(|at| unknown_operation(&text[at + 1..])) {
         return Err(format!("there is no operator `{name}`"));
     }
+    if text.trim_end().ends_with(':') && !colons.is_empty() {
+        return Err("after the colon stands what is done, such as add=2x, set=1x or ablate".to_owned());
+    }
     let what = What::parse(text)?;
     let operation = Operation::usual_of(&what)?;
     Ok((what, operation))

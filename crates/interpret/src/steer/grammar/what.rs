@@ -107,7 +107,13 @@ impl fmt::Display for What {
             What::Vector { path, point: None } => write!(f, "vector {}", quoted(path)),
             What::Feature { dictionary, selector } => {
                 if let Some(dictionary) = dictionary {
-                    write!(f, "{}#", quoted(dictionary))?;
+                    // Most are plain words, and are written as users write them.
+                    let is_plain = dictionary.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                    write!(
+                        f,
+                        "{}#",
+                        if is_plain && !dictionary.is_empty() { dictionary.clone() } else { quoted(dictionary) }
+                    )?;
                 }
                 match selector {
                     Selector::Id(id) => write!(f, "{id}"),
