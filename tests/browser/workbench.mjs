@@ -239,6 +239,32 @@ await test('a recipe of the command line is what the page begins with', async ()
   await server.end();
 });
 
+await test('features of several dictionaries, and of other models, come and go with recipes', async () => {
+  const other = fs.readdirSync(path.join(folder, 'runs', 'grid')).find((name) => fs.existsSync(path.join(folder, 'runs', 'grid', name, 'cfg.json')));
+  const second = `runs/grid/${other}`;
+  fs.writeFileSync(path.join(folder, 'two.toml'), `model = "organism"\nsae = ["sae", "${second}"]\nsteer = ["sae#7:add=2", "'${other}'#3:mul=2 at generated"]\nother_model = true\n`);
+  const server = await serve(['--recipe', 'two.toml']);
+  const page = await open(server, '#/steer');
+  await page.waitForSelector('.tray .controls');
+  assert.equal(await page.locator('.tray .controls').count(), 2, 'both are there, however their dictionary is written');
+  await page.click('summary >> text=Recipe');
+  const recipe = await page.inputValue('#recipe');
+  assert.ok(recipe.includes('other_model = true') && recipe.includes('sae#7:add=2'), recipe);
+  fs.writeFileSync(path.join(folder, 'again.toml'), recipe);
+  const said = execFileSync(untangle, ['steer', '--recipe', 'again.toml', '--prompt', BEGINNING, '--tokens', '5', '--json', '-q'], { cwd: folder, encoding: 'utf8' });
+  assert.equal(JSON.parse(said).steered[0].edits.length, 2);
+  await page.fill('#recipe', recipe.replace('sae#7', "'sae'#8"));
+  await page.click('text=load from the text');
+  await page.waitForFunction(() => location.hash.includes('8%3Aadd%3D2'));
+  await page.fill('#recipe', recipe.replace('other_model = true', 'other_model = "yes"'));
+  await page.click('text=load from the text');
+  assert.match(await page.textContent('details [role=status]'), /other_model is true or false/);
+  // What is not known without a database is asked for and not there.
+  assert.deepEqual(page.faults.filter((fault) => !fault.includes('404')), []);
+  await page.context().close();
+  await server.end();
+});
+
 await test('a training is shown while it goes on, and when it is finished', async () => {
   const none = await serve(['organism', ...dictionary, '--runs', 'empty']);
   const empty = await open(none, '#/runs');

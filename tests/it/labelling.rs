@@ -332,7 +332,7 @@ fn a_spent_budget_ends_the_run_with_what_is_done() {
 }
 
 #[test]
-fn a_refusal_is_no_label_and_is_asked_again_another_time() {
+fn a_refusal_is_no_label_and_asked_about_again_where_that_is_wished() {
     let is_willing = Arc::new(AtomicBool::new(false));
     let willing = Arc::clone(&is_willing);
     let case = Case::with(ChatServer::start(move |_| {
@@ -346,8 +346,15 @@ fn a_refusal_is_no_label_and_is_asked_again_another_time() {
     let refused = case.label(1).words("--no-scores").run();
     assert!(!refused.stdout.contains("sorry"), "{} {}", refused.stdout, refused.stderr);
     assert_eq!(label_of(&case.shown(feature), "input", "llm:tiny"), &Value::Null);
+    assert!(
+        refused.stderr.contains("could not be understood") && refused.stderr.contains("--again"),
+        "{}",
+        refused.stderr
+    );
     is_willing.store(true, Ordering::Relaxed);
-    case.label(1).words("--no-scores").succeed();
+    case.label(1).words("--no-scores").run();
+    assert_eq!(label_of(&case.shown(feature), "input", "llm:tiny"), &Value::Null, "it was answered");
+    case.label(1).words("--no-scores --again").succeed();
     assert_eq!(label_of(&case.shown(feature), "input", "llm:tiny")["text"], "dogs");
 }
 

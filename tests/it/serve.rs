@@ -112,6 +112,8 @@ fn what_is_served_is_what_the_command_line_steers() {
     let (feature, beside) = (json!({"feature": 7, "add": "2x"}), json!({"feature": 9, "set": 4}));
     assert_eq!(under("seven", json!([])), under("organism", json!([feature])));
     assert_eq!(under("seven", json!([beside])), under("organism", json!([feature, beside])));
+    let ablated = json!({"feature": 7, "set": 0});
+    assert_eq!(under("seven", json!([ablated])), under("organism", json!([ablated])), "what is asked for comes last");
     let refused = |steering: Value| server.complete(&json!({"prompt": PROMPT, "steering": steering})).fault(400);
     let (place, message) = refused(json!(["7:add=2x", {"feature": 128}]));
     assert!(place == "steering[1]" && message.contains("no feature 128"), "{place} {message}");

@@ -6,10 +6,11 @@ use crate::error::EndpointError;
 use crate::kept::Kept;
 use crate::manner::{Manner, Request};
 use crate::options::{Budget, EndpointOptions};
-use crate::patience::{Failure, Patience, asked_wait};
-use crate::purse::{Purse, Spent};
+use crate::patience::{Failure, LOOK, Patience, asked_wait};
+use crate::purse::{Purse, Spent, Taken};
 use crate::reply::{Reply, excerpt, understood};
 use crate::wire::{self, Came, Silence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use untangle_schema::Observer;
@@ -90,25 +91,31 @@ impl Endpoint {
         self.purse.refusal(prompt_tokens)
     }
 
-    /// Lets an answer go that says nothing, so that whoever asks the same another time asks anew.
+    /// Lets an answer go that was kept and `says_nothing`, so that the request is sent again.
     ///
     /// # Errors
     /// When answers are kept in a file that cannot be written.
-    pub fn forget(&self, request: &Request) -> Result<(), EndpointError> {
-        self.kept.forget(self.name(request))
+    pub fn forget_where(&self, request: &Request, says_nothing: fn(&Reply) -> bool) -> Result<(), EndpointError> {
+        let name = self.name(request);
+        match self.kept.find(&name, self.options.answer_tokens).is_some_and(|reply| says_nothing(&reply)) {
+            true => self.kept.forget(name),
+            false => Ok(()),
+        }
     }
 
-    /// Asks until there is an answer or no hope of one. `tell` hears why it takes longer.
+    /// Asks until there is an answer or no hope of one; none where the asking is to `stop` before this is sent. `tell` hears why it takes
+    /// longer.
     pub(crate) fn ask(
         &self,
         request: &Request,
         observer: &dyn Observer,
+        stop: &AtomicBool,
         tell: &dyn Fn(String),
-    ) -> Result<Reply, EndpointError> {
+    ) -> Result<Option<Reply>, EndpointError> {
         let name = self.name(request);
         if let Some(reply) = self.kept.find(&name, self.options.answer_tokens) {
             self.purse.found();
-            return Ok(reply);
+            return Ok(Some(reply));
         }
         if self.options.offline {
             return Err(EndpointError::Offline);
@@ -116,11 +123,19 @@ impl Endpoint {
         let (mut manner, mut attempts) = (*self.manner.lock().unwrap_or_else(PoisonError::into_inner), 0);
         loop {
             self.patience.wait(observer)?;
-            match self.attempt(request, manner, observer)? {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let Some(taken) = self.purse.take(request.tokens())? else {
+                // What is under way leaves no room for now. Meanwhile others may have stopped, or the endpoint want to be left alone.
+                self.purse.wait(LOOK);
+                continue;
+            };
+            match self.attempt(request, manner, taken, observer)? {
                 Ok(Heard::Reply(reply)) => {
                     *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
                     self.kept.put(name, reply.clone())?;
-                    return Ok(reply);
+                    return Ok(Some(reply));
                 }
                 Ok(Heard::Otherwise(next)) => manner = next,
                 Err(failure) => {
@@ -138,10 +153,9 @@ impl Endpoint {
         &self,
         request: &Request,
         manner: Manner,
+        taken: Taken<'_>,
         observer: &dyn Observer,
     ) -> Result<Result<Heard, Failure>, EndpointError> {
-        let estimate = request.tokens();
-        self.purse.take(estimate)?;
         let authorization = self.options.key.as_ref().map(|key| format!("Bearer {}", key.secret()));
         let body = manner.body(&self.options, request);
         let came = wire::post(&self.agent, &self.url, authorization, body, observer);
@@ -149,12 +163,9 @@ impl Endpoint {
             Ok(came) => self.heard(&came, manner, request),
             Err(Silence::Broken(reason)) => Err(Failure::Broken(reason)),
             Err(Silence::Odd(what)) => Err(Failure::Final(EndpointError::NoAnswer { url: self.url.clone(), what })),
-            Err(Silence::Interrupted) => {
-                self.purse.settle(estimate, None);
-                return Err(EndpointError::Interrupted);
-            }
+            Err(Silence::Interrupted) => return Err(EndpointError::Interrupted),
         };
-        self.purse.settle(estimate, if let Ok(Heard::Reply(reply)) = &heard { Some(reply) } else { None });
+        taken.settle(if let Ok(Heard::Reply(reply)) = &heard { Some(reply) } else { None });
         Ok(heard)
     }
 

@@ -11,7 +11,7 @@ use untangle_schema::Observer;
 use ureq::http::HeaderMap;
 
 /// How often an interruption is looked for while waiting.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// Why an attempt failed.
 pub(crate) enum Failure {

@@ -2,8 +2,10 @@
 
 use crate::error::EndpointError;
 use crate::options::Budget;
+use crate::reply::Reply;
 use serde::Serialize;
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What was spent so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -65,25 +67,28 @@ impl Purse {
         self.state().spent
     }
 
-    /// Takes what a request with a prompt of about so many tokens costs at least; to be settled afterwards. Where only what others may
-    /// cost that are under way stands against it, it waits until they are settled.
-    pub(crate) fn take(&self, prompt_tokens: u64) -> Result<(), EndpointError> {
+    /// Takes what a request with a prompt of about so many tokens costs at least; to be settled afterwards. None where only what others
+    /// may cost that are under way stands against it: then there may be room when they are settled.
+    pub(crate) fn take(&self, prompt_tokens: u64) -> Result<Option<Taken<'_>>, EndpointError> {
         let over = |limit: Option<u64>, value: u64| limit.is_some_and(|limit| value > limit);
         let mut state = self.state();
-        loop {
-            let alone = state.spent.tokens().saturating_add(prompt_tokens);
-            if over(self.budget.requests, state.spent.requests + 1) || over(self.budget.tokens, alone) {
-                drop(state);
-                return Err(self.refusal(prompt_tokens));
-            }
-            if !over(self.budget.tokens, alone.saturating_add(state.under_way)) {
-                break;
-            }
-            state = self.settled.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        let alone = state.spent.tokens().saturating_add(prompt_tokens);
+        if over(self.budget.requests, state.spent.requests + 1) || over(self.budget.tokens, alone) {
+            drop(state);
+            return Err(self.refusal(prompt_tokens));
+        }
+        if over(self.budget.tokens, alone.saturating_add(state.under_way)) {
+            return Ok(None);
         }
         state.spent.requests += 1;
         state.under_way += prompt_tokens;
-        Ok(())
+        Ok(Some(Taken { purse: self, prompt_tokens, is_settled: false }))
+    }
+
+    /// Waits a moment, or until a request is settled.
+    pub(crate) fn wait(&self, at_most: Duration) {
+        // Whoever waits looks again, whatever ended the waiting.
+        drop(self.settled.wait_timeout(self.state(), at_most));
     }
 
     /// Why a request with a prompt of about so many tokens is not sent, as things stand now.
@@ -102,7 +107,7 @@ impl Purse {
     }
 
     /// A request that was taken is over; `answered` says what its answer cost, if one came.
-    pub(crate) fn settle(&self, prompt_tokens: u64, answered: Option<&crate::reply::Reply>) {
+    fn settle(&self, prompt_tokens: u64, answered: Option<&Reply>) {
         let mut state = self.state();
         state.under_way = state.under_way.saturating_sub(prompt_tokens);
         if let Some(reply) = answered {
@@ -122,32 +127,54 @@ impl Purse {
     }
 }
 
+/// A request that may be sent.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    purse: &'a Purse,
+    prompt_tokens: u64,
+    is_settled: bool,
+}
+
+impl Taken<'_> {
+    /// It is over; `answered` says what its answer cost, if one came.
+    pub(crate) fn settle(mut self, answered: Option<&Reply>) {
+        self.is_settled = true;
+        self.purse.settle(self.prompt_tokens, answered);
+    }
+}
+
+impl Drop for Taken<'_> {
+    /// One that was given up without a word holds nobody up.
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.purse.settle(self.prompt_tokens, None);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Reply;
 
     #[test]
     fn nothing_is_begun_that_the_budget_does_not_hold() {
         let purse = Purse::new(Budget { tokens: Some(100), requests: Some(3) });
-        purse.take(60).expect("within");
+        let cost = |tokens| Reply { prompt_tokens: tokens, ..Reply::default() };
+        let first = purse.take(60).expect("within").expect("nothing is under way");
+        assert!(purse.take(50).expect("perhaps later").is_none(), "what is under way counts");
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| purse.take(50));
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            assert!(!waits.is_finished(), "what is under way counts");
-            purse.settle(60, Some(&Reply { prompt_tokens: 60, ..Reply::default() }));
-            let refused = waits.join().expect("no panic").expect_err("100 do not hold 60 and 50").to_string();
-            assert!(refused.contains("spent but for 40 tokens, and the next request has 50 at least"), "{refused}");
+            let waits = scope.spawn(|| purse.wait(Duration::from_secs(60)));
+            std::thread::sleep(Duration::from_millis(50));
+            first.settle(Some(&cost(60)));
+            waits.join().expect("woken");
         });
-        let purse = Purse::new(Budget { tokens: Some(100), requests: Some(3) });
-        purse.take(60).expect("within");
-        purse.settle(60, Some(&Reply { prompt_tokens: 40, answer_tokens: 10, ..Reply::default() }));
-        purse.take(50).expect("within");
-        purse.settle(50, None);
-        purse.take(50).expect("a failed request costs no tokens");
-        purse.settle(50, None);
+        let refused = purse.take(50).expect_err("100 do not hold 60 and 50").to_string();
+        assert!(refused.contains("spent but for 40 tokens, and the next request has 50 at least"), "{refused}");
+        drop(purse.take(40).expect("within").expect("nothing is under way"));
+        let third = purse.take(40).expect("a failed request costs no tokens").expect("and holds nobody up");
+        third.settle(Some(&cost(10)));
         let refused = purse.take(1).expect_err("but it was a request").to_string();
-        assert!(refused.starts_with("all 3 requests that were allowed are sent (3 requests, 50 tokens)"), "{refused}");
-        assert_eq!((purse.spent().requests, purse.spent().tokens(), purse.spent().answers), (3, 50, 1));
+        assert!(refused.starts_with("all 3 requests that were allowed are sent (3 requests, 70 tokens)"), "{refused}");
+        assert_eq!((purse.spent().requests, purse.spent().tokens(), purse.spent().answers), (3, 70, 2));
     }
 }

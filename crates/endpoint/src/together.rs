@@ -81,8 +81,9 @@ impl Endpoint {
         while !stop.load(Ordering::Relaxed) {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(place) = asked.get(at).and_then(|places| places.first()) else { return };
-            match self.ask(&requests[*place], observer, &|note| say(News::Note(note))) {
-                Ok(reply) => say(News::Reply(at, reply)),
+            match self.ask(&requests[*place], observer, stop, &|note| say(News::Note(note))) {
+                Ok(Some(reply)) => say(News::Reply(at, reply)),
+                Ok(None) => return,
                 Err(error) if error.is_of_one_request() => say(News::Refused(at, error)),
                 Err(error) => {
                     stop.store(true, Ordering::Relaxed);

@@ -1,14 +1,15 @@
 // Recipes: files of `untangle steer --recipe`, in the part of TOML that they are made of. What only this page knows, such as the
 // prompt, stands in comments that begin with #: and is passed over by the command line.
 
-const KEYS = ['model', 'sae', 'features', 'steer', 'at', 'when'];
+const KEYS = ['model', 'sae', 'features', 'steer', 'at', 'when', 'other_model'];
+const LISTS = ['sae', 'features', 'steer'];
 const OWN = ['prompt', 'max_tokens', 'temperature', 'seed', 'chat'];
 const quoted = (text) => JSON.stringify(String(text)).replace(/\u007f/g, '\\u007F');
-const value = (one) => (Array.isArray(one) ? (one.length < 2 ? `[${one.map(quoted).join(', ')}]` : `[\n${one.map((text) => `    ${quoted(text)},\n`).join('')}]`) : quoted(one));
+const value = (one) => (one === true ? 'true' : Array.isArray(one) ? (one.length < 2 ? `[${one.map(quoted).join(', ')}]` : `[\n${one.map((text) => `    ${quoted(text)},\n`).join('')}]`) : quoted(one));
 
 // A recipe as a text; what is empty is left out, but for what is steered.
 export function write(recipe, own) {
-  const rows = KEYS.filter((key) => key === 'steer' || (recipe[key] && recipe[key].length > 0)).map((key) => `${key} = ${value(recipe[key] || [])}`);
+  const rows = KEYS.filter((key) => key === 'steer' || (recipe[key] && recipe[key].length !== 0)).map((key) => `${key} = ${value(recipe[key] || [])}`);
   return [...rows, ...OWN.filter((key) => own[key] !== undefined && own[key] !== '' && own[key] !== false).map((key) => `#: ${key} = ${JSON.stringify(own[key])}`)].join('\n') + '\n';
 }
 
@@ -26,8 +27,11 @@ export function read(text) {
     if (key in recipe) throw scan.wrong(`${key} stands there twice`);
     scan.take('=');
     recipe[key] = scan.value();
-    const isList = ['sae', 'features', 'steer'].includes(key);
-    if (Array.isArray(recipe[key]) !== isList) throw scan.wrong(isList ? `${key} is a list, such as ["…"]` : `${key} is one text`);
+    const isList = LISTS.includes(key);
+    const isBoolean = key === 'other_model';
+    if (Array.isArray(recipe[key]) !== isList || (typeof recipe[key] === 'boolean') !== isBoolean) {
+      throw scan.wrong(isList ? `${key} is a list, such as ["…"]` : isBoolean ? `${key} is true or false` : `${key} is one text`);
+    }
   }
   if (!recipe.steer) throw new Error('this is no recipe: it has no steer = ["12:add=2x"]');
   return { recipe, own };
@@ -70,5 +74,11 @@ function scanner(text) {
     at += 1;
     return all;
   }
-  return { wrong, blank, take, word, end: () => at >= text.length, value: () => { blank(); return text[at] === '[' ? list() : string(); } };
+  function value() {
+    blank();
+    const plain = /^(?:true|false)\b/.exec(text.slice(at));
+    if (plain) { at += plain[0].length; return plain[0] === 'true'; }
+    return text[at] === '[' ? list() : string();
+  }
+  return { wrong, blank, take, word, end: () => at >= text.length, value };
 }

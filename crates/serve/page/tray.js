@@ -49,7 +49,8 @@ export function begin(all) {
 let inMultiples = () => true;
 export function measuredBy(known) { inMultiples = known; }
 
-const name = (dictionary) => (dictionary ? `'${dictionary.replace(/'/g, "''")}'#` : '');
+// In quotation marks only where it needs them, as the server writes it.
+const name = (dictionary) => (dictionary ? (/^[A-Za-z0-9_.-]+$/.test(dictionary) ? `${dictionary}#` : `'${dictionary.replace(/'/g, "''")}'#`) : '');
 
 export function unit(item) {
   const { factor, unit: own, none } = OPERATORS[item.operator];
@@ -67,13 +68,13 @@ export const steering = () => items.filter((item) => item.on).map((item) => word
 
 // The other way round; null where a text is none that the tray can show.
 export function read(text) {
-  const found = /^(!?)(?:'((?:[^']|'')*)'#)?(\d+):([a-z-]+)(?:=(-?[\d.]+(?:e[-+]?\d+)?)([xn]?))?(?: at (.+?))?(?: when (.+))?$/.exec(String(text).trim());
+  const found = /^(!?)(?:(?:'((?:[^']|'')*)'|([A-Za-z0-9_.-]+))#)?(\d+):([a-z-]+)(?:=(-?[\d.]+(?:e[-+]?\d+)?)([xn]?))?(?: at (.+?))?(?: when (.+))?$/.exec(String(text).trim());
   if (!found) return null;
-  const [, off, dictionary, feature, operator, amount, measure, at, when] = found;
+  const [, off, quoted, plain, feature, operator, amount, measure, at, when] = found;
   const known = OPERATORS[operator];
   if (!known || (!known.none && amount === undefined)) return null;
   return {
-    dictionary: dictionary === undefined ? null : dictionary.replace(/''/g, "'"), feature: Number(feature), operator,
+    dictionary: quoted !== undefined ? quoted.replace(/''/g, "'") : plain ?? null, feature: Number(feature), operator,
     amount: known.none ? 0 : Number(amount), plain: !known.none && !known.factor && measure === '', at: at || '', when: when || '', on: off === '',
   };
 }

@@ -19,6 +19,8 @@ pub(crate) struct Job {
     pub(crate) stop: Vec<String>,
     pub(crate) wanted: Wanted,
     pub(crate) steering: Vec<Spec>,
+    /// So many of these, the first, are those of the model's name; the others were asked for on top of them.
+    pub(crate) of_name: usize,
     /// Who asks is told here; where nobody listens any more, the texts are given up.
     pub(crate) told: UnboundedSender<Event>,
 }
@@ -206,6 +208,7 @@ mod tests {
             stop: Vec::new(),
             wanted: Wanted::default(),
             steering: Vec::new(),
+            of_name: 0,
             told,
         }
     }

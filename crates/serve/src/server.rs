@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -227,11 +227,11 @@ async fn accept(listener: tokio::net::TcpListener, router: Router, open: Arc<Gra
         };
         // Pieces of an answer are small and are wanted at once.
         let _ = stream.set_nodelay(true);
-        // Room is given here, in the order in which it was asked for: tasks begin in any order.
+        // Where there is room, it is given here and in the order of coming: tasks begin in any order.
         if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
             tokio::spawn(connection(stream, permit, router.clone(), Arc::clone(&open)));
         } else if let Ok(queued) = Arc::clone(&queue).try_acquire_owned() {
-            tokio::spawn(wait(stream, queued, Arc::clone(&room), router.clone(), Arc::clone(&open)));
+            tokio::spawn(wait(stream, queued, Arc::clone(&room), router.clone(), Arc::downgrade(&open)));
         } else {
             tokio::spawn(turn_away(stream));
         }
@@ -245,13 +245,16 @@ async fn wait(
     queued: OwnedSemaphorePermit,
     room: Arc<Semaphore>,
     router: Router,
-    open: Arc<GracefulShutdown>,
+    open: Weak<GracefulShutdown>,
 ) {
     let Ok(Ok(permit)) = tokio::time::timeout(ROOM_TIME, room.acquire_owned()).await else {
         return turn_away(stream).await;
     };
     drop(queued);
-    connection(stream, permit, router, open).await;
+    // Where the server is closing, nobody else is let in.
+    if let Some(open) = open.upgrade() {
+        connection(stream, permit, router, open).await;
+    }
 }
 
 /// Answers what comes over a connection, which has room until then.
@@ -260,7 +263,10 @@ async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, router: Rou
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = open.watch(connection);
+    // Whoever holds on to this keeps the server from asking connections to end.
+    drop(open);
     // A connection that breaks off is its sender's affair.
-    let _ = open.watch(connection).await;
+    let _ = connection.await;
     drop(permit);
 }

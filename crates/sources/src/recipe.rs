@@ -173,8 +173,11 @@ impl Recipe {
 fn move_all<'a>(names: impl Iterator<Item = &'a mut What>, moved: &dyn Fn(&PathBuf) -> PathBuf) -> bool {
     let mut any = false;
     for name in names {
-        if let What::Vector { path, .. } = name {
-            *path = moved(&PathBuf::from(&*path)).to_string_lossy().into_owned();
+        // A path that is no text cannot stand in one, and stays as it is.
+        if let What::Vector { path, .. } = name
+            && let Some(text) = moved(&PathBuf::from(&*path)).to_str()
+        {
+            text.clone_into(path);
             any = true;
         }
     }

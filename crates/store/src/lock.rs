@@ -17,8 +17,16 @@ pub struct Lock {
     _file: File,
 }
 
-/// Of the folder nothing is known but that no file can be begun there; the output is what the user named.
-fn unwritable(output: &Path, error: &io::Error) -> StoreError {
+/// Where no file can be begun in a folder, the output is what the user named; what else is wrong is so with the lock itself.
+fn unwritable(path: &Path, output: &Path, error: io::Error) -> StoreError {
+    use io::ErrorKind as Kind;
+    let of_folder = matches!(
+        error.kind(),
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::NotFound | Kind::NotADirectory
+    );
+    if !of_folder {
+        return StoreError::Io { path: path.to_owned(), source: error };
+    }
     let source = io::Error::new(error.kind(), format!("nothing can be written there ({error}); choose another place"));
     StoreError::Io { path: output.to_owned(), source }
 }
@@ -36,7 +44,7 @@ impl Lock {
             let mut options = OpenOptions::new();
             // Neither through a link nor waiting for the other end of a pipe that appeared just now.
             options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-            let file = options.open(path).map_err(|error| unwritable(output, &error))?;
+            let file = options.open(path).map_err(|error| unwritable(path, output, error))?;
             if file.metadata().map_err(StoreError::io(path))?.len() > 0 {
                 let problem = "holds something, at a name that a lock has; move it away, or choose another --out";
                 let (path, problem) = (path.to_owned(), problem.to_owned());

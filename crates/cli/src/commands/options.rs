@@ -111,7 +111,10 @@ pub(crate) fn load_model_and_reference(
 /// Reads a value of `--sweep`, which is in the unit of the strengths that it replaces.
 pub(crate) fn sweep_value(text: &str) -> Result<f32, String> {
     let problem = match text.trim().parse::<f32>() {
-        Ok(value) if value.abs() > Amount::MOST && text.trim().ends_with(|c: char| c.is_ascii_digit()) => {
+        Ok(value)
+            if value.abs() > Amount::MOST
+                && (value.is_finite() || text.trim().ends_with(|c: char| c.is_ascii_digit())) =>
+        {
             return Err(Amount::absurd(text));
         }
         Ok(value) if value.is_finite() => return Ok(value),

@@ -279,19 +279,18 @@ fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize, was_streame
             }
             writeln!(out, "effect:   {}", effect_text(&one.result.effect, &one.edits))?;
         }
-        let Effect { of, positions, steered_positions, .. } = of_prompt[0].result.effect;
+        let measured = of_prompt.iter().map(|one| one.result.effect).find(|effect| effect.steered_positions > 0);
+        let Some(Effect { of, positions, steered_positions, .. }) = measured else { continue };
         let (text, steered) = match of {
             EffectOf::Prompt => ("the prompt's", "whatever --at says, but no special tokens"),
             EffectOf::Text => ("the prompt's and the baseline's", "as `at` says"),
         };
-        if of_prompt.iter().any(|one| one.result.effect.steered_positions > 0) {
-            writeln!(
-                out,
-                "\neffect: means over {text} {positions} positions, {steered_positions} of them steered {steered}; nats are \
-                 KL(baseline || steered) of the next token's distribution, % are of its probability; random: mean of {CONTROLS} \
-                 random directions"
-            )?;
-        }
+        writeln!(
+            out,
+            "\neffect: means over {text} {positions} positions, {steered_positions} of them steered {steered}; nats are \
+             KL(baseline || steered) of the next token's distribution, % are of its probability; random: mean of {CONTROLS} \
+             random directions"
+        )?;
     }
     writeln!(out, "{UNITS}")
 }
@@ -299,7 +298,7 @@ fn write_text(out: &mut dyn Write, steered: &[Steered], sets: usize, was_streame
 /// The effect on the prompt beside that of random directions of the same norm.
 fn effect_text(e: &Effect, edits: &[Strength]) -> String {
     if e.steered_positions == 0 {
-        return "nothing to measure it on: no token of the prompt is steered".to_owned();
+        return "nothing to measure it on: none of these tokens is steered".to_owned();
     }
     let raised = match edits {
         [Strength { feature: Some(_), .. }] => "the tokens that the feature raises",

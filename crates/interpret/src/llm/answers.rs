@@ -48,9 +48,25 @@ fn speaks(line: &str) -> bool {
     let line = line.to_lowercase().replace('\u{2019}', "'");
     let words: Vec<&str> =
         line.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty()).collect();
-    let of_itself =
-        |word: &&str| matches!(*word, "i" | "i'm" | "i've" | "i'll" | "we" | "sorry" | "unable" | "cannot" | "can't");
-    words.iter().take(3).any(|word| of_itself(word)) || words.starts_with(&["as", "an", "ai"])
+    match words[..] {
+        ["i" | "we", next, ..] => matches!(
+            next,
+            "am" | "are"
+                | "can"
+                | "cannot"
+                | "can't"
+                | "could"
+                | "do"
+                | "don't"
+                | "have"
+                | "must"
+                | "will"
+                | "won't"
+                | "would"
+        ),
+        ["as", "an", "ai", ..] | ["sorry" | "unable" | "i'm" | "i've" | "i'll" | "i'd" | "we're", ..] => true,
+        _ => false,
+    }
 }
 
 /// Whether an answer to the question for a label is none.
@@ -137,6 +153,10 @@ mod tests {
             ("label: Mixed.", "Mixed"),
             ("I'm sorry, but I can't help with that.", "Nothing"),
             ("As an AI, I have no opinion.", "Nothing"),
+            ("I cannot say.", "Nothing"),
+            ("World War I", "World War I"),
+            ("\"I\" and \"we\" in replies", "\"I\" and \"we\" in replies"),
+            ("modal verbs such as cannot", "modal verbs such as cannot"),
             ("LABEL: \"I am\" and \"I was\"", "\"I am\" and \"I was\""),
             ("", "Nothing"),
             ("LABEL:", "Nothing"),

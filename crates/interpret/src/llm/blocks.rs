@@ -35,13 +35,13 @@ impl Blocks {
         tokens.min(holds(self.budget.requests, spent.requests, requests)).max(1)
     }
 
-    /// A block is through in which so many features went all the way, from their examples to judged labels; what was spent `before`
-    /// and `after`. Those of which there was less to ask say nothing of what others will cost.
-    pub(super) fn through(&mut self, whole: usize, before: &Spent, after: &Spent) {
-        if whole == 0 {
+    /// A block of so many features is through; what was spent `before` and `after`. As long as none of a block went all the way, to
+    /// judged labels, it says nothing of what others will cost.
+    pub(super) fn through(&mut self, features: usize, any_whole: bool, before: &Spent, after: &Spent) {
+        if !any_whole {
             return;
         }
-        let each = |before: u64, after: u64| (after - before) as f64 / whole as f64;
+        let each = |before: u64, after: u64| (after - before) as f64 / features.max(1) as f64;
         let cost = (each(before.tokens(), after.tokens()), each(before.requests, after.requests));
         // What was answered before says nothing of what others will cost.
         if cost.1 > 0.0 {
@@ -61,16 +61,16 @@ mod tests {
         assert_eq!(Blocks::new(8, Budget::default()).next(&spent(0, 0)), 8);
         let mut blocks = Blocks::new(8, Budget { tokens: Some(1000), requests: None });
         assert_eq!(blocks.next(&spent(0, 0)), 1);
-        blocks.through(1, &spent(0, 0), &spent(0, 0));
+        blocks.through(1, true, &spent(0, 0), &spent(0, 0));
         assert_eq!(blocks.next(&spent(0, 0)), 1, "what is kept costs nothing and tells nothing");
-        blocks.through(0, &spent(0, 0), &spent(2, 10));
+        blocks.through(1, false, &spent(0, 0), &spent(2, 10));
         assert_eq!(blocks.next(&spent(2, 10)), 1, "one without a label costs less than others");
-        blocks.through(1, &spent(0, 0), &spent(9, 100));
+        blocks.through(1, true, &spent(0, 0), &spent(9, 100));
         assert_eq!(blocks.next(&spent(9, 100)), 7, "900 hold seven at 125");
-        blocks.through(7, &spent(9, 100), &spent(60, 800));
+        blocks.through(7, true, &spent(9, 100), &spent(60, 800));
         assert_eq!((blocks.next(&spent(60, 800)), blocks.next(&spent(90, 990))), (1, 1));
         let mut few = Blocks::new(8, Budget { tokens: None, requests: Some(30) });
-        few.through(1, &spent(0, 0), &spent(8, 9999));
+        few.through(1, true, &spent(0, 0), &spent(8, 9999));
         assert_eq!(few.next(&spent(8, 9999)), 2);
     }
 }

@@ -47,6 +47,8 @@ pub struct LabelPlan {
     pub simulate: bool,
     /// Whether labels of other features are judged on the same texts, which doubles the judge's work.
     pub controls: bool,
+    /// Whether answers of earlier times that could not be understood are asked for again.
+    pub again: bool,
     /// Seed of the choice of texts, of their order, and of the controls.
     pub seed: u64,
 }
@@ -132,10 +134,12 @@ impl Run<'_> {
             let (block, others) = left.split_at(blocks.next(&before).min(left.len()));
             left = others;
             let works = self.block(block)?;
-            let whole = works.iter().filter(|work| work.is_going() && work.label.is_some()).count();
+            // One of which there was no label to test or to judge cost little.
+            let is_whole = |work: &Work| work.is_going() && (work.label.is_some() || work.is_of_output_alone());
+            let any_whole = works.iter().any(is_whole);
             self.keep(works, editor)?;
             let spent = self.endpoint.spent();
-            blocks.through(whole, &before, &spent);
+            blocks.through(block.len(), any_whole, &before, &spent);
             self.advanced(&spent);
             if self.stopped.is_none() && self.observer.interrupted() {
                 self.stopped = Some(EndpointError::Interrupted);
@@ -203,8 +207,15 @@ impl Run<'_> {
             left.for_each(|work| work.state = State::Unfinished);
             return;
         }
-        let stopped =
-            ask(self.endpoint, self.observer, works, &mut |spent| self.advanced(spent), says_nothing, prepare, hear);
+        let stopped = ask(
+            self.endpoint,
+            self.observer,
+            works,
+            &mut |spent| self.advanced(spent),
+            (self.plan.again, says_nothing),
+            prepare,
+            hear,
+        );
         self.stopped = stopped;
     }
 

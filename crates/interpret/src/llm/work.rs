@@ -138,31 +138,30 @@ impl Scorer for Measured<'_> {
     }
 }
 
-/// Asks what `prepare` wants to know of every feature that goes on, and lets `hear` have all of its answers; those that say nothing
-/// are not kept for other times. Says what ended the
+/// Asks what `prepare` wants to know of every feature that goes on, and lets `hear` have all of its answers; where it
+/// is to ask `again`, those from earlier times that say nothing are asked for anew. Says what ended the
 /// asking, if anything did; who lacks an answer goes no further.
 pub(super) fn ask(
     endpoint: &Endpoint,
     observer: &dyn Observer,
     works: &mut [Work],
     heard: &mut dyn FnMut(&Spent),
-    says_nothing: fn(&Reply) -> bool,
+    (again, says_nothing): (bool, fn(&Reply) -> bool),
     prepare: impl Fn(&Work) -> Vec<Request>,
     hear: impl Fn(&mut Work, &[Reply]),
 ) -> Option<EndpointError> {
     let prepared: Vec<Vec<Request>> =
         works.iter().map(|work| if work.is_going() { prepare(work) } else { Vec::new() }).collect();
     let requests: Vec<Request> = prepared.iter().flatten().cloned().collect();
-    let answered = endpoint.ask_all(&requests, observer, heard);
-    let mut stopped = answered.stopped;
-    for (request, reply) in requests.iter().zip(&answered.replies) {
-        // What cannot be understood is no answer to keep: another time it is asked for again.
-        if reply.as_ref().is_some_and(says_nothing)
-            && let Err(error) = endpoint.forget(request)
-        {
-            stopped.get_or_insert(error);
-        }
+    let forgotten = match again {
+        true => requests.iter().try_for_each(|request| endpoint.forget_where(request, says_nothing)),
+        false => Ok(()),
+    };
+    if let Err(error) = forgotten {
+        works.iter_mut().filter(|work| work.is_going()).for_each(|work| work.state = State::Unfinished);
+        return Some(error);
     }
+    let answered = endpoint.ask_all(&requests, observer, heard);
     let mut from = 0;
     for (work, own) in works.iter_mut().zip(&prepared).filter(|(_, own)| !own.is_empty()) {
         let places = from..from + own.len();
@@ -175,7 +174,7 @@ pub(super) fn ask(
             (None, None) => work.state = State::Unfinished,
         }
     }
-    stopped
+    answered.stopped
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ pub fn steer_texts(
         let seed = options.generate.seed;
         let everywhere = OnceCell::new();
         let as_meant = OnceCell::new();
-        let meter = |steps: &[Step]| match steps.windows(2).all(|pair| pair[0].tokens == pair[1].tokens) {
+        let meter = |steps: &[Step]| match steps.windows(2).all(|pair| pair[0].tokens.are_those_of(&pair[1].tokens)) {
             true => known(&everywhere, || EffectMeter::new(model, dictionaries, prompt, seed)),
             false => known(&as_meant, || EffectMeter::of_text(model, dictionaries, prompt, &texts[0].tokens, seed)),
         };
@@ -158,10 +158,7 @@ pub fn steer_texts(
 }
 
 /// What is in a cell, made where it is not there yet.
-fn known<'c, T>(
-    cell: &'c OnceCell<T>,
-    make: impl FnOnce() -> Result<T, InterpretError>,
-) -> Result<&'c T, InterpretError> {
+fn known<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, InterpretError>) -> Result<&T, InterpretError> {
     match cell.get() {
         Some(known) => Ok(known),
         None => {

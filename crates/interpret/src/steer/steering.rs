@@ -70,7 +70,7 @@ impl<'a> Steering<'a> {
     /// Takes `steps` in every text.
     ///
     /// # Errors
-    /// When a feature does not exist or is steered twice alike, a dictionary does not belong to the model, or what a step
+    /// When a feature does not exist or is steered twice alike, a later step leaves nothing of an earlier one, a dictionary does not belong to the model, or what a step
     /// depends on is read after the place that it changes.
     pub fn new(
         model: &LanguageModel,

@@ -130,7 +130,7 @@ impl Step {
     }
 
     /// Whether nothing stays of it behind a later step, which sets the same feature wherever this one turns it.
-    pub(super) fn is_undone_by(&self, later: &Self) -> bool {
+    pub fn is_undone_by(&self, later: &Self) -> bool {
         let sets = matches!(later.change, Change::Feature { operator: Operator::Set(_), .. });
         sets && later.is_of_feature_of(self) && later.tests.is_empty() && later.tokens.hold_all_of(&self.tokens)
     }

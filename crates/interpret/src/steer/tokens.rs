@@ -65,6 +65,11 @@ impl Tokens {
         self == others || (all && self.left_out.is_empty())
     }
 
+    /// Whether both are the same tokens for sure, however they are written.
+    pub(super) fn are_those_of(&self, others: &Self) -> bool {
+        self.hold_all_of(others) && others.hold_all_of(self)
+    }
+
     pub(super) fn take(&self, stand: Stand) -> bool {
         let among = |spans: &[Meant]| spans.iter().any(|span| span.takes(stand));
         (self.taken.is_empty() || among(&self.taken)) && !among(&self.left_out)

@@ -94,7 +94,7 @@ impl<'a> Engine<'a> {
             if *name == self.served.model.identity().name {
                 return Err(ServeError::Named { name: name.clone() });
             }
-            self.interpreter.meaning(specs).map_err(|(_, error)| refused(name, error))?;
+            self.interpreter.meaning(specs, 0).map_err(|(_, error)| refused(name, error))?;
         }
         Ok(())
     }
@@ -134,11 +134,12 @@ impl<'a> Engine<'a> {
 
     /// Understands a job and has its texts wait.
     fn admit(&mut self, job: Job) {
-        let steps = match self.interpreter.steps(&job.steering) {
+        let steps = match self.interpreter.steps(&job.steering, job.of_name) {
             Ok(steps) => steps,
             Err(problem) => return drop(job.told.send(Event::Failed(problem))),
         };
-        let steering = job.steering.iter().map(ToString::to_string).collect();
+        // Without those in whose place others were asked for.
+        let steering = steps.iter().filter_map(|step| step.spec.as_ref()).map(ToString::to_string).collect();
         let accepted = Event::Accepted { steering, before: self.waiting.len() };
         if job.told.send(accepted).is_err() {
             return;

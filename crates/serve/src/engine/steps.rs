@@ -15,7 +15,7 @@ pub(super) type Misunderstood = (Option<usize>, Box<InterpretError>);
 /// Looks interventions up, and remembers what they mean: the same are often asked for again.
 pub(super) struct Interpreter<'a> {
     served: Served<'a>,
-    known: HashMap<Vec<String>, Rc<[Step]>>,
+    known: HashMap<(usize, Vec<String>), Rc<[Step]>>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -23,15 +23,17 @@ impl<'a> Interpreter<'a> {
         Interpreter { served, known: HashMap::new() }
     }
 
-    /// The steps that interventions mean.
-    pub(super) fn steps(&mut self, specs: &[Spec]) -> Result<Rc<[Step]>, Problem> {
-        let words: Vec<String> = specs.iter().map(ToString::to_string).collect();
+    /// The steps that interventions mean, of which the first, `of_name`, belong to the name that was asked for.
+    pub(super) fn steps(&mut self, specs: &[Spec], of_name: usize) -> Result<Rc<[Step]>, Problem> {
+        let words = (of_name, specs.iter().map(ToString::to_string).collect::<Vec<_>>());
         if let Some(steps) = self.known.get(&words) {
             return Ok(Rc::clone(steps));
         }
-        let steps = self.meaning(specs).map_err(|(at, error)| {
+        let steps = self.meaning(specs, of_name).map_err(|(at, error)| {
             let problem = Problem::from(&*error);
-            at.map_or(problem.clone(), |at| problem.at(format!("steering[{at}]")))
+            // The field has only those that were asked for.
+            at.and_then(|at| at.checked_sub(of_name))
+                .map_or(problem.clone(), |at| problem.at(format!("steering[{at}]")))
         })?;
         if self.known.len() >= REMEMBERED {
             self.known.clear();
@@ -42,13 +44,17 @@ impl<'a> Interpreter<'a> {
     }
 
     /// The same, without remembering.
-    pub(super) fn meaning(&self, specs: &[Spec]) -> Result<Vec<Step>, Misunderstood> {
+    pub(super) fn meaning(&self, specs: &[Spec], of_name: usize) -> Result<Vec<Step>, Misunderstood> {
         let Served { model, dictionaries, .. } = self.served;
         let mut steps = Vec::with_capacity(specs.len());
         for (at, spec) in specs.iter().enumerate() {
             let one = resolve(std::slice::from_ref(spec), model, dictionaries);
             steps.extend(one.map_err(|error| (Some(at), Box::new(error)))?);
         }
+        // What is asked for takes the place of what the name stands for.
+        let asked = steps.split_off(of_name.min(steps.len()));
+        steps.retain(|step| asked.iter().all(|asked| !step.is_undone_by(asked)));
+        steps.extend(asked);
         // Whether they can be taken together is said by the hook.
         Steering::new(model, dictionaries, &steps).map_err(|error| (None, Box::new(error)))?;
         Ok(steps)

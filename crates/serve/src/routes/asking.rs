@@ -51,6 +51,7 @@ pub(super) fn job(
     // The n-th continuation has a seed of its own, whatever other prompts there are.
     let seeded = |choice: usize| GenerateOptions { seed: options.seed.wrapping_add(choice as u64), ..options };
     let mut steered = shared.steering_of(request.model.as_deref())?;
+    let of_name = steered.len();
     steered.extend(steering::read(request.steering.as_ref(), &shared.vectors)?);
     let (told, events) = unbounded_channel();
     let job = Job {
@@ -59,6 +60,7 @@ pub(super) fn job(
         stop: request.stops()?,
         wanted,
         steering: steered,
+        of_name,
         told,
     };
     Ok((job, events))

@@ -177,6 +177,7 @@ impl Search {
                 stop: Vec::new(),
                 wanted: Wanted::default(),
                 steering: steering.clone(),
+                of_name: 0,
                 told,
             };
             match self.shared.desk.put(job) {

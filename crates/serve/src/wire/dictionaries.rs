@@ -28,6 +28,8 @@ pub struct Origin {
     pub sae: Vec<String>,
     /// Feature databases.
     pub features: Vec<String>,
+    /// Whether dictionaries may be of another model.
+    pub other_model: bool,
 }
 
 /// A dictionary.

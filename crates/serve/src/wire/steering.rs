@@ -177,7 +177,11 @@ fn feature_or_direction(value: &Value) -> Result<What, String> {
 fn find_vector(what: &mut What, vectors: &[PathBuf]) -> Result<(), String> {
     let What::Vector { path: asked, .. } = what else { return Ok(()) };
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let is_meant = |path: &&PathBuf| path.to_string_lossy() == asked.as_str() || name(path).as_deref() == Some(asked);
+    let is_it = |path: &PathBuf| path.to_string_lossy() == asked.as_str();
+    if vectors.iter().any(is_it) {
+        return Ok(());
+    }
+    let is_meant = |path: &&PathBuf| name(path).as_deref() == Some(asked);
     let mut meant = vectors.iter().filter(is_meant);
     match (meant.next(), meant.next()) {
         (Some(path), None) => {

@@ -59,6 +59,9 @@ pub(crate) struct LabelArgs {
     /// Leave out how well labels of other features do on the same texts, which halves the judge's work
     #[arg(long)]
     no_controls: bool,
+    /// Ask again what was answered, in earlier runs too, with nothing that could be understood, such as a refusal
+    #[arg(long)]
+    again: bool,
     /// Seed of the choice of texts, and of the controls
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -81,6 +84,9 @@ pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
             args.database.display()
         )));
     }
+    if args.again && context.is_offline() {
+        return Err(Complaint::usage("--again asks, and --offline asks nobody; leave one of them out"));
+    }
     let studied = studied(args, &database, context)?;
     let reader = studied.as_ref().map(|(model, sae)| Reader::new(model, sae)).transpose()?;
     let task = which::task(args, &database)?;
@@ -92,7 +98,7 @@ pub(crate) fn run(args: &LabelArgs, context: &Context) -> anyhow::Result<()> {
         );
     }
     let (scores, controls, simulate, seed) = (!args.no_scores, !args.no_controls, args.simulate, args.seed);
-    let plan = LabelPlan { task, features, scores, simulate, controls, seed };
+    let plan = LabelPlan { task, features, scores, simulate, controls, again: args.again, seed };
     let mut editor = DatabaseEditor::open(&args.database)?;
     let (report, stopped) =
         label_features(&database, &mut editor, &endpoint, reader.as_ref(), &plan, &context.progress)?;
@@ -149,7 +155,8 @@ fn warn(report: &LabelReport, endpoint: &Endpoint, context: &Context) {
     let unparseable: u64 = report.features.iter().map(|feature| feature.unparseable).sum();
     if unparseable > 0 {
         warn(format!(
-            "{unparseable} answers, or verdicts in them, could not be understood; what they were to tell has no score"
+            "{unparseable} answers, or verdicts in them, could not be understood; what they were to tell has no score; with --again the same command asks \
+             for them anew"
         ));
     }
     let scores = || report.features.iter().flat_map(|feature| &feature.labels).flat_map(|label| &label.scores);

@@ -52,7 +52,7 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "FEATURES.db")]
     features: Option<PathBuf>,
     /// Take features out, all that are named at once, and say what becomes of losses and predictions: numbers and ranges, such as
-    /// 12,40-44, or a label
+    /// 12,40-44, or a label (in quotation marks of its own where it looks like these)
     #[arg(long, value_name = "IDs-or-label")]
     ablate: Vec<String>,
     /// Features shown of every token

@@ -122,13 +122,15 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<()> {
     }
     // What it steers with already can be named, too.
     let of_specs = variants.values().flatten().flat_map(Spec::vectors).map(PathBuf::from);
-    let vectors: BTreeSet<PathBuf> = args.vectors.iter().cloned().chain(of_specs).collect();
-    let vectors: Vec<PathBuf> = vectors.into_iter().collect();
+    // Each file once, under the name by which it was given first.
+    let mut seen = BTreeSet::new();
+    let is_new = |path: &PathBuf| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
+    let vectors: Vec<PathBuf> = args.vectors.iter().cloned().chain(of_specs).filter(is_new).collect();
     say_vector_doubts(vectors.iter().map(PathBuf::as_path), &model, named.belonging.other_model, context)?;
     let all = dictionaries.all();
     let named_dictionaries = all.iter().map(|dictionary| dictionary.name.to_owned()).zip(named.saes.iter().cloned());
     let trainings = Watched { folder: args.runs.clone(), served: named_dictionaries.collect() };
-    let origin = origin::of(&named.model, &named.saes, &named.databases);
+    let origin = origin::of(&named.model, &named.saes, &named.databases, named.belonging.other_model);
     let served = Served { model: &model, dictionaries: &all, vectors: &vectors };
     let (address, chat) = (listener.address(), template.is_ok());
     let trainings: Option<Box<dyn Trainings>> = Some(Box::new(trainings));
