@@ -156,6 +156,10 @@ fn what_cannot_be_read_is_refused_by_name() {
     case.read(&[GATE]).words("--ablate 5-3").run().fails_with(USAGE, &["--ablate 5-3", "ends before it begins"]);
     case.read(&[GATE]).words("--ablate -1").run().fails_with(USAGE, &["--ablate -1", "numbers and ranges"]);
     case.read(&[GATE]).words("--top -1").run().fails_with(USAGE, &["--top", "-1"]);
+    case.read(&[GATE])
+        .words("--threads -1")
+        .run()
+        .fails_with(USAGE, &["--threads", "expected a whole number that is not negative"]);
     case.read(&[GATE]).words("--ablate Golden").run().fails_with(USAGE, &["Golden"]);
     case.read(&[GATE]).words("--by share").run().fails_with(USAGE, &["--features"]);
     case.read_labelled(&[GATE]).words("--max-density 2").run().fails_with(USAGE, &["from 0 to 1"]);

@@ -59,7 +59,7 @@ impl std::error::Error for Complaint {}
 pub(crate) fn conclude_parsing(told: &clap::Error) -> ExitCode {
     // An argument that is quoted may be the name of a file, and that may be anything.
     let quoted = told.render().to_string();
-    let printed = match visible(&quoted) {
+    let printed = match visible(&in_plain_words(&quoted)) {
         same if same == quoted => told.print().and_then(|()| io::stdout().flush()),
         shown => write!(io::stderr(), "{shown}"),
     };
@@ -67,6 +67,21 @@ pub(crate) fn conclude_parsing(told: &clap::Error) -> ExitCode {
         Err(error) if !told.use_stderr() => conclude(Err(anyhow::Error::from(error).context("stdout"))),
         _ => ExitCode::from(if told.use_stderr() { code(Fault::Usage) } else { 0 }),
     }
+}
+
+/// What the standard library says of texts that are no numbers, in words of users.
+fn in_plain_words(text: &str) -> String {
+    const SAID: [(&str, &str); 5] = [
+        ("invalid digit found in string", "expected a whole number that is not negative"),
+        ("cannot parse integer from empty string", "expected a whole number"),
+        ("number would be zero for non-zero type", "expected a whole number, 1 or more"),
+        ("number too large to fit in target type", "it is too large"),
+        ("invalid float literal", "expected a number"),
+    ];
+    // Where an error is of the value of an option, clap puts it behind the last colon of the first line.
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let found = SAID.iter().find_map(|(said, words)| Some(format!("{}{words}", first.strip_suffix(said)?)));
+    found.map_or_else(|| text.to_owned(), |first| format!("{first}\n{rest}"))
 }
 
 /// The exit code of a finished run; prints the error, if there is one, on stderr.

@@ -1,6 +1,7 @@
 //! `untangle search`: which features have to do with these words, or are as asked for?
 
 use super::select::{Found, SelectArgs};
+use crate::canvas::cut;
 use crate::cards::summary_rows;
 use crate::context::Context;
 use crate::output::table;
@@ -8,6 +9,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+/// Letters of what was looked for that are said again where nothing was found.
+const SHOWN: usize = 60;
 
 /// Find features by words in their labels, examples and raised tokens, and list them in any order
 #[derive(Debug, Args)]
@@ -43,7 +47,7 @@ pub(crate) fn run(args: &SearchArgs, context: &Context) -> anyhow::Result<()> {
     context.output.result(&value, |out| {
         if found.features.is_empty() {
             return match text {
-                Some(text) => writeln!(out, "no feature has to do with `{text}`"),
+                Some(text) => writeln!(out, "no feature has to do with `{}`", cut(text, SHOWN)),
                 None => writeln!(out, "no feature is as asked for"),
             };
         }
