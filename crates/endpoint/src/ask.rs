@@ -127,7 +127,8 @@ impl Endpoint {
                 return Ok(None);
             }
             let Some(taken) = self.purse.take(request.tokens())? else {
-                // What is under way leaves no room for now. Meanwhile others may have stopped, or the endpoint want to be left alone.
+                // Requests under way may cost all that is left, so their answers come first. Until then others may stop the asking, and
+                // the endpoint may ask for a pause.
                 self.purse.wait(LOOK);
                 continue;
             };
